@@ -1,0 +1,34 @@
+/*
+ * One CPU, as the portable kernel knows it.  The first three fields are used by entry code
+ * of the architectures by offset.
+ */
+#pragma once
+
+#include "kern/base/types.h"
+
+struct thread;
+struct mmu_space;
+
+enum { CPUS_MAX = 32 };
+
+struct cpu {
+	struct thread *current;		/* 0: the thread that runs here */
+	uintptr_t kstack_top;		/* 8: where entries from user mode start (x86) */
+	uintptr_t scratch;		/* 16: for entry code */
+	struct cpu *self;		/* 24 */
+	uint32_t id;			/* 32: 0 .. CPUS_MAX - 1; 0 boots */
+	bool online;			/* (a) set by the CPU itself */
+	bool resched;			/* (a) leave user mode's thread at the next chance */
+	bool in_interrupt;		/* set by the architecture around interrupt handlers */
+	uint64_t hwid;
+	struct mmu_space *space;	/* active now, or NULL */
+	void *md;			/* the architecture's own */
+	uint8_t held_rank[16];		/* debug: ranks of locks held */
+	uint32_t held_count;
+};
+
+static_assert(offsetof(struct cpu, current) == 0 && offsetof(struct cpu, kstack_top) == 8 &&
+    offsetof(struct cpu, scratch) == 16 && offsetof(struct cpu, self) == 24);
+
+extern struct cpu cpus[CPUS_MAX];
+extern uint32_t cpu_count;		/* CPUs online */

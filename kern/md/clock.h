@@ -1,0 +1,41 @@
+/*
+ * Time: one monotonic clock, one one-shot timer for each CPU.
+ *
+ * clock_now: nanoseconds since boot, the same on all CPUs to within their skew, and a
+ * handful of instructions: a counter, a multiplication, a shift.
+ */
+#pragma once
+
+#include "kern/abi/status.h"
+#include "kern/base/types.h"
+
+struct machine;
+
+/*
+ * Boot CPU: find the counter's rate (x86: CPUID leaf 15h/16h, else measured against the
+ * PM timer or HPET), set up its timer.  The machine must outlive the call only.
+ */
+NODISCARD enum status clock_init(const struct machine *m);
+/* Every further CPU, on that CPU. */
+void clock_init_cpu(void);
+
+uint64_t clock_now(void);
+
+/*
+ * Raw counter and its scale for user programs that read it themselves:
+ * ns = (counter - base) * mult >> shift.
+ */
+struct clock_scale { uint64_t base; uint32_t mult; uint8_t shift; };
+void clock_scale(struct clock_scale *out);
+
+/*
+ * This CPU's timer interrupt comes at or soon after "deadline" (immediately when it is past);
+ * DEADLINE_NEVER turns it off.  It calls sched_timer() with interrupts off.
+ */
+void clock_arm(uint64_t deadline);
+
+/* Busy wait, for boot and bounded register polls of at most 10 us. */
+void clock_spin(uint64_t ns);
+
+/* Seconds since 1970 from the real-time clock, 0 when there is none. */
+uint64_t clock_wall_seconds(void);

@@ -1,0 +1,85 @@
+/*
+ * The CPUs: who runs this code, starting the others, stopping the machine.
+ *
+ * md_inline.h (each architecture's own, found by include path, never by name) holds
+ * the inline half of the contract:
+ *
+ *   struct uregs                     the registers of a process, see trap.h
+ *   struct cpu *this_cpu(void)       one or two instructions
+ *   void mmu_activate(struct mmu_space *s)       mmu.h
+ *   void cpu_set_kernel_stack(struct cpu *c, uintptr_t top)   where the next entry from user mode starts
+ *   uint64_t cpu_cycles(void)        the raw counter behind clock_now, one instruction
+ *   void irq_window(void)            interrupts on for an instant, then off again: pending ones are taken
+ *   void user_tls_switch(uint64_t *save, uint64_t load)  saves and loads the process-writable thread register
+ *                                    (nothing where a process cannot write one)
+ */
+#pragma once
+
+#include "kern/abi/status.h"
+#include "kern/base/types.h"
+
+struct machine;
+struct cpu;
+
+#include <md_inline.h>
+
+/*
+ * Kernel's side (kern/main.c).  The architecture's start-up code runs on the boot CPU with a
+ * stack and the boot map, clears .bss, fills in the machine, and calls kernel_main, which never
+ * returns.  Every further CPU comes to kernel_secondary with its final tables, stack and this_cpu()
+ * in place.
+ */
+NORETURN void kernel_main(struct machine *m);
+NORETURN void kernel_secondary(void);
+
+/* Architecture: early set-up of the boot CPU and each further one (features, control registers, vectors). */
+void cpu_init(struct cpu *c);
+
+/*
+ * Starts the CPU with this hardware id; it runs kernel_secondary on the given stack with this_cpu() == c.
+ * E_TIMED_OUT when it does not report (c->online) within a second; E_UNSUPPORTED without a way to start one.
+ */
+NODISCARD enum status cpu_start(const struct machine *m, uint64_t hwid, struct cpu *c, void *stack_top);
+
+/*
+ * Saves the callee-saved state on the current kernel stack, stores the stack pointer in *save, and
+ * continues on "load", which an earlier cpu_switch or cpu_prepare_* made.
+ */
+void cpu_switch(uintptr_t *save, uintptr_t load);
+
+/*
+ * A new thread's first kernel stack pointer.  User: continues in user mode with the registers
+ * at cpu_user_regs(stack_top).  Kernel: calls fn(arg), interrupts off, which never returns.
+ * Both first call sched_switched() (kern/sched.c), which finishes the switch.
+ */
+uintptr_t cpu_prepare_user(uintptr_t stack_top);
+uintptr_t cpu_prepare_kernel(uintptr_t stack_top, void (*fn)(void *), void *arg);
+
+/* Where entries from user mode save the registers: the top of the thread's kernel stack. */
+static ALWAYS_INLINE struct uregs *
+cpu_user_regs(uintptr_t stack_top)
+{
+	return (struct uregs *)(stack_top - sizeof(struct uregs));
+}
+
+/* Sleeps until an interrupt, with interrupts on while asleep; returns with them off, handlers run. */
+void cpu_idle(void);
+
+/* Stops this CPU for good (panic). */
+NORETURN void cpu_halt(void);
+
+/* Tells all other online CPUs to halt, without waiting for locks (panic); bounded. */
+void cpu_stop_others(void);
+
+/* Do not return when they work. */
+void cpu_power_off(const struct machine *m);
+void cpu_reset(const struct machine *m);
+
+/* Entropy from firmware, instruction or timing; for canaries and address choices.  Never fails, quality varies. */
+uint64_t cpu_random(void);
+
+/* "Neoverse-N1: PAN PAC" or "AuthenticAMD ...: SMEP SMAP UMIP x2APIC": features in use, for the log. */
+const char *cpu_features(void);
+
+/* x86 answers shootdowns here when interrupts are off for long; called by every lock's waiting loop. */
+void cpu_spin_poll(void);

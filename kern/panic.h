@@ -1,0 +1,28 @@
+/*
+ * The end, in order: our own broken invariants, and nothing else, come here.
+ *
+ * panic() stops the other CPUs, turns bus mastering off everywhere (D1), and writes an
+ * epitaph (message, CPU, registers, backtrace with symbol names) through the polled
+ * console, taking no lock and writing no log; then it stops the machine.
+ */
+#pragma once
+
+#include "kern/base/types.h"
+
+NORETURN COLD void panic(const char *format, ...) PRINTF(1, 2);
+
+/* Only for what we computed ourselves; never for what a driver, a device, firmware or a process says. */
+#define KASSERT(cond) \
+	do { \
+		if (unlikely(!(cond))) \
+			panic("%s:%d: assertion failed: %s", __FILE__, __LINE__, #cond); \
+	} while (0)
+
+#if CAPOS_DEBUG
+#define DEBUG_ASSERT(cond)	KASSERT(cond)
+#else
+#define DEBUG_ASSERT(cond)	((void)sizeof(cond))
+#endif
+
+/* Nearest text symbol at or below a kernel address: name (NULL if none) and the distance to it. */
+const char *symbol_find(uintptr_t address, uintptr_t *offset);
