@@ -1,0 +1,38 @@
+/*
+ * The system-call convention: numbers, the tag of a message, small constants of calls.
+ *
+ * Registers: the table in kern/md/trap.h.  A message is up to 8 words, of which the first
+ * four may be handles (named by a mask); handles arrive as numbers of the receiver's table.
+ */
+#pragma once
+
+#include "kern/abi/object.h"
+#include "kern/abi/status.h"
+#include "kern/base/bits.h"
+
+enum syscall : uint8_t {
+#define SYSCALL(number, name, in, out, text) SYS_##name = number,
+#include "kern/abi/syscalls.def"
+#undef SYSCALL
+	SYSCALL_COUNT
+};
+
+/* The call register: number or status in bits 7:0, then the tag. */
+enum : uint64_t {
+	CALL_NUMBER  = BITS(7, 0),
+	TAG_WORDS    = BITS(11, 8),	/* 0 .. 8 */
+	TAG_HANDLES  = BITS(15, 12),	/* bit n: word n is a handle */
+	TAG_NOTIFICATION = BIT(16),	/* out of receive: not a call, w0 holds notification bits */
+	TAG_LABEL    = BITS(63, 32),	/* the sender's own: what the message asks or says */
+};
+
+#define MESSAGE_TAG(label, words)	(FIELD_PREP(TAG_LABEL, label) | FIELD_PREP(TAG_WORDS, words))
+
+enum : uint32_t {
+	CONFIG_WRITE = 1u << 8,		/* device_config, mmio_access: "how" */
+	CLAIM_MAPPED_DOORBELLS = 1u << 0,	/* device_claim flags: the manifest's choice */
+	CLAIM_CONSENT_UNVALIDATED = 1u << 1,	/* direct without a canary (programmed, not validated) */
+	CLAIM_CONSENT_INTERRUPTS = 1u << 2,	/* direct with interrupt_isolation=none */
+	CPU_ANY = 0xff,
+	PRIORITY_MIN = 1, PRIORITY_MAX = 30,
+};
