@@ -25,6 +25,7 @@ enum lock_rank : uint8_t {
 	RANK_ENDPOINT,		/* ipc.c */
 	RANK_NOTIFICATION,	/* ipc.c */
 	RANK_IRQ,		/* irq.c: vector table entries */
+	RANK_WORKER,		/* worker.c: lists of jobs */
 	RANK_RUNQUEUE,		/* sched.c: one CPU's queue, its timers */
 	RANK_OBJECT,		/* object.c: slabs */
 	RANK_PCI,		/* pci.c: configuration space of one host */

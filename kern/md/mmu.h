@@ -48,6 +48,9 @@ struct mmu_space {
  * until then the architecture's boot map covers image, device tree or start info, and RAM
  * well enough for frame_init to work.
  */
+/* Physical addresses below this can be reached through frame_ptr before mmu_init. */
+extern const uint64_t mmu_boot_limit;
+
 void mmu_init(const struct machine *m);
 void mmu_init_cpu(void);	/* every further CPU, on that CPU */
 

@@ -1,0 +1,101 @@
+/*
+ * A claimed isolation group of PCI functions, its DMA domain, its register windows and vectors.
+ *
+ * Life of a claim (D6, D7): free -> claimed -> ending -> resetting -> free, or -> quarantined.  Each claim has a
+ * generation; windows, vectors and grants carry it and are dead when it moves on.
+ *
+ * Ending is a state machine that the worker steps, in this order and no other:
+ *   1 doorbells   every mapping of a register window is taken out of every process
+ *   2 master      bus mastering off, in all functions
+ *   3 drain       a configuration read flushes posted writes; wait for Transactions Pending to clear, bounded
+ *   4 vectors     function mask on, each vector's route torn down
+ *   5 block       the endpoints are detached from the domain; wait for the ticket
+ *   6 unmap       every grant is cleared; wait for the ticket
+ *   7 reset       function-level reset (or what the function offers), bounded
+ *   8 unpin       grants release their memory; the domain goes
+ * A time-out in 3, 5 or 6 leads to quarantine: the device stays blocked for ever, the memory of its grants is poisoned
+ * and never reused (D8).  A failed reset means that the function is never given to another owner.
+ *
+ * Locks: device.obj.lock (RANK_DEVICE) over state, domain, grants.
+ */
+#pragma once
+
+#include "kern/abi/object.h"
+#include "kern/abi/dma.h"
+#include "kern/base/list.h"
+#include "kern/dma/domain.h"
+#include "kern/md/irqc.h"
+#include "kern/memory.h"
+#include "kern/object.h"
+#include "kern/pci.h"
+#include "kern/worker.h"
+
+struct notification;
+
+enum { DEVICE_IRQS_MAX = 128 };
+
+struct irq {
+	struct object obj;
+	struct device *device;		/* (c) counted */
+	uint32_t generation;
+	uint32_t function, vector;	/* index in the group; table entry */
+	struct notification *ntfn;	/* (c) counted */
+	uint64_t bits;
+	uint32_t slot;
+	uint64_t count;
+	bool live;			/* (device) the route is in place */
+	struct list link;		/* (device) */
+};
+
+/* One grant: a range of a memory object at a range of the domain.  See ledger states in kern/dma/domain.h. */
+struct buffer {
+	struct object obj;
+	struct device *device;		/* (c) counted */
+	struct memory *memory;		/* (c) counted */
+	uint64_t offset, len;
+	struct grant grant;		/* (device) */
+	struct list link;		/* (device) */
+};
+
+struct group_function {
+	struct pci_function *fn;
+	struct irqc_source source;
+	bool source_open;
+};
+
+struct device {
+	struct object obj;
+	enum device_state state;	/* (l) */
+	uint32_t generation;		/* (l) */
+	uint16_t group;			/* (c) */
+	uint16_t function_count;
+	struct group_function function[GROUP_FUNCTIONS_MAX];
+	struct dma_domain domain;	/* (l) */
+	bool domain_live, mastering;
+	enum dma_lane lane;
+	enum dma_doorbell doorbell;
+	struct list buffers, irqs, windows;	/* (l) */
+	struct watch watch;		/* (l) */
+	uint64_t fault_seq;		/* (a) */
+	/* ending */
+	struct work work;
+	uint8_t step;
+	uint8_t at;			/* function being reset */
+	uint64_t step_deadline;
+	bool failed;			/* something could not be confirmed */
+	struct iommu_ticket ticket;
+	struct thread *waiter;		/* who waits for the end */
+};
+
+enum status sys_device_claim(struct thread *t, struct uregs *u);
+enum status sys_device_config(struct thread *t, struct uregs *u);
+enum status sys_device_reset(struct thread *t, struct uregs *u);
+enum status sys_device_bar(struct thread *t, struct uregs *u);
+enum status sys_device_irq(struct thread *t, struct uregs *u);
+enum status sys_irq_control(struct thread *t, struct uregs *u);
+enum status sys_mmio_access(struct thread *t, struct uregs *u);
+enum status sys_dma_map(struct thread *t, struct uregs *u);
+enum status sys_dma_unmap(struct thread *t, struct uregs *u);
+
+/* Starts the end of the claim, and waits until the deadline. */
+NODISCARD enum status device_end(struct device *d, uint64_t deadline);

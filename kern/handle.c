@@ -1,0 +1,288 @@
+/*
+ * Handle tables: handle.h tells the layout and how readers go without a lock.
+ */
+#include "kern/handle.h"
+#include "kern/frame.h"
+#include "kern/process.h"
+
+enum : uint64_t { META_RIGHTS = 0xffffffff };
+
+static ALWAYS_INLINE uint64_t
+key_of(const struct object *o, uint16_t gen)
+{
+	return (uint64_t)(uintptr_t)o << 16 | gen;
+}
+
+static ALWAYS_INLINE struct object *
+key_object(uint64_t key)
+{
+	/* Kernel addresses are canonical: the sign bit of 48 bits fills the rest. */
+	return (struct object *)(uintptr_t)((int64_t)key >> 16);
+}
+
+void
+handle_table_init(struct handle_table *t)
+{
+	lock_init(&t->lock, RANK_HANDLES);
+}
+
+static ALWAYS_INLINE struct handle_entry *
+entry_of(struct handle_table *t, handle_t h)
+{
+	uint32_t index = h & 0xffff;
+	struct handle_entry *page;
+
+	if (unlikely(index >= HANDLE_PAGES_MAX * HANDLES_PER_PAGE))
+		return NULL;
+	page = load_acquire(&t->page[index / HANDLES_PER_PAGE]);
+	return likely(page != NULL) ? &page[index % HANDLES_PER_PAGE] : NULL;
+}
+
+static ALWAYS_INLINE enum status
+lookup(struct process *p, handle_t h, struct object **o, uint64_t *meta, uint64_t *badge)
+{
+	struct handle_entry *e = entry_of(&p->handles, h);
+	uint64_t key;
+
+	if (unlikely(e == NULL))
+		return E_HANDLE;
+	key = load_acquire(&e->key);
+	if (unlikely((key & 0xffff) != h >> 16 || key >> 16 == 0))
+		return E_HANDLE;
+	*meta = load_relaxed(&e->meta);
+	*badge = load_relaxed(&e->badge);
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	if (unlikely(load_relaxed(&e->key) != key))
+		return E_HANDLE;
+	*o = key_object(key);
+	return OK;
+}
+
+enum status
+handle_lock(struct process *p, handle_t h, enum object_type type, uint32_t rights, struct object **out,
+    uint64_t *badge) NO_THREAD_SAFETY
+{
+	struct object *o;
+	uint64_t meta, b;
+	enum status s = lookup(p, h, &o, &meta, &b);
+
+	if (unlikely(s != OK))
+		return s;
+	if (unlikely(o->type != type && type != OBJ_NONE))
+		return E_TYPE;
+	if (unlikely((rights & ~(uint32_t)meta) != 0))
+		return E_RIGHTS;
+	spin_lock(&o->lock);
+	if (unlikely(o->gen != (uint32_t)(meta >> 32))) {
+		spin_unlock(&o->lock);
+		return E_STALE;
+	}
+	if (badge != NULL)
+		*badge = b;
+	*out = o;
+	return OK;
+}
+
+enum status
+handle_ref(struct process *p, handle_t h, enum object_type type, uint32_t rights, struct object **out,
+    uint32_t *rights_out) NO_THREAD_SAFETY
+{
+	struct object *o;
+	uint64_t meta, b;
+	enum status s = lookup(p, h, &o, &meta, &b);
+
+	if (s != OK)
+		return s;
+	s = handle_lock(p, h, type, rights, &o, NULL);
+	if (s != OK)
+		return s;
+	object_get(o);
+	spin_unlock(&o->lock);
+	if (rights_out != NULL)
+		*rights_out = (uint32_t)meta;
+	*out = o;
+	return OK;
+}
+
+/* One more page of free entries; the lock is not held. */
+static enum status
+grow(struct process *p)
+{
+	struct handle_table *t = &p->handles;
+	struct handle_entry *page;
+	struct paddr f;
+	enum status s;
+
+	if (t->pages == HANDLE_PAGES_MAX)
+		return E_QUOTA;
+	s = quota_take_pages(&p->quota, 1);
+	if (s != OK)
+		return s;
+	s = frame_alloc(0, FRAME_KERNEL, FRAME_ZERO, &f);
+	if (s != OK) {
+		quota_give_pages(&p->quota, 1);
+		return s;
+	}
+	page = frame_ptr(f);
+	spin_lock(&t->lock);
+	if (t->pages == HANDLE_PAGES_MAX || t->free != 0) {
+		spin_unlock(&t->lock);
+		frame_free(f, 0);
+		quota_give_pages(&p->quota, 1);
+		return OK;
+	}
+	for (uint32_t i = HANDLES_PER_PAGE; i-- > 0; ) {
+		page[i].key = 1;	/* generation 1: handle 0 is never valid */
+		page[i].next = t->free;
+		t->free = t->pages * HANDLES_PER_PAGE + i + 1;
+	}
+	store_release(&t->page[t->pages], page);
+	t->pages++;
+	spin_unlock(&t->lock);
+	return OK;
+}
+
+enum status
+handle_insert(struct process *p, struct object *o, uint32_t gen, uint32_t rights, uint64_t badge, handle_t *out)
+{
+	struct handle_table *t = &p->handles;
+	struct handle_entry *e;
+	enum status s;
+	uint32_t index;
+	uint16_t slot;
+
+	for (;;) {
+		spin_lock(&t->lock);
+		if (t->closed) {
+			spin_unlock(&t->lock);
+			return E_STATE;
+		}
+		if (t->free != 0)
+			break;
+		spin_unlock(&t->lock);
+		s = grow(p);
+		if (s != OK)
+			return s;
+	}
+	index = t->free - 1;
+	e = entry_of(t, index);
+	t->free = (uint32_t)e->next;
+	slot = (uint16_t)e->key;
+	e->meta = (uint64_t)gen << 32 | rights;
+	e->badge = badge;
+	store_release(&e->key, key_of(o, slot));
+	t->used++;
+	spin_unlock(&t->lock);
+	*out = (handle_t)slot << 16 | index;
+	return OK;
+}
+
+/* Empties a slot; the lock is held.  Returns the object whose reference the caller now owns, or NULL. */
+static struct object *
+take_locked(struct handle_table *t, uint32_t index, struct handle_entry *e)
+{
+	uint64_t key = e->key;
+	uint16_t gen = (uint16_t)(key + 1);
+
+	if (key >> 16 == 0)
+		return NULL;
+	store_release(&e->key, gen == 0 ? 1 : gen);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	e->meta = e->badge = 0;
+	e->next = t->free;
+	t->free = index + 1;
+	t->used--;
+	return key_object(key);
+}
+
+enum status
+handle_close(struct process *p, handle_t h)
+{
+	struct handle_table *t = &p->handles;
+	struct handle_entry *e = entry_of(t, h);
+	struct object *o = NULL;
+
+	if (e == NULL)
+		return E_HANDLE;
+	spin_lock(&t->lock);
+	if ((e->key & 0xffff) == h >> 16)
+		o = take_locked(t, h & 0xffff, e);
+	spin_unlock(&t->lock);
+	if (o == NULL)
+		return E_HANDLE;
+	object_put(o);
+	return OK;
+}
+
+enum status
+handle_copy(struct process *from, handle_t h, struct process *to, uint32_t rights, handle_t *out)
+{
+	struct object *o;
+	uint64_t meta, badge;
+	enum status s = lookup(from, h, &o, &meta, &badge);
+	uint32_t have = (uint32_t)meta;
+
+	if (s != OK)
+		return s;
+	s = handle_ref(from, h, OBJ_NONE, RIGHT_GIVE, &o, &have);
+	if (s != OK)
+		return s;
+	if (rights == UINT32_MAX)
+		rights = have;
+	if ((rights & ~have) != 0)
+		s = E_RIGHTS;
+	else
+		s = handle_insert(to, o, (uint32_t)(meta >> 32), rights, badge, out);
+	if (s != OK)
+		object_put(o);
+	return s;
+}
+
+enum status
+handle_query(struct process *p, handle_t h, enum object_type *type, uint32_t *rights, uint64_t *badge)
+{
+	struct object *o;
+	uint64_t meta;
+	enum status s = lookup(p, h, &o, &meta, badge);
+
+	if (s != OK)
+		return s;
+	*type = o->type;
+	*rights = (uint32_t)meta;
+	return load_relaxed(&o->gen) == (uint32_t)(meta >> 32) ? OK : E_STALE;
+}
+
+bool
+handle_close_some(struct process *p, unsigned n)
+{
+	struct handle_table *t = &p->handles;
+
+	spin_lock(&t->lock);
+	t->closed = true;
+	for (uint32_t i = 0; i < t->pages * HANDLES_PER_PAGE && t->used != 0 && n != 0; i++) {
+		struct object *o = take_locked(t, i, entry_of(t, i));
+
+		if (o == NULL)
+			continue;
+		n--;
+		spin_unlock(&t->lock);
+		object_put(o);
+		spin_lock(&t->lock);
+	}
+	n = t->used;
+	spin_unlock(&t->lock);
+	return n == 0;
+}
+
+void
+handle_table_fini(struct process *p)
+{
+	struct handle_table *t = &p->handles;
+
+	for (uint32_t i = 0; i < t->pages; i++) {
+		frame_free(frame_of(t->page[i]), 0);
+		t->page[i] = NULL;
+		quota_give_pages(&p->quota, 1);
+	}
+	t->pages = 0;
+}

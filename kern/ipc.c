@@ -1,0 +1,532 @@
+/*
+ * Synchronous calls and notifications: the fast path of the system.
+ *
+ * A call, step by step:
+ *   1. look the endpoint up: it comes back locked and alive;
+ *   2. arm the caller's wait; its sequence number is the reply token;
+ *   3. take receivers off the queue until one can be claimed; if there is none, queue up and block;
+ *   4. note the receiver's process as the one that may reply, write message, badge and token into the
+ *      receiver's registers, unlock, and hand the CPU over.
+ * A reply checks the token against the caller's wait word twice around reading who may reply, and claims it
+ * by that exact word: a late, repeated or forged token fails there.
+ *
+ * Handles travel only when the tag says so, by a slower path that runs with the receiver claimed and no lock
+ * held; a handle that cannot be passed arrives as 0 and the sender is told.
+ */
+#include "kern/ipc.h"
+#include "kern/handle.h"
+#include "kern/panic.h"
+#include "kern/process.h"
+#include "kern/sched.h"
+#include "kern/thread.h"
+
+enum { CALL_OUT = TAG_WORDS | TAG_HANDLES | TAG_LABEL };
+
+NODISCARD enum status
+endpoint_create(struct process *payer, struct endpoint **out)
+{
+	struct object *o;
+	enum status s = object_create(OBJ_ENDPOINT, payer, &o);
+
+	if (s != OK)
+		return s;
+	*out = container_of(o, struct endpoint, obj);
+	list_init(&(*out)->callers);
+	list_init(&(*out)->receivers);
+	(*out)->owner = payer;
+	return OK;
+}
+
+NODISCARD enum status
+notification_create(struct process *payer, struct notification **out)
+{
+	struct object *o;
+	enum status s = object_create(OBJ_NOTIFICATION, payer, &o);
+
+	if (s == OK)
+		*out = container_of(o, struct notification, obj);
+	return s;
+}
+
+static ALWAYS_INLINE uint64_t
+token_of(const struct thread *t, uint64_t wait)
+{
+	return (uint64_t)t->index << 48 | (wait >> 2 & BITS(47, 0));
+}
+
+/* Copies the words of a message; the rest of the receiver's words become 0 so that nothing of its own past is taken
+ * for the sender's. */
+static ALWAYS_INLINE void
+copy_words(struct uregs *to, const struct uregs *from, uint64_t tag)
+{
+	uint64_t words = FIELD_GET(TAG_WORDS, tag);
+
+	if (words == 0)
+		return;
+	to->w[0] = from->w[0];
+	to->w[1] = from->w[1];
+	to->w[2] = from->w[2];
+	to->w[3] = from->w[3];
+	if (unlikely(words > 4)) {
+		to->w[4] = from->w[4];
+		to->w[5] = from->w[5];
+		to->w[6] = from->w[6];
+		to->w[7] = from->w[7];
+	}
+}
+
+/* Handles named by the tag become handles of the receiver's process, with the sender's rights to them. */
+static NOINLINE enum status
+copy_handles(struct process *from, const struct uregs *fu, struct process *to, struct uregs *tu, uint64_t tag)
+{
+	uint64_t mask = FIELD_GET(TAG_HANDLES, tag);
+	enum status result = OK;
+
+	for (unsigned i = 0; i < 4; i++) {
+		handle_t h = HANDLE_NONE;
+		enum status s;
+
+		if ((mask & BIT(i)) == 0)
+			continue;
+		s = handle_copy(from, (handle_t)fu->w[i], to, UINT32_MAX, &h);
+		if (s != OK)
+			result = s;
+		tu->w[i] = h;
+	}
+	return result;
+}
+
+static ALWAYS_INLINE struct thread *
+queued_thread(struct list *l)
+{
+	return list_entry(l, struct thread, queue);
+}
+
+/* Takes a receiver off the queue and claims it; NULL when none is left. */
+static ALWAYS_INLINE struct thread *
+claim_receiver(struct endpoint *e)
+{
+	struct list *l;
+
+	while ((l = e->receivers.next) != &e->receivers) {
+		struct thread *r = queued_thread(l);
+
+		list_remove(l);
+		if (likely(thread_claim(r)))
+			return r;
+	}
+	return NULL;
+}
+
+/* Delivers the call of t (armed with "wait") into r, which is claimed. */
+static ALWAYS_INLINE enum status
+deliver(struct thread *t, const struct uregs *u, uint64_t wait, uint64_t badge, struct thread *r)
+{
+	struct uregs *ru = r->regs;
+	uint64_t tag = u->call & CALL_OUT;
+
+	copy_words(ru, u, tag);
+	ru->call = tag;		/* status OK */
+	ru->target = badge;
+	ru->token = token_of(t, wait);
+	r->wait_status = OK;
+	r->ntfn_bits = 0;
+	store_release(&t->reply_proc, r->proc);
+	if (unlikely((tag & TAG_HANDLES) != 0))
+		return copy_handles(t->proc, u, r->proc, ru, tag);
+	return OK;
+}
+
+enum status
+sys_ipc_call(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
+{
+	struct object *o;
+	struct endpoint *e;
+	struct thread *r;
+	uint64_t badge, wait;
+	enum status s;
+
+	if (unlikely(FIELD_GET(TAG_WORDS, u->call) > 8))
+		return E_INVALID;
+	s = handle_lock(t->proc, (handle_t)u->target, OBJ_ENDPOINT, RIGHT_CALL, &o, &badge);
+	if (unlikely(s != OK))
+		return s;
+	e = container_of(o, struct endpoint, obj);
+	t->reply_proc = NULL;
+	wait = thread_arm(t);
+	r = claim_receiver(e);
+	if (likely(r != NULL)) {
+		spin_unlock(&o->lock);
+		(void)deliver(t, u, wait, badge, r);
+		return sched_handoff(r, u->deadline);
+	}
+	if (u->deadline == 0) {
+		t->wait = wait & ~(uint64_t)WAIT_STATE;
+		spin_unlock(&o->lock);
+		return E_WOULD_BLOCK;
+	}
+	t->badge = badge;
+	list_push_back(&e->callers, &t->queue);
+	spin_unlock(&o->lock);
+	s = sched_block(u->deadline);
+	if (unlikely(!list_empty(&t->queue))) {
+		/* Timed out or cancelled before anybody took it: the queue is the endpoint's, type-stable. */
+		spin_lock(&o->lock);
+		list_remove(&t->queue);
+		spin_unlock(&o->lock);
+	}
+	return s;
+}
+
+/* The reply half.  On OK *out is the caller, claimed, with the reply in its registers. */
+static ALWAYS_INLINE enum status
+reply(struct thread *t, struct uregs *u, struct thread **out)
+{
+	uint64_t token = u->token, wait, tag = u->call & CALL_OUT;
+	uint64_t index = token >> 48;
+	struct thread *c;
+	struct uregs *cu;
+	enum status s = OK;
+
+	if (unlikely(index >= THREADS_MAX || FIELD_GET(TAG_WORDS, tag) > 8))
+		return E_INVALID;
+	c = load_acquire(&threads[index]);
+	if (unlikely(c == NULL))
+		return E_PEER;
+	wait = load_acquire(&c->wait);
+	if (unlikely((wait & WAIT_STATE) != WAIT_ARMED || token_of(c, wait) != token))
+		return E_PEER;
+	if (unlikely(load_acquire(&c->reply_proc) != t->proc))
+		return E_PEER;
+	if (unlikely(!thread_claim_word(c, wait)))
+		return E_PEER;
+	c->reply_proc = NULL;
+	cu = c->regs;
+	copy_words(cu, u, tag);
+	cu->call = tag;
+	c->wait_status = OK;
+	if (unlikely((tag & TAG_HANDLES) != 0))
+		s = copy_handles(t->proc, u, c->proc, cu, tag);
+	*out = c;
+	return s;
+}
+
+enum status
+sys_ipc_reply(struct thread *t, struct uregs *u)
+{
+	struct thread *c = NULL;
+	enum status s = reply(t, u, &c);
+
+	if (c != NULL)
+		sched_wake(c);
+	return s;
+}
+
+/*
+ * The receive half; next (may be NULL) is a claimed caller that was just answered and may run now.
+ */
+static ALWAYS_INLINE enum status
+receive(struct thread *t, struct uregs *u, struct thread *next) NO_THREAD_SAFETY
+{
+	handle_t nh = (handle_t)(u->target >> 32);
+	struct notification *n = NULL;
+	struct endpoint *e;
+	struct object *o, *no;
+	struct list *l;
+	enum status s;
+	uint64_t bits;
+
+	s = handle_lock(t->proc, (handle_t)u->target, OBJ_ENDPOINT, RIGHT_RECV, &o, NULL);
+	if (unlikely(s != OK))
+		goto out;
+	e = container_of(o, struct endpoint, obj);
+	if (nh != HANDLE_NONE) {
+		spin_unlock(&o->lock);
+		s = handle_ref(t->proc, nh, OBJ_NOTIFICATION, RIGHT_WAIT, &no, NULL);
+		if (unlikely(s != OK))
+			goto out;
+		n = container_of(no, struct notification, obj);
+		spin_lock(&o->lock);
+	}
+	/* Callers first come first served; each is checked to be still waiting. */
+	while ((l = e->callers.next) != &e->callers) {
+		struct thread *c = queued_thread(l);
+		struct uregs *cu = c->regs;
+		uint64_t wait = load_acquire(&c->wait), tag = cu->call & CALL_OUT;
+		struct process *from = NULL;
+
+		if ((wait & WAIT_STATE) != WAIT_ARMED) {
+			list_remove(l);
+			continue;
+		}
+		/* While it is in the queue it cannot leave its call: it would need this lock first. */
+		copy_words(u, cu, tag);
+		u->call = tag;
+		u->target = c->badge;
+		u->token = token_of(c, wait);
+		if (unlikely((tag & TAG_HANDLES) != 0)) {
+			from = c->proc;
+			object_get(&from->obj);
+		}
+		store_release(&c->reply_proc, t->proc);
+		list_remove(l);
+		spin_unlock(&o->lock);
+		if (unlikely(from != NULL)) {
+			/* By the copied words: the caller may be gone by now, its process is held. */
+			(void)copy_handles(from, u, t->proc, u, tag);
+			object_put(&from->obj);
+		}
+		goto out;
+	}
+	thread_arm(t);
+	if (n != NULL) {
+		spin_lock(&n->obj.lock);
+		if (n->bits != 0) {
+			bits = n->bits;
+			n->bits = 0;
+			spin_unlock(&n->obj.lock);
+			t->wait &= ~(uint64_t)WAIT_STATE;
+			spin_unlock(&o->lock);
+			s = OK;
+			goto notified;
+		}
+		if (n->waiter != NULL) {
+			spin_unlock(&n->obj.lock);
+			t->wait &= ~(uint64_t)WAIT_STATE;
+			spin_unlock(&o->lock);
+			s = E_BUSY;
+			goto out;
+		}
+		n->waiter = t;
+		spin_unlock(&n->obj.lock);
+	}
+	if (u->deadline == 0) {
+		bool mine = thread_claim(t);
+
+		spin_unlock(&o->lock);
+		if (mine) {
+			t->wait_status = E_WOULD_BLOCK;
+			t->ntfn_bits = 0;
+			s = E_WOULD_BLOCK;
+		} else {
+			s = sched_block(DEADLINE_NEVER);	/* woken meanwhile: take it */
+		}
+	} else {
+		t->ntfn_bits = 0;
+		list_push_back(&e->receivers, &t->queue);
+		spin_unlock(&o->lock);
+		if (next != NULL) {
+			s = sched_handoff(next, u->deadline);
+			next = NULL;
+		} else {
+			s = sched_block(u->deadline);
+		}
+		if (unlikely(!list_empty(&t->queue))) {
+			spin_lock(&o->lock);
+			list_remove(&t->queue);
+			spin_unlock(&o->lock);
+		}
+	}
+	if (n != NULL) {
+		spin_lock(&n->obj.lock);
+		if (n->waiter == t)
+			n->waiter = NULL;
+		spin_unlock(&n->obj.lock);
+		object_put(&n->obj);
+		n = NULL;
+	}
+	bits = t->ntfn_bits;
+	if (s == OK && bits != 0)
+		goto notified;
+out:
+	if (n != NULL)
+		object_put(&n->obj);
+	if (next != NULL)
+		sched_wake(next);
+	return s;
+notified:
+	u->call = TAG_NOTIFICATION | FIELD_PREP(TAG_WORDS, 1);
+	u->w[0] = bits;
+	u->target = u->token = 0;
+	goto out;
+}
+
+enum status
+sys_ipc_recv(struct thread *t, struct uregs *u)
+{
+	return receive(t, u, NULL);
+}
+
+enum status
+sys_ipc_reply_recv(struct thread *t, struct uregs *u)
+{
+	struct thread *next = NULL;
+
+	(void)reply(t, u, &next);
+	return receive(t, u, next);
+}
+
+void
+notification_signal(struct notification *n, uint64_t bits) NO_THREAD_SAFETY
+{
+	struct thread *w;
+
+	spin_lock(&n->obj.lock);
+	n->bits |= bits;
+	w = n->waiter;
+	if (w != NULL && n->bits != 0 && thread_claim(w)) {
+		n->waiter = NULL;
+		w->ntfn_bits = n->bits;
+		n->bits = 0;
+		w->wait_status = OK;
+		spin_unlock(&n->obj.lock);
+		sched_wake(w);
+		return;
+	}
+	spin_unlock(&n->obj.lock);
+}
+
+enum status
+sys_ntfn_signal(struct thread *t, struct uregs *u)
+{
+	struct object *o;
+	enum status s = handle_ref(t->proc, (handle_t)u->w[0], OBJ_NOTIFICATION, RIGHT_SIGNAL, &o, NULL);
+
+	if (s != OK)
+		return s;
+	notification_signal(container_of(o, struct notification, obj), u->w[1]);
+	object_put(o);
+	return OK;
+}
+
+enum status
+sys_ntfn_wait(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
+{
+	struct notification *n;
+	struct object *o;
+	enum status s;
+
+	if ((handle_t)u->w[0] == HANDLE_NONE) {
+		if (u->w[1] == 0)
+			return E_TIMED_OUT;
+		thread_arm(t);
+		return sched_block(u->w[1]);
+	}
+	s = handle_lock(t->proc, (handle_t)u->w[0], OBJ_NOTIFICATION, RIGHT_WAIT, &o, NULL);
+	if (s != OK)
+		return s;
+	n = container_of(o, struct notification, obj);
+	if (n->bits != 0) {
+		u->w[0] = n->bits;
+		n->bits = 0;
+		spin_unlock(&o->lock);
+		return OK;
+	}
+	if (n->waiter != NULL || u->w[1] == 0) {
+		s = u->w[1] == 0 ? E_WOULD_BLOCK : E_BUSY;
+		spin_unlock(&o->lock);
+		return s;
+	}
+	thread_arm(t);
+	t->ntfn_bits = 0;
+	n->waiter = t;
+	spin_unlock(&o->lock);
+	s = sched_block(u->w[1]);
+	if (s != OK) {
+		/* The slot is type-stable: at worst it is another notification now, and the waiter is not us. */
+		spin_lock(&o->lock);
+		if (n->waiter == t)
+			n->waiter = NULL;
+		spin_unlock(&o->lock);
+		return s;
+	}
+	u->w[0] = t->ntfn_bits;
+	return OK;
+}
+
+static void
+fail(struct thread *t, enum status s)
+{
+	if (thread_claim(t)) {
+		t->wait_status = s;
+		sched_wake(t);
+	}
+}
+
+void
+endpoint_flush(struct endpoint *e) NO_THREAD_SAFETY
+{
+	for (;;) {
+		struct list *l;
+
+		spin_lock(&e->obj.lock);
+		l = list_pop_front(&e->callers);
+		if (l == NULL)
+			l = list_pop_front(&e->receivers);
+		spin_unlock(&e->obj.lock);
+		if (l == NULL)
+			return;
+		fail(queued_thread(l), E_PEER);
+	}
+}
+
+void
+notification_flush(struct notification *n) NO_THREAD_SAFETY
+{
+	struct thread *w;
+
+	spin_lock(&n->obj.lock);
+	w = n->waiter;
+	n->waiter = NULL;
+	if (w != NULL && thread_claim(w)) {
+		w->wait_status = E_STALE;
+		spin_unlock(&n->obj.lock);
+		sched_wake(w);
+		return;
+	}
+	spin_unlock(&n->obj.lock);
+}
+
+void
+endpoint_destroy(struct object *o)
+{
+	endpoint_flush(container_of(o, struct endpoint, obj));
+}
+
+void
+notification_destroy(struct object *o)
+{
+	notification_flush(container_of(o, struct notification, obj));
+}
+
+static bool
+flush_owned(struct object *o, void *arg)
+{
+	struct endpoint *e = container_of(o, struct endpoint, obj);
+
+	if (e->owner == arg) {
+		object_bump(o);
+		endpoint_flush(e);
+	}
+	return true;
+}
+
+void
+ipc_server_gone(struct process *p)
+{
+	for (uint32_t i = 0; i < THREADS_MAX; i++) {
+		struct thread *t = load_acquire(&threads[i]);
+		uint64_t wait;
+
+		if (t == NULL)
+			break;
+		wait = load_acquire(&t->wait);
+		if ((wait & WAIT_STATE) == WAIT_ARMED && load_acquire(&t->reply_proc) == p &&
+		    thread_claim_word(t, wait)) {
+			t->wait_status = E_PEER;
+			sched_wake(t);
+		}
+	}
+	/* Nobody will receive on what it made: callers must not wait for ever. */
+	object_for_each(OBJ_ENDPOINT, flush_owned, p);
+}

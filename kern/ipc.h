@@ -1,0 +1,52 @@
+/*
+ * Endpoints and notifications.
+ *
+ * An endpoint has two queues, of which one is always empty: callers whose message nobody took yet, receivers that
+ * wait for one.  A call delivers straight into a waiting receiver's registers and hands the CPU over.  The receiver
+ * answers by token: index of the calling thread and the sequence number of its wait, valid once, and only in
+ * the process that took the call.
+ *
+ * A notification is 64 bits and at most one waiter.  A receiver may name one beside its endpoint: whichever comes first
+ * wakes it, by claiming its wait (thread.h).
+ */
+#pragma once
+
+#include "kern/abi/syscall.h"
+#include "kern/base/list.h"
+#include "kern/object.h"
+
+struct thread;
+struct uregs;
+
+struct endpoint {
+	struct object obj;
+	struct list callers, receivers;		/* (l) */
+	struct process *owner;			/* (c) who made it; not counted, compared only */
+};
+
+struct notification {
+	struct object obj;
+	uint64_t bits;				/* (l) */
+	struct thread *waiter;			/* (l) */
+};
+
+NODISCARD enum status endpoint_create(struct process *payer, struct endpoint **out);
+NODISCARD enum status notification_create(struct process *payer, struct notification **out);
+
+/* Sets bits, wakes the waiter.  Any context; takes the notification's lock. */
+void notification_signal(struct notification *n, uint64_t bits);
+
+/* The calls; registers as in kern/abi/syscall.h. */
+enum status sys_ipc_call(struct thread *t, struct uregs *u);
+enum status sys_ipc_recv(struct thread *t, struct uregs *u);
+enum status sys_ipc_reply(struct thread *t, struct uregs *u);
+enum status sys_ipc_reply_recv(struct thread *t, struct uregs *u);
+enum status sys_ntfn_signal(struct thread *t, struct uregs *u);
+enum status sys_ntfn_wait(struct thread *t, struct uregs *u);
+
+/* Makes every waiting caller and receiver give up with E_PEER; after the object was bumped. */
+void endpoint_flush(struct endpoint *e);
+void notification_flush(struct notification *n);
+
+/* The process ends: whoever waits for a reply from it gets E_PEER. */
+void ipc_server_gone(struct process *p);

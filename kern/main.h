@@ -1,0 +1,13 @@
+/*
+ * The machine as found at boot, and its orderly end.
+ */
+#pragma once
+
+#include "kern/base/types.h"
+
+struct machine;
+
+extern struct machine *the_machine;
+
+/* Bus mastering off everywhere, streams blocked, then power off or restart. */
+NORETURN void kernel_stop(bool restart);

@@ -1,0 +1,70 @@
+/*
+ * Memory objects, and the mappings of a process.
+ *
+ * A memory object is whole zeroed pages, all present from the start, in as few physical runs as the machine has, so that
+ * large leaves can be used by CPUs and IOMMUs.  Its pages return when the last handle, mapping and DMA grant is
+ * gone.  Pages whose grant could not be taken back are poisoned: the object is never freed (D8).
+ *
+ * Locks: the object's own (RANK_MEMORY) for the counts and the list of mappings; a process's vs_lock (RANK_VSPACE)
+ * for its mappings, taken first.
+ */
+#pragma once
+
+#include "kern/object.h"
+#include "kern/base/list.h"
+#include "kern/process.h"
+
+struct run { uint64_t base_order; };		/* physical base | order in the low 12 bits */
+
+enum { RUNS_PER_PAGE = PAGE_SIZE / sizeof(struct run) - 1 };
+
+struct run_page { struct run_page *next; struct run run[RUNS_PER_PAGE]; uint32_t unused[2]; };
+
+struct memory {
+	struct object obj;
+	uint64_t pages;			/* (c) */
+	struct run_page *runs;		/* (c) chained pages of runs */
+	uint32_t run_count;		/* (c) */
+	uint32_t writers;		/* (l) writable mappings and grants for writing */
+	uint32_t grants;		/* (l) live DMA grants */
+	bool sealed, poisoned;		/* (l) */
+	struct list mappings;		/* (l) */
+	struct watch watch;		/* (l) */
+};
+
+/* A register window: BAR pages that a driver may map. */
+struct mmio {
+	struct object obj;
+	struct device *device;		/* (c) counted */
+	uint32_t generation;		/* of the claim */
+	struct paddr base;
+	uint64_t len;			/* whole pages */
+	uint32_t function, bar;
+	volatile uint8_t *regs;		/* kernel's view, for mmio_access; made at first use */
+	struct list mappings;
+};
+
+struct mapping {
+	struct list link;		/* process's, by address */
+	struct list of_object;		/* memory's or mmio's */
+	struct process *proc;		/* the process that owns this mapping */
+	struct object *object;		/* counted */
+	uint64_t va, len, offset;
+	uint8_t prot;
+	bool busy;			/* being filled or emptied, in steps */
+};
+
+NODISCARD enum status memory_create(struct process *payer, uint64_t pages, uint32_t flags, struct memory **out);
+
+/* The physically contiguous run that holds page "page": base of that page, and how many pages follow contiguously. */
+bool memory_run(struct memory *m, uint64_t page, struct paddr *base, uint64_t *contiguous_pages);
+
+NODISCARD enum status vspace_map(struct process *p, struct object *o, uint64_t offset, uint64_t len, uint64_t va,
+    uint8_t prot, uint64_t *va_out);
+NODISCARD enum status vspace_unmap(struct process *p, uint64_t va, uint64_t len);
+
+/* Unmaps the object everywhere (revoke, end of a claim). */
+void vspace_unmap_object(struct object *o, struct list *mappings);
+
+/* Takes down one mapping; false when none is left.  For the end of a process. */
+bool vspace_unmap_one(struct process *p);

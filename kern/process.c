@@ -1,0 +1,260 @@
+/*
+ * Processes: birth, the end in bounded steps, watches.
+ */
+#include "kern/process.h"
+#include "kern/base/fmt.h"
+#include "kern/base/str.h"
+#include "kern/cpu.h"
+#include "kern/ipc.h"
+#include "kern/log.h"
+#include "kern/memory.h"
+#include "kern/panic.h"
+#include "kern/sched.h"
+#include "kern/thread.h"
+#include "kern/uaccess.h"
+
+static uint32_t next_id;
+
+static uint64_t end_step(struct work *w);
+
+enum status
+process_create(struct process *parent, const char *name, uint64_t pages_max, uint64_t objects_max,
+    struct process **out)
+{
+	struct process *p;
+	struct object *o;
+	enum status s;
+
+	if (parent != NULL) {
+		s = quota_take_pages(&parent->quota, pages_max);
+		if (s != OK)
+			return s;
+		s = quota_take_objects(&parent->quota, objects_max);
+		if (s != OK)
+			goto undo_pages;
+	}
+	s = object_create(OBJ_PROCESS, parent, &o);
+	if (s != OK)
+		goto undo_objects;
+	p = process_of(o);
+	p->quota = (struct quota){ .pages_max = pages_max, .objects_max = objects_max };
+	handle_table_init(&p->handles);
+	lock_init(&p->vs_lock, RANK_VSPACE);
+	list_init(&p->mappings);
+	list_init(&p->threads);
+	p->parent = parent;
+	p->parent_id = parent != NULL ? parent->id : 0;
+	p->id = __atomic_add_fetch(&next_id, 1, __ATOMIC_RELAXED);
+	p->end.step = end_step;
+	str_copy(p->name, name, sizeof(p->name));
+	s = mmu_space_init(&p->space, &p->quota);
+	if (s != OK) {
+		object_put(o);	/* process_destroy gives the quota back */
+		return s;
+	}
+	p->space_live = true;
+	*out = p;
+	return OK;
+undo_objects:
+	if (parent != NULL)
+		quota_give_objects(&parent->quota, objects_max);
+undo_pages:
+	if (parent != NULL)
+		quota_give_pages(&parent->quota, pages_max);
+	return s;
+}
+
+/* No handle, no thread, no object that it pays for. */
+void
+process_destroy(struct object *o)
+{
+	struct process *p = process_of(o);
+
+	if (p->watch.ntfn != NULL)
+		object_put(&p->watch.ntfn->obj);
+	if (p->space_live) {		/* never started, or the handle went before the end */
+		while (!handle_close_some(p, 64))
+			;
+		handle_table_fini(p);
+		while (vspace_unmap_one(p))
+			;
+		p->space_live = false;
+		mmu_space_fini(&p->space);
+	}
+	if (p->parent != NULL) {
+		quota_give_pages(&p->parent->quota, p->quota.pages_max);
+		quota_give_objects(&p->parent->quota, p->quota.objects_max);
+	}
+}
+
+static void
+note_backtrace(struct process *p, struct uregs *u, struct epitaph *e)
+{
+	uint64_t fp = uregs_fp(u);
+
+	e->frame[e->frame_count++] = uregs_pc(u);
+	while (e->frame_count < EPITAPH_FRAMES) {
+		uint64_t pair[2];
+
+		if ((fp & 7) != 0 || !mmu_copy_in(pair, (struct uva){ fp }, sizeof(pair)) || pair[1] == 0)
+			break;
+		e->frame[e->frame_count++] = pair[1];
+		if (pair[0] <= fp)	/* stacks grow down: callers are above */
+			break;
+		fp = pair[0];
+	}
+	for (unsigned i = 0; i < EPITAPH_REGS; i++) {
+		const char *name = uregs_name(i);
+
+		if (name == NULL)
+			break;
+		str_copy(e->reg[i].name, name, sizeof(e->reg[i].name));
+		e->reg[i].value = uregs_value(u, i);
+		e->reg_count = i + 1;
+	}
+	(void)p;
+}
+
+void
+process_end(struct process *p, enum exit_reason reason, uint64_t code, const struct fault_info *f)
+{
+	struct thread *me = current_thread();
+
+	spin_lock(&p->obj.lock);
+	if (p->state > PROCESS_RUNNING) {
+		spin_unlock(&p->obj.lock);
+		return;
+	}
+	p->state = PROCESS_ENDING;
+	p->epitaph.reason = reason;
+	p->epitaph.exit_code = code;
+	memcpy(p->epitaph.name, p->name, sizeof(p->name));
+	if (f != NULL) {
+		p->epitaph.fault = *f;
+		p->epitaph.thread = me->index;
+	}
+	list_for_each(it, &p->threads) {
+		struct thread *t = list_entry(it, struct thread, siblings);
+
+		store_release(&t->dying, true);
+		if (t == me)
+			continue;
+		if (thread_claim(t)) {
+			t->wait_status = E_CANCELLED;
+			sched_wake(t);
+		} else {
+			sched_poke(t);
+		}
+	}
+	if (p->thread_count == 0) {
+		object_get(&p->obj);
+		spin_unlock(&p->obj.lock);
+		worker_add(&p->end);
+		return;
+	}
+	spin_unlock(&p->obj.lock);
+}
+
+void
+trap_user_fault(struct uregs *u, const struct fault_info *f)
+{
+	struct thread *t = current_thread();
+	struct process *p = t->proc;
+
+	log_error("%s[%u]: %s at pc 0x%llx, address 0x%llx", p->name, p->id, fault_kind_text(f->kind),
+	    (unsigned long long)uregs_pc(u), (unsigned long long)f->address);
+	process_end(p, EXIT_FAULT, 0, f);
+	if (p->epitaph.reason == EXIT_FAULT && p->epitaph.thread == t->index && p->epitaph.frame_count == 0)
+		note_backtrace(p, u, &p->epitaph);
+	thread_exit_current();
+}
+
+void
+process_thread_gone(struct process *p, struct thread *t)
+{
+	bool last;
+
+	spin_lock(&p->obj.lock);
+	list_remove(&t->siblings);
+	p->cycles_gone += t->cycles;
+	last = --p->thread_count == 0;
+	if (last && p->state == PROCESS_RUNNING) {
+		p->state = PROCESS_ENDING;
+		p->epitaph.reason = EXIT_NORMAL;
+		memcpy(p->epitaph.name, p->name, sizeof(p->name));
+	}
+	if (last)
+		object_get(&p->obj);
+	spin_unlock(&p->obj.lock);
+	if (last)
+		worker_add(&p->end);
+}
+
+/* A bounded step of the end: handles, then mappings, then the address space, then the news. */
+static uint64_t
+end_step(struct work *w)
+{
+	struct process *p = container_of(w, struct process, end);
+
+	if (p->space_live) {
+		ipc_server_gone(p);
+		if (!handle_close_some(p, 16))
+			return 0;
+		if (vspace_unmap_one(p))
+			return 0;
+		handle_table_fini(p);
+		spin_lock(&p->vs_lock);
+		p->space_live = false;
+		spin_unlock(&p->vs_lock);
+		mmu_space_fini(&p->space);
+	}
+	spin_lock(&p->obj.lock);
+	p->state = PROCESS_DEAD;
+	watch_fire(&p->watch);
+	spin_unlock(&p->obj.lock);
+	if (p->parent == NULL) {
+		/* The death of init is an orderly stop with all bus mastering off. */
+		log_error("init ended (%s): stopping",
+		    p->epitaph.reason == EXIT_FAULT ? fault_kind_text(p->epitaph.fault.kind) : "exit");
+		kernel_stop(false);
+	}
+	object_put(&p->obj);
+	return WORK_DONE;
+}
+
+void
+watch_fire(struct watch *w)
+{
+	if (w->ntfn != NULL)
+		notification_signal(w->ntfn, w->bits);
+}
+
+void
+watch_set(struct watch *w, struct notification *n, uint64_t bits, struct notification **old)
+{
+	*old = w->ntfn;
+	w->ntfn = n;
+	w->bits = bits;
+}
+
+void
+process_info(struct process *p, struct process_info *out)
+{
+	uint64_t ns = 0;
+
+	*out = (struct process_info){ .id = p->id, .parent_id = p->parent_id };
+	spin_lock(&p->obj.lock);
+	out->state = p->state;
+	out->priority = p->prio;
+	out->threads = (uint16_t)p->thread_count;
+	list_for_each(it, &p->threads)
+		ns += sched_run_time(list_entry(it, struct thread, siblings));
+	spin_unlock(&p->obj.lock);
+	out->handles = p->handles.used;
+	out->cpu_ns = ns + sched_cycles_ns(p->cycles_gone);
+	out->pages = p->quota.pages;
+	out->pages_max = p->quota.pages_max;
+	out->objects = p->quota.objects;
+	out->objects_max = p->quota.objects_max;
+	memcpy(out->name, p->name, sizeof(out->name));
+}
