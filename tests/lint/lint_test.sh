@@ -1,0 +1,20 @@
+#! /usr/bin/env atf-sh
+# Each lint script as a test case.
+
+ROOT=$(cd "$(atf_get_srcdir)/../../.." && pwd)
+
+lint_case() {
+	atf_test_case "$1"
+	eval "$1_head() { atf_set descr '$2'; }"
+	eval "$1_body() { cd '$ROOT' && atf_check -o ignore tests/lint/$1.sh; }"
+}
+lint_case layers 'nothing includes what it must not know'
+lint_case words 'forbidden words stay out of their folders'
+lint_case sizes 'files and kernel images stay within their budgets'
+lint_case style 'TODOs name an issue, scripts parse'
+
+atf_init_test_cases() {
+	for c in layers words sizes style; do
+		atf_add_test_case $c
+	done
+}
