@@ -1,0 +1,25 @@
+#!/bin/sh
+# TODOs name an issue, nothing is switched off with #if 0, scripts parse.
+cd "$(dirname "$0")/../.." || exit 2
+status=0
+
+files=$(git ls-files -co --exclude-standard | while read -r f; do [ -f "$f" ] && echo "$f"; done)
+sources=$(echo "$files" | grep -E '\.(c|h|S|ld|dts|sh|subr)$|^Makefile$|^tools/' | grep -v '^tests/lint/')
+
+if grep -nE '\b(TODO|FIXME|XXX)\b' $sources /dev/null | grep -vE 'TODO[^a-z]*#[0-9]+' | grep .; then
+	echo '^^ a TODO names an issue: TODO(#12)'
+	status=1
+fi
+if grep -nE '^[ 	]*#[ 	]*if[ 	]+0\b' $sources /dev/null | grep .; then
+	echo '^^ delete it; history keeps it'
+	status=1
+fi
+for f in $files; do
+	case $(head -c 64 "$f" | head -n 1 | tr -d '\0') in
+	'#!'*bash*) shell=bash ;;
+	'#!'*[/\ ]sh* | '#!'*atf-sh*) shell=sh ;;
+	*) case $f in *.subr) shell=sh ;; *) continue ;; esac ;;
+	esac
+	$shell -n "$f" || status=1
+done
+exit $status
