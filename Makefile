@@ -1,178 +1,430 @@
-# capOS: kernels, user programs, tests.  "make help" lists targets and variables.
+# capOS: kernels, user programs, boot archives, host tests.  One file, no recursion.
+# "make help" lists targets and variables; BUILD.md tells the rest.
 
-ARCH      ?= x86_64
-BUILD     ?= release
-MANIFEST  ?= default
-ARCHES    := arm64 x86_64
+# ---- What the user may set --------------------------------------------------------------------
 
-ifeq ($(filter $(ARCH),$(ARCHES)),)
-$(error ARCH=$(ARCH) is not known: use one of $(ARCHES))
+BUILD    ?= release
+MANIFEST ?= default
+V        ?= 0
+FUZZ_SECONDS ?= 60
+OUT      := build
+
+# ---- Goals, tools, parallelism ----------------------------------------------------------------
+
+ALL_ARCHES := arm64 x86_64
+ARCHES     := $(or $(ARCH),$(ALL_ARCHES))
+RUN_ARCH   := $(or $(ARCH),arm64)
+
+ifneq (,$(filter-out $(ALL_ARCHES),$(ARCHES)))
+$(error ARCH=$(ARCH) is not known; valid: $(ALL_ARCHES))
 endif
-ifeq ($(filter $(BUILD),debug release),)
-$(error BUILD=$(BUILD) is not known: use debug or release)
+ifneq (1,$(words $(filter release debug,$(BUILD))))
+$(error BUILD=$(BUILD) is not known; valid: release debug)
 endif
-MAKEFLAGS += --no-print-directory
-ifeq ($(filter -j%,$(MAKEFLAGS)),)
-MAKEFLAGS += -j$(shell nproc)
+
+# Goals that set the machine up first; the others only say what they miss when they miss it.
+RUN_GOALS  := run
+TEST_GOALS := test test-host test-arm64 test-x86_64 accept bench fuzz proof
+ifneq (,$(filter $(TEST_GOALS),$(MAKECMDGOALS)))
+BOOTSTRAP := test
+else ifneq (,$(filter $(RUN_GOALS),$(MAKECMDGOALS)))
+BOOTSTRAP := run
+else ifneq (,$(filter debug,$(MAKECMDGOALS)))
+BOOTSTRAP := debug
+else ifneq (,$(filter-out help clean lint format bootstrap,$(or $(MAKECMDGOALS),all)))
+BOOTSTRAP := --check build
 endif
-.SUFFIXES:
+ifdef BOOTSTRAP
+BOOTSTRAP_SAID := $(shell tools/bootstrap $(BOOTSTRAP) >&2)
+ifneq (0,$(.SHELLSTATUS))
+$(error tools/bootstrap $(BOOTSTRAP) failed)
+endif
+endif
+
+ifeq (,$(findstring -j,$(MAKEFLAGS)))
+MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
+endif
+MAKEFLAGS += -rR
 .DELETE_ON_ERROR:
+.PHONY: FORCE
 
 CC      := clang-19
 LD      := ld.lld-19
-OBJCOPY := llvm-objcopy-19
-NM      := llvm-nm-19
 AR      := llvm-ar-19
+NM      := llvm-nm-19
+OBJCOPY := llvm-objcopy-19
+DTC     := dtc
+Q       := $(if $(filter 0,$(V)),@)
+say      = $(if $(filter 0,$(V)),@printf '  %-7s %s\n' '$(1)' '$(2)')
 
-O := build/$(ARCH)/$(BUILD)
+# A file that changes only when the text of variable $(2) does: what depends on it is made again
+# when flags or lists of sources change.
+text_changed = $(if $(subst $(1),,$(2))$(subst $(2),,$(1)),yes)
+define stamp_rule
+$(1): FORCE
+	$$(if $$(call text_changed,x$$(strip $$(file <$(1))),x$$(strip $$($(2)))),$$(shell mkdir -p $$(@D))$$(file >$(1),$$($(2))))
+endef
 
--include arch/$(ARCH)/files.mk
+# ---- Flags ------------------------------------------------------------------------------------
 
-TARGET_arm64  := aarch64-none-elf
-TARGET_x86_64 := x86_64-none-elf
+WARN  := -Wall -Wextra -Wthread-safety -Werror
+DEPS   = -MMD -MP -MJ $@.json
 
-COMMON := --target=$(TARGET_$(ARCH)) -std=gnu23 -ffreestanding -nostdlibinc -g -MMD -MP -I. \
-	-Wall -Wextra -Wthread-safety -Werror -fno-omit-frame-pointer -mno-omit-leaf-frame-pointer \
-	-fstack-protector-strong -mgeneral-regs-only -fno-common -fno-pic -ffunction-sections -fdata-sections
-COMMON_arm64 := -march=armv8-a -mno-outline-atomics -mbranch-protection=standard
-ifeq ($(BUILD),debug)
-COMMON += -O1 -DCAPOS_DEBUG=1 -fsanitize=undefined -fsanitize-trap=undefined
-else
-COMMON += -O2
-endif
-KCFLAGS := $(COMMON) $(COMMON_$(ARCH)) $(KERNEL_CFLAGS_$(ARCH))
-UCFLAGS := $(COMMON) $(COMMON_$(ARCH)) $(USER_CFLAGS_$(ARCH)) -Iusr/lib/$(ARCH)
+# What is the same for kernel and programs.  The stack protector's guard is a plain variable,
+# __stack_chk_guard, on both architectures.
+TARGET_CFLAGS := -std=gnu23 -ffreestanding -nostdlibinc $(WARN) -g -fdebug-compilation-dir=. \
+	-fno-omit-frame-pointer -mno-omit-leaf-frame-pointer -fstack-protector-strong -mgeneral-regs-only -fno-common -fno-pic \
+	-ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -I.
+CFLAGS_arm64  := --target=aarch64-none-elf -march=armv8-a -mno-outline-atomics -mbranch-protection=standard
+CFLAGS_x86_64 := --target=x86_64-none-elf -mstack-protector-guard=global -fcf-protection=branch
+CFLAGS_release := -O2
+CFLAGS_debug   := -O1 -DCAPOS_DEBUG=1 -fsanitize=undefined -fsanitize-trap=undefined
 
-# --- the kernel -------------------------------------------------------------
+# arch/<arch>/files.mk may add to these, and may set DEV_OMIT_<arch>: files of
+# dev/ that this kernel does not link.
+KERNEL_CFLAGS_arm64  :=
+KERNEL_CFLAGS_x86_64 := -mno-red-zone -mcmodel=kernel
+USER_CFLAGS_arm64    :=
+USER_CFLAGS_x86_64   := -mcmodel=small
+KERNEL_LDFLAGS_arm64  :=
+KERNEL_LDFLAGS_x86_64 :=
+LDFLAGS := -static --gc-sections -z max-page-size=4096 -z noexecstack -z norelro --build-id=none --fatal-warnings
 
-KSRC := $(filter-out $(DEV_OMIT_$(ARCH)),$(sort $(wildcard kern/*.c kern/base/*.c kern/machine/*.c kern/dma/*.c \
-	dev/iommu/*.c dev/*/xlate.c arch/$(ARCH)/*.c arch/$(ARCH)/*.S)))
-KOBJ := $(patsubst %,$(O)/k/%.o,$(KSRC))
-KERNEL_arm64  := $(O)/Image
-KERNEL_x86_64 := $(O)/kernel.elf
-KERNEL := $(KERNEL_$(ARCH))
-ARCHIVE := $(O)/archive.cpio
+include $(wildcard $(ALL_ARCHES:%=arch/%/files.mk))
 
-# --- user programs ----------------------------------------------------------
+# ---- What is linked where ---------------------------------------------------------------------
 
-PROGRAMS := $(sort $(filter-out lib,$(patsubst usr/%/main.c,%,$(wildcard usr/*/main.c))))
-ULIBSRC  := $(sort $(wildcard usr/lib/*.c usr/lib/$(ARCH)/*.c usr/lib/$(ARCH)/*.S kern/base/*.c kern/machine/fdt.c) \
-	$(filter-out %/xlate.c,$(wildcard dev/nvme/*.c dev/virtio/*.c)))
-ULIBOBJ  := $(patsubst %,$(O)/u/%.o,$(ULIBSRC))
-PROGRAMFILES := $(patsubst %,$(O)/bin/%,$(PROGRAMS))
+# A class with a translator brings it, and the tier-1 sources that it shares with the driver.
+XLATE_CLASSES := $(patsubst %/xlate.c,%,$(wildcard dev/*/xlate.c))
+KERNEL_SRC := $(sort $(wildcard kern/base/*.c kern/*.c kern/machine/*.c kern/dma/*.c dev/iommu/*.c) \
+	$(foreach c,$(XLATE_CLASSES),$(wildcard $(c)/xlate.c $(c)/prp.c $(c)/vring.c)))
+# For programs: everything of a class but its translator.
+DRIVER_SRC := $(sort $(filter-out dev/iommu/% %/xlate.c,$(wildcard dev/*/*.c)))
+PROGRAMS   := $(sort $(filter-out lib,$(patsubst usr/%/,%,$(dir $(wildcard usr/*/*.c)))))
+MANIFESTS  := $(sort $(basename $(notdir $(wildcard dts/manifest/*.dts))))
 
-all: $(KERNEL) $(ARCHIVE) compile_commands.json
+# $(call objects,folder,sources)
+objects = $(addprefix $(1)/,$(addsuffix .o,$(basename $(2))))
 
-# Rebuild when flags change.
-$(O)/flags: FORCE
-	@mkdir -p $(O)
-	@echo '$(KCFLAGS) $(UCFLAGS)' | cmp -s - $@ || echo '$(KCFLAGS) $(UCFLAGS)' > $@
-FORCE:
+# ---- Per architecture: $(1) is the architecture, O_$(1) its folder ----------------------------
 
-$(O)/k/kern/base/str.c.o $(O)/u/kern/base/str.c.o: EXTRA := -fno-builtin
+define arch_rules
+O_$(1) := $(OUT)/$(1)/$(BUILD)
+KFLAGS_$(1) := $$(CFLAGS_$(1)) $$(TARGET_CFLAGS) $$(CFLAGS_$(BUILD)) -Iarch/$(1) $$(KERNEL_CFLAGS_$(1))
+UFLAGS_$(1) := $$(CFLAGS_$(1)) $$(TARGET_CFLAGS) $$(CFLAGS_$(BUILD)) $$(USER_CFLAGS_$(1))
+KSRC_$(1) := $$(filter-out $$(DEV_OMIT_$(1)),$$(KERNEL_SRC)) $$(sort $$(wildcard arch/$(1)/*.c arch/$(1)/*.S))
+# With fdt.c, because manifests are device trees.
+USRC_$(1) := $$(sort $$(wildcard usr/lib/*.c usr/lib/$(1)/*.c usr/lib/$(1)/*.S kern/base/*.c kern/machine/fdt.c) $$(DRIVER_SRC))
+KOBJ_$(1) := $$(call objects,$$(O_$(1))/kernel,$$(KSRC_$(1)))
+UOBJ_$(1) := $$(call objects,$$(O_$(1))/user,$$(USRC_$(1)))
+PROGS_$(1) := $$(addprefix $$(O_$(1))/usr/,$$(PROGRAMS))
+KLINK_$(1) := $$(LDFLAGS) $$(KERNEL_LDFLAGS_$(1)) -T arch/$(1)/link.ld
+KERNEL_LIST_$(1) := $$(KLINK_$(1)) $$(KOBJ_$(1))
+USER_LIST_$(1) := $$(UOBJ_$(1))
+OBJ_$(1) := $$(KOBJ_$(1)) $$(UOBJ_$(1)) \
+	$$(foreach p,$$(PROGRAMS),$$(call objects,$$(O_$(1))/user,$$(wildcard usr/$$(p)/*.c)))
 
-$(O)/k/%.c.o: %.c $(O)/flags
+$$(eval $$(call stamp_rule,$$(O_$(1))/kernel.flags,KFLAGS_$(1)))
+$$(eval $$(call stamp_rule,$$(O_$(1))/kernel.list,KERNEL_LIST_$(1)))
+$$(eval $$(call stamp_rule,$$(O_$(1))/user.flags,UFLAGS_$(1)))
+$$(eval $$(call stamp_rule,$$(O_$(1))/user.list,USER_LIST_$(1)))
+$$(eval $$(call stamp_rule,$$(O_$(1))/boot.list,PROGRAMS))
+
+# str.c defines memcpy and its family: the compiler must not turn its loops into calls of them.
+$$(O_$(1))/kernel/kern/base/str.o $$(O_$(1))/user/kern/base/str.o: FILE_CFLAGS := -fno-builtin
+
+$$(O_$(1))/kernel/%.o: %.c $$(O_$(1))/kernel.flags
+	$$(call say,CC,$(1) $$<)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(KFLAGS_$(1)) $$(FILE_CFLAGS) $$(DEPS) -c -o $$@ $$<
+$$(O_$(1))/kernel/%.o: %.S $$(O_$(1))/kernel.flags
+	$$(call say,AS,$(1) $$<)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(KFLAGS_$(1)) -D__ASSEMBLER__=1 $$(DEPS) -c -o $$@ $$<
+$$(O_$(1))/user/%.o: %.c $$(O_$(1))/user.flags
+	$$(call say,CC,$(1) $$<)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(UFLAGS_$(1)) $$(FILE_CFLAGS) $$(DEPS) -c -o $$@ $$<
+$$(O_$(1))/user/%.o: %.S $$(O_$(1))/user.flags
+	$$(call say,AS,$(1) $$<)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(UFLAGS_$(1)) $$(DEPS) -c -o $$@ $$<
+
+# The kernel is linked twice: the first image, with an empty symbol table, gives the symbols of
+# the second.  The table comes after all code, so code must not have moved.
+$$(O_$(1))/kernel.elf: $$(KOBJ_$(1)) $$(O_$(1))/kernel.list arch/$(1)/link.ld tools/mksyms
+	$$(call say,LD,$$@)
+	$$(Q)set -e; t=$$(O_$(1))/ksyms; \
+	link() { $$(CC) $$(CFLAGS_$(1)) -c -o $$$$t.o $$$$t.S; \
+	         $$(LD) $$(KLINK_$(1)) -o "$$$$1" $$(KOBJ_$(1)) $$$$t.o; \
+	         $$(NM) -n --defined-only "$$$$1" >"$$$$2"; }; \
+	tools/mksyms </dev/null >$$$$t.S; link $$$$t.elf $$$$t.1; \
+	tools/mksyms <$$$$t.1 >$$$$t.S; link $$@ $$$$t.2; \
+	tools/mksyms <$$$$t.2 | cmp -s - $$$$t.S || { rm -f $$@; \
+	    echo '$$@: code moved between the two links; .ksymtab must come after it' >&2; exit 1; }
+$$(O_$(1))/Image: $$(O_$(1))/kernel.elf
+	$$(Q)$$(OBJCOPY) -O binary $$< $$@
+
+$$(O_$(1))/libuser.a: $$(UOBJ_$(1)) $$(O_$(1))/user.list
+	$$(call say,AR,$$@)
+	$$(Q)rm -f $$@; $$(AR) rcs $$@ $$(UOBJ_$(1))
+$$(foreach p,$$(PROGRAMS),$$(eval $$(call program_rules,$(1),$$(p),$$(wildcard usr/$$(p)/*.c))))
+$$(foreach m,$$(MANIFESTS),$$(eval $$(call archive_rules,$(1),$$(m))))
+
+ARCHIVES_$(1) := $$(foreach m,$$(MANIFESTS),$$(O_$(1))/boot-$$(m).cpio)
+.PHONY: kernel-$(1) programs-$(1) image-$(1)
+kernel-$(1): $$(O_$(1))/kernel.elf $$(if $$(filter arm64,$(1)),$$(O_$(1))/Image)
+programs-$(1): $$(PROGS_$(1))
+image-$(1): kernel-$(1) programs-$(1) $$(ARCHIVES_$(1))
+-include $$(OBJ_$(1):.o=.d)
+endef
+
+# $(1) architecture, $(2) program, $(3) its sources.  <program>.elf keeps everything for gdb; the
+# one in the archive keeps its symbols (for epitaphs) but no debug information.
+define program_rules
+POBJ_$(1)_$(2) := $$(call objects,$$(O_$(1))/user,$(3))
+PLIST_$(1)_$(2) := $$(LDFLAGS) $$(POBJ_$(1)_$(2))
+$$(eval $$(call stamp_rule,$$(O_$(1))/usr/$(2).list,PLIST_$(1)_$(2)))
+$$(O_$(1))/usr/$(2).elf: $$(POBJ_$(1)_$(2)) $$(O_$(1))/libuser.a $$(O_$(1))/usr/$(2).list usr/user.ld
+	$$(call say,LD,$$@)
+	$$(Q)$$(LD) $$(LDFLAGS) -T usr/user.ld -o $$@ $$(POBJ_$(1)_$(2)) $$(O_$(1))/libuser.a
+$$(O_$(1))/usr/$(2): $$(O_$(1))/usr/$(2).elf
+	$$(Q)$$(OBJCOPY) --strip-debug --remove-section=.comment $$< $$@
+endef
+
+# $(1) architecture, $(2) manifest
+define archive_rules
+$$(O_$(1))/boot-$(2).cpio: $(OUT)/manifest/$(2).dtb $$(PROGS_$(1)) $$(O_$(1))/boot.list tools/mkarchive
+	$$(call say,CPIO,$$@)
+	$$(Q)tools/mkarchive $$@ manifest.dtb=$$< $$(foreach p,$$(PROGRAMS),$$(p)=$$(O_$(1))/usr/$$(p))
+endef
+
+.DEFAULT_GOAL := all
+.PHONY: all
+all: $(addprefix image-,$(ARCHES))
+
+$(foreach a,$(ALL_ARCHES),$(eval $(call arch_rules,$(a))))
+
+# Only when it is not there.
+arch/%/link.ld:
+	@echo "$@ is not there yet: no kernel for $*" >&2; exit 1
+usr/user.ld:
+	@echo "$@ is not there yet: no programs" >&2; exit 1
+
+$(OUT)/manifest/%.dtb: dts/manifest/%.dts
+	$(call say,DTC,$@)
 	@mkdir -p $(@D)
-	@$(CC) $(KCFLAGS) $(EXTRA) -MJ $@.json -c $< -o $@
-$(O)/k/%.S.o: %.S $(O)/flags
+	$(Q)$(DTC) -I dts -O dtb -i dts/manifest -d $@.d -o $@ $<
+$(OUT)/dts/%.dtb: dts/test/%.dts
+	$(call say,DTC,$@)
 	@mkdir -p $(@D)
-	@$(CC) $(KCFLAGS) -Wno-unused-command-line-argument -c $< -o $@
-$(O)/u/%.c.o: %.c $(O)/flags
+	$(Q)$(DTC) -q -I dts -O dtb -i dts/test -d $@.d -o $@ $<
+-include $(wildcard $(OUT)/manifest/*.d $(OUT)/dts/*.d)
+
+# ---- Host: unit tests, fuzzers, tools for tests -----------------------------------------------
+#
+# A test or fuzzer names the sources that it is linked with in its first lines:
+#     /* LINK: kern/base/fmt.c kern/base/str.c tests/lib/model_iommu.c */
+# kern/base/str.c would take the place of the C library's memcpy under the sanitizers, so on the
+# host its standard functions are called base_memcpy and so on; str_copy keeps its name.
+
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
+HOST_CFLAGS := -std=gnu23 $(WARN) -g -O1 -fno-omit-frame-pointer -I. -Itests/lib -DCAPOS_HOST=1 $(SANITIZE)
+FUZZ_CFLAGS := $(HOST_CFLAGS) -fsanitize=fuzzer-no-link
+STD_NAMES   := memcpy memmove memset memcmp strlen strnlen strcmp strncmp strchr
+STR_HOST    := -fno-builtin -fno-sanitize=all $(foreach f,$(STD_NAMES),-D$(f)=base_$(f))
+
+TEST_SRC := $(shell find tests -name '*_test.c' ! -path 'tests/fuzz/*' ! -path 'tests/sys/*' | sort)
+FUZZ_SRC := $(sort $(wildcard tests/fuzz/*.c))
+PROOF_SRC := $(sort $(wildcard tests/proof/*.c))
+# Words "test.c:linked.c"
+LINKS := $(if $(TEST_SRC)$(FUZZ_SRC),$(shell tools/links $(TEST_SRC) $(FUZZ_SRC)))
+links_of = $(patsubst $(1):%,%,$(filter $(1):%,$(LINKS)))
+
+HOST_TESTS := $(patsubst tests/%.c,$(OUT)/tests/host/%,$(TEST_SRC))
+FUZZERS    := $(patsubst tests/fuzz/%.c,$(OUT)/fuzz/%,$(FUZZ_SRC))
+FIXTURES   := $(patsubst dts/test/%.dts,$(OUT)/dts/%.dtb,$(wildcard dts/test/*.dts))
+
+$(eval $(call stamp_rule,$(OUT)/host/flags,HOST_CFLAGS))
+$(OUT)/host/obj/kern/base/str.o $(OUT)/fuzz/obj/kern/base/str.o: FILE_CFLAGS := $(STR_HOST)
+
+# #embed of a fixture needs it to be there.
+$(OUT)/host/obj/%.o: %.c $(OUT)/host/flags | $(FIXTURES)
+	$(call say,HOSTCC,$<)
 	@mkdir -p $(@D)
-	@$(CC) $(UCFLAGS) $(EXTRA) -MJ $@.json -c $< -o $@
-$(O)/u/%.S.o: %.S $(O)/flags
+	$(Q)$(CC) $(HOST_CFLAGS) $(FILE_CFLAGS) $(DEPS) -c -o $@ $<
+$(OUT)/fuzz/obj/%.o: %.c $(OUT)/host/flags | $(FIXTURES)
+	$(call say,FUZZCC,$<)
 	@mkdir -p $(@D)
-	@$(CC) $(UCFLAGS) -Wno-unused-command-line-argument -c $< -o $@
+	$(Q)$(CC) $(FUZZ_CFLAGS) $(FILE_CFLAGS) $(DEPS) -c -o $@ $<
 
-# Two links: the second knows the addresses of the first.
-LDKERNEL = $(LD) -nostdlib --gc-sections -z noexecstack -z norelro --no-dynamic-linker $(KERNEL_LDFLAGS_$(ARCH)) -T arch/$(ARCH)/link.ld
-$(O)/ksym0.o: tools/ksym $(O)/flags
-	@echo | tools/ksym > $(O)/ksym0.c
-	@$(CC) $(KCFLAGS) -c $(O)/ksym0.c -o $@
-$(O)/kernel.elf: $(KOBJ) $(O)/ksym0.o arch/$(ARCH)/link.ld tools/ksym
-	@$(LDKERNEL) -o $(O)/kernel1.elf $(KOBJ) $(O)/ksym0.o
-	@$(NM) -n $(O)/kernel1.elf | tools/ksym > $(O)/ksym1.c
-	@$(CC) $(KCFLAGS) -c $(O)/ksym1.c -o $(O)/ksym1.o
-	@$(LDKERNEL) -o $(O)/kernel2.elf $(KOBJ) $(O)/ksym1.o
-	@$(NM) -n $(O)/kernel2.elf | tools/ksym > $(O)/ksym2.c
-	@$(CC) $(KCFLAGS) -c $(O)/ksym2.c -o $(O)/ksym2.o
-	@$(LDKERNEL) -o $@ $(KOBJ) $(O)/ksym2.o
-	@$(NM) -n $@ | tools/ksym | cmp -s - $(O)/ksym2.c || { echo "kernel symbols moved in the last link" >&2; exit 1; }
-	@echo "  $@"
-$(O)/Image: $(O)/kernel.elf
-	@$(OBJCOPY) -O binary $< $@
+# $(1) program, $(2) source, $(3) object folder, $(4) flags to link with, $(5) more sources
+define host_rules
+LIST_$(1) := $$(call objects,$(3),$(2) $$(call links_of,$(2)) $(5))
+$$(eval $$(call stamp_rule,$(1).list,LIST_$(1)))
+$(1): $$(LIST_$(1)) $(1).list
+	$$(call say,HOSTLD,$$@)
+	$$(Q)$$(CC) $(4) -o $$@ $$(LIST_$(1))
+-include $$(patsubst %.o,%.d,$$(LIST_$(1)))
+endef
+TEST_LINK := $(SANITIZE) -latf-c -lpthread
+FUZZ_LINK := $(SANITIZE) -fsanitize=fuzzer
+$(foreach s,$(TEST_SRC),$(eval $(call host_rules,$(patsubst tests/%.c,$(OUT)/tests/host/%,$(s)),$(s),$(OUT)/host/obj,$$(TEST_LINK),tests/lib/host.c)))
+$(foreach s,$(FUZZ_SRC),$(eval $(call host_rules,$(patsubst tests/fuzz/%.c,$(OUT)/fuzz/%,$(s)),$(s),$(OUT)/fuzz/obj,$$(FUZZ_LINK))))
 
-$(O)/libcapos.a: $(ULIBOBJ)
-	@rm -f $@
-	@$(AR) rcs $@ $^
-
-.SECONDEXPANSION:
-$(O)/full/%: $$(patsubst %,$(O)/u/%.o,$$(wildcard usr/%/*.c)) $(O)/libcapos.a usr/user.ld
+$(OUT)/host/icnt.so: $(wildcard tests/bench/icnt.c)
+	$(call say,HOSTCC,$@)
 	@mkdir -p $(@D)
-	@$(LD) -nostdlib --gc-sections -z noexecstack -z max-page-size=4096 -T usr/user.ld -o $@ \
-		$(filter %.o,$^) $(O)/libcapos.a
-$(O)/bin/%: $(O)/full/%
+	$(Q)$(CC) -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $<
+$(OUT)/host/randfile: tests/lib/randfile.c
+	$(call say,HOSTCC,$@)
 	@mkdir -p $(@D)
-	@$(OBJCOPY) --strip-debug $< $@
-$(O)/bin/manifest.dtb: dts/manifest/$(MANIFEST).dts FORCE
+	$(Q)$(CC) -std=gnu23 -O2 -Wall -Wextra -Werror -o $@ $<
+HOST_TOOLS := $(OUT)/host/randfile $(if $(wildcard tests/bench/icnt.c),$(OUT)/host/icnt.so)
+
+.PHONY: host
+host: $(HOST_TESTS) $(FUZZERS) $(HOST_TOOLS)
+
+# ---- Tests ------------------------------------------------------------------------------------
+#
+# Kyua wants test programs beside their Kyuafile, so both meet in build/tests: host programs are
+# linked there, scripts are copied.  tests/sys/x.sh becomes build/tests/<arch>/x_test in each suite.
+
+SUITES    := host lint fuzz proof arm64 x86_64
+SYS_SRC   := $(sort $(wildcard tests/sys/*.sh))
+# A folder of host tests and the folders above it.
+upwards   = $(1) $(if $(filter-out $(OUT)/tests/host,$(1)),$(call upwards,$(patsubst %/,%,$(dir $(1)))))
+HOST_DIRS := $(sort $(OUT)/tests/host $(foreach t,$(HOST_TESTS),$(call upwards,$(patsubst %/,%,$(dir $(t))))))
+KYUAFILES := $(OUT)/tests/Kyuafile $(foreach s,$(filter-out host,$(SUITES)),$(OUT)/tests/$(s)/Kyuafile) \
+	$(addsuffix /Kyuafile,$(HOST_DIRS))
+SYS_TESTS  = $(patsubst tests/sys/%.sh,$(OUT)/tests/$(1)/%_test,$(SYS_SRC))
+SHELL_TESTS := $(OUT)/tests/lint/lint_test $(OUT)/tests/fuzz/fuzz_test $(OUT)/tests/proof/proof_test
+
+$(OUT)/tests/host/%Kyuafile: tests/host/Kyuafile
+	@mkdir -p $(@D); cp $< $@
+$(OUT)/tests/Kyuafile: tests/Kyuafile
+	@mkdir -p $(@D); cp $< $@
+$(OUT)/tests/%Kyuafile: tests/%Kyuafile
+	@mkdir -p $(@D); cp $< $@
+$(SHELL_TESTS): $(OUT)/tests/%: tests/%.sh
+	@mkdir -p $(@D); install -m 755 $< $@
+$(call SYS_TESTS,arm64): $(OUT)/tests/arm64/%_test: tests/sys/%.sh
+	@mkdir -p $(@D); install -m 755 $< $@
+$(call SYS_TESTS,x86_64): $(OUT)/tests/x86_64/%_test: tests/sys/%.sh
+	@mkdir -p $(@D); install -m 755 $< $@
+
+# What the tests find in their environment.
+export BUILD
+export CAPOS_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/capos
+KYUA_JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+# Programs whose source has gone must not be run: the tree holds exactly what is wanted.
+TREE_WANT := $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(addsuffix .list,$(HOST_TESTS)) \
+	$(foreach a,$(ALL_ARCHES),$(call SYS_TESTS,$(a)))
+kyua = $(Q)$(foreach f,$(filter-out $(TREE_WANT),$(shell find $(OUT)/tests -type f 2>/dev/null)),rm -f $(f);) \
+	rm -f $(OUT)/tests.db; kyua -v parallelism=$(KYUA_JOBS) $(2) test -k $(OUT)/tests/Kyuafile -r $(OUT)/tests.db $(1); \
+	s=$$?; tools/results $(OUT)/tests.db || s=1; exit $$s
+
+.PHONY: test test-host test-arm64 test-x86_64 accept fuzz proof lint bench
+test: all $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(FUZZERS) $(HOST_TOOLS) $(foreach a,$(ALL_ARCHES),$(call SYS_TESTS,$(a)))
+	$(call kyua,)
+test-host: $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(FUZZERS)
+	$(call kyua,host)
+test-arm64: image-arm64 $(HOST_TOOLS) $(KYUAFILES) $(SHELL_TESTS) $(call SYS_TESTS,arm64)
+	$(call kyua,arm64)
+test-x86_64: image-x86_64 $(HOST_TOOLS) $(KYUAFILES) $(SHELL_TESTS) $(call SYS_TESTS,x86_64)
+	$(call kyua,x86_64)
+# The long forms: see capos_scale in tests/lib/qemu.subr.
+accept: all $(HOST_TOOLS) $(KYUAFILES) $(SHELL_TESTS) $(foreach a,$(ALL_ARCHES),$(call SYS_TESTS,$(a)))
+	$(call kyua,$(ARCHES),-v test_suites.capos.scale=full)
+
+fuzz: $(FUZZERS)
+	$(Q)for f in $(notdir $(FUZZERS)); do tests/fuzz/run $$f -max_total_time=$(FUZZ_SECONDS) || exit 1; done
+proof:
+	$(Q)for f in $(PROOF_SRC); do tools/cbmc $$f || exit 1; done
+lint:
+	$(Q)s=0; for f in layers words sizes style; do tests/lint/$$f.sh || s=1; done; exit $$s
+bench: all $(HOST_TOOLS)
+	$(Q)tests/bench/run
+
+# ---- Named gates: one short name per promise that the documents ask for -----------------------
+# (none yet: run-pci-nvme, run-iommu-remapping, run-net, run-virtio-blk come with their lanes)
+
+# ---- Run, debug -------------------------------------------------------------------------------
+
+RUN_VARS := ARCH=$(RUN_ARCH)
+.PHONY: run debug
+run: image-$(RUN_ARCH) $(if $(DISK),,$(OUT)/disk.img)
+	@$(RUN_VARS) tools/run
+debug: image-$(RUN_ARCH) $(if $(DISK),,$(OUT)/disk.img)
+	@$(RUN_VARS) GDB=1 tools/run
+export MANIFEST
+export KERNEL INITRD IOMMU SMP MEM CPU MACHINE DISK DISKS BLOCK_SIZE ROOT_PORT NVME CMD APPEND TIMEOUT MONITOR GDB_PORT TRACE QEMU QEMU_EXTRA DRY
+
+# The default disk: an ext4 file system that holds this repository's documents.
+DISK_FILES := $(sort $(wildcard *.md LICENSE docs/*.md kern/*.md kern/*/*.md dev/*/*.md kern/abi/*.h))
+$(eval $(call stamp_rule,$(OUT)/disk.list,DISK_FILES))
+$(OUT)/disk.img: $(DISK_FILES) $(OUT)/disk.list tools/mkdisk
+	$(call say,MKDISK,$@)
 	@mkdir -p $(@D)
-	@dtc -q -I dts -O dtb -o $@.new $< && { cmp -s $@.new $@ && rm $@.new || mv $@.new $@; }
+	$(Q)tools/mkdisk $@ $(DISK_FILES)
 
-$(ARCHIVE): $(PROGRAMFILES) $(O)/bin/manifest.dtb tools/mkarchive
-	@tools/mkarchive $@ $(PROGRAMFILES) $(O)/bin/manifest.dtb
-	@echo "  $@"
+# ---- Odds and ends ----------------------------------------------------------------------------
 
-compile_commands.json: $(KOBJ) $(ULIBOBJ)
-	@{ echo '['; cat $$(find $(O) -name '*.json') | sed '$$ s/,$$//'; echo ']'; } > $@
-
--include $(shell find $(O) -name '*.d' 2>/dev/null)
-
-# --- running ----------------------------------------------------------------
-
-bootstrap:
-	@tools/bootstrap
-run: bootstrap
-	@$(MAKE) all
-	@ARCH='$(ARCH)' BUILD='$(BUILD)' tools/run
-debug: bootstrap
-	@$(MAKE) all
-	@ARCH='$(ARCH)' BUILD='$(BUILD)' GDB=1 tools/run
-export IOMMU SMP MEM DISK DISKS CMD QEMU_EXTRA CPU BLOCK_SIZE ROOT_PORT TIMEOUT APPEND
-
-# --- tests ------------------------------------------------------------------
-
-include tests/tests.mk
+# Every compilation leaves its own entry (-MJ); here they are only put together.
+.PHONY: compile_commands.json format clean bootstrap help
+compile_commands.json: $(foreach a,$(ARCHES),$(OBJ_$(a))) $(foreach s,$(TEST_SRC) $(FUZZ_SRC),$(OUT)/$(if $(filter $(FUZZ_SRC),$(s)),fuzz,host)/obj/$(s:.c=.o))
+	$(Q){ echo '['; cat $(addsuffix .json,$^) | sed '$$ s/,$$//'; echo ']'; } >$@
 
 format:
-	@clang-format-19 -i $$(git ls-files '*.c' '*.h')
+	$(Q)git ls-files -co --exclude-standard -- '*.c' '*.h' | xargs clang-format-19 -i
+bootstrap:
+	$(Q)tools/bootstrap
 clean:
-	rm -rf build compile_commands.json
+	rm -rf $(OUT) compile_commands.json
+
 help:
-	@sed -n 's/^#: \{0,1\}//p' Makefile
+	@printf "%s\n" "$$HELP"
+export HELP
+define HELP
+Targets
+  all (default)     kernels, programs and boot archives (ARCH: only that one)
+  run               boot in QEMU; Ctrl-A X quits
+  debug             the same, waiting for gdb; prints the gdb command
+  test              everything below, both architectures (Kyua)
+  test-host         unit tests on this machine, with sanitizers
+  test-arm64        system tests in QEMU
+  test-x86_64
+  accept            the system tests in their long form (1 GiB disks, hundred kills)
+  fuzz              each fuzzer for FUZZ_SECONDS
+  proof             bounded proofs (CBMC)
+  bench             guest instructions per operation, beside ceilings and peers
+  lint              layers, words, sizes, style
+  format            clang-format over all C files
+  compile_commands.json
+  bootstrap         install what is missing (run and test do it by themselves)
+  clean
 
-#: capOS: make TARGET [VARIABLE=value ...]
-#:
-#: Targets
-#:   all            kernel, programs and boot archive of ARCH (the default)
-#:   run            boot it in QEMU; sets up what it needs first
-#:   debug          the same, waiting for gdb; prints the gdb command
-#:   test           every suite: host, arm64, x86_64, lint
-#:   test-host      unit tests on this machine, with sanitizers
-#:   test-arm64, test-x86_64   system tests in QEMU
-#:   bench          instruction counts against the budgets
-#:   lint           who includes whom, forbidden words, sizes
-#:   format, clean, help, compile_commands.json
-#:
-#: Variables (default)
-#:   ARCH=arm64|x86_64 (x86_64)      BUILD=release|debug (release)
-#:   IOMMU=smmuv3|intel|none (smmuv3 on arm64, intel on x86_64)
-#:   SMP=1..8 (4)   MEM=size (1G)    CPU=model
-#:   DISK=path      raw disk image (default: a generated file system)
-#:   DISKS="a b"    more controllers, one image each
-#:   BLOCK_SIZE=512|4096 (512)       ROOT_PORT=1  controller behind a PCIe root port
-#:   CMD="a; b"     shell commands, without a terminal; status 0 only if all succeed
-#:   MANIFEST=name  dts/manifest/NAME.dts (default)
-#:   APPEND="..."   more words for the kernel command line (quiet, debug)
-#:   QEMU_EXTRA, TIMEOUT (600 s with CMD)
+Variables (default)
+  ARCH              arm64 or x86_64 (all: both; run, debug: arm64)
+  BUILD             release or debug: lock ranks, UBSan traps, poisoned memory (release)
+  MANIFEST          boot manifest: dts/manifest/NAME.dts (default)
+  V=1               show commands
+  FUZZ_SECONDS      time for each fuzzer of make fuzz (60)
+  KYUA_JOBS         tests at the same time (number of CPUs)
 
-.PHONY: all run debug test test-host test-arm64 test-x86_64 bench lint format clean help bootstrap FORCE
+Variables of run and debug (tools/run tells more)
+  IOMMU             smmuv3 or none on arm64, intel or none on x86_64 (smmuv3, intel)
+  SMP               CPUs (4)
+  MEM               memory (1G)
+  CPU               QEMU's CPU model (neoverse-n1 or cortex-a72; max)
+  DISK              raw image, written to; "none" (a generated ext4 image; changes are dropped)
+  DISKS             more images, each behind an NVMe controller of its own
+  BLOCK_SIZE        512 or 4096 (512)
+  ROOT_PORT=1       controllers behind PCIe root ports
+  NVME              more properties of the first controller, as "mdts=5,max_ioqpairs=2"
+  CMD               shell commands, separated by ";": run them, power off; status 0 if all succeeded
+  TIMEOUT           seconds until QEMU is ended (with CMD 600, else none)
+  APPEND            more kernel command line
+  TRACE             QEMU trace events, as "pci_nvme_*"
+  QEMU_EXTRA        more QEMU arguments
+endef
