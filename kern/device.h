@@ -31,6 +31,8 @@
 #include "kern/worker.h"
 
 struct notification;
+struct thread;
+struct uregs;
 
 enum { DEVICE_IRQS_MAX = 128 };
 
@@ -81,6 +83,7 @@ struct device {
 	struct work work;
 	uint8_t step;
 	uint8_t at;			/* function being reset */
+	uint32_t reset_state;
 	uint64_t step_deadline;
 	bool failed;			/* something could not be confirmed */
 	struct iommu_ticket ticket;
@@ -96,6 +99,24 @@ enum status sys_irq_control(struct thread *t, struct uregs *u);
 enum status sys_mmio_access(struct thread *t, struct uregs *u);
 enum status sys_dma_map(struct thread *t, struct uregs *u);
 enum status sys_dma_unmap(struct thread *t, struct uregs *u);
+
+/* What a claim of this function would get with the manifest's consent, and the step that decides. */
+enum dma_lane device_lane(const struct pci_function *f, const char **why);
+
+/* A fault of a function: counted, its owner told, and shut off when it storms (D11). */
+void device_fault(struct pci_function *f, const struct dma_fault *fault);
+/* The unit dropped fault records: every device behind it must distrust what is in flight. */
+void device_faults_lost(uint32_t unit);
+
+/* Maps a register window of a claim that is alive. */
+NODISCARD enum status mmio_map(struct mmio *w, struct process *p, uint64_t offset, uint64_t len, uint64_t va,
+    uint8_t prot, uint64_t *va_out);
+
+/*
+ * The process ends: every claim that it can use (RIGHT_DMA) ends with it.  True when all of them are over; until then
+ * its other handles stay, so that the order of the end is the claim's own.
+ */
+bool device_end_all_of(struct process *p);
 
 /* Starts the end of the claim, and waits until the deadline. */
 NODISCARD enum status device_end(struct device *d, uint64_t deadline);

@@ -186,8 +186,10 @@ frame_alloc(unsigned order, enum frame_state state, uint32_t flags, struct paddr
 		return E_NO_MEMORY;
 	}
 	unlink(n);
-	while (o > order)	/* the upper half goes back */
-		push(n + (1u << --o), o);
+	while (o > order) {	/* the upper half goes back */
+		o--;
+		push(n + (1u << o), o);
+	}
 	frames[n].state = state;
 	frames[n].order = (uint8_t)order;
 	stats.by_state[FRAME_FREE] -= 1ull << order;

@@ -252,6 +252,35 @@ handle_query(struct process *p, handle_t h, enum object_type *type, uint32_t *ri
 	return load_relaxed(&o->gen) == (uint32_t)(meta >> 32) ? OK : E_STALE;
 }
 
+void
+handle_for_each(struct process *p, enum object_type type, bool (*fn)(struct object *, uint32_t, void *), void *arg)
+{
+	struct handle_table *t = &p->handles;
+
+	for (uint32_t i = 0; i < t->pages * HANDLES_PER_PAGE; i++) {
+		struct handle_entry *e = entry_of(t, i);
+		struct object *o = NULL;
+		uint32_t rights;
+		bool more;
+
+		if (load_relaxed(&e->key) >> 16 == 0)
+			continue;
+		spin_lock(&t->lock);
+		rights = (uint32_t)e->meta;
+		if (e->key >> 16 != 0 && key_object(e->key)->type == type) {
+			o = key_object(e->key);
+			object_get(o);
+		}
+		spin_unlock(&t->lock);
+		if (o == NULL)
+			continue;
+		more = fn(o, rights, arg);
+		object_put(o);
+		if (!more)
+			return;
+	}
+}
+
 bool
 handle_close_some(struct process *p, unsigned n)
 {

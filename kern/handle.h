@@ -59,6 +59,10 @@ NODISCARD enum status handle_copy(struct process *from, handle_t h, struct proce
 NODISCARD enum status handle_query(struct process *p, handle_t h, enum object_type *type, uint32_t *rights,
     uint64_t *badge);
 
+/* Every live handle to objects of the type; the object is referenced meanwhile.  Stops when fn returns false. */
+void handle_for_each(struct process *p, enum object_type type, bool (*fn)(struct object *, uint32_t rights, void *),
+    void *arg);
+
 /* Ends the table: closes up to n entries; true when none is left.  Then handle_table_fini frees its pages. */
 bool handle_close_some(struct process *p, unsigned n);
 void handle_table_fini(struct process *p);

@@ -487,16 +487,18 @@ notification_flush(struct notification *n) NO_THREAD_SAFETY
 	spin_unlock(&n->obj.lock);
 }
 
-void
+bool
 endpoint_destroy(struct object *o)
 {
 	endpoint_flush(container_of(o, struct endpoint, obj));
+	return true;
 }
 
-void
+bool
 notification_destroy(struct object *o)
 {
 	notification_flush(container_of(o, struct notification, obj));
+	return true;
 }
 
 static bool

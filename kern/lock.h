@@ -16,6 +16,7 @@
 
 enum lock_rank : uint8_t {
 	RANK_NONE,
+	RANK_CLAIM,		/* device.c: which claim owns which function */
 	RANK_DEVICE,		/* device.c: claim, state machine of one group */
 	RANK_DOMAIN,		/* dma/domain.c: one DMA domain with its ledger and I/O page table */
 	RANK_PROCESS,		/* process.c: life, threads */
@@ -32,6 +33,7 @@ enum lock_rank : uint8_t {
 	RANK_UNIT,		/* dev/iommu: one unit's command ring and tables */
 	RANK_IRQC,		/* arch: interrupt controller, ITS command ring */
 	RANK_MMU,		/* arch: kernel page tables, address-space ids */
+	RANK_SHOOT,		/* arch: one TLB shootdown at a time */
 	RANK_FRAME,		/* frame.c: the buddy lists */
 	RANK_LOG,		/* log.c */
 	RANK_CONSOLE,		/* the serial port's writer */

@@ -2,6 +2,7 @@
  * Memory objects: allocation in runs, and their end.
  */
 #include "kern/memory.h"
+#include "kern/base/bits.h"
 #include "kern/base/str.h"
 #include "kern/frame.h"
 #include "kern/ipc.h"
@@ -107,7 +108,35 @@ memory_create(struct process *payer, uint64_t pages, uint32_t flags, struct memo
 	return OK;
 }
 
-void
+enum status
+memory_adopt(struct process *payer, uint64_t base, uint64_t len, struct memory **out)
+{
+	uint64_t first = align_down(base, PAGE_SIZE), end = align_up(base + len, PAGE_SIZE);
+	struct object *o;
+	struct memory *m;
+	enum status s = object_create(OBJ_MEMORY, payer, &o);
+
+	if (s != OK)
+		return s;
+	m = container_of(o, struct memory, obj);
+	list_init(&m->mappings);
+	m->sealed = true;
+	for (uint64_t at = first; at < end && s == OK; at += PAGE_SIZE) {
+		s = quota_take_pages(&payer->quota, 1);
+		if (s != OK)
+			break;
+		m->pages++;
+		s = add_run(m, (struct paddr){ at }, 0);
+	}
+	if (s != OK) {
+		object_put(o);
+		return s;
+	}
+	*out = m;
+	return OK;
+}
+
+bool
 memory_destroy(struct object *o)
 {
 	struct memory *m = container_of(o, struct memory, obj);
@@ -126,10 +155,11 @@ memory_destroy(struct object *o)
 			if (slot == 0)
 				page = page->next;
 		}
-		return;
+		return true;
 	}
 	free_runs(m);
 	quota_give_pages(&o->payer->quota, m->pages);
+	return true;
 }
 
 bool

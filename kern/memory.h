@@ -36,6 +36,7 @@ struct memory {
 struct mmio {
 	struct object obj;
 	struct device *device;		/* (c) counted */
+	struct list link;		/* (device) */
 	uint32_t generation;		/* of the claim */
 	struct paddr base;
 	uint64_t len;			/* whole pages */
@@ -55,6 +56,9 @@ struct mapping {
 };
 
 NODISCARD enum status memory_create(struct process *payer, uint64_t pages, uint32_t flags, struct memory **out);
+
+/* The boot archive's pages, which exist already (FRAME_USER, one by one), as a sealed object. */
+NODISCARD enum status memory_adopt(struct process *payer, uint64_t base, uint64_t len, struct memory **out);
 
 /* The physically contiguous run that holds page "page": base of that page, and how many pages follow contiguously. */
 bool memory_run(struct memory *m, uint64_t page, struct paddr *base, uint64_t *contiguous_pages);

@@ -24,16 +24,16 @@ struct type {
 };
 
 static struct type types[OBJ_TYPES] = {
-	[OBJ_KERNEL] = { { .size = sizeof(struct object), .rank = RANK_OBJECT } },
-	[OBJ_PROCESS] = { { .size = sizeof(struct process), .rank = RANK_PROCESS, .destroy = process_destroy } },
-	[OBJ_MEMORY] = { { .size = sizeof(struct memory), .rank = RANK_MEMORY, .destroy = memory_destroy } },
-	[OBJ_ENDPOINT] = { { .size = sizeof(struct endpoint), .rank = RANK_ENDPOINT, .destroy = endpoint_destroy } },
-	[OBJ_NOTIFICATION] = { { .size = sizeof(struct notification), .rank = RANK_NOTIFICATION,
+	[OBJ_KERNEL] = { .slab = { .size = sizeof(struct object), .rank = RANK_OBJECT } },
+	[OBJ_PROCESS] = { .slab = { .size = sizeof(struct process), .rank = RANK_PROCESS, .destroy = process_destroy } },
+	[OBJ_MEMORY] = { .slab = { .size = sizeof(struct memory), .rank = RANK_MEMORY, .destroy = memory_destroy } },
+	[OBJ_ENDPOINT] = { .slab = { .size = sizeof(struct endpoint), .rank = RANK_ENDPOINT, .destroy = endpoint_destroy } },
+	[OBJ_NOTIFICATION] = { .slab = { .size = sizeof(struct notification), .rank = RANK_NOTIFICATION,
 	    .destroy = notification_destroy } },
-	[OBJ_DEVICE] = { { .size = sizeof(struct device), .rank = RANK_DEVICE, .destroy = device_destroy } },
-	[OBJ_MMIO] = { { .size = sizeof(struct mmio), .rank = RANK_MEMORY, .destroy = mmio_destroy } },
-	[OBJ_IRQ] = { { .size = sizeof(struct irq), .rank = RANK_IRQ, .destroy = irq_destroy } },
-	[OBJ_BUFFER] = { { .size = sizeof(struct buffer), .rank = RANK_MEMORY, .destroy = buffer_destroy } },
+	[OBJ_DEVICE] = { .slab = { .size = sizeof(struct device), .rank = RANK_DEVICE, .destroy = device_destroy } },
+	[OBJ_MMIO] = { .slab = { .size = sizeof(struct mmio), .rank = RANK_MEMORY, .destroy = mmio_destroy } },
+	[OBJ_IRQ] = { .slab = { .size = sizeof(struct irq), .rank = RANK_IRQ, .destroy = irq_destroy } },
+	[OBJ_BUFFER] = { .slab = { .size = sizeof(struct buffer), .rank = RANK_MEMORY, .destroy = buffer_destroy } },
 };
 
 static size_t slot_size(const struct slab *s) { return align_up(s->size, 64); }
@@ -119,7 +119,8 @@ object_put(struct object *o)
 		return;
 	KASSERT(t->slab.destroy != NULL);
 	object_bump(o);
-	t->slab.destroy(o);
+	if (!t->slab.destroy(o))
+		return;		/* it goes on for a while, with a reference of its own */
 	payer = o->payer;
 	spin_lock(&slab_lock);
 	o->used = false;

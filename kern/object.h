@@ -34,7 +34,7 @@ struct object {
 struct slab {
 	uint16_t size;			/* (c) bytes of one object */
 	enum lock_rank rank;		/* (c) */
-	void (*destroy)(struct object *);
+	bool (*destroy)(struct object *);	/* false: lives on, comes back by its own object_put */
 	struct object *free;		/* RANK_OBJECT; chained through payer's place */
 	uint64_t live;
 };
@@ -59,11 +59,11 @@ NODISCARD enum status slab_alloc(struct slab *s, void **out);
 void slab_free(struct slab *s, void *p);
 
 /* The destroy functions, by type; object.c has the table. */
-void process_destroy(struct object *o);
-void memory_destroy(struct object *o);
-void endpoint_destroy(struct object *o);
-void notification_destroy(struct object *o);
-void device_destroy(struct object *o);
-void mmio_destroy(struct object *o);
-void irq_destroy(struct object *o);
-void buffer_destroy(struct object *o);
+bool process_destroy(struct object *o);
+bool memory_destroy(struct object *o);
+bool endpoint_destroy(struct object *o);
+bool notification_destroy(struct object *o);
+bool device_destroy(struct object *o);
+bool mmio_destroy(struct object *o);
+bool irq_destroy(struct object *o);
+bool buffer_destroy(struct object *o);

@@ -18,10 +18,11 @@
 
 struct machine;
 
-enum { PCI_FUNCTIONS_MAX = 256, PCI_NO_PARENT = 0xffff };
+enum { DEVICE_VECTORS_MAX = 128, PCI_FUNCTIONS_MAX = 256, PCI_NO_PARENT = 0xffff };
 
 struct pci_bar {
 	uint64_t base, len;		/* CPU physical; len 0: absent */
+	uint64_t pci_base;		/* what the register holds */
 	bool io, is64, prefetch;
 };
 
@@ -42,6 +43,7 @@ struct pci_function {
 	uint16_t msix_count;
 	uint8_t msix_bar, msix_pba_bar;
 	uint32_t msix_offset, msix_pba_offset;
+	struct { uint64_t address; uint32_t data; } msix[DEVICE_VECTORS_MAX];	/* as last set */
 	volatile uint8_t *msix_table;	/* kernel's mapping, made at first use */
 	volatile uint8_t *config;	/* ECAM, 4 KiB */
 
@@ -80,6 +82,8 @@ bool pci_can_reset(const struct pci_function *f);
 /* MSI-X, all by the kernel. */
 NODISCARD enum status pci_msix_open(struct pci_function *f);	/* all vectors masked, table enabled */
 void pci_msix_set(struct pci_function *f, uint32_t vector, uint64_t address, uint32_t data);
+/* The entry as it was last set: after a reset. */
+NODISCARD enum status pci_msix_restore(struct pci_function *f, uint32_t vector);
 void pci_msix_mask(struct pci_function *f, uint32_t vector, bool masked);
 void pci_msix_close(struct pci_function *f);
 

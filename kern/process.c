@@ -5,8 +5,11 @@
 #include "kern/base/fmt.h"
 #include "kern/base/str.h"
 #include "kern/cpu.h"
+#include "kern/device.h"
 #include "kern/ipc.h"
 #include "kern/log.h"
+#include "kern/main.h"
+#include "kern/md/clock.h"
 #include "kern/memory.h"
 #include "kern/panic.h"
 #include "kern/sched.h"
@@ -65,7 +68,7 @@ undo_pages:
 }
 
 /* No handle, no thread, no object that it pays for. */
-void
+bool
 process_destroy(struct object *o)
 {
 	struct process *p = process_of(o);
@@ -85,6 +88,7 @@ process_destroy(struct object *o)
 		quota_give_pages(&p->parent->quota, p->quota.pages_max);
 		quota_give_objects(&p->parent->quota, p->quota.objects_max);
 	}
+	return true;
 }
 
 static void
@@ -198,6 +202,8 @@ end_step(struct work *w)
 
 	if (p->space_live) {
 		ipc_server_gone(p);
+		if (!device_end_all_of(p))
+			return clock_now() + NS_PER_MS;
 		if (!handle_close_some(p, 16))
 			return 0;
 		if (vspace_unmap_one(p))

@@ -14,6 +14,7 @@
  * ready; or still running towards its block, then wake_pending makes that block return at once.
  */
 #include "kern/sched.h"
+#include "kern/base/bits.h"
 #include "kern/cpu.h"
 #include "kern/lock.h"
 #include "kern/md/clock.h"

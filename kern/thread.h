@@ -14,6 +14,7 @@
 
 #include "kern/abi/status.h"
 #include "kern/base/list.h"
+#include "kern/base/mmio.h"
 #include "kern/md/cpu.h"
 #include "kern/md/trap.h"
 

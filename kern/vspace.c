@@ -5,6 +5,8 @@
  * mapping is busy: it holds its range of addresses, and nobody else may touch it.
  */
 #include "kern/memory.h"
+#include "kern/base/bits.h"
+#include "kern/md/clock.h"
 #include "kern/panic.h"
 #include "kern/sched.h"
 #include "kern/device.h"

@@ -2,6 +2,7 @@
  * The worker thread: two lists under one lock, jobs and dead threads.
  */
 #include "kern/worker.h"
+#include "kern/base/bits.h"
 #include "kern/lock.h"
 #include "kern/md/clock.h"
 #include "kern/panic.h"

@@ -34,5 +34,5 @@ enum : uint32_t {
 	CLAIM_CONSENT_UNVALIDATED = 1u << 1,	/* direct without a canary (programmed, not validated) */
 	CLAIM_CONSENT_INTERRUPTS = 1u << 2,	/* direct with interrupt_isolation=none */
 	CPU_ANY = 0xff,
-	PRIORITY_MIN = 1, PRIORITY_MAX = 30,
+	PRIORITY_MIN = 1, PRIORITY_MAX = 30, PRIORITY_INIT = 25,
 };

@@ -63,7 +63,7 @@ struct irqc_source {
 NODISCARD enum status irqc_msi_open(struct irqc_source *s, uint16_t segment, uint32_t requester, uint32_t count);
 NODISCARD enum status irqc_msi_bind(struct irqc_source *s, uint32_t index, uint32_t slot, unsigned cpu,
     struct irqc_message *out);
-void irqc_msi_unbind(struct irqc_source *s, uint32_t index);
+void irqc_msi_unbind(struct irqc_source *s, uint32_t index, uint32_t slot);
 void irqc_msi_close(struct irqc_source *s);
 
 /* Interprocessor interrupts; the handler calls sched_ipi() on the target with interrupts off. */

@@ -1,0 +1,183 @@
+/*
+ * Time from the TSC; timer interrupts from the local APIC.
+ *
+ * The TSC's rate comes from CPUID leaf 15h, else it is measured for 2 ms against the ACPI PM timer (3.579545 MHz), else
+ * against the PIT's channel 2.  The APIC timer is measured in the same interval, unless it can compare with the TSC
+ * itself (TSC deadline).
+ */
+#include "kern/md/clock.h"
+#include "kern/base/mmio.h"
+#include "kern/cpu.h"
+#include "kern/log.h"
+#include "kern/machine/machine.h"
+#include "kern/md/cpu.h"
+#include "x86.h"
+
+enum : uint64_t { PM_HZ = 3579545, PIT_HZ = 1193182, MEASURE_US = 2000 };
+
+static uint64_t base, tsc_hz, apic_hz;
+static uint32_t mult;
+static uint8_t shift;
+static bool deadline_mode;
+
+/* Ticks of the reference that one measurement lasts, or 0 when the reference does not move. */
+static bool
+measure_pm(const struct machine *m, uint64_t *tsc, uint64_t *apic)
+{
+	uint16_t port = (uint16_t)m->timer.pm_timer_port;
+	uint32_t mask = m->timer.pm_timer_32bit ? UINT32_MAX : 0xffffff, start, now, spins = 0;
+	uint32_t ticks = (uint32_t)(PM_HZ * MEASURE_US / 1000000);
+	uint64_t t0;
+
+	if (port == 0)
+		return false;
+	apic_timer_deadline(false);
+	start = inl(port);
+	while ((now = inl(port)) == start)	/* begin on an edge */
+		if (++spins > 100000)
+			return false;
+	start = now;
+	t0 = cpu_cycles();
+	apic_timer_arm(UINT32_MAX);
+	do {
+		now = inl(port);
+	} while (((now - start) & mask) < ticks);
+	*tsc = (cpu_cycles() - t0) * PM_HZ / ((now - start) & mask);
+	*apic = (uint64_t)(UINT32_MAX - apic_timer_left()) * PM_HZ / ((now - start) & mask);
+	apic_timer_arm(0);
+	return true;
+}
+
+static void
+measure_pit(uint64_t *tsc, uint64_t *apic)
+{
+	uint16_t count = (uint16_t)(PIT_HZ * MEASURE_US / 1000000);
+	uint64_t t0;
+	uint32_t spins = 0;
+
+	apic_timer_deadline(false);
+	outb(0x61, (uint8_t)((inb(0x61) & ~2) | 1));	/* gate on, speaker off */
+	outb(0x43, 0xb0);			/* channel 2, mode 0 */
+	outb(0x42, (uint8_t)count);
+	outb(0x42, (uint8_t)(count >> 8));
+	t0 = cpu_cycles();
+	apic_timer_arm(UINT32_MAX);
+	while ((inb(0x61) & 0x20) == 0 && ++spins < 10000000)
+		;
+	*tsc = (cpu_cycles() - t0) * 1000000 / MEASURE_US;
+	*apic = (uint64_t)(UINT32_MAX - apic_timer_left()) * 1000000 / MEASURE_US;
+	apic_timer_arm(0);
+}
+
+enum status
+clock_init(const struct machine *m)
+{
+	const char *source = "PM timer";
+	uint64_t measured = 0;
+
+	if (!measure_pm(m, &measured, &apic_hz)) {
+		measure_pit(&measured, &apic_hz);
+		source = "PIT";
+	}
+	tsc_hz = measured;
+	if (cpuid(0, 0).a >= 0x15) {
+		struct cpuid c = cpuid(0x15, 0);
+
+		if (c.a != 0 && c.b != 0 && c.c != 0) {
+			tsc_hz = (uint64_t)c.c * c.b / c.a;
+			source = "CPUID";
+		}
+	}
+	if (tsc_hz < 1000000 || apic_hz == 0)
+		return E_UNSUPPORTED;
+	shift = 24;
+	mult = (uint32_t)((NS_PER_S << shift) / tsc_hz);
+	base = cpu_cycles();
+	deadline_mode = (cpuid(1, 0).c & BIT(24)) != 0;
+	clock_init_cpu();
+	log_info("clock: TSC at %llu MHz by %s, timer %s", (unsigned long long)(tsc_hz / 1000000), source,
+	    deadline_mode ? "TSC deadline" : "local APIC");
+	return OK;
+}
+
+void
+clock_init_cpu(void)
+{
+	apic_timer_deadline(deadline_mode);
+}
+
+uint64_t
+clock_now(void)
+{
+	return mult == 0 ? 0 : (uint64_t)((unsigned __int128)(cpu_cycles() - base) * mult >> shift);
+}
+
+void
+clock_scale(struct clock_scale *out)
+{
+	*out = (struct clock_scale){ .base = base, .mult = mult, .shift = shift };
+}
+
+void
+clock_arm(uint64_t at)
+{
+	uint64_t now, ticks;
+
+	if (deadline_mode) {
+		wrmsr(MSR_TSC_DEADLINE, at == DEADLINE_NEVER ? 0 :
+		    base + (uint64_t)(((unsigned __int128)at << shift) / mult) + 1);
+		return;
+	}
+	if (at == DEADLINE_NEVER) {
+		apic_timer_arm(0);
+		return;
+	}
+	now = clock_now();
+	ticks = at <= now ? 1 : (uint64_t)((unsigned __int128)(at - now) * apic_hz / NS_PER_S) + 1;
+	apic_timer_arm(ticks > UINT32_MAX ? UINT32_MAX : (uint32_t)ticks);
+}
+
+void
+clock_spin(uint64_t ns)
+{
+	uint64_t until = clock_now() + ns;
+
+	if (mult == 0) {		/* before calibration: a port access takes about a microsecond */
+		for (uint64_t i = 0; i < ns / NS_PER_US; i++)
+			(void)inb(0x80);
+		return;
+	}
+	while (clock_now() < until)
+		CPU_RELAX();
+}
+
+static unsigned
+cmos(uint8_t reg)
+{
+	uint8_t v;
+
+	outb(0x70, reg);
+	v = inb(0x71);
+	return (v >> 4) * 10u + (v & 15);
+}
+
+uint64_t
+clock_wall_seconds(void)
+{
+	unsigned y, mo, d;
+	uint64_t days;
+
+	outb(0x70, 10);
+	if (inb(0x71) == 0xff)
+		return 0;
+	y = cmos(9) + 2000;
+	mo = cmos(8);
+	d = cmos(7);
+	if (mo == 0 || mo > 12 || d == 0 || d > 31)
+		return 0;
+	/* Days since 1970, by months of a year that begins in March. */
+	if (mo <= 2)
+		y--;
+	days = 365ull * y + y / 4 - y / 100 + y / 400 + (153 * (mo + (mo > 2 ? -3u : 9u)) + 2) / 5 + d - 1 - 719468;
+	return days * 86400 + cmos(4) * 3600ull + cmos(2) * 60ull + cmos(0);
+}

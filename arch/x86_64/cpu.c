@@ -1,0 +1,246 @@
+/*
+ * CPUs: features, descriptor tables, starting the others by INIT-SIPI, stopping the machine.
+ */
+#include "kern/md/cpu.h"
+#include "kern/base/fmt.h"
+#include "kern/base/str.h"
+#include "kern/frame.h"
+#include "kern/lock.h"
+#include "kern/log.h"
+#include "kern/machine/machine.h"
+#include "kern/md/clock.h"
+#include "kern/md/mmu.h"
+#include "kern/md/trap.h"
+#include "kern/panic.h"
+#include "x86.h"
+
+struct PACKED tss {
+	uint32_t unused0;
+	uint64_t rsp[3];
+	uint64_t unused1;
+	uint64_t ist[7];
+	uint64_t unused2;
+	uint16_t unused3, iomap;
+};
+
+enum { IST_SIZE = 8192 };
+
+/* First field: md_inline.h's struct md_head. */
+struct md_cpu {
+	struct md_head head;
+	uint64_t gdt[8] ALIGNED(16);
+	struct tss tss;
+	uint8_t ist[3][IST_SIZE] ALIGNED(16);
+};
+
+struct cpu cpus[CPUS_MAX];
+uint32_t cpu_count;
+static struct md_cpu md_cpus[CPUS_MAX];
+static char features[160];
+bool cpu_smap;
+
+extern const char syscall_fast[], first_user[], first_kernel[];
+extern char trampoline[], trampoline_end[], trampoline_cr3[], trampoline_stack[], trampoline_cpu[];
+void trap_init_cpu(void);
+void secondary_start(struct cpu *c);
+
+static void
+load_tables(struct cpu *c)
+{
+	struct md_cpu *m = &md_cpus[c->id];
+	uint64_t tss = (uint64_t)(uintptr_t)&m->tss;
+	struct PACKED { uint16_t limit; uint64_t base; } gdtr = { sizeof(m->gdt) - 1, (uint64_t)(uintptr_t)m->gdt };
+
+	m->head.rsp0 = (uint64_t *)(void *)((char *)&m->tss + 4);
+	m->tss.iomap = sizeof(m->tss);		/* no port for processes */
+	for (unsigned i = 0; i < 3; i++)
+		m->tss.ist[i] = (uint64_t)(uintptr_t)(m->ist[i] + IST_SIZE);
+	m->gdt[SEL_KCODE / 8] = 0x00af9a000000ffff;
+	m->gdt[SEL_KDATA / 8] = 0x00cf92000000ffff;
+	m->gdt[SEL_UDATA / 8] = 0x00cff2000000ffff;
+	m->gdt[SEL_UCODE / 8] = 0x00affa000000ffff;
+	m->gdt[SEL_TSS / 8] = (sizeof(m->tss) - 1) | (tss & 0xffffff) << 16 | 0x89ull << 40 | (tss >> 24 & 0xff) << 56;
+	m->gdt[SEL_TSS / 8 + 1] = tss >> 32;
+	__asm__ volatile("lgdt %0" :: "m"(gdtr));
+	__asm__ volatile("pushq %0; leaq 1f(%%rip), %%rax; pushq %%rax; lretq; 1:"
+	    :: "i"((uint64_t)SEL_KCODE) : "rax", "memory");
+	__asm__ volatile("ltr %w0" :: "r"((uint16_t)SEL_TSS));
+	c->md = m;
+	c->self = c;
+	wrmsr(MSR_GS_BASE, (uint64_t)(uintptr_t)c);
+	wrmsr(MSR_KERNEL_GS_BASE, 0);
+}
+
+void
+cpu_init(struct cpu *c)
+{
+	struct cpuid f1 = cpuid(1, 0), f7 = { 0 };
+	uint64_t cr4 = CR4_PAE | CR4_PGE | CR4_MCE;
+	size_t n;
+
+	if (cpuid(0, 0).a >= 7)
+		f7 = cpuid(7, 0);
+	load_tables(c);
+	trap_init_cpu();
+	if ((f7.b & BIT(7)) != 0)
+		cr4 |= CR4_SMEP;
+	if ((f7.b & BIT(20)) != 0)
+		cr4 |= CR4_SMAP;
+	if ((f7.c & BIT(2)) != 0)
+		cr4 |= CR4_UMIP;
+	WRITE_CR(4, cr4);
+	cpu_smap = (cr4 & CR4_SMAP) != 0;
+	/* TS and no OSFXSR: floating point and vector instructions trap. */
+	WRITE_CR(0, 0x80000001 | CR0_MP | CR0_TS | CR0_EM | CR0_NE | CR0_WP | CR0_AM);
+	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SCE | EFER_NXE);
+	wrmsr(MSR_STAR, (uint64_t)SEL_KCODE << 32 | (uint64_t)(SEL_KDATA | 3) << 48);
+	wrmsr(MSR_LSTAR, (uint64_t)(uintptr_t)syscall_fast);
+	wrmsr(MSR_SFMASK, FLAG_IF | FLAG_DF | FLAG_TF | FLAG_AC | FLAG_NT);
+	if (c->id == 0) {
+		struct cpuid v = cpuid(0, 0);
+
+		n = fmt_buf(features, sizeof(features), "%.4s%.4s%.4s family %u:%s%s%s%s", (char *)&v.b, (char *)&v.d,
+		    (char *)&v.c, (unsigned)(f1.a >> 8 & 15) + (unsigned)(f1.a >> 20 & 0xff),
+		    (cr4 & CR4_SMEP) != 0 ? " SMEP" : "", (cr4 & CR4_SMAP) != 0 ? " SMAP" : "",
+		    (cr4 & CR4_UMIP) != 0 ? " UMIP" : "", (f1.c & BIT(21)) != 0 ? " x2APIC" : "");
+		(void)n;
+	}
+}
+
+const char *
+cpu_features(void)
+{
+	return features;
+}
+
+uintptr_t
+cpu_prepare_user(uintptr_t top)
+{
+	uintptr_t *sp = (uintptr_t *)(top - sizeof(struct uregs));
+
+	*--sp = (uintptr_t)first_user;
+	for (unsigned i = 0; i < 6; i++)
+		*--sp = 0;
+	return (uintptr_t)sp;
+}
+
+uintptr_t
+cpu_prepare_kernel(uintptr_t top, void (*fn)(void *), void *arg)
+{
+	uintptr_t *sp = (uintptr_t *)top;
+
+	/* At fn's entry the stack must be 8 past a multiple of 16, as after a call. */
+	*--sp = 0;
+	*--sp = 0;
+	*--sp = (uintptr_t)first_kernel;
+	*--sp = 0;			/* rbp: ends backtraces */
+	*--sp = (uintptr_t)fn;		/* rbx */
+	*--sp = (uintptr_t)arg;		/* r12 */
+	*--sp = 0;
+	*--sp = 0;
+	*--sp = 0;
+	return (uintptr_t)sp;
+}
+
+void
+cpu_idle(void)
+{
+	__asm__ volatile("sti; hlt; cli" ::: "memory");
+}
+
+void
+cpu_halt(void)
+{
+	for (;;)
+		__asm__ volatile("cli; hlt");
+}
+
+void
+cpu_stop_others(void)
+{
+	apic_stop_others();
+}
+
+void
+cpu_spin_poll(void)
+{
+	tlb_service();
+}
+
+void
+secondary_start(struct cpu *c)
+{
+	cpu_init(c);
+	mmu_init_cpu();
+	kernel_secondary();
+}
+
+enum status
+cpu_start(const struct machine *m UNUSED, uint64_t hwid, struct cpu *c, void *stack_top)
+{
+	char *page = frame_ptr((struct paddr){ 0x8000 });
+	uint64_t deadline;
+	uint64_t words[3];
+
+	if (hwid > 254 || mmu_kernel_cr3 >= 4 * GIB)
+		return E_UNSUPPORTED;
+	words[0] = mmu_trampoline_map();
+	words[1] = (uint64_t)(uintptr_t)stack_top;
+	words[2] = (uint64_t)(uintptr_t)c;
+	memcpy(page, trampoline, (size_t)(trampoline_end - trampoline));
+	memcpy(page + (trampoline_cr3 - trampoline), words, sizeof(words));
+	apic_send_init_sipi((uint32_t)hwid, 8);
+	deadline = clock_now() + NS_PER_S;
+	while (!load_acquire(&c->online)) {
+		if (clock_now() > deadline)
+			return E_TIMED_OUT;
+		lock_wait();
+	}
+	return OK;
+}
+
+void
+cpu_power_off(const struct machine *m)
+{
+	const struct machine_power *p = &m->power;
+
+	if (p->s5_known && p->pm1a_control != 0) {
+		outw((uint16_t)p->pm1a_control, (uint16_t)(p->s5_typa << 10 | 1 << 13));
+		if (p->pm1b_control != 0)
+			outw((uint16_t)p->pm1b_control, (uint16_t)(p->s5_typb << 10 | 1 << 13));
+		clock_spin(10 * NS_PER_MS);
+	}
+	log_error("power off: firmware offers no way that works");
+}
+
+void
+cpu_reset(const struct machine *m)
+{
+	struct PACKED { uint16_t limit; uint64_t base; } none = { 0, 0 };
+
+	if (m->power.reset_known && m->power.reset_space == 1) {
+		outb((uint16_t)m->power.reset_address, m->power.reset_value);
+		clock_spin(10 * NS_PER_MS);
+	}
+	outb(0xcf9, 0x02);
+	outb(0xcf9, 0x06);
+	clock_spin(10 * NS_PER_MS);
+	outb(0x64, 0xfe);
+	clock_spin(10 * NS_PER_MS);
+	__asm__ volatile("lidt %0; int3" :: "m"(none));
+}
+
+uint64_t
+cpu_random(void)
+{
+	static uint64_t state = 0x9e3779b97f4a7c15;
+	uint64_t v = 0;
+	uint8_t ok = 0;
+
+	if ((cpuid(1, 0).c & BIT(30)) != 0)
+		for (unsigned i = 0; i < 10 && !ok; i++)
+			__asm__ volatile("rdrand %0; setc %1" : "=r"(v), "=qm"(ok));
+	/* Mixed with the counter, so that even without the instruction boots differ. */
+	state = (state ^ v ^ cpu_cycles()) * 0xd1342543de82ef95 + 1;
+	return state ^ state >> 29;
+}

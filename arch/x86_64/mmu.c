@@ -1,0 +1,466 @@
+/*
+ * Page tables of x86-64, four levels.
+ *
+ * The kernel's half: direct map at entry 256, a window for device registers and stacks at 384, the image at 511.  The
+ * tables below those entries exist from mmu_init on, and every process shares them, so the halves never diverge.
+ *
+ * Shootdown.  One request at a time (lock): root, range, and the set of CPUs that still have to answer.  A CPU answers
+ * in its interprocessor interrupt, or, when it waits with interrupts off, in lock_wait -> cpu_spin_poll.
+ * The asker polls the same way, so two askers cannot wait for each other.
+ *
+ * Manual: Intel SDM volume 3, 4.5 (paging), 4.10 (caches of translations).
+ */
+#include "kern/md/mmu.h"
+#include "kern/base/str.h"
+#include "kern/cpu.h"
+#include "kern/frame.h"
+#include "kern/lock.h"
+#include "kern/machine/machine.h"
+#include "kern/md/cpu.h"
+#include "kern/md/irqc.h"
+#include "kern/panic.h"
+#include "kern/quota.h"
+#include "x86.h"
+
+enum : uint64_t {
+	KERNEL_VMA = 0xffff'ffff'8000'0000,
+	WINDOW = 0xffff'c000'0000'0000,		/* device registers, then stacks */
+	STACKS = 0xffff'c040'0000'0000,
+	ENTRIES = 512,
+	TABLE = PTE_P | PTE_W | PTE_U,
+};
+
+extern const char __kernel_start[], __text_end[], __rodata_end[], __kernel_end[];
+
+const uint64_t mmu_boot_limit = 4 * GIB;
+uint64_t mmu_kernel_cr3;
+
+static uint64_t *kernel_root;
+static uint64_t window_next = WINDOW, stack_next = STACKS;
+static struct spinlock lock = SPINLOCK_INIT(RANK_MMU);
+static struct { void *next; } *free_stacks;
+
+static struct spinlock shoot_lock = SPINLOCK_INIT(RANK_SHOOT);
+static struct {
+	struct mmu_space *space;
+	uint64_t va, pages;
+	uint64_t waiting;		/* (a) */
+} shoot;
+
+static uint64_t *table_at(uint64_t entry) { return frame_ptr((struct paddr){ entry & PTE_ADDR }); }
+static unsigned index_at(uint64_t va, unsigned level) { return (unsigned)(va >> (12 + 9 * level)) & 511; }
+
+static uint64_t *
+new_table(uint32_t flags)
+{
+	struct paddr p;
+
+	if (frame_alloc(0, FRAME_TABLE, FRAME_ZERO | flags, &p) != OK)
+		return NULL;
+	return frame_ptr(p);
+}
+
+/* The table one level down, made when it is not there; boot only: panics. */
+static uint64_t *
+kernel_table(uint64_t *table, unsigned i)
+{
+	if ((table[i] & PTE_P) == 0) {
+		uint64_t *t = new_table(0);
+
+		if (t == NULL)
+			panic("no memory for kernel page tables");
+		table[i] = frame_of(t).v | PTE_P | PTE_W;
+	}
+	return table_at(table[i]);
+}
+
+/* One leaf of the kernel's half at the given level (0: 4 KiB, 1: 2 MiB, 2: 1 GiB). */
+static void
+kernel_leaf(uint64_t va, uint64_t pa, unsigned level, uint64_t bits)
+{
+	uint64_t *t = kernel_root;
+
+	for (unsigned l = 3; l > level; l--)
+		t = kernel_table(t, index_at(va, l));
+	t[index_at(va, level)] = pa | bits | PTE_P | PTE_G | (level != 0 ? PTE_PS : 0);
+}
+
+static void
+direct_map(uint64_t base, uint64_t end, bool huge)
+{
+	uint64_t image = (uint64_t)(uintptr_t)__kernel_start - KERNEL_VMA;
+	uint64_t image_ro = (uint64_t)(uintptr_t)__rodata_end - KERNEL_VMA;
+
+	while (base < end) {
+		uint64_t size = huge && is_aligned(base, GIB) && end - base >= GIB ? GIB :
+		    is_aligned(base, 2 * MIB) && end - base >= 2 * MIB ? 2 * MIB : PAGE_SIZE;
+		bool ro = base >= image && base < image_ro;
+
+		/* The image's text and read-only data are not writable here either. */
+		while (size > PAGE_SIZE && ranges_overlap(base, size, image, image_ro - image))
+			size = size == GIB ? 2 * MIB : PAGE_SIZE;
+		kernel_leaf(DIRECT_MAP_BASE + base, base, size == GIB ? 2 : size == 2 * MIB ? 1 : 0,
+		    PTE_NX | (ro ? 0 : PTE_W));
+		base += size;
+	}
+}
+
+void
+mmu_init(const struct machine *m)
+{
+	bool huge = (cpuid(0x80000001, 0).d & BIT(26)) != 0;
+
+	kernel_root = new_table(FRAME_BELOW_4G);
+	if (kernel_root == NULL)
+		panic("no memory for the kernel's root table");
+	for (uint32_t i = 0; i < m->memory_count; i++) {
+		const struct machine_memory *r = &m->memory[i];
+
+		/* Reserved areas are not memory of ours; tables and image are read through this map. */
+		if (r->kind != MEM_RESERVED)
+			direct_map(align_down(r->base, PAGE_SIZE), align_up(r->base + r->len, PAGE_SIZE), huge);
+	}
+	kernel_leaf(DIRECT_MAP_BASE + 0x8000, 0x8000, 0, PTE_W | PTE_NX);	/* start-up page of further CPUs */
+	for (uint64_t va = (uint64_t)(uintptr_t)__kernel_start; va < (uint64_t)(uintptr_t)__kernel_end; va += PAGE_SIZE) {
+		uint64_t bits = va < (uint64_t)(uintptr_t)__text_end ? 0 :
+		    va < (uint64_t)(uintptr_t)__rodata_end ? PTE_NX : PTE_NX | PTE_W;
+
+		kernel_leaf(va, va - KERNEL_VMA, 0, bits);
+	}
+	(void)kernel_table(kernel_root, index_at(WINDOW, 3));
+	mmu_kernel_cr3 = frame_of(kernel_root).v;
+	mmu_init_cpu();
+}
+
+void
+mmu_init_cpu(void)
+{
+	WRITE_CR(3, mmu_kernel_cr3);
+	this_cpu()->space = NULL;
+}
+
+/* A root that also maps the start-up page at its own address, executable. */
+uint64_t
+mmu_trampoline_map(void)
+{
+	static uint64_t *root;
+
+	if (root == NULL) {
+		uint64_t *t;
+
+		root = new_table(FRAME_BELOW_4G);
+		if (root == NULL)
+			panic("no memory to start further CPUs");
+		memcpy(root, kernel_root, PAGE_SIZE);
+		t = kernel_table(root, 0);
+		t = kernel_table(t, 0);
+		t = kernel_table(t, 0);
+		t[8] = 0x8000 | PTE_P | PTE_W;
+	}
+	return frame_of(root).v;
+}
+
+void *
+mmu_map_device(struct paddr base, uint64_t len)
+{
+	uint64_t from = align_down(base.v, PAGE_SIZE), to = align_up(base.v + len, PAGE_SIZE), va;
+
+	spin_lock(&lock);
+	if (to - from > STACKS - window_next) {
+		spin_unlock(&lock);
+		return NULL;
+	}
+	/* Registers that need big leaves (ECAM) get them when the addresses agree. */
+	if (to - from >= 2 * MIB)
+		window_next = align_up(window_next, 2 * MIB) + (from & (2 * MIB - 1));
+	va = window_next;
+	for (uint64_t at = from; at < to; ) {
+		bool big = is_aligned(at, 2 * MIB) && is_aligned(va + (at - from), 2 * MIB) && to - at >= 2 * MIB;
+
+		kernel_leaf(va + (at - from), at, big ? 1 : 0, PTE_W | PTE_NX | PTE_PCD | PTE_PWT);
+		at += big ? 2 * MIB : PAGE_SIZE;
+	}
+	window_next = va + (to - from) + PAGE_SIZE;
+	spin_unlock(&lock);
+	return (void *)(uintptr_t)(va + (base.v - from));
+}
+
+/* Stacks are kept for reuse, mapped: no shootdown, and the page below each stays a hole. */
+void *
+mmu_stack_alloc(void)
+{
+	struct paddr p;
+	void *s;
+	uint64_t va;
+
+	spin_lock(&lock);
+	s = free_stacks;
+	if (s != NULL) {
+		free_stacks = free_stacks->next;
+		spin_unlock(&lock);
+		return s;
+	}
+	spin_unlock(&lock);
+	if (frame_alloc(log2_ceil(KSTACK_SIZE / PAGE_SIZE), FRAME_KERNEL, FRAME_ZERO, &p) != OK)
+		return NULL;
+	spin_lock(&lock);
+	va = stack_next + PAGE_SIZE;
+	stack_next = va + KSTACK_SIZE;
+	for (uint64_t at = 0; at < KSTACK_SIZE; at += PAGE_SIZE)
+		kernel_leaf(va + at, p.v + at, 0, PTE_W | PTE_NX);
+	spin_unlock(&lock);
+	return (void *)(uintptr_t)va;
+}
+
+void
+mmu_stack_free(void *stack)
+{
+	spin_lock(&lock);
+	*(void **)stack = free_stacks;
+	free_stacks = stack;
+	spin_unlock(&lock);
+}
+
+enum status
+mmu_space_init(struct mmu_space *s, struct quota *q)
+{
+	enum status e = quota_take_pages(q, 1);
+	uint64_t *root;
+
+	if (e != OK)
+		return e;
+	root = new_table(0);
+	if (root == NULL) {
+		quota_give_pages(q, 1);
+		return E_NO_MEMORY;
+	}
+	memcpy(root + 256, kernel_root + 256, 256 * sizeof(*root));
+	*s = (struct mmu_space){ .root = frame_of(root), .table_pages = 1, .quota = q };
+	return OK;
+}
+
+static void
+free_tables(struct mmu_space *s, uint64_t *t, unsigned level)
+{
+	/* Four nested loops without recursion would be longer: the depth is fixed at three. */
+	for (unsigned i = 0; i < (level == 3 ? 256 : ENTRIES); i++) {
+		if ((t[i] & PTE_P) == 0)
+			continue;
+		if (level > 1)
+			free_tables(s, table_at(t[i]), level - 1);
+		frame_free(frame_of(table_at(t[i])), 0);
+		s->table_pages--;
+		quota_give_pages(s->quota, 1);
+	}
+}
+
+void
+mmu_space_fini(struct mmu_space *s)
+{
+	while (load_acquire(&s->cpus) != 0)	/* its last thread left every CPU; the switch may be under way */
+		lock_wait();
+	free_tables(s, frame_ptr(s->root), 3);
+	frame_free(s->root, 0);
+	quota_give_pages(s->quota, 1);
+}
+
+/* The leaf entry of va; makes tables on the way when asked to. */
+static enum status
+walk(struct mmu_space *s, uint64_t va, bool make, uint64_t **out)
+{
+	uint64_t *t = frame_ptr(s->root);
+
+	for (unsigned level = 3; level > 0; level--) {
+		uint64_t *e = &t[index_at(va, level)];
+
+		if ((*e & PTE_P) == 0) {
+			uint64_t *n;
+			enum status st;
+
+			if (!make)
+				return E_NOT_FOUND;
+			st = quota_take_pages(s->quota, 1);
+			if (st != OK)
+				return st;
+			n = new_table(0);
+			if (n == NULL) {
+				quota_give_pages(s->quota, 1);
+				return E_NO_MEMORY;
+			}
+			s->table_pages++;
+			*(volatile uint64_t *)e = frame_of(n).v | TABLE;
+		}
+		t = table_at(*e);
+	}
+	*out = &t[index_at(va, 0)];
+	return OK;
+}
+
+static uint64_t
+prot_bits(uint8_t prot)
+{
+	return PTE_P | PTE_U | ((prot & PROT_WRITE) != 0 ? PTE_W : 0) | ((prot & PROT_EXEC) != 0 ? 0 : PTE_NX) |
+	    ((prot & PROT_DEVICE) != 0 ? PTE_PCD | PTE_PWT : 0);
+}
+
+enum status
+mmu_map(struct mmu_space *s, struct uva va, struct paddr pa, uint64_t pages, uint8_t prot)
+{
+	uint64_t *e = NULL, bits = prot_bits(prot);
+
+	for (uint64_t i = 0; i < pages; i++) {
+		uint64_t at = va.v + i * PAGE_SIZE;
+
+		if (e == NULL || (at & (2 * MIB - 1)) == 0) {
+			enum status st = walk(s, at, true, &e);
+
+			if (st != OK) {
+				mmu_unmap(s, va, i);
+				return st;
+			}
+		}
+		*(volatile uint64_t *)e++ = (pa.v + i * PAGE_SIZE) | bits;
+	}
+	return OK;
+}
+
+static void
+flush_here(uint64_t va, uint64_t pages)
+{
+	if (pages > 32) {
+		WRITE_CR(3, READ_CR(3));
+		return;
+	}
+	for (uint64_t i = 0; i < pages; i++)
+		invlpg(va + i * PAGE_SIZE);
+}
+
+void
+tlb_service(void)
+{
+	uint64_t me = 1ull << this_cpu()->id;
+
+	if (likely((load_acquire(&shoot.waiting) & me) == 0))
+		return;
+	if (this_cpu()->space == shoot.space)
+		flush_here(shoot.va, shoot.pages);
+	__atomic_fetch_and(&shoot.waiting, ~me, __ATOMIC_RELEASE);
+}
+
+static void
+flush(struct mmu_space *s, uint64_t va, uint64_t pages)
+{
+	struct cpu *c = this_cpu();
+	uint64_t others;
+
+	smp_full();		/* entries are stored before the mask is read */
+	if (c->space == s)
+		flush_here(va, pages);
+	others = load_acquire(&s->cpus) & ~(1ull << c->id);
+	if (others == 0)
+		return;
+	spin_lock(&shoot_lock);
+	shoot.space = s;
+	shoot.va = va;
+	shoot.pages = pages;
+	store_release(&shoot.waiting, others);
+	for (uint64_t left = others; left != 0; left &= left - 1)
+		irqc_ipi(lowest_bit(left));
+	while (load_acquire(&shoot.waiting) != 0)
+		lock_wait();
+	spin_unlock(&shoot_lock);
+}
+
+void
+mmu_unmap(struct mmu_space *s, struct uva va, uint64_t pages)
+{
+	uint64_t *e = NULL;
+	bool any = false;
+
+	for (uint64_t i = 0; i < pages; i++) {
+		uint64_t at = va.v + i * PAGE_SIZE;
+
+		if (e == NULL || (at & (2 * MIB - 1)) == 0) {
+			if (walk(s, at, false, &e) != OK) {
+				e = NULL;
+				continue;
+			}
+		}
+		any |= (*e & PTE_P) != 0;
+		*(volatile uint64_t *)e++ = 0;
+	}
+	if (any)
+		flush(s, va.v, pages);
+}
+
+void
+mmu_protect(struct mmu_space *s, struct uva va, uint64_t pages, uint8_t prot)
+{
+	uint64_t *e;
+
+	for (uint64_t i = 0; i < pages; i++)
+		if (walk(s, va.v + i * PAGE_SIZE, false, &e) == OK && (*e & PTE_P) != 0)
+			*(volatile uint64_t *)e = (*e & PTE_ADDR) | prot_bits(prot);
+	flush(s, va.v, pages);
+}
+
+bool
+mmu_lookup(struct mmu_space *s, struct uva va, struct paddr *pa, uint8_t *prot)
+{
+	uint64_t *e;
+
+	if (walk(s, va.v, false, &e) != OK || (*e & PTE_P) == 0)
+		return false;
+	pa->v = (*e & PTE_ADDR) | (va.v & PAGE_MASK);
+	*prot = (uint8_t)(PROT_READ | ((*e & PTE_W) != 0 ? PROT_WRITE : 0) | ((*e & PTE_NX) == 0 ? PROT_EXEC : 0));
+	return true;
+}
+
+bool copy_bytes(void *to, const void *from, size_t len);
+
+static bool
+user_range(uint64_t at, size_t len)
+{
+	return len <= 64 * KIB && range_within(at, len, USER_BASE, USER_END - USER_BASE);
+}
+
+static bool
+guarded_copy(void *to, const void *from, size_t len)
+{
+	bool ok;
+
+	if (cpu_smap)
+		__asm__ volatile("stac" ::: "memory");
+	ok = copy_bytes(to, from, len);
+	if (cpu_smap)
+		__asm__ volatile("clac" ::: "memory");
+	return ok;
+}
+
+bool
+mmu_copy_in(void *to, struct uva from, size_t len)
+{
+	return user_range(from.v, len) && guarded_copy(to, (const void *)(uintptr_t)from.v, len);
+}
+
+bool
+mmu_copy_out(struct uva to, const void *from, size_t len)
+{
+	return user_range(to.v, len) && guarded_copy((void *)(uintptr_t)to.v, from, len);
+}
+
+void
+cache_clean(const void *p, size_t len)
+{
+	const char *at = (const char *)align_down((uint64_t)(uintptr_t)p, 64), *end = (const char *)p + len;
+
+	for (; at < end; at += 64)
+		__asm__ volatile("clflush (%0)" :: "r"(at) : "memory");
+	__asm__ volatile("mfence" ::: "memory");
+}
+
+void
+cache_invalidate(void *p, size_t len)
+{
+	cache_clean(p, len);
+}

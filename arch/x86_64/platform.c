@@ -1,0 +1,90 @@
+/*
+ * What the loader left, as a struct machine: PVH start_info (memory map, command line, archive, RSDP), then ACPI.
+ *
+ * Everything here is read through the boot map, which ends at 4 GiB; tables above that are refused.
+ * Source: Xen public headers hvm/start_info (layout), ACPI.
+ */
+#include "kern/base/str.h"
+#include "kern/cpu.h"
+#include "kern/frame.h"
+#include "kern/machine/acpi.h"
+#include "kern/machine/find.h"
+#include "kern/machine/machine.h"
+#include "kern/md/console.h"
+#include "kern/md/cpu.h"
+#include "kern/panic.h"
+#include "x86.h"
+
+enum : uint32_t { START_MAGIC = 0x336ec578 };
+
+struct start_info {
+	uint32_t magic, version, flags, modules;
+	uint64_t module_list, cmdline, rsdp, memmap;
+	uint32_t memmap_entries, unused;
+};
+struct start_module { uint64_t base, size, cmdline, unused; };
+struct start_memory { uint64_t base, size; uint32_t type, unused; };
+
+static struct machine machine;
+extern const char __load_start[], __load_end[];
+
+NORETURN void platform_start(uint32_t start_info);
+
+static const void *
+boot_ptr(void *ctx UNUSED, uint64_t at, uint64_t len)
+{
+	return range_within(at, len, 0, mmu_boot_limit) ? frame_ptr((struct paddr){ at }) : NULL;
+}
+
+void
+platform_start(uint32_t start)
+{
+	const struct start_info *si;
+	const struct start_memory *map;
+	struct acpi_source source = { .map = boot_ptr };
+	struct machine *m = &machine;
+	uint64_t len;
+
+	cpus[0].id = 0;
+	cpu_count = 1;
+	cpu_init(&cpus[0]);
+	console_early();
+	si = frame_ptr((struct paddr){ start });
+	if (start == 0 || si->magic != START_MAGIC)
+		panic("not started by a PVH loader");
+	map = boot_ptr(NULL, si->memmap, (uint64_t)si->memmap_entries * sizeof(*map));
+	if (map == NULL || si->version < 1)
+		panic("the loader gave no memory map");
+	for (uint32_t i = 0; i < si->memmap_entries; i++)
+		machine_add_memory(m, map[i].base, map[i].size, map[i].type == 1 ? MEM_RAM :
+		    map[i].type == 3 ? MEM_ACPI_RECLAIM : map[i].type == 4 ? MEM_ACPI_NVS : MEM_RESERVED);
+	/* Firmware's data, start_info, and the page that further CPUs start in. */
+	machine_add_memory(m, 0, MIB, MEM_FIRMWARE_TABLES);
+	machine_add_memory(m, (uint64_t)(uintptr_t)__load_start,
+	    (uint64_t)(uintptr_t)__load_end - (uint64_t)(uintptr_t)__load_start, MEM_KERNEL);
+	if (si->cmdline != 0 && boot_ptr(NULL, si->cmdline, 1) != NULL)
+		str_copy(m->cmdline, frame_ptr((struct paddr){ si->cmdline }), sizeof(m->cmdline));
+	if (si->modules != 0) {
+		const struct start_module *mod = boot_ptr(NULL, si->module_list, sizeof(*mod));
+
+		if (mod != NULL) {
+			m->archive = (struct machine_region){ mod->base, mod->size };
+			machine_add_memory(m, mod->base, mod->size, MEM_ARCHIVE);
+		}
+	}
+	source.rsdp = si->rsdp;
+	if (acpi_machine(m, &source) != OK)
+		machine_note(m, "ACPI: no usable tables; going on with what a PC usually has");
+	find_dmar(m, &source);
+	len = 0;
+	for (uint32_t i = 0; i < m->cpu_count; i++) {
+		m->cpu[i].boot = m->cpu[i].hwid == cpuid(1, 0).b >> 24;
+		len += m->cpu[i].boot;
+	}
+	cpus[0].hwid = cpuid(1, 0).b >> 24;
+	if (len == 0) {		/* no MADT: at least this one */
+		m->cpu_count = 1;
+		m->cpu[0] = (struct machine_cpu){ .hwid = cpus[0].hwid, .enabled = true, .boot = true };
+	}
+	kernel_main(m);
+}

@@ -1,0 +1,113 @@
+/*
+ * 16550 serial port, by I/O port or memory.
+ * Manual: PC16550D; ACPI SPCR.
+ */
+#include "kern/md/console.h"
+#include "kern/base/fmt.h"
+#include "kern/base/mmio.h"
+#include "kern/console.h"
+#include "kern/irq.h"
+#include "kern/log.h"
+#include "kern/machine/machine.h"
+#include "kern/md/mmu.h"
+#include "x86.h"
+
+enum : uint8_t {
+	DATA = 0, IER = 1, FCR = 2, LCR = 3, MCR = 4, LSR = 5,
+	LSR_READY = 1, LSR_EMPTY = 0x20, IER_RX = 1, MCR_READY = 0x0b,
+};
+
+static struct machine_console port = { .kind = CONSOLE_16550_IO, .base = 0x3f8,
+    .line = { .id = 4, .present = true } };
+static volatile uint8_t *regs;
+static char name[48] = "16550 at port 0x3f8";
+
+static uint8_t
+get(unsigned r)
+{
+	if (port.kind == CONSOLE_16550_IO)
+		return inb((uint16_t)(port.base + r));
+	if (regs == NULL)
+		return 0xff;
+	return port.access_bytes == 4 ? (uint8_t)mmio_read32(regs + (r << port.reg_shift)) :
+	    mmio_read8(regs + (r << port.reg_shift));
+}
+
+static void
+put(unsigned r, uint8_t v)
+{
+	if (port.kind == CONSOLE_16550_IO)
+		outb((uint16_t)(port.base + r), v);
+	else if (regs != NULL && port.access_bytes == 4)
+		mmio_write32(regs + (r << port.reg_shift), v);
+	else if (regs != NULL)
+		mmio_write8(regs + (r << port.reg_shift), v);
+}
+
+void
+console_early(void)
+{
+	put(IER, 0);
+	put(FCR, 1);		/* FIFO on */
+	put(MCR, MCR_READY);
+}
+
+void
+console_init(const struct machine *m)
+{
+	struct machine_console c = m->console;
+
+	if (c.kind != CONSOLE_16550_IO && c.kind != CONSOLE_16550_MMIO)
+		return;		/* none named: COM1 stays */
+	if (c.kind == CONSOLE_16550_MMIO) {
+		regs = mmu_map_device((struct paddr){ c.base }, (8ull << c.reg_shift));
+		fmt_buf(name, sizeof(name), "16550 at 0x%llx", (unsigned long long)c.base);
+	} else {
+		fmt_buf(name, sizeof(name), "16550 at port 0x%llx", (unsigned long long)c.base);
+	}
+	port = c;
+	if (!port.line.present && port.base == 0x3f8)
+		port.line = (struct machine_line){ .id = 4, .present = true };
+	console_early();
+}
+
+void
+console_put(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] == '\n')
+			console_put("\r", 1);
+		for (unsigned n = 0; n < 20000 && (get(LSR) & LSR_EMPTY) == 0; n++)
+			CPU_RELAX();
+		put(DATA, (uint8_t)text[i]);
+	}
+}
+
+int
+console_get(void)
+{
+	return (get(LSR) & LSR_READY) != 0 && get(LSR) != 0xff ? get(DATA) : -1;
+}
+
+static void
+receive(void *arg UNUSED)
+{
+	console_input();
+}
+
+void
+console_enable_input(void)
+{
+	if (irq_claim_line(&port.line, receive, NULL, "console") != OK) {
+		log_warn("console: no interrupt for input");
+		return;
+	}
+	put(IER, IER_RX);
+	console_input();	/* what came before */
+}
+
+const char *
+console_name(void)
+{
+	return name;
+}

@@ -1,0 +1,276 @@
+/*
+ * info(): one switch over what is asked.
+ */
+#include "kern/info.h"
+#include "kern/abi/syscall.h"
+#include "kern/base/bits.h"
+#include "kern/base/str.h"
+#include "kern/cpu.h"
+#include "kern/device.h"
+#include "kern/dma/unit.h"
+#include "kern/frame.h"
+#include "kern/machine/machine.h"
+#include "kern/main.h"
+#include "kern/md/clock.h"
+#include "kern/process.h"
+#include "kern/sched.h"
+#include "kern/thread.h"
+#include "kern/uaccess.h"
+
+/* Counts objects down to the wanted one. */
+struct nth { uint64_t left; void *out; bool found; };
+
+static bool
+nth_process(struct object *o, void *arg)
+{
+	struct nth *n = arg;
+
+	if (process_of(o)->state == PROCESS_DEAD || n->left-- != 0)
+		return true;
+	process_info(process_of(o), n->out);
+	n->found = true;
+	return false;
+}
+
+static void
+fill_device(struct device *d, struct device_info *out)
+{
+	*out = (struct device_info){
+		.segment = d->function[0].fn->segment, .rid = d->function[0].fn->rid, .functions = d->function_count,
+		.lane = d->lane, .doorbell = d->doorbell, .state = d->state, .generation = d->generation,
+		.owner = d->obj.payer != NULL ? d->obj.payer->id : 0, .fault_seq = d->fault_seq,
+	};
+	if (d->domain_live) {
+		out->grants = d->domain.grant_count;
+		out->grant_pages = d->domain.bytes / PAGE_SIZE;
+		out->iova_bytes = d->domain.bytes;
+		out->table_pages = d->domain.io.table_pages;
+		str_copy(out->domain, d->domain.io.unit->name, sizeof(out->domain));
+	}
+}
+
+static bool
+nth_device(struct object *o, void *arg)
+{
+	struct nth *n = arg;
+	struct device *d = container_of(o, struct device, obj);
+
+	if (d->function_count == 0 || n->left-- != 0)
+		return true;
+	fill_device(d, n->out);
+	n->found = true;
+	return false;
+}
+
+static bool
+nth_grant(struct object *o, void *arg)
+{
+	struct nth *n = arg;
+	struct buffer *b = container_of(o, struct buffer, obj);
+
+	if (b->device == NULL || b->grant.state == GRANT_FREE || n->left-- != 0)
+		return true;
+	*(struct grant_info *)n->out = (struct grant_info){
+		.owner = o->payer != NULL ? o->payer->id : 0, .segment = b->device->function[0].fn->segment,
+		.rid = b->device->function[0].fn->rid, .iova = b->grant.iova.v, .len_bytes = b->grant.len,
+		.dir = b->grant.dir, .state = b->grant.state, .generation = b->grant.generation,
+	};
+	n->found = true;
+	return false;
+}
+
+static bool
+sum_grants(struct object *o, void *arg)
+{
+	struct buffer *b = container_of(o, struct buffer, obj);
+	struct memory_info *m = arg;
+
+	if (b->grant.state != GRANT_FREE) {
+		m->grants++;
+		m->grant_pages += b->grant.len / PAGE_SIZE;
+		m->iova_bytes += b->grant.len;
+	}
+	return true;
+}
+
+static bool
+sum_processes(struct object *o, void *arg)
+{
+	struct memory_info *m = arg;
+
+	m->handles += process_of(o)->handles.used;
+	m->processes += process_of(o)->state != PROCESS_DEAD;
+	return true;
+}
+
+static void
+fill_memory(struct memory_info *m)
+{
+	struct frame_stats f;
+
+	frame_stats(&f);
+	*m = (struct memory_info){
+		.total = f.total, .free = f.by_state[FRAME_FREE], .kernel = f.by_state[FRAME_KERNEL],
+		.table = f.by_state[FRAME_TABLE], .iommu = f.by_state[FRAME_IOMMU], .user = f.by_state[FRAME_USER],
+		.quarantined = f.by_state[FRAME_QUARANTINED], .threads = threads_live,
+	};
+	for (unsigned i = 0; i < OBJ_TYPES; i++) {
+		m->by_type[i] = object_live((enum object_type)i);
+		m->objects += m->by_type[i];
+	}
+	object_for_each(OBJ_BUFFER, sum_grants, m);
+	object_for_each(OBJ_PROCESS, sum_processes, m);
+}
+
+static void
+fill_function(const struct pci_function *f, struct function_info *out)
+{
+	const char *why = "";
+
+	*out = (struct function_info){
+		.segment = f->segment, .rid = f->rid, .vendor = f->vendor, .device = f->device,
+		.subsystem_vendor = f->subsystem_vendor, .subsystem = f->subsystem, .class_code = f->class_code,
+		.revision = f->revision, .header_type = f->header, .group = f->group,
+		.parent_rid = f->parent >= 0 ? pci_functions[f->parent].rid : 0xffff, .msix_vectors = f->msix_count,
+		.bus_secondary = f->secondary, .bus_subordinate = f->subordinate, .claimed = f->claimed != NULL,
+		.bus_master = f->master, .is_bridge = f->bridge, .unit = f->unit, .endpoint = f->endpoint,
+		.faults = f->faults,
+	};
+	out->verdict = device_lane(f, &why);
+	str_copy(out->reason, why, sizeof(out->reason));
+	for (unsigned i = 0; i < DEVICE_BARS; i++)
+		out->bar_len[i] = f->bar[i].len;
+}
+
+static void
+fill_unit(const struct iommu_unit *u, struct unit_info *out)
+{
+	const struct unit_last_fault *l = unit_last_fault(u);
+
+	*out = (struct unit_info){
+		.broken = u->broken, .fault_log = u->facts.fault_log, .interrupt_isolation = u->facts.interrupt_isolation,
+		.coherent = u->facts.coherent, .domains = u->domains, .endpoints = u->endpoints,
+		.maps = u->counters.maps, .unmaps = u->counters.unmaps, .invalidations = u->counters.invalidations,
+		.syncs = u->counters.syncs, .faults = u->counters.faults, .faults_lost = u->counters.faults_lost,
+		.errors = u->counters.errors, .last_fault_iova = l->fault.iova, .last_fault_endpoint = l->fault.endpoint,
+		.last_fault_kind = l->fault.kind, .last_fault_write = l->fault.write,
+	};
+	str_copy(out->name, u->name, sizeof(out->name));
+	str_copy(out->features, u->facts.text, sizeof(out->features));
+}
+
+union answer {
+	struct process_info process;
+	struct epitaph epitaph;
+	struct memory_info memory;
+	struct cpu_info cpu;
+	struct function_info function;
+	struct unit_info unit;
+	struct grant_info grant;
+	struct device_info device;
+	struct clock_info clock;
+};
+
+/* Of the kernel as a whole; the handle's rights were checked. */
+static enum status
+kernel_info(uint32_t what, uint64_t index, union answer *a, size_t *size)
+{
+	struct nth n = { .left = index, .out = a };
+	struct sched_stats st;
+	struct clock_scale cs;
+
+	switch (what) {
+	case INFO_PROCESS:
+		object_for_each(OBJ_PROCESS, nth_process, &n);
+		*size = sizeof(a->process);
+		return n.found ? OK : E_NOT_FOUND;
+	case INFO_MEMORY:
+		fill_memory(&a->memory);
+		*size = sizeof(a->memory);
+		return OK;
+	case INFO_CPU:
+		if (index >= cpu_count)
+			return E_NOT_FOUND;
+		sched_stats((unsigned)index, &st);
+		a->cpu = (struct cpu_info){ (uint32_t)index, cpus[index].online, cpus[index].hwid, st.idle_ns, st.busy_ns,
+		    st.interrupts, st.switches };
+		*size = sizeof(a->cpu);
+		return OK;
+	case INFO_FUNCTION:
+		if (index >= pci_count)
+			return E_NOT_FOUND;
+		fill_function(&pci_functions[index], &a->function);
+		*size = sizeof(a->function);
+		return OK;
+	case INFO_UNIT:
+		if (index > UINT32_MAX || iommu_nth((uint32_t)index) == NULL)
+			return E_NOT_FOUND;
+		fill_unit(iommu_nth((uint32_t)index), &a->unit);
+		*size = sizeof(a->unit);
+		return OK;
+	case INFO_GRANT:
+		object_for_each(OBJ_BUFFER, nth_grant, &n);
+		*size = sizeof(a->grant);
+		return n.found ? OK : E_NOT_FOUND;
+	case INFO_DEVICE:
+		object_for_each(OBJ_DEVICE, nth_device, &n);
+		*size = sizeof(a->device);
+		return n.found ? OK : E_NOT_FOUND;
+	case INFO_CLOCK:
+		clock_scale(&cs);
+		a->clock = (struct clock_info){ cs.base, cs.mult, cs.shift, clock_wall_seconds() - clock_now() / NS_PER_S };
+		*size = sizeof(a->clock);
+		return OK;
+	}
+	return E_INVALID;
+}
+
+enum status
+sys_info(struct thread *t, struct uregs *u)
+{
+	union answer a = { 0 };
+	const void *from = &a;
+	uint32_t what = (uint32_t)u->w[1], rights;
+	struct object *o;
+	size_t size = 0;
+	enum status s = handle_ref(t->proc, (handle_t)u->w[0], OBJ_NONE, 0, &o, &rights);
+
+	if (s != OK)
+		return s;
+	if (o->type == OBJ_KERNEL && what == INFO_CMDLINE) {
+		from = the_machine->cmdline;
+		size = strlen(the_machine->cmdline) + 1;
+	} else if (o->type == OBJ_KERNEL) {
+		s = what == INFO_CLOCK || (rights & (KERNEL_INFO | KERNEL_DEVICES)) != 0 ?
+		    kernel_info(what, u->w[2], &a, &size) : E_RIGHTS;
+	} else if (o->type == OBJ_PROCESS && what == INFO_PROCESS && (rights & RIGHT_READ) != 0) {
+		process_info(process_of(o), &a.process);
+		size = sizeof(a.process);
+	} else if (o->type == OBJ_PROCESS && what == INFO_EPITAPH && (rights & RIGHT_READ) != 0) {
+		spin_lock(&o->lock);
+		a.epitaph = process_of(o)->epitaph;
+		spin_unlock(&o->lock);
+		size = sizeof(a.epitaph);
+	} else if (o->type == OBJ_DEVICE && what == INFO_FUNCTION) {
+		struct device *d = container_of(o, struct device, obj);
+
+		if (u->w[2] >= d->function_count) {
+			s = E_NOT_FOUND;
+		} else {
+			fill_function(d->function[u->w[2]].fn, &a.function);
+			size = sizeof(a.function);
+		}
+	} else if (o->type == OBJ_DEVICE && what == INFO_DEVICE) {
+		fill_device(container_of(o, struct device, obj), &a.device);
+		size = sizeof(a.device);
+	} else {
+		s = E_INVALID;
+	}
+	object_put(o);
+	if (s != OK)
+		return s;
+	s = copy_out(u->w[3], from, min_u64(size, u->w[4]));
+	if (s == OK)
+		u->w[0] = size;
+	return s;
+}

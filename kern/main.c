@@ -1,0 +1,200 @@
+/*
+ * Boot, readable from top to bottom; and the orderly end.
+ */
+#include "kern/main.h"
+#include "kern/abi/boot.h"
+#include "kern/abi/syscall.h"
+#include "kern/base/fmt.h"
+#include "kern/base/str.h"
+#include "kern/console.h"
+#include "kern/cpu.h"
+#include "kern/dma/iommu.h"
+#include "kern/dma/unit.h"
+#include "kern/elf.h"
+#include "kern/frame.h"
+#include "kern/log.h"
+#include "kern/machine/machine.h"
+#include "kern/md/clock.h"
+#include "kern/md/console.h"
+#include "kern/md/cpu.h"
+#include "kern/md/irqc.h"
+#include "kern/md/mmu.h"
+#include "kern/memory.h"
+#include "kern/panic.h"
+#include "kern/pci.h"
+#include "kern/process.h"
+#include "kern/sched.h"
+#include "kern/thread.h"
+#include "kern/worker.h"
+
+struct machine *the_machine;
+extern uintptr_t __stack_chk_guard;
+
+enum : uint64_t { INIT_STACK = 64 * KIB };
+
+/* Words of the command line: "name=value" or just "name". */
+static bool
+has_word(const char *word)
+{
+	const char *p = the_machine->cmdline;
+	size_t n = strlen(word);
+
+	for (; *p != 0; p++)
+		if ((p == the_machine->cmdline || p[-1] == ' ') && strncmp(p, word, n) == 0 && (p[n] == 0 || p[n] == ' '))
+			return true;
+	return false;
+}
+
+static void
+start_cpus(const struct machine *m)
+{
+	for (uint32_t i = 0; i < m->cpu_count; i++) {
+		struct cpu *c = &cpus[cpu_count];
+		void *stack;
+		enum status s;
+
+		if (m->cpu[i].boot || !m->cpu[i].enabled)
+			continue;
+		if (cpu_count == CPUS_MAX) {
+			log_warn("cpus: more than %u: the rest stays off", CPUS_MAX);
+			return;
+		}
+		stack = mmu_stack_alloc();
+		if (stack == NULL) {
+			log_error("cpus: no memory for another stack");
+			return;
+		}
+		*c = (struct cpu){ .id = cpu_count, .hwid = m->cpu[i].hwid };
+		s = cpu_start(m, m->cpu[i].hwid, c, (char *)stack + KSTACK_SIZE);
+		if (s != OK) {
+			log_error("cpu %llx: did not start: %s", (unsigned long long)m->cpu[i].hwid, status_text(s));
+			/* It may still come up late, on this stack: neither is used for another. */
+			if (s == E_TIMED_OUT)
+				return;
+			continue;
+		}
+		cpu_count++;
+	}
+}
+
+void
+kernel_secondary(void)
+{
+	struct cpu *c = this_cpu();
+
+	irqc_init_cpu();
+	clock_init_cpu();
+	sched_init_cpu(c);
+	store_release(&c->online, true);
+	sched_idle_loop();
+}
+
+/* The root task: its program, its stack, its handles, and the page that tells it about them. */
+static void
+start_init(const struct machine *m)
+{
+	const uint8_t *archive, *image;
+	struct frame_stats fs;
+	struct process *p;
+	struct thread *t;
+	struct memory *stack, *info, *am;
+	struct object *k;
+	struct boot_info *b;
+	struct paddr at;
+	uint64_t len, entry, run, va, info_va;
+
+	if (m->archive.len == 0)
+		panic("no boot archive: start the kernel with -initrd");
+	archive = frame_ptr((struct paddr){ m->archive.base });
+	image = archive_find(archive, m->archive.len, "init", &len);
+	if (image == NULL)
+		panic("the boot archive holds no program \"init\"");
+	frame_stats(&fs);
+	if (process_create(NULL, "init", fs.by_state[FRAME_FREE], 1 << 20, &p) != OK)
+		panic("no memory for init");
+	if (elf_load(p, image, len, &entry) != OK)
+		panic("init is not a program of this architecture");
+	if (memory_create(p, INIT_STACK / PAGE_SIZE, 0, &stack) != OK ||
+	    memory_create(p, pages_of(sizeof(*b)), MEM_CONTIGUOUS, &info) != OK ||
+	    memory_adopt(p, m->archive.base, m->archive.len, &am) != OK ||
+	    object_create(OBJ_KERNEL, NULL, &k) != OK)
+		panic("no memory for init");
+	if (!memory_run(info, 0, &at, &run))
+		panic("init's information page is gone");
+	b = frame_ptr(at);
+	va = info_va = 0;
+	b->magic = BOOT_MAGIC;
+	b->version = 1;
+	b->cpus = cpu_count;
+	b->archive_len = m->archive.len;
+	memcpy(b->cmdline, m->cmdline, sizeof(b->cmdline));
+	if (vspace_map(p, &am->obj, 0, am->pages * PAGE_SIZE, 0, PROT_READ, &b->archive_va) != OK ||
+	    vspace_map(p, &stack->obj, 0, INIT_STACK, 0, PROT_READ | PROT_WRITE, &va) != OK ||
+	    vspace_map(p, &info->obj, 0, info->pages * PAGE_SIZE, 0, PROT_READ, &info_va) != OK)
+		panic("no room in init's address space");
+	b->archive_va += m->archive.base & PAGE_MASK;
+	b->stack_top = va + INIT_STACK;
+	if (handle_insert(p, &p->obj, p->obj.gen, RIGHT_ALL, 0, &b->self) != OK ||
+	    handle_insert(p, k, k->gen, KERNEL_ALL | RIGHT_GIVE, 0, &b->kernel) != OK ||
+	    handle_insert(p, &am->obj, am->obj.gen, RIGHT_READ | RIGHT_GIVE, 0, &b->archive) != OK)
+		panic("no handles for init");
+	object_get(&p->obj);
+	object_put(&stack->obj);
+	object_put(&info->obj);
+	if (thread_create_user(p, entry, b->stack_top, info_va, sizeof(*b), PRIORITY_INIT, 0xff, &t) != OK)
+		panic("no thread for init");
+	sched_start(t);
+}
+
+void
+kernel_main(struct machine *m)
+{
+	struct cpu *c = this_cpu();
+
+	the_machine = m;
+	c->online = true;
+	if (machine_finish(m) != OK)
+		panic("firmware describes no memory");
+	frame_init(m);
+	mmu_init(m);
+	console_init(m);
+	if (has_word("quiet"))
+		log_set_console_level(LOG_ERROR);
+	if (has_word("debug"))
+		log_set_console_level(LOG_DEBUG);
+	sched_init_cpu(c);
+	__stack_chk_guard = cpu_random() & ~0xffull;	/* a 0 byte stops string overruns */
+	log_info("capOS on %s: %s", m->model[0] != 0 ? m->model : "an unnamed machine", cpu_features());
+	for (uint32_t i = 0; i < m->note_count; i++)
+		log_warn("%s", m->note[i]);
+	if (m->dropped != 0)
+		log_warn("machine: %u entries of firmware's tables did not fit", m->dropped);
+	if (irqc_init(m) != OK)
+		log_error("interrupts: none: going on as far as possible");
+	if (clock_init(m) != OK)
+		panic("no clock");
+	log_info("interrupts: %s; console: %s", irqc_name(), console_name());
+	worker_init();
+	pci_init(m);
+	units_init(m);
+	start_cpus(m);
+	if (cpu_count > 1)
+		log_info("cpus: %u online", cpu_count);
+	console_start();
+	start_init(m);
+	sched_idle_loop();
+}
+
+void
+kernel_stop(bool restart)
+{
+	pci_masters_off_now();
+	for (uint32_t n = 0; iommu_nth(n) != NULL; n++)
+		iommu_nth(n)->ops->shut(iommu_nth(n));
+	log_info(restart ? "restart" : "power off");
+	if (restart)
+		cpu_reset(the_machine);
+	else
+		cpu_power_off(the_machine);
+	panic("the machine went on after it was told to stop");
+}
