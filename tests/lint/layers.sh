@@ -3,9 +3,7 @@
 # table of (who, what); the first column that fits a file decides, and a line of it must fit the include.
 cd "$(dirname "$0")/../.." || exit 2
 
-git ls-files -co --exclude-standard -- '*.c' '*.h' '*.S' | while read -r f; do
-	[ -f "$f" ] && printf '%s\n' "$f"
-done | xargs grep -HnE '^[ \t]*#[ \t]*include' | awk '
+tests/lint/files '\.[chS]$' | xargs grep -HnE '^[ \t]*#[ \t]*include' | awk '
 BEGIN {
 	base   = "kern/base/"
 	tier0  = base "|kern/abi/"

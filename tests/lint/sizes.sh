@@ -3,8 +3,8 @@
 # kernel image has at most 512 KiB.
 cd "$(dirname "$0")/../.." || exit 2
 
-git ls-files -co --exclude-standard -- '*.c' '*.h' '*.S' '*.sh' '*.subr' Makefile tools | while read -r f; do
-	[ -f "$f" ] && wc -l "$f"
+tests/lint/files '\.(c|h|S|sh|subr)$|^Makefile$|^tools/|^\.ci/' | while read -r f; do
+	wc -l "$f"
 done | awk '
 $1 > 1000 { print $2 ": " $1 " lines, over 1000"; failed = 1; next }
 $1 > 700 { print $2 ": " $1 " lines: is there a second idea?" }

@@ -3,7 +3,7 @@
 cd "$(dirname "$0")/../.." || exit 2
 status=0
 
-files=$(git ls-files -co --exclude-standard | while read -r f; do [ -f "$f" ] && echo "$f"; done)
+files=$(tests/lint/files .)
 sources=$(echo "$files" | grep -E '\.(c|h|S|ld|dts|sh|subr)$|^Makefile$|^tools/' | grep -v '^tests/lint/')
 
 if grep -nE '\b(TODO|FIXME|XXX)\b' $sources /dev/null | grep -vE 'TODO[^a-z]*#[0-9]+' | grep .; then

@@ -5,10 +5,10 @@
 #   drivers and programs have no physical address (D3).
 cd "$(dirname "$0")/../.." || exit 2
 
-# Lines of code with file and line number, comments blanked.
+# code REGEX [LEAVE-OUT]: lines of code with file and line number, comments blanked.
 code() {
-	git ls-files -co --exclude-standard -- "$@" | while read -r f; do
-		[ -f "$f" ] && awk '
+	tests/lint/files "$@" | while read -r f; do
+		awk '
 		{
 			out = ""
 			line = $0
@@ -49,13 +49,13 @@ forbid() {	# why, regex; code on stdin
 
 # kern/base/mmio.h holds the barriers, for host programs too: the one exception.
 units='nvme|virtio|(^|[^a-z])(vtd|smmu(v[0-9])?|amdvi|x86(_64)?|arm64|aarch64)([^a-z0-9]|$)'
-code 'kern/*.c' 'kern/*.h' 'kern/**/*.c' 'kern/**/*.h' ':!kern/machine' ':!kern/base/mmio.h' >/tmp/words.$$
+code '^kern/.*\.[ch]$' '^kern/(machine/|base/mmio\.h)' >/tmp/words.$$
 trap 'rm -f /tmp/words.$$' EXIT
 forbid 'the kernel does not know this word' "$units" </tmp/words.$$
 
-code '*.c' '*.h' ':!arch' ':!usr/lib/arm64' ':!usr/lib/x86_64' ':!tests' ':!kern/base/mmio.h' >/tmp/words.$$
+code '\.[ch]$' '^arch/|^usr/lib/(arm64|x86_64)/|^tests/|^kern/base/mmio\.h' >/tmp/words.$$
 forbid 'only arch/ asks this' '__x86_64__|__aarch64__|__amd64__|__arm__' </tmp/words.$$
 
-code 'dev/*.c' 'dev/*.h' 'dev/**/*.c' 'dev/**/*.h' ':!dev/iommu' ':!dev/**/xlate.[ch]' 'usr/*.c' 'usr/*.h' 'usr/**/*.c' 'usr/**/*.h' >/tmp/words.$$
+code '^(dev|usr)/.*\.[ch]$' '^dev/iommu/|/xlate\.[ch]$' >/tmp/words.$$
 forbid 'no physical address here (D3)' '(^|[^a-z])(struct[ \t]+)?paddr([^a-z]|$)' </tmp/words.$$
 exit $status
