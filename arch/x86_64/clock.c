@@ -118,6 +118,13 @@ clock_scale(struct clock_scale *out)
 	*out = (struct clock_scale){ .base = base, .mult = mult, .shift = shift };
 }
 
+/* Whole seconds apart from the rest: neither product passes 64 bits for rates below 18 GHz and 30 years. */
+static uint64_t
+ticks_of(uint64_t ns, uint64_t hz)
+{
+	return ns / NS_PER_S * hz + ns % NS_PER_S * hz / NS_PER_S;
+}
+
 void
 clock_arm(uint64_t at)
 {
@@ -125,7 +132,7 @@ clock_arm(uint64_t at)
 
 	if (deadline_mode) {
 		wrmsr(MSR_TSC_DEADLINE, at == DEADLINE_NEVER ? 0 :
-		    base + (uint64_t)(((unsigned __int128)at << shift) / mult) + 1);
+		    base + ticks_of(at, tsc_hz) + 1);
 		return;
 	}
 	if (at == DEADLINE_NEVER) {
@@ -133,7 +140,7 @@ clock_arm(uint64_t at)
 		return;
 	}
 	now = clock_now();
-	ticks = at <= now ? 1 : (uint64_t)((unsigned __int128)(at - now) * apic_hz / NS_PER_S) + 1;
+	ticks = at <= now ? 1 : ticks_of(at - now, apic_hz) + 1;
 	apic_timer_arm(ticks > UINT32_MAX ? UINT32_MAX : (uint32_t)ticks);
 }
 
