@@ -23,8 +23,10 @@ struct type {
 	struct page_head *pages;	/* newest first */
 };
 
+static bool nothing_left(struct object *o UNUSED) { return true; }
+
 static struct type types[OBJ_TYPES] = {
-	[OBJ_KERNEL] = { .slab = { .size = sizeof(struct object), .rank = RANK_OBJECT } },
+	[OBJ_KERNEL] = { .slab = { .size = sizeof(struct object), .rank = RANK_OBJECT, .destroy = nothing_left } },
 	[OBJ_PROCESS] = { .slab = { .size = sizeof(struct process), .rank = RANK_PROCESS, .destroy = process_destroy } },
 	[OBJ_MEMORY] = { .slab = { .size = sizeof(struct memory), .rank = RANK_MEMORY, .destroy = memory_destroy } },
 	[OBJ_ENDPOINT] = { .slab = { .size = sizeof(struct endpoint), .rank = RANK_ENDPOINT, .destroy = endpoint_destroy } },

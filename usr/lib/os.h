@@ -1,0 +1,75 @@
+/*
+ * What every program has: how it was started, printing, memory, messages.
+ *
+ * A program starts with nothing but the handles its spawner gave it, by name, in a start block that is mapped read-only.
+ */
+#pragma once
+
+#include "kern/abi/boot.h"
+#include "kern/base/fmt.h"
+#include "kern/base/str.h"
+#include "usr/lib/sys.h"
+
+enum { START_NAMES = 24, START_NAME = 20, START_ARGS = 1024 };
+enum : uint32_t { START_MAGIC = 0x53747274 };
+
+struct start_block {
+	uint32_t magic, count;
+	struct { char name[START_NAME]; handle_t handle; } handle[START_NAMES];
+	char args[START_ARGS];		/* one string, for the program to read as it likes */
+};
+
+/* The program's main: its start block (or init's boot information).  The result is the exit code. */
+int main(void);
+
+extern const struct start_block *start_info;
+extern const struct boot_info *boot_info;	/* init only */
+
+/* A handle by the name its spawner gave it; HANDLE_NONE when there is none. */
+handle_t start_handle(const char *name);
+
+/* Prints to the console (the "kernel" handle must carry KERNEL_CONSOLE). */
+void print(const char *format, ...) PRINTF(1, 2);
+void print_raw(const char *text, size_t len);
+/* A line into the system log. */
+void log_line(unsigned level, const char *format, ...) PRINTF(2, 3);
+
+NORETURN void die(const char *format, ...) PRINTF(1, 2);
+
+uint64_t now_ns(void);
+void sleep_until(uint64_t ns);
+
+/* Zeroed memory of whole pages, mapped here; NULL when there is none. */
+void *pages_alloc(uint64_t pages, handle_t *memory);
+
+/* Messages. */
+struct msg {
+	uint64_t w[8];
+	uint64_t label;			/* TAG_LABEL */
+	uint32_t words;
+	uint32_t handles;		/* bit n: w[n] is a handle */
+	uint64_t badge, token;
+	bool notification;		/* received: w[0] is bits */
+};
+enum status msg_call(handle_t endpoint, struct msg *m, uint64_t deadline);
+enum status msg_recv(handle_t endpoint, handle_t ntfn, struct msg *m, uint64_t deadline);
+enum status msg_reply(struct msg *m);
+
+/* Archive access for programs that hold it. */
+const uint8_t *archive_file(const uint8_t *archive, uint64_t len, const char *name, uint64_t *file_len);
+
+/* Spawning: a program file into a new process with a start block.  On OK *process is its handle. */
+struct spawn {
+	const char *name;
+	const uint8_t *image;
+	uint64_t image_len;
+	const char *args;
+	uint64_t pages, objects;
+	uint8_t priority;
+	uint32_t count;
+	struct { const char *name; handle_t handle; uint32_t rights; } give[START_NAMES];	/* rights 0: all that the handle has */
+};
+enum status spawn(struct spawn *s, handle_t *process);
+
+/* Name of the function an address lies in, from a program file's symbol table; NULL when unknown. */
+const char *symbol_of(const uint8_t *image, uint64_t len, uint64_t address, uint64_t *offset);

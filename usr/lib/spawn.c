@@ -1,0 +1,180 @@
+/*
+ * Programs: finding them in the archive, loading them into a new process, naming addresses in them.
+ * Sources: ELF-64; cpio "newc".
+ */
+#include "kern/base/bits.h"
+#include "usr/lib/os.h"
+
+struct elf_header {
+	uint8_t ident[16];
+	uint16_t type, machine;
+	uint32_t version;
+	uint64_t entry, phoff, shoff;
+	uint32_t flags;
+	uint16_t ehsize, phentsize, phnum, shentsize, shnum, shstrndx;
+};
+struct elf_segment { uint32_t type, flags; uint64_t offset, vaddr, paddr, filesz, memsz, align; };
+struct elf_section { uint32_t name, type; uint64_t flags, addr, offset, size; uint32_t link, info; uint64_t align, entsize; };
+struct elf_symbol { uint32_t name; uint8_t info, other; uint16_t section; uint64_t value, size; };
+
+enum : uint64_t { STACK_PAGES = 16, STACK_TOP = 0x7fff'0000'0000 };
+
+static uint32_t
+hex8(const uint8_t *p)
+{
+	uint32_t v = 0;
+
+	for (unsigned i = 0; i < 8; i++) {
+		uint8_t c = p[i];
+
+		v = v << 4 | (uint32_t)(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
+	}
+	return v;
+}
+
+const uint8_t *
+archive_file(const uint8_t *a, uint64_t len, const char *name, uint64_t *file_len)
+{
+	uint64_t at = 0;
+
+	while (at < len && len - at >= 110 && memcmp(a + at, "070701", 6) == 0) {
+		uint32_t size = hex8(a + at + 54), name_size = hex8(a + at + 94);
+		uint64_t data = align_up(at + 110 + (uint64_t)name_size, 4);
+
+		if (!range_within(data, size, 0, len))
+			return NULL;
+		if (strcmp((const char *)a + at + 110, name) == 0) {
+			*file_len = size;
+			return a + data;
+		}
+		at = align_up(data + size, 4);
+	}
+	return NULL;
+}
+
+/* Pages of a new process: made and filled here, then mapped there. */
+static enum status
+place(handle_t process, uint64_t va, uint64_t head, const uint8_t *from, uint64_t bytes, uint64_t pages, uint64_t prot)
+{
+	uint64_t h, here, there;
+	enum status s = sys_mem_create(pages, 0, &h);
+
+	if (s != OK)
+		return s;
+	if (bytes != 0) {
+		s = sys_mem_map(HANDLE_NONE, h, 0, pages * PAGE_SIZE, 0, 3, &here);
+		if (s == OK) {
+			memcpy((char *)(uintptr_t)here + head, from, bytes);
+			s = sys_mem_unmap(HANDLE_NONE, here, pages * PAGE_SIZE);
+		}
+	}
+	if (s == OK)
+		s = sys_mem_map(process, h, 0, pages * PAGE_SIZE, va, prot, &there);
+	(void)sys_handle_close(h);
+	return s;
+}
+
+enum status
+spawn(struct spawn *sp, handle_t *process)
+{
+	struct elf_header h;
+	struct start_block *b;
+	uint64_t p, va = 0, sh, here, id;
+	enum status s;
+
+	if (sp->image_len < sizeof(h))
+		return E_CORRUPT;
+	memcpy(&h, sp->image, sizeof(h));
+	if (memcmp(h.ident, "\177ELF\2\1\1", 7) != 0 || h.type != 2 || h.phentsize != sizeof(struct elf_segment) ||
+	    !range_within(h.phoff, (uint64_t)h.phnum * h.phentsize, 0, sp->image_len))
+		return E_CORRUPT;
+	s = sys_process_create((uint64_t)(uintptr_t)sp->name, strlen(sp->name), sp->pages, sp->objects, &p);
+	if (s != OK)
+		return s;
+	for (unsigned i = 0; i < h.phnum && s == OK; i++) {
+		struct elf_segment g;
+
+		memcpy(&g, sp->image + h.phoff + i * sizeof(g), sizeof(g));
+		if (g.type != 1 || g.memsz == 0)
+			continue;
+		if (g.filesz > g.memsz || !range_within(g.offset, g.filesz, 0, sp->image_len) || g.memsz > 64 * MIB)
+			s = E_CORRUPT;
+		else
+			s = place((handle_t)p, align_down(g.vaddr, PAGE_SIZE), g.vaddr & PAGE_MASK, sp->image + g.offset,
+			    g.filesz, pages_of((g.vaddr & PAGE_MASK) + g.memsz),
+			    ((g.flags & 4) != 0 ? 1 : 0) | ((g.flags & 2) != 0 ? 2 : 0) | ((g.flags & 1) != 0 ? 4 : 0));
+	}
+	if (s == OK)
+		s = place((handle_t)p, STACK_TOP - STACK_PAGES * PAGE_SIZE, 0, NULL, 0, STACK_PAGES, 3);
+	if (s == OK)
+		s = sys_mem_create(1, 0, &sh);
+	if (s != OK)
+		goto undo;
+	s = sys_mem_map(HANDLE_NONE, sh, 0, PAGE_SIZE, 0, 3, &here);
+	if (s == OK) {
+		b = (struct start_block *)(uintptr_t)here;
+		b->magic = START_MAGIC;
+		str_copy(b->args, sp->args != NULL ? sp->args : "", sizeof(b->args));
+		for (uint32_t i = 0; i < sp->count && s == OK; i++) {
+			uint64_t type_rights, badge, given = 0;
+
+			s = sys_handle_info(sp->give[i].handle, &type_rights, &badge);
+			if (s == OK)
+				s = sys_handle_give(p, sp->give[i].handle, sp->give[i].rights != 0 ? sp->give[i].rights :
+				    type_rights >> 32, &given);
+			str_copy(b->handle[i].name, sp->give[i].name, START_NAME);
+			b->handle[i].handle = (handle_t)given;
+			b->count = i + 1;
+		}
+		(void)sys_mem_unmap(HANDLE_NONE, here, PAGE_SIZE);
+	}
+	if (s == OK)
+		s = sys_mem_map(p, sh, 0, PAGE_SIZE, 0, 1, &va);
+	(void)sys_handle_close(sh);
+	if (s == OK)
+		s = sys_thread_create(p, h.entry, STACK_TOP, va, PAGE_SIZE, sp->priority | CPU_ANY << 8, &id);
+	if (s == OK) {
+		*process = (handle_t)p;
+		return OK;
+	}
+undo:
+	(void)sys_process_kill(p, 0);
+	(void)sys_handle_close(p);
+	return s;
+}
+
+const char *
+symbol_of(const uint8_t *image, uint64_t len, uint64_t address, uint64_t *offset)
+{
+	struct elf_header h;
+	const char *best = NULL;
+	uint64_t best_at = 0;
+
+	if (len < sizeof(h))
+		return NULL;
+	memcpy(&h, image, sizeof(h));
+	if (h.shentsize != sizeof(struct elf_section) || !range_within(h.shoff, (uint64_t)h.shnum * h.shentsize, 0, len))
+		return NULL;
+	for (unsigned i = 0; i < h.shnum; i++) {
+		struct elf_section s, names;
+
+		memcpy(&s, image + h.shoff + i * sizeof(s), sizeof(s));
+		if (s.type != 2 || s.link >= h.shnum || !range_within(s.offset, s.size, 0, len))
+			continue;
+		memcpy(&names, image + h.shoff + s.link * sizeof(s), sizeof(s));
+		if (!range_within(names.offset, names.size, 0, len))
+			continue;
+		for (uint64_t k = 0; k + sizeof(struct elf_symbol) <= s.size; k += sizeof(struct elf_symbol)) {
+			struct elf_symbol y;
+
+			memcpy(&y, image + s.offset + k, sizeof(y));
+			if ((y.info & 15) == 2 && y.value <= address && y.value >= best_at && y.name < names.size) {
+				best_at = y.value;
+				best = (const char *)image + names.offset + y.name;
+			}
+		}
+	}
+	if (best != NULL)
+		*offset = address - best_at;
+	return best;
+}
