@@ -133,11 +133,11 @@ $$(eval $$(call stamp_rule,$$(O_$(1))/boot.list,PROGRAMS))
 # str.c defines memcpy and its family: the compiler must not turn its loops into calls of them.
 $$(O_$(1))/kernel/kern/base/str.o $$(O_$(1))/user/kern/base/str.o: FILE_CFLAGS := -fno-builtin
 
-$$(O_$(1))/kernel/%.o: %.c $$(O_$(1))/kernel.flags
+$$(O_$(1))/kernel/%.o: %.c $$(O_$(1))/kernel.flags | arch/$(1)/link.ld
 	$$(call say,CC,$(1) $$<)
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(KFLAGS_$(1)) $$(FILE_CFLAGS) $$(DEPS) -c -o $$@ $$<
-$$(O_$(1))/kernel/%.o: %.S $$(O_$(1))/kernel.flags
+$$(O_$(1))/kernel/%.o: %.S $$(O_$(1))/kernel.flags | arch/$(1)/link.ld
 	$$(call say,AS,$(1) $$<)
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(KFLAGS_$(1)) -D__ASSEMBLER__=1 $$(DEPS) -c -o $$@ $$<
