@@ -56,6 +56,8 @@ forbid 'the kernel does not know this word' "$units" </tmp/words.$$
 code '\.[ch]$' '^arch/|^usr/lib/(arm64|x86_64)/|^tests/|^kern/base/mmio\.h' >/tmp/words.$$
 forbid 'only arch/ asks this' '__x86_64__|__aarch64__|__amd64__|__arm__' </tmp/words.$$
 
-code '^(dev|usr)/.*\.[ch]$' '^dev/iommu/|/xlate\.[ch]$' >/tmp/words.$$
-forbid 'no physical address here (D3)' '(^|[^a-z])(struct[ \t]+)?paddr([^a-z]|$)' </tmp/words.$$
+code '^dev/.*\.[ch]$' '^dev/iommu/|/xlate\.[ch]$' >/tmp/words.$$
+forbid 'no physical address here (D3)' '(^|[^a-z])paddr([^a-z]|$)' </tmp/words.$$
+code '^usr/.*\.[ch]$' >/tmp/words.$$
+forbid 'no physical address here (D3)' 'struct[ \t]+paddr([^a-z]|$)' </tmp/words.$$
 exit $status
