@@ -383,8 +383,8 @@ clean:
 	rm -rf $(OUT) compile_commands.json
 
 help:
-	@printf "%s\n" "$$HELP"
-export HELP
+	@: $(info $(HELP))
+
 define HELP
 Targets
   all (default)     kernels, programs and boot archives (ARCH: only that one)
