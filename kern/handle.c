@@ -3,6 +3,7 @@
  */
 #include "kern/handle.h"
 #include "kern/frame.h"
+#include "kern/ipc.h"
 #include "kern/process.h"
 
 enum : uint64_t { META_RIGHTS = 0xffffffff };
@@ -174,18 +175,21 @@ handle_insert(struct process *p, struct object *o, uint32_t gen, uint32_t rights
 	t->used++;
 	spin_unlock(&t->lock);
 	*out = (handle_t)slot << 16 | index;
+	if (o->type == OBJ_ENDPOINT && (rights & RIGHT_RECV) != 0)
+		endpoint_receiver_added(o);
 	return OK;
 }
 
 /* Empties a slot; the lock is held.  Returns the object whose reference the caller now owns, or NULL. */
 static struct object *
-take_locked(struct handle_table *t, uint32_t index, struct handle_entry *e)
+take_locked(struct handle_table *t, uint32_t index, struct handle_entry *e, uint32_t *rights)
 {
 	uint64_t key = e->key;
 	uint16_t gen = (uint16_t)(key + 1);
 
 	if (key >> 16 == 0)
 		return NULL;
+	*rights = (uint32_t)e->meta;
 	store_release(&e->key, gen == 0 ? 1 : gen);
 	__atomic_thread_fence(__ATOMIC_RELEASE);
 	e->meta = e->badge = 0;
@@ -195,22 +199,32 @@ take_locked(struct handle_table *t, uint32_t index, struct handle_entry *e)
 	return key_object(key);
 }
 
+/* A handle is out of its table: its reference, and what its rights stood for. */
+static void
+drop(struct object *o, uint32_t rights)
+{
+	if (o->type == OBJ_ENDPOINT && (rights & RIGHT_RECV) != 0)
+		endpoint_receiver_gone(o);
+	object_put(o);
+}
+
 enum status
 handle_close(struct process *p, handle_t h)
 {
 	struct handle_table *t = &p->handles;
 	struct handle_entry *e = entry_of(t, h);
 	struct object *o = NULL;
+	uint32_t rights = 0;
 
 	if (e == NULL)
 		return E_HANDLE;
 	spin_lock(&t->lock);
 	if ((e->key & 0xffff) == h >> 16)
-		o = take_locked(t, h & 0xffff, e);
+		o = take_locked(t, h & 0xffff, e, &rights);
 	spin_unlock(&t->lock);
 	if (o == NULL)
 		return E_HANDLE;
-	object_put(o);
+	drop(o, rights);
 	return OK;
 }
 
@@ -289,13 +303,14 @@ handle_close_some(struct process *p, unsigned n)
 	spin_lock(&t->lock);
 	t->closed = true;
 	for (uint32_t i = 0; i < t->pages * HANDLES_PER_PAGE && t->used != 0 && n != 0; i++) {
-		struct object *o = take_locked(t, i, entry_of(t, i));
+		uint32_t rights = 0;
+		struct object *o = take_locked(t, i, entry_of(t, i), &rights);
 
 		if (o == NULL)
 			continue;
 		n--;
 		spin_unlock(&t->lock);
-		object_put(o);
+		drop(o, rights);
 		spin_lock(&t->lock);
 	}
 	n = t->used;

@@ -33,7 +33,6 @@ endpoint_create(struct process *payer, struct endpoint **out)
 	*out = container_of(o, struct endpoint, obj);
 	list_init(&(*out)->callers);
 	list_init(&(*out)->receivers);
-	(*out)->owner = payer;
 	return OK;
 }
 
@@ -501,16 +500,21 @@ notification_destroy(struct object *o)
 	return true;
 }
 
-static bool
-flush_owned(struct object *o, void *arg)
+void
+endpoint_receiver_added(struct object *o)
+{
+	__atomic_fetch_add(&container_of(o, struct endpoint, obj)->receiving, 1, __ATOMIC_RELAXED);
+}
+
+void
+endpoint_receiver_gone(struct object *o)
 {
 	struct endpoint *e = container_of(o, struct endpoint, obj);
 
-	if (e->owner == arg) {
-		object_bump(o);
-		endpoint_flush(e);
-	}
-	return true;
+	if (__atomic_fetch_sub(&e->receiving, 1, __ATOMIC_ACQ_REL) != 1)
+		return;
+	object_bump(o);
+	endpoint_flush(e);
 }
 
 void
@@ -529,6 +533,4 @@ ipc_server_gone(struct process *p)
 			sched_wake(t);
 		}
 	}
-	/* Nobody will receive on what it made: callers must not wait for ever. */
-	object_for_each(OBJ_ENDPOINT, flush_owned, p);
 }

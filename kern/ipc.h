@@ -21,7 +21,7 @@ struct uregs;
 struct endpoint {
 	struct object obj;
 	struct list callers, receivers;		/* (l) */
-	struct process *owner;			/* (c) who made it; not counted, compared only */
+	uint32_t receiving;			/* (a) handles with RIGHT_RECV; at 0 nobody will ever answer */
 };
 
 struct notification {
@@ -43,6 +43,10 @@ enum status sys_ipc_reply(struct thread *t, struct uregs *u);
 enum status sys_ipc_reply_recv(struct thread *t, struct uregs *u);
 enum status sys_ntfn_signal(struct thread *t, struct uregs *u);
 enum status sys_ntfn_wait(struct thread *t, struct uregs *u);
+
+/* A handle with RIGHT_RECV was made or went; with the last one the endpoint is dead. */
+void endpoint_receiver_added(struct object *o);
+void endpoint_receiver_gone(struct object *o);
 
 /* Makes every waiting caller and receiver give up with E_PEER; after the object was bumped. */
 void endpoint_flush(struct endpoint *e);

@@ -1,46 +1,91 @@
 /*
  * Filling in the machine: notes, memory ranges, and their final form.
+ *
+ * What does not fit is lost on the safe side: RAM that is not listed is only not used, but a
+ * reservation that is not listed would be given to somebody.  So a reservation takes the place of the
+ * smallest run of RAM when the list is full.
  */
 #include "kern/machine/machine.h"
 #include "kern/base/bits.h"
 #include "kern/base/fmt.h"
+#include "kern/base/str.h"
 
 void
 machine_note(struct machine *m, const char *format, ...)
 {
+	char text[MACHINE_NOTE_TEXT];
 	va_list ap;
 
+	va_start(ap, format);
+	fmt_vbuf(text, sizeof(text), format, ap);
+	va_end(ap);
+	/* A table that is looked up twice is refused twice, and said once. */
+	for (uint32_t i = 0; i < m->note_count; i++)
+		if (strcmp(m->note[i], text) == 0)
+			return;
 	if (m->note_count == MACHINE_NOTE_MAX) {
 		m->dropped++;
 		return;
 	}
-	va_start(ap, format);
-	fmt_vbuf(m->note[m->note_count++], MACHINE_NOTE_TEXT, format, ap);
-	va_end(ap);
+	str_copy(m->note[m->note_count++], text, MACHINE_NOTE_TEXT);
+}
+
+static struct machine_memory *
+smallest_ram(struct machine *m)
+{
+	struct machine_memory *least = NULL;
+
+	for (uint32_t i = 0; i < m->memory_count; i++) {
+		struct machine_memory *r = &m->memory[i];
+
+		if (r->kind == MEM_RAM && (least == NULL || r->len < least->len))
+			least = r;
+	}
+	return least;
 }
 
 void
 machine_add_memory(struct machine *m, uint64_t base, uint64_t len, enum machine_memory_kind kind)
 {
+	struct machine_memory *at;
+
 	if (len == 0)
 		return;
 	if (len > UINT64_MAX - base)
 		len = UINT64_MAX - base;
-	if (m->memory_count == MACHINE_MEMORY_MAX) {
+	if (m->memory_count < MACHINE_MEMORY_MAX) {
+		at = &m->memory[m->memory_count++];
+	} else {
 		m->dropped++;
-		return;
+		at = kind == MEM_RAM ? NULL : smallest_ram(m);
+		if (at == NULL)
+			return;	/* for a reservation: then no RAM is listed, nor can be */
 	}
-	m->memory[m->memory_count++] = (struct machine_memory){ base, len, kind };
+	*at = (struct machine_memory){ base, len, kind };
 }
 
-/* Takes [base, base + len) out of the RAM entry i; may add one entry for the rest above. */
+bool
+machine_in_memory(const struct machine *m, uint64_t base, uint64_t len)
+{
+	if (len > UINT64_MAX - base)
+		return true;
+	for (uint32_t i = 0; i < m->memory_count; i++) {
+		const struct machine_memory *r = &m->memory[i];
+
+		if (r->kind != MEM_RESERVED && ranges_overlap(base, len, r->base, r->len))
+			return true;
+	}
+	return false;
+}
+
+/* Takes [base, end) out of the RAM entry i; may add one entry for the rest above. */
 static void
-subtract(struct machine *m, uint32_t i, uint64_t base, uint64_t len)
+subtract(struct machine *m, uint32_t i, uint64_t base, uint64_t end)
 {
 	struct machine_memory *r = &m->memory[i];
-	uint64_t end = base + len, ram_end = r->base + r->len;
+	uint64_t ram_end = r->base + r->len;
 
-	if (!ranges_overlap(r->base, r->len, base, len))
+	if (base >= ram_end || end <= r->base)
 		return;
 	if (end < ram_end)
 		machine_add_memory(m, end, ram_end - end, MEM_RAM);
@@ -53,19 +98,17 @@ machine_finish(struct machine *m)
 	uint32_t n = 0;
 	bool ram = false;
 
-	/* RAM in whole pages only; what is not RAM grows to whole pages. */
+	/* RAM in whole pages only; what is not RAM grows to whole pages when it is subtracted. */
 	for (uint32_t i = 0; i < m->memory_count; i++) {
 		struct machine_memory *r = &m->memory[i];
-		uint64_t end = r->base + r->len, base;
+		uint64_t end = align_down(r->base + r->len, PAGE_SIZE), base = align_up(r->base, PAGE_SIZE);
 
 		if (r->kind != MEM_RAM)
 			continue;
-		base = align_up(r->base, PAGE_SIZE);
-		end = align_down(end, PAGE_SIZE);
 		r->len = end > base && base >= r->base ? end - base : 0;
 		r->base = base;
 	}
-	/* Entries that subtract adds come at the end and are looked at too, against every other kind and each other. */
+	/* Entries that subtract adds come at the end, and are looked at too: against every other kind and against RAM before. */
 	for (uint32_t i = 0; i < m->memory_count; i++) {
 		if (m->memory[i].kind != MEM_RAM)
 			continue;
@@ -77,9 +120,9 @@ machine_finish(struct machine *m)
 				continue;
 			if (o.kind != MEM_RAM) {
 				base = align_down(base, PAGE_SIZE);
-				end = end > UINT64_MAX - PAGE_SIZE ? end & ~PAGE_MASK : align_up(end, PAGE_SIZE);
+				end = end > UINT64_MAX - PAGE_MASK ? UINT64_MAX : align_up(end, PAGE_SIZE);
 			}
-			subtract(m, i, base, end - base);
+			subtract(m, i, base, end);
 		}
 	}
 	/* Sorted by address, without the empty ones. */
@@ -95,20 +138,17 @@ machine_finish(struct machine *m)
 		n++;
 	}
 	m->memory_count = n;
-	/* Neighbours of one kind become one. */
-	for (uint32_t i = 0; i + 1 < m->memory_count; ) {
-		struct machine_memory *a = &m->memory[i], *b = a + 1;
+	/* Neighbours of one kind become one; what is not RAM may overlap. */
+	n = 0;
+	for (uint32_t i = 0; i < m->memory_count; i++) {
+		struct machine_memory r = m->memory[i], *last = n > 0 ? &m->memory[n - 1] : NULL;
 
-		if (a->kind == MEM_RAM && b->kind == MEM_RAM && a->base + a->len == b->base) {
-			a->len += b->len;
-			for (uint32_t k = i + 1; k + 1 < m->memory_count; k++)
-				m->memory[k] = m->memory[k + 1];
-			m->memory_count--;
-		} else {
-			i++;
-		}
+		if (last != NULL && last->kind == r.kind && r.base <= last->base + last->len)
+			last->len = max_u64(last->base + last->len, r.base + r.len) - last->base;
+		else
+			m->memory[n++] = r;
+		ram |= r.kind == MEM_RAM;
 	}
-	for (uint32_t i = 0; i < m->memory_count; i++)
-		ram |= m->memory[i].kind == MEM_RAM;
+	m->memory_count = n;
 	return ram ? OK : E_CORRUPT;
 }

@@ -99,6 +99,7 @@ struct machine_timer {
 	uint64_t hpet;				/* x86: 0 when absent */
 	uint32_t pm_timer_port;			/* x86: 0 when absent; I/O port of the 3.579545 MHz timer */
 	bool pm_timer_32bit;
+	uint32_t frequency_hz;			/* arm64: only when the counter's own register is wrong; else 0 */
 };
 
 enum machine_console_kind : uint8_t { CONSOLE_NONE, CONSOLE_PL011, CONSOLE_SBSA, CONSOLE_16550_IO, CONSOLE_16550_MMIO };
@@ -125,6 +126,12 @@ struct machine_power {
 	uint8_t reset_space;		/* 0 memory, 1 I/O */
 	uint8_t reset_value;
 	bool reset_known;
+	bool hardware_reduced;		/* no PM1 registers: use sleep_control */
+	uint64_t sleep_control;		/* ACPI 4.8.3.7; 0 when absent */
+	uint8_t sleep_space;
+	bool i8042;			/* x86: a PS/2 controller, for the reset of last resort */
+	bool no_msi;			/* IAPC_BOOT_ARCH bit 3: message interrupts must not be enabled */
+	char hypervisor[9];		/* FADT; empty when not told */
 };
 
 enum machine_window_kind : uint8_t { WINDOW_IO, WINDOW_MEM32, WINDOW_MEM64 };
@@ -135,6 +142,12 @@ struct machine_window {
 	bool prefetchable;
 };
 
+/* Configuration space that is not quite ECAM. */
+enum machine_ecam : uint8_t {
+	ECAM_STANDARD,
+	ECAM_WORDS,		/* only aligned 32-bit accesses work (PCI-41) */
+};
+
 /* One PCI segment's host bridge with ECAM. */
 struct machine_host {
 	uint16_t segment;
@@ -143,7 +156,10 @@ struct machine_host {
 	struct machine_window window[MACHINE_WINDOW_MAX];	/* none: keep what firmware assigned */
 	uint32_t window_count;
 	bool dma_coherent;
-	bool preserve;			/* linux,pci-probe-only or _DSM 5: keep firmware's numbers */
+	bool preserve;			/* linux,pci-probe-only, or ACPI: keep firmware's numbers */
+	enum machine_ecam access;
+	uint64_t dma_last;		/* highest address that its devices can emit; 0: unknown or unlimited */
+	uint32_t node;			/* device tree: the node's offset */
 };
 
 enum machine_iommu_kind : uint8_t { IOMMU_NONE, IOMMU_VTD, IOMMU_AMDVI, IOMMU_SMMUV3, IOMMU_VIRTIO };
@@ -158,7 +174,16 @@ struct machine_iommu {
 	bool intr_remap, x2apic_opt_out, opt_in;	/* VT-d DMAR flags */
 	uint32_t model;			/* SMMUv3: IORT model, 2 = CN99xx */
 	struct machine_line eventq, gerror, cmdq_sync, priq, combined;
+	bool msi_known;			/* the unit's own message interrupts: ITS index and device id */
+	uint32_t msi_its, msi_device_id;
 };
+
+/*
+ * A unit that firmware describes and we refuse keeps its place in iommu[], with kind IOMMU_NONE: so what is behind it
+ * is known to be behind something that nobody programs.  Ids and scopes that lead to a unit for which there
+ * was no room, or which we cannot name, have this target.
+ */
+enum : uint32_t { MACHINE_IOMMU_LOST = UINT32_MAX - 1 };
 
 /*
  * A run of requester ids of one segment and where it leads.  First match wins.
@@ -181,7 +206,7 @@ enum machine_scope_kind : uint8_t { SCOPE_ENDPOINT, SCOPE_BRIDGE, SCOPE_IOAPIC, 
 
 struct machine_scope {
 	enum machine_scope_kind kind;
-	uint32_t iommu;			/* index in iommu[], or UINT32_MAX for a reserved region's scope */
+	uint32_t iommu;			/* index in iommu[], MACHINE_IOMMU_LOST, or UINT32_MAX for a reserved region's scope */
 	uint32_t reserved;		/* index in reserved[], or UINT32_MAX */
 	uint16_t segment;
 	uint8_t start_bus, enumeration_id, path_len;
@@ -195,6 +220,7 @@ struct machine_reserved {
 	bool any_device;		/* no scope: every device of the segment */
 	bool stream_ids;		/* ids below are stream ids of iommu, not scopes */
 	uint32_t iommu, id_base, id_count;
+	bool absurd;			/* in RAM, or not whole pages: never mapped; its devices stay blocked all the same */
 };
 
 enum machine_source : uint8_t { SOURCE_NONE, SOURCE_ACPI, SOURCE_FDT };
@@ -222,6 +248,7 @@ struct machine {
 	uint32_t msi_map_count;
 	struct machine_scope scope[MACHINE_SCOPE_MAX];
 	uint32_t scope_count;
+	bool scopes_lost;		/* an explicit scope did not fit or made no sense: "all the rest" is not known */
 	struct machine_reserved reserved[MACHINE_RESERVED_MAX];
 	uint32_t reserved_count;
 
@@ -244,6 +271,12 @@ void machine_note(struct machine *m, const char *format, ...) PRINTF(2, 3);
 
 /* Adds one memory entry; counts it as dropped when full.  Entries of len 0 are ignored. */
 void machine_add_memory(struct machine *m, uint64_t base, uint64_t len, enum machine_memory_kind kind);
+
+/*
+ * Does the range touch RAM, or what lies in RAM?  True also for a range that wraps.  What firmware gives as registers,
+ * ECAM or windows must not; a range that firmware reserves may be either.
+ */
+bool machine_in_memory(const struct machine *m, uint64_t base, uint64_t len);
 
 /*
  * Sorts memory, clips RAM to whole pages, subtracts everything that is not RAM from RAM,

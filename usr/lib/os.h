@@ -6,6 +6,8 @@
 #pragma once
 
 #include "kern/abi/boot.h"
+#include "kern/abi/dma.h"
+#include "kern/abi/process.h"
 #include "kern/base/fmt.h"
 #include "kern/base/str.h"
 #include "usr/lib/sys.h"

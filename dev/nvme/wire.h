@@ -1,0 +1,73 @@
+/*
+ * NVMe on the wire: registers, queue entries, identify data.  Read by driver, translator and tests.
+ * Manual: NVM Express Base 2.1, NVM Command Set 1.1; sections at each group.
+ */
+#pragma once
+
+#include "kern/base/bits.h"
+
+/* Controller registers [Base 3.1.4] */
+enum : uint32_t {
+	NVME_CAP = 0x00, NVME_VS = 0x08, NVME_INTMS = 0x0c, NVME_INTMC = 0x10, NVME_CC = 0x14, NVME_CSTS = 0x1c,
+	NVME_AQA = 0x24, NVME_ASQ = 0x28, NVME_ACQ = 0x30, NVME_DOORBELLS = 0x1000,
+};
+enum : uint64_t {
+	CAP_MQES   = BITS(15, 0),	/* largest queue, minus one */
+	CAP_CQR    = BIT(16),
+	CAP_TO     = BITS(31, 24),	/* 500 ms units: longest wait for CSTS.RDY */
+	CAP_DSTRD  = BITS(35, 32),	/* doorbells are 4 << n bytes apart */
+	CAP_CSS    = BITS(44, 37),	/* bit 0: NVM command set */
+	CAP_MPSMIN = BITS(51, 48),	/* pages of 4 KiB << n */
+	CAP_MPSMAX = BITS(55, 52),
+};
+enum : uint32_t {
+	CC_EN = BIT(0), CC_MPS = BITS(10, 7), CC_SHN = BITS(15, 14), CC_IOSQES = BITS(19, 16), CC_IOCQES = BITS(23, 20),
+	CSTS_RDY = BIT(0), CSTS_CFS = BIT(1), CSTS_SHST = BITS(3, 2),
+	AQA_ASQS = BITS(11, 0), AQA_ACQS = BITS(27, 16),
+};
+
+/* Submission queue entry [Base 4.1] */
+struct nvme_sqe {
+	uint32_t cdw0;		/* opcode 7:0, PSDT 15:14 (0: PRP), command id 31:16 */
+	uint32_t nsid;
+	uint64_t cdw2_3;
+	uint64_t metadata;
+	uint64_t prp1, prp2;
+	uint32_t cdw10, cdw11, cdw12, cdw13, cdw14, cdw15;
+};
+static_assert(sizeof(struct nvme_sqe) == 64);
+
+/* Completion queue entry [Base 4.2] */
+struct nvme_cqe {
+	uint32_t dw0, dw1;
+	uint32_t sq;		/* head 15:0, id 31:16 */
+	uint32_t status;	/* command id 15:0, phase 16, status code 24:17, type 27:25, more 30, do not retry 31 */
+};
+static_assert(sizeof(struct nvme_cqe) == 16);
+enum : uint32_t { CQE_CID = BITS(15, 0), CQE_PHASE = BIT(16), CQE_SC = BITS(24, 17), CQE_SCT = BITS(27, 25) };
+
+/* Opcodes [Base 5, NVM 3] */
+enum : uint8_t {
+	ADMIN_CREATE_SQ = 0x01, ADMIN_CREATE_CQ = 0x05, ADMIN_IDENTIFY = 0x06, ADMIN_SET_FEATURES = 0x09,
+	IO_FLUSH = 0x00, IO_WRITE = 0x01, IO_READ = 0x02,
+};
+enum : uint32_t {
+	CNS_NAMESPACE = 0, CNS_CONTROLLER = 1, CNS_ACTIVE = 2,
+	FEATURE_QUEUES = 7,
+	CQ_CONTIGUOUS = BIT(0), CQ_INTERRUPT = BIT(1),
+	RW_FUA = BIT(30),
+};
+
+/* Identify controller [Base 5.1.13.2.1]: offsets */
+enum : uint32_t { ID_SN = 4, ID_MN = 24, ID_FR = 64, ID_MDTS = 77, ID_VWC = 525, ID_NN = 516 };
+/* Identify namespace [NVM 4.1.5.1] */
+enum : uint32_t { NS_NSZE = 0, NS_FLBAS = 26, NS_LBAF = 128 };
+
+enum { SQE_BYTES = 64, CQE_BYTES = 16 };
+
+/* Offset of a doorbell [Base 3.1.2.1]: 2 * queue for submission, one more for completion. */
+static inline uint64_t
+nvme_doorbell(uint32_t queue, bool completion, uint32_t dstrd)
+{
+	return NVME_DOORBELLS + (2ull * queue + completion) * (4ull << dstrd);
+}

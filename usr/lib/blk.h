@@ -1,0 +1,79 @@
+/*
+ * The block protocol, both ends.
+ *
+ * A session is a capability to a byte range of a namespace, with rights.  Opening one hands the server three handles: a
+ * ring (BLK_RING_PAGES pages), a data area (granted to the device once, as a whole), and a notification of the client's.
+ * After that, requests and answers go through the ring; calls are only for opening, closing and asking.
+ *
+ *   client: write req[head % BLK_SLOTS], then head; if the server sleeps, signal it
+ *   server: write done[n % BLK_SLOTS], then done_head; if the client sleeps, signal it
+ *
+ * Both sides may lie.  Each index is read once and bounded; each entry is copied once before it is judged.
+ * The "sleeping" flags only save signals: whoever sets one looks at the ring again before it sleeps.
+ */
+#pragma once
+
+#include "usr/lib/os.h"
+
+enum { BLK_SLOTS = 256, BLK_RING_PAGES = 4 };
+
+enum blk_op : uint32_t { BLK_READ, BLK_WRITE, BLK_FLUSH };
+enum : uint32_t { BLK_FUA = 1u << 8 };
+enum : uint32_t { BLK_RIGHT_READ = 1, BLK_RIGHT_WRITE = 2 };
+
+struct blk_req {
+	uint64_t at;		/* byte offset in the session's range; a multiple of the block size */
+	uint64_t data;		/* byte offset in the data area; a multiple of 4 */
+	uint64_t cookie;
+	uint32_t bytes, op;	/* op | flags */
+};
+static_assert(sizeof(struct blk_req) == 32);
+
+struct blk_done { uint64_t cookie; uint32_t status, detail; };	/* detail: the device's own code */
+
+struct blk_ring {
+	uint32_t head ALIGNED(64);		/* client: requests written */
+	uint32_t client_sleeps;
+	uint32_t done_tail;			/* client: answers read */
+	uint32_t done_head ALIGNED(64);		/* server: answers written */
+	uint32_t server_sleeps;
+	struct blk_req req[BLK_SLOTS] ALIGNED(64);
+	struct blk_done done[BLK_SLOTS];
+};
+static_assert(sizeof(struct blk_ring) <= BLK_RING_PAGES * PAGE_SIZE);
+
+/* Calls to a block server: labels. */
+enum blk_call : uint32_t {
+	BLK_CALL_INFO = 1,	/* w0 namespace index -> w0 blocks, w1 block bytes, w2 namespaces, w3 max transfer, w4 reads, w5 writes, w6 flushes, w7 errors */
+	BLK_CALL_NAME,		/* -> w0..w4 model, w5..w7 serial */
+	BLK_CALL_OPEN,		/* handles: ring, data, notification; w3 rights << 32 | index, w4 base, w5 len (0: all), w6 data bytes, w7 bits -> w0 handle to signal, w1 bits, w2 session, w3 len, w4 block bytes, w5 max transfer */
+	BLK_CALL_CLOSE,		/* w0 session */
+	BLK_CALL_PING,		/* w0 session: OK, or E_STALE in the label */
+	BLK_CALL_ROGUE,		/* test servers only: w0 IOVA, w1 write */
+};
+
+/* --- client ---------------------------------------------------------------- */
+
+struct blk {
+	handle_t endpoint, server;		/* to call; to signal */
+	handle_t ring_memory, data_memory, ntfn;
+	struct blk_ring *ring;
+	uint8_t *data;
+	uint64_t data_bytes, server_bits, session;
+	uint64_t len, block_bytes, max_bytes;
+	uint32_t index, rights;
+	uint32_t head, done_tail, inflight;
+	bool slot_busy[BLK_SLOTS];
+	struct blk_req kept[BLK_SLOTS];		/* until answered: sent again to a server that was restarted */
+	uint64_t restarts;
+};
+
+NODISCARD enum status blk_open(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint64_t data_bytes);
+void blk_close(struct blk *b);
+/* E_WOULD_BLOCK: BLK_SLOTS are in flight.  The cookie must be below BLK_SLOTS and not in flight. */
+NODISCARD enum status blk_put(struct blk *b, uint32_t op, uint64_t at, uint64_t data, uint32_t bytes, uint32_t cookie);
+void blk_kick(struct blk *b);
+/* Next answer, waiting until the deadline.  A server that was restarted meanwhile gets everything unanswered again. */
+NODISCARD enum status blk_next(struct blk *b, uint32_t *cookie, uint32_t *detail, uint64_t deadline);
+/* One request, start to end. */
+NODISCARD enum status blk_do(struct blk *b, uint32_t op, uint64_t at, uint64_t data, uint32_t bytes);

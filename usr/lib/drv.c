@@ -1,0 +1,176 @@
+/*
+ * dev/drv.h on capabilities: the one user file that knows lanes exist.
+ *
+ * Today's lane is direct with mapped doorbells: a queue is two granted runs of pages and two registers.
+ */
+#include "usr/lib/drv.h"
+#include "kern/base/bits.h"
+#include "kern/base/mmio.h"
+
+enum status
+drv_window(struct drv_device *d, unsigned bar, struct drv_window *out)
+{
+	uint64_t h, len, va;
+	enum status s = sys_device_bar(d->handle, bar, &h, &len);
+
+	if (s != OK)
+		return s;
+	s = sys_mem_map(HANDLE_NONE, h, 0, len, 0, 3, &va);
+	if (s != OK) {
+		(void)sys_handle_close(h);
+		return s;
+	}
+	out->base = (volatile uint8_t *)(uintptr_t)va;
+	out->len = len;
+	if (bar == 0)
+		d->window0 = *out;
+	return OK;
+}
+
+enum status
+drv_grant(struct drv_device *d, uint32_t memory, uint64_t len, enum dma_dir dir, bool map, struct drv_memory *out)
+{
+	uint64_t buffer, iova, va = 0;
+	enum status s;
+
+	len = align_up(len, PAGE_SIZE);
+	if (map) {
+		s = sys_mem_map(HANDLE_NONE, memory, 0, len, 0, 3, &va);
+		if (s != OK)
+			return s;
+	}
+	s = sys_dma_map(d->handle, memory, 0, len, dir, &buffer, &iova);
+	if (s != OK) {
+		if (map)
+			(void)sys_mem_unmap(HANDLE_NONE, va, len);
+		return s;
+	}
+	*out = (struct drv_memory){
+		.ptr = (void *)(uintptr_t)va, .iova = { iova }, .len = len, .memory = memory, .buffer = (uint32_t)buffer,
+	};
+	return OK;
+}
+
+enum status
+drv_revoke(struct drv_device *d UNUSED, struct drv_memory *m)
+{
+	enum status s = sys_dma_unmap(m->buffer, now_ns() + NS_PER_S);
+
+	if (m->ptr != NULL)
+		(void)sys_mem_unmap(HANDLE_NONE, (uint64_t)(uintptr_t)m->ptr, m->len);
+	m->ptr = NULL;
+	return s;
+}
+
+enum status
+drv_memory(struct drv_device *d, uint64_t len, enum dma_dir dir, struct drv_memory *out)
+{
+	uint64_t h;
+	enum status s = sys_mem_create(pages_of(len), 0, &h);
+
+	if (s != OK)
+		return s;
+	s = drv_grant(d, (uint32_t)h, len, dir, true, out);
+	if (s != OK)
+		(void)sys_handle_close(h);
+	return s;
+}
+
+void
+drv_memory_free(struct drv_device *d, struct drv_memory *m)
+{
+	(void)drv_revoke(d, m);
+	(void)sys_handle_close(m->memory);
+}
+
+enum status
+drv_queue(struct drv_device *d, uint32_t id, uint64_t sq_bytes, uint64_t cq_bytes, uint64_t sq_at, uint64_t cq_at,
+    struct drv_queue *out)
+{
+	enum status s = drv_memory(d, sq_bytes, DMA_TO_DEVICE, &out->sq);
+
+	if (s != OK)
+		return s;
+	s = drv_memory(d, cq_bytes, DMA_FROM_DEVICE, &out->cq);
+	if (s != OK) {
+		drv_memory_free(d, &out->sq);
+		return s;
+	}
+	out->handle = id;
+	out->sq_doorbell = (volatile uint32_t *)(volatile void *)(d->window0.base + sq_at);
+	out->cq_doorbell = (volatile uint32_t *)(volatile void *)(d->window0.base + cq_at);
+	return OK;
+}
+
+void
+drv_queue_free(struct drv_device *d, struct drv_queue *q)
+{
+	drv_memory_free(d, &q->sq);
+	drv_memory_free(d, &q->cq);
+}
+
+enum status
+drv_queue_commit(struct drv_queue *q, uint32_t sq_tail, uint32_t cq_head)
+{
+	if (sq_tail != UINT32_MAX) {
+		io_publish();
+		mmio_write32(q->sq_doorbell, sq_tail);
+	}
+	if (cq_head != UINT32_MAX)
+		mmio_write32(q->cq_doorbell, cq_head);
+	return OK;
+}
+
+uint32_t
+drv_vectors(struct drv_device *d)
+{
+	struct function_info f;
+	uint64_t n;
+
+	return sys_info(d->handle, INFO_FUNCTION, 0, (uint64_t)(uintptr_t)&f, sizeof(f), &n) == OK ? f.msix_vectors : 0;
+}
+
+enum status
+drv_vector(struct drv_device *d, uint32_t n, uint64_t bits)
+{
+	uint64_t irq;
+
+	return sys_device_irq(d->handle, n, d->ntfn, bits, CPU_ANY, &irq);
+}
+
+uint64_t
+drv_wait(struct drv_device *d, uint64_t deadline)
+{
+	uint64_t bits = 0;
+
+	return sys_ntfn_wait(d->ntfn, deadline, &bits) == OK ? bits : 0;
+}
+
+uint64_t drv_now(void) { return now_ns(); }
+
+uint64_t
+drv_faults(struct drv_device *d)
+{
+	struct device_info i;
+	uint64_t n;
+
+	return sys_info(d->handle, INFO_DEVICE, 0, (uint64_t)(uintptr_t)&i, sizeof(i), &n) == OK ? i.fault_seq : UINT64_MAX;
+}
+
+enum status
+drv_reset(struct drv_device *d, uint64_t deadline)
+{
+	return sys_device_reset(d->handle, deadline);
+}
+
+void
+drv_log(const char *format, ...)
+{
+	char text[200];
+	va_list ap;
+
+	va_start(ap, format);
+	fmt_vbuf(text, sizeof(text), format, ap);
+	va_end(ap);
+	log_line(2, "%s", text);
+}

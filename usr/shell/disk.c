@@ -1,0 +1,289 @@
+/*
+ * Commands about disks.  A disk is nvmeCnN: controller C as the device manager counts them, namespace N from 1.
+ */
+#include "kern/base/bits.h"
+#include "usr/lib/blk.h"
+#include "usr/lib/sha256.h"
+#include "usr/shell/shell.h"
+
+enum { CHUNK = 128 * 1024, DEPTH = 8 };
+
+static struct blk disk;
+
+/* The server of controller c; HANDLE_NONE when there is none. */
+static handle_t
+server_of(uint64_t c)
+{
+	struct msg m = { .label = DEVMGR_BLOCK, .words = 1, .w = { c } };
+
+	if (msg_call(devmgr, &m, now_ns() + 5 * NS_PER_S) != OK || m.label != OK)
+		return HANDLE_NONE;
+	return (handle_t)m.w[0];
+}
+
+static bool
+open_disk(const char *name, uint32_t rights, uint64_t bytes)
+{
+	uint64_t c = 0, n = 0;
+	const char *p = name + 4;
+	handle_t e;
+	enum status s;
+
+	if (strncmp(name, "nvme", 4) != 0 || *p < '0' || *p > '9')
+		goto bad;
+	for (; *p >= '0' && *p <= '9'; p++)
+		c = c * 10 + (uint64_t)(*p - '0');
+	if (*p++ != 'n')
+		goto bad;
+	for (; *p >= '0' && *p <= '9'; p++)
+		n = n * 10 + (uint64_t)(*p - '0');
+	if (*p != 0 || n == 0)
+		goto bad;
+	e = server_of(c);
+	if (e == HANDLE_NONE) {
+		print("%s: no such controller; \"blk\" lists disks\n", name);
+		return false;
+	}
+	s = blk_open(&disk, e, (uint32_t)n - 1, rights, bytes);
+	if (s != OK) {
+		print("%s: %s\n", name, status_text(s));
+		(void)sys_handle_close(e);
+		return false;
+	}
+	return true;
+bad:
+	print("%s: not the name of a disk (nvme0n1)\n", name);
+	return false;
+}
+
+static void
+close_disk(void)
+{
+	blk_close(&disk);
+	(void)sys_handle_close(disk.endpoint);
+}
+
+int
+cmd_blk(int argc UNUSED, char **argv UNUSED)
+{
+	unsigned found = 0;
+
+	for (uint64_t c = 0; ; c++) {
+		handle_t e = server_of(c);
+		struct msg name = { .label = BLK_CALL_NAME };
+
+		if (e == HANDLE_NONE)
+			break;
+		if (msg_call(e, &name, now_ns() + 10 * NS_PER_S) != OK) {
+			print("nvme%llu: its driver does not answer\n", (unsigned long long)c);
+			(void)sys_handle_close(e);
+			continue;
+		}
+		for (uint64_t n = 0; ; n++) {
+			struct msg m = { .label = BLK_CALL_INFO, .words = 1, .w = { n } };
+
+			if (msg_call(e, &m, now_ns() + 10 * NS_PER_S) != OK || m.label != OK)
+				break;
+			print("nvme%llun%llu %.40s serial %.20s: %llu MiB, %llu blocks of %llu bytes; reads %llu writes %llu flushes %llu "
+			    "errors %llu\n", (unsigned long long)c, (unsigned long long)n + 1, (const char *)&name.w[0],
+			    (const char *)&name.w[5], (unsigned long long)(m.w[0] * m.w[1] / MIB), (unsigned long long)m.w[0],
+			    (unsigned long long)m.w[1], (unsigned long long)m.w[4], (unsigned long long)m.w[5],
+			    (unsigned long long)m.w[6], (unsigned long long)m.w[7]);
+			found++;
+		}
+		(void)sys_handle_close(e);
+	}
+	if (found == 0)
+		print("no disks\n");
+	return 0;
+}
+
+int
+cmd_sha256(int argc, char **argv)
+{
+	uint64_t offset = 0, len = 0, asked = 0, done = 0, begin, last;
+	uint32_t chunk;
+	struct sha256 h;
+	uint8_t out[32];
+	bool ready[DEPTH] = { false };
+	int result = 1;
+
+	if ((argc != 2 && argc != 4) || (argc == 4 && (!number(argv[2], &offset) || !number(argv[3], &len)))) {
+		print("usage: sha256 DEV [OFFSET LENGTH]\n");
+		return 1;
+	}
+	if (!open_disk(argv[1], BLK_RIGHT_READ, DEPTH * CHUNK))
+		return 1;
+	if (argc == 2)
+		len = disk.len;
+	if (!range_within(offset, len, 0, disk.len)) {
+		print("sha256: the disk has %llu bytes\n", (unsigned long long)disk.len);
+		goto out;
+	}
+	if (((offset | len) & (disk.block_bytes - 1)) != 0) {
+		print("sha256: offset and length must be multiples of %llu\n", (unsigned long long)disk.block_bytes);
+		goto out;
+	}
+	chunk = (uint32_t)min_u64(CHUNK, disk.max_bytes);
+	sha256_init(&h);
+	begin = last = now_ns();
+	while (done < len) {
+		uint32_t cookie, detail, slot;
+		enum status s;
+		bool put = false;
+
+		/* Chunk i goes through slot i mod DEPTH, so that they can be hashed in order as they come. */
+		while (asked < len && asked - done < (uint64_t)DEPTH * chunk) {
+			slot = (uint32_t)(asked / chunk % DEPTH);
+			s = blk_put(&disk, BLK_READ, offset + asked, (uint64_t)slot * CHUNK, (uint32_t)min_u64(chunk, len - asked),
+			    slot);
+			if (s != OK)
+				break;
+			asked += min_u64(chunk, len - asked);
+			put = true;
+		}
+		if (put)
+			blk_kick(&disk);
+		slot = (uint32_t)(done / chunk % DEPTH);
+		while (!ready[slot]) {
+			s = blk_next(&disk, &cookie, &detail, now_ns() + 60 * NS_PER_S);
+			if (s != OK) {
+				print("sha256: read at %llu: %s (device code 0x%x)\n", (unsigned long long)(offset + done), status_text(s),
+				    detail);
+				goto out;
+			}
+			ready[cookie % DEPTH] = true;
+		}
+		ready[slot] = false;
+		sha256_add(&h, disk.data + (uint64_t)slot * CHUNK, min_u64(chunk, len - done));
+		done += min_u64(chunk, len - done);
+		if (interrupted()) {
+			print("\nstopped\n");
+			goto out;
+		}
+		if (now_ns() - last > 2 * NS_PER_S) {
+			last = now_ns();
+			print("\r%llu of %llu MiB, %llu MiB/s ", (unsigned long long)(done / MIB), (unsigned long long)(len / MIB),
+			    (unsigned long long)(done / ((last - begin) / NS_PER_MS + 1) * 1000 / MIB));
+		}
+	}
+	sha256_end(&h, out);
+	if (last != begin)
+		print("\r\x1b[K");
+	for (unsigned i = 0; i < 32; i++)
+		print("%02x", out[i]);
+	print("  %s", argv[1]);
+	if (disk.restarts != 0)
+		print("  (server restarted %llu times)", (unsigned long long)disk.restarts);
+	print("\n");
+	result = 0;
+out:
+	close_disk();
+	return result;
+}
+
+int
+cmd_hexdump(int argc, char **argv)
+{
+	uint64_t offset = 0, len = 256, first, span;
+	enum status s;
+
+	if (argc < 2 || argc > 4 || (argc > 2 && !number(argv[2], &offset)) || (argc > 3 && !number(argv[3], &len)) ||
+	    len > 64 * KIB) {
+		print("usage: hexdump DEV [OFFSET [LENGTH up to 64K]]\n");
+		return 1;
+	}
+	if (!open_disk(argv[1], BLK_RIGHT_READ, CHUNK))
+		return 1;
+	first = align_down(offset, disk.block_bytes);
+	span = align_up(offset + len, disk.block_bytes) - first;
+	s = range_within(first, span, 0, disk.len) ? blk_do(&disk, BLK_READ, first, 0, (uint32_t)span) : E_RANGE;
+	if (s != OK) {
+		print("hexdump: %s\n", status_text(s));
+	} else {
+		const uint8_t *p = disk.data + (offset - first);
+
+		for (uint64_t i = 0; i < len; i += 16) {
+			print("%08llx ", (unsigned long long)(offset + i));
+			for (uint64_t k = 0; k < 16; k++)
+				print(i + k < len ? " %02x" : "   ", p[i + k]);
+			print("  ");
+			for (uint64_t k = 0; k < 16 && i + k < len; k++)
+				print("%c", p[i + k] >= ' ' && p[i + k] <= '~' ? p[i + k] : '.');
+			print("\n");
+		}
+	}
+	close_disk();
+	return s != OK;
+}
+
+int
+cmd_write(int argc, char **argv)
+{
+	uint64_t offset, len, first, span;
+	enum status s;
+
+	if (argc != 4 || !number(argv[2], &offset)) {
+		print("usage: write DEV OFFSET TEXT\n");
+		return 1;
+	}
+	len = strlen(argv[3]);
+	if (!open_disk(argv[1], BLK_RIGHT_READ | BLK_RIGHT_WRITE, CHUNK))
+		return 1;
+	first = align_down(offset, disk.block_bytes);
+	span = align_up(offset + len, disk.block_bytes) - first;
+	/* Blocks are read, changed, and written whole. */
+	s = len != 0 && range_within(first, span, 0, disk.len) ? blk_do(&disk, BLK_READ, first, 0, (uint32_t)span) : E_RANGE;
+	if (s == OK) {
+		memcpy(disk.data + (offset - first), argv[3], len);
+		s = blk_do(&disk, BLK_WRITE, first, 0, (uint32_t)span);
+	}
+	if (s != OK)
+		print("write: %s\n", status_text(s));
+	else
+		print("%llu bytes at %llu\n", (unsigned long long)len, (unsigned long long)offset);
+	close_disk();
+	return s != OK;
+}
+
+int
+cmd_flush(int argc, char **argv)
+{
+	enum status s;
+
+	if (argc != 2) {
+		print("usage: flush DEV\n");
+		return 1;
+	}
+	if (!open_disk(argv[1], BLK_RIGHT_WRITE, PAGE_SIZE))
+		return 1;
+	s = blk_do(&disk, BLK_FLUSH, 0, 0, 0);
+	if (s != OK)
+		print("flush: %s\n", status_text(s));
+	close_disk();
+	return s != OK;
+}
+
+int
+cmd_rogue(int argc, char **argv)
+{
+	uint64_t c, iova;
+	struct msg m;
+	handle_t e;
+	enum status s = E_INVALID;
+
+	if (argc != 4 || !number(argv[1], &c) || !number(argv[3], &iova)) {
+		print("usage: rogue CONTROLLER r|w IOVA\n");
+		return 1;
+	}
+	/* The driver is started again as one that obeys such requests. */
+	m = (struct msg){ .label = DEVMGR_ROGUE, .words = 1, .w = { c } };
+	(void)msg_call(devmgr, &m, now_ns() + 5 * NS_PER_S);
+	e = server_of(c);
+	m = (struct msg){ .label = BLK_CALL_ROGUE, .words = 2, .w = { iova, argv[2][0] == 'r' } };
+	s = msg_call(e, &m, now_ns() + 20 * NS_PER_S);
+	print("rogue: call %s, driver %s, device status 0x%llx\n", status_text(s), status_text((enum status)m.label),
+	    (unsigned long long)m.w[0]);
+	(void)sys_handle_close(e);
+	return s != OK;
+}

@@ -1,0 +1,163 @@
+/*
+ * Commands about the system.  What they show comes from info() and never holds a physical address.
+ */
+#include "kern/base/bits.h"
+#include "usr/shell/shell.h"
+
+static bool
+info(enum info_what what, uint64_t index, void *to, size_t size)
+{
+	uint64_t n;
+
+	return sys_info(kernel, what, index, (uint64_t)(uintptr_t)to, size, &n) == OK;
+}
+
+int
+cmd_ps(int argc UNUSED, char **argv UNUSED)
+{
+	static const char *const states[] = { "new", "running", "ending", "dead" };
+	struct process_info p;
+
+	print("%5s %5s %-16s %-8s %4s %4s %10s %10s %8s\n", "pid", "from", "name", "state", "prio", "thr", "cpu ms", "memory KiB",
+	    "handles");
+	for (uint64_t i = 0; info(INFO_PROCESS, i, &p, sizeof(p)); i++)
+		print("%5u %5u %-16s %-8s %4u %4u %10llu %10llu %8u\n", p.id, p.parent_id, p.name, states[p.state & 3], p.priority,
+		    p.threads, (unsigned long long)(p.cpu_ns / NS_PER_MS), (unsigned long long)p.pages * 4, p.handles);
+	return 0;
+}
+
+int
+cmd_mem(int argc UNUSED, char **argv UNUSED)
+{
+	static const char *const names[] = { "", "kernel", "process", "memory", "endpoint", "notification", "device", "mmio",
+		"irq", "buffer" };
+	struct memory_info m;
+
+	if (!info(INFO_MEMORY, 0, &m, sizeof(m)))
+		return 1;
+	print("pages: total %llu free %llu kernel %llu tables %llu iommu %llu user %llu quarantined %llu\n",
+	    (unsigned long long)m.total, (unsigned long long)m.free, (unsigned long long)m.kernel,
+	    (unsigned long long)m.table, (unsigned long long)m.iommu, (unsigned long long)m.user,
+	    (unsigned long long)m.quarantined);
+	print("objects:");
+	for (unsigned i = 1; i < OBJ_TYPES; i++)
+		print(" %s %llu", names[i], (unsigned long long)m.by_type[i]);
+	print("\nhandles %llu, threads %llu, grants %llu of %llu pages\n", (unsigned long long)m.handles,
+	    (unsigned long long)m.threads, (unsigned long long)m.grants, (unsigned long long)m.grant_pages);
+	return 0;
+}
+
+int
+cmd_devices(int argc UNUSED, char **argv UNUSED)
+{
+	struct function_info f;
+
+	for (uint64_t i = 0; info(INFO_FUNCTION, i, &f, sizeof(f)); i++) {
+		print("%04x:%02x:%02x.%x %04x:%04x class %06x group %-3u %s%s%s", f.segment, f.rid >> 8, f.rid >> 3 & 31, f.rid & 7,
+		    f.vendor, f.device, f.class_code, f.group, f.parent_rid != 0xffff ? "below a bridge " : "",
+		    f.is_bridge ? "bridge" : f.verdict == LANE_DIRECT ? "direct-remapping" : "unsupported: ",
+		    f.is_bridge || f.verdict == LANE_DIRECT ? "" : f.reason);
+		if (f.claimed)
+			print(", claimed, bus master %s, %u faults", f.bus_master ? "on" : "off", f.faults);
+		print("\n");
+	}
+	return 0;
+}
+
+int
+cmd_iommu(int argc UNUSED, char **argv UNUSED)
+{
+	struct unit_info u;
+	uint64_t i;
+
+	for (i = 0; info(INFO_UNIT, i, &u, sizeof(u)); i++) {
+		print("%s: %s%s%s\n", u.name, u.features, u.interrupt_isolation ? "" : ", interrupt_isolation=none",
+		    u.broken ? ", BROKEN" : "");
+		print("  domains %u, endpoints %u, maps %llu, unmaps %llu, invalidations %llu, syncs %llu, faults %llu, lost %llu\n",
+		    u.domains, u.endpoints, (unsigned long long)u.maps, (unsigned long long)u.unmaps,
+		    (unsigned long long)u.invalidations, (unsigned long long)u.syncs, (unsigned long long)u.faults,
+		    (unsigned long long)u.faults_lost);
+	}
+	if (i == 0)
+		print("no IOMMU is in use\n");
+	return 0;
+}
+
+int
+cmd_dma(int argc UNUSED, char **argv UNUSED)
+{
+	static const char *const dirs[] = { "", "to device", "from device", "both" };
+	struct device_info d;
+	struct grant_info g;
+
+	for (uint64_t i = 0; info(INFO_DEVICE, i, &d, sizeof(d)); i++)
+		print("%04x:%02x:%02x.%x on %s: %llu grants, %llu pages, %llu table pages, generation %u\n", d.segment, d.rid >> 8,
+		    d.rid >> 3 & 31, d.rid & 7, d.domain, (unsigned long long)d.grants, (unsigned long long)d.grant_pages,
+		    (unsigned long long)d.table_pages, d.generation);
+	for (uint64_t i = 0; info(INFO_GRANT, i, &g, sizeof(g)); i++)
+		print("  pid %-4u %02x:%02x.%x iova 0x%llx %llu KiB %s\n", g.owner, g.rid >> 8, g.rid >> 3 & 31, g.rid & 7,
+		    (unsigned long long)g.iova, (unsigned long long)(g.len_bytes / KIB), dirs[g.dir & 3]);
+	return 0;
+}
+
+int
+cmd_log(int argc UNUSED, char **argv UNUSED)
+{
+	char text[1024];
+	uint64_t cursor = 0, n;
+
+	while (sys_log(kernel, 1, cursor, (uint64_t)(uintptr_t)text, sizeof(text), &n, &cursor) == OK && n != 0 && !interrupted())
+		print_raw(text, n);
+	return 0;
+}
+
+int
+cmd_kill(int argc, char **argv)
+{
+	struct process_info p;
+	uint64_t pid = 0;
+
+	if (argc != 2) {
+		print("usage: kill PID|NAME\n");
+		return 1;
+	}
+	if (!number(argv[1], &pid))
+		for (uint64_t i = 0; info(INFO_PROCESS, i, &p, sizeof(p)); i++)
+			if (strcmp(p.name, argv[1]) == 0 && p.state == PROCESS_RUNNING)
+				pid = p.id;
+	for (unsigned k = 0; k < 2 && pid != 0; k++) {
+		struct msg m = { .label = k == 0 ? DEVMGR_KILL : INIT_KILL, .words = 1, .w = { pid } };
+
+		if (msg_call(k == 0 ? devmgr : init, &m, now_ns() + 5 * NS_PER_S) == OK && m.label == OK)
+			return 0;
+	}
+	print("kill: %s: no such process, or not ours to end\n", argv[1]);
+	return 1;
+}
+
+int
+cmd_sleep(int argc, char **argv)
+{
+	uint64_t ms;
+
+	if (argc != 2 || !number(argv[1], &ms)) {
+		print("usage: sleep MILLISECONDS\n");
+		return 1;
+	}
+	sleep_until(now_ns() + ms * NS_PER_MS);
+	return 0;
+}
+
+int
+cmd_poweroff(int argc UNUSED, char **argv UNUSED)
+{
+	(void)sys_power(kernel, 0);
+	return 1;
+}
+
+int
+cmd_reboot(int argc UNUSED, char **argv UNUSED)
+{
+	(void)sys_power(kernel, 1);
+	return 1;
+}
