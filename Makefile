@@ -321,11 +321,11 @@ KYUA_JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 TREE_WANT := $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(addsuffix .list,$(HOST_TESTS)) \
 	$(foreach a,$(ALL_ARCHES),$(call SYS_TESTS,$(a)))
 kyua = $(Q)$(foreach f,$(filter-out $(TREE_WANT),$(shell find $(OUT)/tests -type f 2>/dev/null)),rm -f $(f);) \
-	rm -f $(OUT)/tests.db; kyua -v parallelism=$(KYUA_JOBS) $(2) test -k $(OUT)/tests/Kyuafile -r $(OUT)/tests.db $(1); \
-	s=$$?; tools/results $(OUT)/tests.db || s=1; exit $$s
+	db=$(OUT)/tests.$$$$.db; kyua -v parallelism=$(KYUA_JOBS) $(2) test -k $(OUT)/tests/Kyuafile -r $$db $(1); \
+	s=$$?; tools/results $$db || s=1; mv -f $$db $(OUT)/tests.db; exit $$s
 
 .PHONY: test test-host test-arm64 test-x86_64 accept fuzz proof lint bench
-test: all $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(FUZZERS) $(HOST_TOOLS) $(foreach a,$(ALL_ARCHES),$(call SYS_TESTS,$(a)))
+test: $(ALL_ARCHES:%=image-%) $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(FUZZERS) $(HOST_TOOLS) $(foreach a,$(ALL_ARCHES),$(call SYS_TESTS,$(a)))
 	$(call kyua,)
 test-host: $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(FUZZERS)
 	$(call kyua,host)
@@ -358,7 +358,8 @@ run: image-$(RUN_ARCH) $(if $(DISK),,$(OUT)/disk.img)
 debug: image-$(RUN_ARCH) $(if $(DISK),,$(OUT)/disk.img)
 	@$(RUN_VARS) GDB=1 tools/run
 export MANIFEST
-export KERNEL INITRD IOMMU SMP MEM CPU MACHINE DISK DISKS BLOCK_SIZE ROOT_PORT NVME CMD APPEND TIMEOUT MONITOR GDB_PORT TRACE QEMU QEMU_EXTRA DRY
+export KERNEL INITRD IOMMU SMP MEM CPU MACHINE DISK DISKS BLOCK_SIZE ROOT_PORT NVME CMD APPEND TIMEOUT
+export MONITOR GDB_PORT TRACE QEMU QEMU_EXTRA DRY
 
 # The default disk: an ext4 file system that holds this repository's documents.
 DISK_FILES := $(sort $(wildcard *.md LICENSE docs/*.md kern/*.md kern/*/*.md dev/*/*.md kern/abi/*.h))
