@@ -17,8 +17,8 @@ key_of(const struct object *o, uint16_t gen)
 static ALWAYS_INLINE struct object *
 key_object(uint64_t key)
 {
-	/* Kernel addresses are canonical: the sign bit of 48 bits fills the rest. */
-	return (struct object *)(uintptr_t)((int64_t)key >> 16);
+	/* Kernel addresses have their upper sixteen bits set, on both architectures. */
+	return (struct object *)(uintptr_t)(key >> 16 | 0xffffull << 48);
 }
 
 void

@@ -1,292 +1,448 @@
 /*
- * ACPI: from the root pointer to struct machine.
+ * ACPI: what the tables say, as struct machine.
  *
- * The walk is the same for every table: check the header, then step over entries by their own length, which must be
- * at least the entry's minimum and must not pass the table's end.
+ * The walk is the same for every table: step over entries by their own length, which must be at least the entry's minimum
+ * and must not pass the table's end; a field is read only when the table is long enough to have it.
+ *
+ * Not here: finding and checking tables (acpi_tables.c), DMAR and IORT (dev/iommu/find_*.c).
  */
 #include "kern/machine/acpi.h"
 #include "kern/base/bits.h"
 #include "kern/base/str.h"
 
-enum { HEADER = 36, TABLES_MAX = 64, LENGTH_MAX = 4 << 20 };
+/* Generic address structure [5.2.3.2]. */
+struct gas { uint64_t address; uint8_t space, width, access; };
+enum : uint8_t { SPACE_MEMORY = 0, SPACE_IO = 1, GAS_LEN = 12 };
 
-uint16_t acpi_u16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
-uint32_t acpi_u32(const uint8_t *p) { return acpi_u16(p) | (uint32_t)acpi_u16(p + 2) << 16; }
-uint64_t acpi_u64(const uint8_t *p) { return acpi_u32(p) | (uint64_t)acpi_u32(p + 4) << 32; }
+static struct gas
+gas(const uint8_t *p)
+{
+	return (struct gas){ .space = p[0], .width = p[1], .access = p[3], .address = acpi_u64(p + 4) };
+}
+
+/* A port that is given twice: as 32 bits, and later as a structure that wins when it is there. */
+static uint32_t
+port(const uint8_t *t, uint32_t len, uint32_t old, uint32_t new)
+{
+	if (len >= new + GAS_LEN) {
+		struct gas g = gas(t + new);
+
+		if (g.space == SPACE_IO && g.address != 0 && g.address <= UINT16_MAX)
+			return (uint32_t)g.address;
+	}
+	return acpi_u32(t + old) <= UINT16_MAX ? acpi_u32(t + old) : 0;
+}
+
+/* ---- Processors and interrupt controllers ---- */
+
+enum : uint8_t {
+	MADT_LAPIC = 0, MADT_IOAPIC = 1, MADT_OVERRIDE = 2, MADT_LAPIC_ADDRESS = 5, MADT_X2APIC = 9, MADT_GICC = 0xb,
+	MADT_GICD = 0xc, MADT_GIC_MSI = 0xd, MADT_GICR = 0xe, MADT_ITS = 0xf,
+};
+enum : uint64_t { MPIDR_AFFINITY = BITS(39, 32) | BITS(23, 0) };
+
+static void
+add_cpu(struct machine *m, uint64_t hwid, uint32_t uid, uint32_t flags)
+{
+	if ((flags & 1) == 0)	/* not there, or only later */
+		return;
+	for (uint32_t i = 0; i < m->cpu_count; i++) {
+		if (m->cpu[i].hwid == hwid) {
+			machine_note(m, "ACPI: MADT: processor id 0x%llx twice", (unsigned long long)hwid);
+			return;
+		}
+	}
+	if (m->cpu_count == MACHINE_CPUS_MAX)
+		m->dropped++;
+	else
+		m->cpu[m->cpu_count++] = (struct machine_cpu){ .hwid = hwid, .acpi_uid = uid, .enabled = true };
+}
 
 static bool
-sums_to_zero(const uint8_t *p, uint32_t len)
+registers_in_memory(struct machine *m, const char *what, uint64_t base, uint64_t len)
 {
-	uint8_t sum = 0;
-
-	for (uint32_t i = 0; i < len; i++)
-		sum = (uint8_t)(sum + p[i]);
-	return sum == 0;
+	if (base != 0 && !machine_in_memory(m, base, len))
+		return false;
+	machine_note(m, "ACPI: %s registers are at 0 or in memory: ignored", what);
+	return true;
 }
 
-static const uint8_t *
-at(const struct acpi_source *src, uint64_t address, uint64_t len)
+/* Redistributors, each on its own or many in a row: neighbours are put together. */
+static void
+add_gicr(struct machine *m, uint64_t base, uint64_t len)
 {
-	return address == 0 ? NULL : src->map(src->ctx, address, len);
-}
+	struct machine_irqc *q = &m->irqc;
+	struct machine_region *last = q->gicr_count == 0 ? NULL : &q->gicr[q->gicr_count - 1];
 
-static bool
-is_rsdp(const uint8_t *p)
-{
-	return p != NULL && memcmp(p, "RSD PTR ", 8) == 0 && sums_to_zero(p, 20);
-}
-
-static const uint8_t *
-find_rsdp(const struct acpi_source *src)
-{
-	const uint8_t *p = at(src, src->rsdp, 20), *ebda;
-
-	if (is_rsdp(p))
-		return p;
-	/* First KiB of the extended BIOS data area, then the BIOS read-only area [ACPI 5.2.5.1]. */
-	ebda = at(src, 0x40e, 2);
-	if (ebda != NULL) {
-		uint64_t base = (uint64_t)acpi_u16(ebda) << 4;
-
-		for (uint64_t a = base; a >= 0x400 && a < base + KIB; a += 16)
-			if (is_rsdp(at(src, a, 20)))
-				return at(src, a, 20);
-	}
-	for (uint64_t a = 0xe0000; a < 0x100000; a += 16)
-		if (is_rsdp(at(src, a, 20)))
-			return at(src, a, 20);
-	return NULL;
-}
-
-/* A table at an address, checked.  Wrong: a note, and NULL. */
-static const uint8_t *
-checked(struct machine *m, const struct acpi_source *src, uint64_t address, uint32_t *len)
-{
-	const uint8_t *p = at(src, address, HEADER);
-
-	if (p == NULL)
-		return NULL;
-	*len = acpi_u32(p + 4);
-	if (*len < HEADER || *len > LENGTH_MAX || at(src, address, *len) == NULL) {
-		machine_note(m, "ACPI: table %.4s has length %u: ignored", (const char *)p, *len);
-		return NULL;
-	}
-	if (!sums_to_zero(p, *len)) {
-		machine_note(m, "ACPI: table %.4s has a wrong checksum: ignored", (const char *)p);
-		return NULL;
-	}
-	return p;
-}
-
-const uint8_t *
-acpi_table(struct machine *m, const struct acpi_source *src, const char sig[4], uint32_t *len)
-{
-	const uint8_t *rsdp = find_rsdp(src), *root = NULL;
-	uint32_t root_len, width = 8, n;
-
-	if (rsdp == NULL)
-		return NULL;
-	if (rsdp[15] >= 2 && at(src, src->rsdp, 36) != NULL && acpi_u64(rsdp + 24) != 0)
-		root = checked(m, src, acpi_u64(rsdp + 24), &root_len);
-	if (root == NULL) {
-		width = 4;
-		root = checked(m, src, acpi_u32(rsdp + 16), &root_len);
-	}
-	if (root == NULL)
-		return NULL;
-	n = (root_len - HEADER) / width;
-	if (n > TABLES_MAX)
-		n = TABLES_MAX;
-	for (uint32_t i = 0; i < n; i++) {
-		const uint8_t *e = root + HEADER + i * width, *t;
-		uint64_t address = width == 8 ? acpi_u64(e) : acpi_u32(e);
-
-		t = at(src, address, HEADER);
-		if (t == NULL || memcmp(t, sig, 4) != 0)
-			continue;
-		t = checked(m, src, address, len);
-		if (t != NULL)
-			return t;
-	}
-	return NULL;
+	if (len < 128 * KIB || registers_in_memory(m, "GIC redistributor", base, len))
+		return;
+	if (last != NULL && last->base + last->len == base)
+		last->len += len;
+	else if (q->gicr_count == MACHINE_GICR_MAX)
+		m->dropped++;
+	else
+		q->gicr[q->gicr_count++] = (struct machine_region){ base, len };
 }
 
 static void
-add_cpu(struct machine *m, uint64_t hwid, uint32_t uid, bool enabled)
+add_ioapic(struct machine *m, const uint8_t *e)
 {
-	if (!enabled)
+	struct machine_irqc *q = &m->irqc;
+	struct machine_ioapic a = { .base = acpi_u32(e + 4), .id = e[2], .gsi_base = acpi_u32(e + 8) };
+
+	if (registers_in_memory(m, "IOAPIC", a.base, PAGE_SIZE))
 		return;
-	if (m->cpu_count == MACHINE_CPUS_MAX) {
+	if (q->ioapic_count == MACHINE_IOAPIC_MAX)
 		m->dropped++;
-		return;
-	}
-	m->cpu[m->cpu_count++] = (struct machine_cpu){ .hwid = hwid, .acpi_uid = uid, .enabled = true };
+	else
+		q->ioapic[q->ioapic_count++] = a;
 }
 
-/* MADT [ACPI 5.2.12]. */
+/* ISA line e[3] is GSI: flags 1:0 polarity (3 low), 3:2 trigger (3 level), 0 as the bus has it [5.2.12.5]. */
+static void
+add_override(struct machine *m, const uint8_t *e)
+{
+	struct machine_irqc *q = &m->irqc;
+	uint16_t f = acpi_u16(e + 8);
+
+	if (e[2] != 0 || e[3] > 15)	/* only ISA has overrides */
+		return;
+	if (q->override_count == MACHINE_OVERRIDE_MAX)
+		m->dropped++;
+	else
+		q->override[q->override_count++] = (struct machine_override){
+			.isa = e[3], .gsi = acpi_u32(e + 4), .level = (f >> 2 & 3) == 3, .active_low = (f & 3) == 3,
+		};
+}
+
+static void
+add_its(struct machine *m, const uint8_t *e)
+{
+	struct machine_irqc *q = &m->irqc;
+	struct machine_its its = { .id = acpi_u32(e + 4), .base = acpi_u64(e + 8) };
+
+	if (registers_in_memory(m, "ITS", its.base, 128 * KIB))
+		return;
+	if (q->its_count == MACHINE_ITS_MAX)
+		m->dropped++;
+	else
+		q->its[q->its_count++] = its;
+}
+
+/* MADT [5.2.12]. */
 static void
 madt(struct machine *m, const uint8_t *t, uint32_t len)
 {
 	struct machine_irqc *q = &m->irqc;
+	bool v2m = false, single = false;
+	uint8_t version = 0;
 
-	if (len < 44)
+	if (len < 44) {
+		machine_note(m, "ACPI: MADT has length %u: ignored", len);
 		return;
+	}
 	q->lapic = acpi_u32(t + 36);
 	q->has_8259 = (acpi_u32(t + 40) & 1) != 0;
-	for (uint32_t i = 44; i + 2 <= len; ) {
+	for (uint32_t i = 44, n; len - i >= 2; i += n) {
 		const uint8_t *e = t + i;
-		uint8_t n = e[1];
+		uint8_t type = e[0];
 
+		n = e[1];
 		if (n < 2 || n > len - i) {
-			machine_note(m, "ACPI: MADT entry at 0x%x has length %u: rest ignored", i, n);
+			machine_note(m, "ACPI: MADT: entry at 0x%x has length %u: rest ignored", i, n);
 			break;
 		}
-		if (e[0] == 0 && n >= 8) {			/* local APIC */
+		if (type == MADT_LAPIC && n >= 8) {
 			q->kind = IRQC_APIC;
-			add_cpu(m, e[3], e[2], (acpi_u32(e + 4) & 1) != 0);
-		} else if (e[0] == 9 && n >= 16) {		/* local x2APIC */
+			add_cpu(m, e[3], e[2], acpi_u32(e + 4));
+		} else if (type == MADT_X2APIC && n >= 16) {
 			q->kind = IRQC_APIC;
-			add_cpu(m, acpi_u32(e + 4), acpi_u32(e + 12), (acpi_u32(e + 8) & 1) != 0);
-		} else if (e[0] == 1 && n >= 12 && q->ioapic_count < MACHINE_IOAPIC_MAX) {
-			q->ioapic[q->ioapic_count++] = (struct machine_ioapic){
-				.base = acpi_u32(e + 4), .id = e[2], .gsi_base = acpi_u32(e + 8),
-			};
-		} else if (e[0] == 2 && n >= 10 && q->override_count < MACHINE_OVERRIDE_MAX) {
-			uint16_t f = acpi_u16(e + 8);
-
-			q->override[q->override_count++] = (struct machine_override){
-				.isa = e[3], .gsi = acpi_u32(e + 4), .level = (f >> 2 & 3) == 3, .active_low = (f & 3) == 3,
-			};
-		} else if (e[0] == 5 && n >= 12) {		/* local APIC address override */
+			add_cpu(m, acpi_u32(e + 4), acpi_u32(e + 12), acpi_u32(e + 8));
+		} else if (type == MADT_IOAPIC && n >= 12) {
+			add_ioapic(m, e);
+		} else if (type == MADT_OVERRIDE && n >= 10) {
+			add_override(m, e);
+		} else if (type == MADT_LAPIC_ADDRESS && n >= 12) {
 			q->lapic = acpi_u64(e + 4);
-		} else if (e[0] == 0xb && n >= 76) {		/* GIC CPU interface */
-			add_cpu(m, acpi_u64(e + 68), acpi_u32(e + 8), (acpi_u32(e + 12) & 1) != 0);
-		} else if (e[0] == 0xc && n >= 24) {		/* GIC distributor */
-			q->gicd = acpi_u64(e + 8);
-			q->kind = e[20] >= 3 ? IRQC_GICV3 : q->kind;
-		} else if (e[0] == 0xe && n >= 16 && q->gicr_count < MACHINE_GICR_MAX) {
-			q->gicr[q->gicr_count++] = (struct machine_region){ acpi_u64(e + 4), acpi_u32(e + 12) };
-		} else if (e[0] == 0xf && n >= 20 && q->its_count < MACHINE_ITS_MAX) {
-			q->its[q->its_count++] = (struct machine_its){ .id = acpi_u32(e + 4), .base = acpi_u64(e + 8) };
+		} else if (type == MADT_GICC && n >= 76) {
+			add_cpu(m, acpi_u64(e + 68) & MPIDR_AFFINITY, acpi_u32(e + 8), acpi_u32(e + 12));
+		} else if (type == MADT_GICD && n >= 24) {
+			if (!registers_in_memory(m, "GIC distributor", acpi_u64(e + 8), 64 * KIB))
+				q->gicd = acpi_u64(e + 8);
+			version = e[20];
+		} else if (type == MADT_GIC_MSI && n >= 24) {
+			v2m = true;
+		} else if (type == MADT_GICR && n >= 16) {
+			add_gicr(m, acpi_u64(e + 4), acpi_u32(e + 12));
+		} else if (type == MADT_ITS && n >= 20) {
+			add_its(m, e);
+		} else if (type <= MADT_OVERRIDE || (type >= MADT_GICC && type <= MADT_ITS)) {
+			machine_note(m, "ACPI: MADT: entry at 0x%x is too short for its type %u", i, type);
 		}
-		i += n;
 	}
+	if (q->gicd == 0)
+		return;
+	/* No redistributor regions: each processor names its own, RD_base and SGI_base. */
+	for (uint32_t i = 44, n; q->gicr_count == 0 || single; i += n) {
+		const uint8_t *e = t + i;
+
+		if (len - i < 2 || (n = e[1]) < 2 || n > len - i)
+			break;
+		if (e[0] == MADT_GICC && n >= 76 && acpi_u64(e + 60) != 0 && (acpi_u32(e + 12) & 1) != 0) {
+			single = true;
+			add_gicr(m, acpi_u64(e + 60), 128 * KIB);
+		}
+	}
+	/* Version 0: look for yourself. */
+	q->kind = version >= 3 || (version == 0 && q->gicr_count != 0) ? IRQC_GICV3 : IRQC_GICV2;
+	q->gicv2m_only = q->kind == IRQC_GICV2 && v2m;
 }
 
-/* MCFG [PCI Firmware 3.3, 4.1.2]: the base is that of bus 0. */
+/* ---- PCI ---- */
+
+/* Machines whose configuration space is special, by MCFG's OEM id and table id (PCI-41). */
+static const struct { char oem[7], table[9]; enum machine_ecam access; } ecams[] = {
+	{ "Ampere", "Altra   ", ECAM_WORDS },
+};
+
+/* MCFG [PCI Firmware 3.3, 4.1.2]: the base is that of bus 0, even when the first bus is another. */
 static void
 mcfg(struct machine *m, const uint8_t *t, uint32_t len)
 {
-	for (uint32_t i = 44; i + 16 <= len; i += 16) {
+	enum machine_ecam access = ECAM_STANDARD;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(ecams); i++)
+		if (memcmp(t + 10, ecams[i].oem, 6) == 0 && memcmp(t + 16, ecams[i].table, 8) == 0)
+			access = ecams[i].access;
+	for (uint32_t i = 44; len >= 44 && len - i >= 16; i += 16) {
+		/* Numbers are kept: DMAR's and IORT's refer to them, and the windows stand in AML. */
 		struct machine_host h = {
 			.ecam = acpi_u64(t + i), .segment = acpi_u16(t + i + 8), .bus_first = t[i + 10],
-			.bus_last = t[i + 11], .dma_coherent = true,
+			.bus_last = t[i + 11], .dma_coherent = true, .preserve = true, .access = access,
 		};
+		bool taken = false;
 
-		if (h.bus_last < h.bus_first || h.ecam == 0) {
-			machine_note(m, "ACPI: MCFG entry at 0x%x is absurd: ignored", i);
+		for (uint32_t k = 0; k < m->host_count; k++)
+			taken |= m->host[k].segment == h.segment && h.bus_first <= m->host[k].bus_last &&
+			    m->host[k].bus_first <= h.bus_last;
+		if (h.bus_last < h.bus_first || h.ecam == 0 || !is_aligned(h.ecam, MIB) || h.ecam >> 52 != 0 || taken ||
+		    machine_in_memory(m, h.ecam + h.bus_first * MIB, (h.bus_last - h.bus_first + 1u) * MIB)) {
+			machine_note(m, "ACPI: MCFG: entry at 0x%x is absurd, taken, or in memory: ignored", i);
 			continue;
 		}
-		if (m->host_count == MACHINE_HOST_MAX) {
+		if (m->host_count == MACHINE_HOST_MAX)
 			m->dropped++;
-			continue;
-		}
-		m->host[m->host_count++] = h;
+		else
+			m->host[m->host_count++] = h;
 	}
 }
 
-/* SLP_TYP of the package \_S5, found as bytes: name, package, length, count, then small integers [ACPI 7.4.2, 20.2]. */
+/* ---- Power ---- */
+
+/* A package's element that is a small number: zero, one, or a byte with its prefix.  0 when it is not one. */
+static uint32_t
+small_integer(const uint8_t *p, uint32_t left, uint8_t *v)
+{
+	if (left >= 1 && p[0] <= 1) {
+		*v = p[0];
+		return 1;
+	}
+	if (left >= 2 && p[0] == 0x0a && p[1] <= 7) {
+		*v = p[1];
+		return 2;
+	}
+	return 0;
+}
+
+/*
+ * SLP_TYP of the package \_S5, found as bytes: name operator (perhaps a backslash), name, package operator, length,
+ * count, elements [7.4.2.6, 20.2].
+ */
 static void
 find_s5(struct machine *m, const uint8_t *t, uint32_t len)
 {
-	for (uint32_t i = HEADER; i + 12 < len; i++) {
-		uint32_t p = i + 4;
-		uint8_t v[2] = { 0, 0 };
+	for (uint32_t i = ACPI_HEADER + 1; len >= 12 && i < len - 12; i++) {
+		uint32_t p = i + 4, n;
+		uint8_t a, b = 0;
 
-		if (memcmp(t + i, "_S5_", 4) != 0 || t[p] != 0x12)
+		if (memcmp(t + i, "_S5_", 4) != 0 || t[p] != 0x12 ||
+		    (t[i - 1] != 0x08 && !(t[i - 1] == '\\' && t[i - 2] == 0x08)))
 			continue;
-		p += 1 + 1 + (t[p + 1] >> 6) + 1;	/* package, its length, number of elements */
-		for (unsigned k = 0; k < 2 && p + 2 <= len; k++) {
-			if (t[p] == 0x0a)		/* byte */
-				p++;
-			v[k] = t[p] <= 7 ? t[p] : 0;
-			p++;
-		}
+		p += 1 + 1 + (t[p + 1] >> 6) + 1;
+		n = small_integer(t + p, len - p, &a);
+		if (n == 0)
+			continue;
+		(void)small_integer(t + p + n, len - p - n, &b);
 		m->power.s5_known = true;
-		m->power.s5_typa = v[0];
-		m->power.s5_typb = v[1];
+		m->power.s5_typa = a;
+		m->power.s5_typb = b;
 		return;
+	}
+	machine_note(m, "ACPI: no \\_S5 in the DSDT: no power-off");
+}
+
+static void
+reset_register(struct machine *m, const uint8_t *t)
+{
+	struct gas g = gas(t + 116);
+
+	if ((g.space == SPACE_IO && g.address != 0 && g.address <= UINT16_MAX) ||
+	    (g.space == SPACE_MEMORY && g.address != 0 && !machine_in_memory(m, g.address, 8))) {
+		m->power.reset_known = true;
+		m->power.reset_space = g.space;
+		m->power.reset_address = g.address;
+		m->power.reset_value = t[128];
+	} else {
+		machine_note(m, "ACPI: FADT: reset register in space %u: not used", g.space);
 	}
 }
 
-/* FADT [ACPI 5.2.9]. */
+/* FADT [5.2.9]. */
 static void
 fadt(struct machine *m, const struct acpi_source *src, const uint8_t *t, uint32_t len)
 {
+	struct machine_power *p = &m->power;
 	const uint8_t *dsdt;
 	uint64_t address;
 	uint32_t n, flags;
 
-	if (len < 116)
+	if (len < 116) {
+		machine_note(m, "ACPI: FADT has length %u: ignored", len);
 		return;
+	}
 	flags = acpi_u32(t + 112);
-	m->power.pm1a_control = acpi_u32(t + 64);
-	m->power.pm1b_control = acpi_u32(t + 68);
-	if (t[91] >= 4) {
-		m->timer.pm_timer_port = acpi_u32(t + 76);
+	p->hardware_reduced = (flags & BIT(20)) != 0;
+	if (!p->hardware_reduced) {
+		p->pm1a_control = port(t, len, 64, 172);
+		p->pm1b_control = port(t, len, 68, 184);
+		if (t[91] >= 4 || len >= 208 + GAS_LEN)
+			m->timer.pm_timer_port = port(t, len, 76, 208);
 		m->timer.pm_timer_32bit = (flags & BIT(8)) != 0;
+	} else if (len >= 244 + GAS_LEN) {
+		struct gas g = gas(t + 244);
+
+		if (g.address != 0 && (g.space == SPACE_IO ? g.address <= UINT16_MAX :
+		    g.space == SPACE_MEMORY && !machine_in_memory(m, g.address, 1))) {
+			p->sleep_control = g.address;
+			p->sleep_space = g.space;
+		}
 	}
-	if (len >= 129 && (flags & BIT(10)) != 0) {
-		m->power.reset_known = true;
-		m->power.reset_space = t[116];
-		m->power.reset_address = acpi_u64(t + 120);
-		m->power.reset_value = t[128];
-	}
-	if (len >= 131 && (acpi_u16(t + 129) & 1) != 0)		/* ARM boot flags: PSCI */
-		m->power.psci = (acpi_u16(t + 129) & 2) != 0 ? PSCI_HVC : PSCI_SMC;
+	/* IAPC_BOOT_ARCH came with revision 3; before, every machine had a keyboard controller. */
+	p->i8042 = !p->hardware_reduced && (t[8] < 3 || (acpi_u16(t + 109) & 2) != 0);
+	p->no_msi = t[8] >= 4 && (acpi_u16(t + 109) & 8) != 0;
+	if (len >= 129 && (flags & BIT(10)) != 0)
+		reset_register(m, t);
+	if (len >= 131 && (acpi_u16(t + 129) & 1) != 0)		/* ARM boot flags: PSCI, by HVC */
+		p->psci = (acpi_u16(t + 129) & 2) != 0 ? PSCI_HVC : PSCI_SMC;
+	for (unsigned i = 0; len >= 276 && i < 8 && t[268 + i] > ' ' && t[268 + i] <= '~'; i++)
+		p->hypervisor[i] = (char)t[268 + i];
 	address = len >= 148 && acpi_u64(t + 140) != 0 ? acpi_u64(t + 140) : acpi_u32(t + 40);
-	dsdt = checked(m, src, address, &n);
-	if (dsdt != NULL)
+	dsdt = acpi_table_at(m, src, address, "DSDT", &n);
+	if (dsdt == NULL)
+		machine_note(m, "ACPI: no usable DSDT: no power-off");
+	else
 		find_s5(m, dsdt, n);
 }
 
-/* SPCR [Microsoft Serial Port Console Redirection table]. */
+/* ---- Console and time ---- */
+
+/* SPCR [Microsoft, Serial Port Console Redirection table, revision 4]. */
 static void
 spcr(struct machine *m, const uint8_t *t, uint32_t len)
 {
-	struct machine_console *c = &m->console;
-	uint8_t type;
+	static const uint32_t rates[] = { [3] = 9600, [4] = 19200, [6] = 57600, [7] = 115200 };
+	struct machine_console c = { 0 };
+	struct gas g;
 
-	if (len < 80)
+	if (len < 80) {
+		machine_note(m, "ACPI: SPCR has length %u: ignored", len);
 		return;
-	type = t[36];
-	c->base = acpi_u64(t + 44);
-	c->access_bytes = t[43] == 3 ? 4 : 1;
-	c->reg_shift = t[41] == 32 ? 2 : 0;
-	if (type == 0 || type == 1 || type == 0x12)
-		c->kind = t[40] == 1 ? CONSOLE_16550_IO : CONSOLE_16550_MMIO;
-	else if (type == 3)
-		c->kind = CONSOLE_PL011;
-	else if (type == 0xd || type == 0xe)
-		c->kind = CONSOLE_SBSA;
-	else
-		machine_note(m, "ACPI: SPCR console of type 0x%x is not known", type);
-	if (c->base == 0)
-		c->kind = CONSOLE_NONE;
-	if ((t[52] & 0xfe) != 0)
-		c->line = (struct machine_line){ .id = acpi_u32(t + 54), .present = true, .level = true };
-	else if ((t[52] & 1) != 0)
-		c->line = (struct machine_line){ .id = t[53], .present = true };
+	}
+	g = gas(t + 40);
+	c.base = g.address;
+	if (g.address == 0)	/* no redirection */
+		return;
+	switch (t[36]) {
+	case 0: case 1: case 0x12:
+		c.kind = g.space == SPACE_IO ? CONSOLE_16550_IO : CONSOLE_16550_MMIO;
+		break;
+	case 3:
+		c.kind = CONSOLE_PL011;
+		break;
+	case 0xd: case 0xe:
+		c.kind = CONSOLE_SBSA;
+		break;
+	default:
+		machine_note(m, "ACPI: SPCR: console of type 0x%x is not known", t[36]);
+		return;
+	}
+	if (c.kind == CONSOLE_16550_IO ? c.base > UINT16_MAX - 7 : g.space != SPACE_MEMORY || machine_in_memory(m, c.base, 4)) {
+		machine_note(m, "ACPI: SPCR: the console's registers are in space %u, absurd: ignored", g.space);
+		return;
+	}
+	c.access_bytes = g.access == 3 || (g.access == 0 && g.width == 32) || c.kind == CONSOLE_SBSA ? 4 : 1;
+	c.reg_shift = c.kind == CONSOLE_16550_MMIO && g.width == 32 ? 2 : 0;
+	c.baud = t[58] < ARRAY_SIZE(rates) ? rates[t[58]] : 0;
+	if (t[8] >= 4 && len >= 84 && acpi_u32(t + 80) != 0)
+		c.baud = acpi_u32(t + 80);
+	if (t[8] >= 3)
+		c.clock_hz = acpi_u32(t + 76);
+	/* Interrupt types: 1 the PC's own controller, 2 IOAPIC, 8 GIC. */
+	if ((t[52] & 0xe) != 0)
+		c.line = (struct machine_line){ .id = acpi_u32(t + 54), .present = true,
+			.level = (t[52] & 8) != 0 || acpi_u32(t + 54) > 15 };
+	else if ((t[52] & 1) != 0 && t[53] < 16)
+		c.line = (struct machine_line){ .id = t[53], .present = true };
+	m->console = c;
+}
+
+/* Number and flags: bit 0 edge, bit 1 active low [5.2.25]. */
+static struct machine_line
+gtdt_line(const uint8_t *p)
+{
+	uint32_t id = acpi_u32(p), flags = acpi_u32(p + 4);
+
+	return (struct machine_line){ .id = id, .present = id >= 16 && id < 32, .level = (flags & 1) == 0,
+		.active_low = (flags & 2) != 0 };
 }
 
 static void
 gtdt(struct machine *m, const uint8_t *t, uint32_t len)
 {
-	if (len < 80)
+	if (len < 80) {
+		machine_note(m, "ACPI: GTDT has length %u: ignored", len);
 		return;
-	m->timer.phys = (struct machine_line){ .id = acpi_u32(t + 56), .present = true, .level = true };
-	m->timer.virt = (struct machine_line){ .id = acpi_u32(t + 64), .present = true, .level = true };
-	m->timer.hyp = (struct machine_line){ .id = acpi_u32(t + 72), .present = true, .level = true };
+	}
+	m->timer.phys = gtdt_line(t + 56);
+	m->timer.virt = gtdt_line(t + 64);
+	m->timer.hyp = gtdt_line(t + 72);
+}
+
+static void
+hpet(struct machine *m, const uint8_t *t, uint32_t len)
+{
+	struct gas g;
+
+	if (len < 56)
+		return;
+	g = gas(t + 40);
+	if (g.space == SPACE_MEMORY && !registers_in_memory(m, "HPET", g.address, KIB))
+		m->timer.hpet = g.address;
+}
+
+/* Who made the tables: OEM id and table id, for people. */
+static void
+name(struct machine *m, const uint8_t *t)
+{
+	memcpy(m->model, t + 10, 6);
+	m->model[6] = ' ';
+	memcpy(m->model + 7, t + 16, 8);
+	m->model[15] = 0;
+	for (unsigned i = 0; i < 15; i++)
+		if (m->model[i] < ' ' || m->model[i] > '~')
+			m->model[i] = ' ';
+	for (unsigned i = 15; i > 0 && m->model[i - 1] == ' '; i--)
+		m->model[i - 1] = 0;
 }
 
 enum status
@@ -295,34 +451,30 @@ acpi_machine(struct machine *m, const struct acpi_source *src)
 	const uint8_t *t;
 	uint32_t len;
 
-	if (find_rsdp(src) == NULL) {
-		machine_note(m, "ACPI: no root pointer");
+	if (!acpi_present(m, src)) {
+		machine_note(m, "ACPI: no root pointer, or no root table behind it");
 		return E_NOT_FOUND;
 	}
 	m->source = SOURCE_ACPI;
-	t = acpi_table(m, src, "APIC", &len);
-	if (t == NULL) {
-		machine_note(m, "ACPI: no MADT");
-		return E_NOT_FOUND;
+	if ((t = acpi_table(m, src, "FACP", &len)) != NULL) {
+		name(m, t);
+		fadt(m, src, t, len);
+	} else {
+		machine_note(m, "ACPI: no FADT: no power-off");
 	}
-	memcpy(m->model, t + 10, 6);
-	m->model[6] = ' ';
-	memcpy(m->model + 7, t + 16, 8);
-	for (unsigned i = 0; m->model[i] != 0; i++)
-		if (m->model[i] < ' ' || m->model[i] > '~')
-			m->model[i] = ' ';
-	madt(m, t, len);
+	if ((t = acpi_table(m, src, "APIC", &len)) != NULL)
+		madt(m, t, len);
+	else
+		machine_note(m, "ACPI: no MADT: one CPU, no interrupt controller");
 	if ((t = acpi_table(m, src, "MCFG", &len)) != NULL)
 		mcfg(m, t, len);
 	else
 		machine_note(m, "ACPI: no MCFG: no PCI");
-	if ((t = acpi_table(m, src, "FACP", &len)) != NULL)
-		fadt(m, src, t, len);
 	if ((t = acpi_table(m, src, "SPCR", &len)) != NULL)
 		spcr(m, t, len);
 	if ((t = acpi_table(m, src, "GTDT", &len)) != NULL)
 		gtdt(m, t, len);
-	if ((t = acpi_table(m, src, "HPET", &len)) != NULL && len >= 56)
-		m->timer.hpet = acpi_u64(t + 44);
+	if ((t = acpi_table(m, src, "HPET", &len)) != NULL)
+		hpet(m, t, len);
 	return OK;
 }

@@ -318,20 +318,6 @@ part_len(const char *path)
 	return n;
 }
 
-/* The value of the alias that is the first n bytes of the path; NULL: none. */
-static const char *
-alias(const struct fdt *t, const char *path, size_t n)
-{
-	uint32_t aliases = fdt_path(t, "/aliases"), cursor = 0, len;
-	const char *name;
-	const void *value;
-
-	while (aliases != FDT_NONE && fdt_next_prop(t, aliases, &cursor, &name, &value, &len))
-		if (strncmp(name, path, n) == 0 && name[n] == 0)
-			return strnlen(value, len) < len && *(const char *)value == '/' ? value : NULL;
-	return NULL;
-}
-
 /* Goes down from node along the path. */
 static uint32_t
 descend(const struct fdt *t, uint32_t node, const char *path)
@@ -357,6 +343,20 @@ descend(const struct fdt *t, uint32_t node, const char *path)
 		node = c;
 		path += n;
 	}
+}
+
+/* The value of the alias that is the first n bytes of the path; NULL: none. */
+static const char *
+alias(const struct fdt *t, const char *path, size_t n)
+{
+	uint32_t aliases = descend(t, FDT_ROOT, "/aliases"), cursor = 0, len;
+	const char *name;
+	const void *value;
+
+	while (aliases != FDT_NONE && fdt_next_prop(t, aliases, &cursor, &name, &value, &len))
+		if (strncmp(name, path, n) == 0 && name[n] == 0)
+			return strnlen(value, len) < len && *(const char *)value == '/' ? value : NULL;
+	return NULL;
 }
 
 uint32_t
@@ -441,8 +441,9 @@ fdt_translate(const struct fdt *t, uint32_t bus, uint64_t *base, uint64_t len)
 		uint32_t parent = fdt_parent(t, bus), ac, sc, parent_ac, parent_sc, n, at, bytes;
 		const uint8_t *p = fdt_prop(t, bus, "ranges", &n);
 
-		if (parent == FDT_NONE || p == NULL || !bus_cells(t, bus, &ac, &sc) ||
-		    !bus_cells(t, parent, &parent_ac, &parent_sc))
+		/* Three cells: PCI, whose first says which of its address spaces is meant. */
+		if (parent == FDT_NONE || p == NULL || !bus_cells(t, bus, &ac, &sc) || ac > 2 ||
+		    !bus_cells(t, parent, &parent_ac, &parent_sc) || parent_ac > 2)
 			return false;
 		bytes = 4 * (ac + parent_ac + sc);
 		for (at = 0; n != 0; at += bytes) {

@@ -1,9 +1,12 @@
 /*
  * Id maps and device scopes.
  *
- * A map entry matches when (rid & mask) lies in its range; the first match wins.  A scope matches the function at the end
- * of its path, or, for a bridge, everything below; explicit scopes win over a unit that covers the rest of its
- * segment (VTD-05..08).
+ * Two ways to say which unit a requester is behind.  Id maps (Arm): an entry matches when (rid & mask) lies in its run;
+ * the first match wins.  Scopes (VT-d): a scope matches the function at the end of its path or, for a bridge,
+ * everything below; a function that no scope of its segment matches belongs to the unit that covers the rest
+ * (VTD-05..08).
+ *
+ * Wherever firmware's word is incomplete the answer is "none": a wrong unit would leave the right one unprogrammed.
  */
 #include "kern/machine/idmap.h"
 
@@ -21,6 +24,19 @@ lookup(const struct machine_idmap *map, uint32_t n, uint16_t segment, uint16_t r
 	return NULL;
 }
 
+void
+machine_add_idmap(struct machine *m, bool msi, const struct machine_idmap *e)
+{
+	uint32_t *n = msi ? &m->msi_map_count : &m->stream_map_count;
+
+	if (e->count == 0)
+		return;
+	if (*n == MACHINE_IDMAP_MAX)
+		m->dropped++;
+	else
+		(msi ? m->msi_map : m->stream_map)[(*n)++] = *e;
+}
+
 /* The function at the end of a scope's path, or -1. */
 static int
 scope_target(const struct machine_scope *s, const struct idmap_path *p)
@@ -35,8 +51,9 @@ scope_target(const struct machine_scope *s, const struct idmap_path *p)
 	return s->path_len == 0 ? -1 : bus << 8 | s->path[s->path_len - 1];
 }
 
+/* Covered in doubt: when the path has more bridges than we were told. */
 static bool
-scope_covers(const struct machine_scope *s, const struct idmap_path *p)
+scope_covers(const struct machine_scope *s, const struct idmap_path *p, bool in_doubt)
 {
 	int target;
 
@@ -45,10 +62,61 @@ scope_covers(const struct machine_scope *s, const struct idmap_path *p)
 	target = scope_target(s, p);
 	if (target == p->rid)
 		return true;
-	for (uint32_t i = 0; s->kind == SCOPE_BRIDGE && i < p->bridges; i++)
+	if (s->kind != SCOPE_BRIDGE)
+		return false;
+	for (uint32_t i = 0; i < p->bridges; i++)
 		if (target == p->bridge[i])
 			return true;
+	return in_doubt && p->deeper && target >= 0;
+}
+
+static bool
+is_reserved(const struct machine *m, const struct idmap_path *p)
+{
+	for (uint32_t i = 0; i < m->scope_count; i++)
+		if (m->scope[i].reserved != UINT32_MAX && scope_covers(&m->scope[i], p, true))
+			return true;
+	for (uint32_t i = 0; i < m->reserved_count; i++)
+		if (m->reserved[i].any_device && m->reserved[i].segment == p->segment)
+			return true;
 	return false;
+}
+
+static bool
+stream_is_reserved(const struct machine *m, uint32_t iommu, uint32_t stream)
+{
+	for (uint32_t i = 0; i < m->reserved_count; i++) {
+		const struct machine_reserved *r = &m->reserved[i];
+
+		if (r->stream_ids && r->iommu == iommu && stream >= r->id_base && stream - r->id_base < r->id_count)
+			return true;
+	}
+	return false;
+}
+
+/* By scope: an explicit one, or the unit of the rest. */
+static const char *
+by_scope(const struct machine *m, const struct idmap_path *p, uint32_t *iommu)
+{
+	for (uint32_t i = 0; i < m->scope_count; i++) {
+		if (m->scope[i].iommu == UINT32_MAX || !scope_covers(&m->scope[i], p, false))
+			continue;
+		if (m->scope[i].iommu >= m->iommu_count)
+			return "behind an IOMMU for which there was no room";
+		*iommu = m->scope[i].iommu;
+		return NULL;
+	}
+	if (p->deeper)
+		return "below more bridges than can be followed to its IOMMU";
+	for (uint32_t i = 0; i < m->iommu_count; i++) {
+		if (!m->iommu[i].include_all || m->iommu[i].segment != p->segment)
+			continue;
+		if (m->scopes_lost)
+			return "firmware's list of IOMMUs could not be read whole";
+		*iommu = i;
+		return NULL;
+	}
+	return "in no IOMMU's device scope";
 }
 
 bool
@@ -56,43 +124,36 @@ machine_find_iommu(const struct machine *m, const struct idmap_path *p, uint32_t
     bool *reserved, const char **why)
 {
 	const struct machine_idmap *e;
+	uint32_t stream, unit;
 
-	*reserved = false;
-	for (uint32_t i = 0; i < m->scope_count; i++)
-		if (m->scope[i].reserved != UINT32_MAX && scope_covers(&m->scope[i], p))
-			*reserved = true;
-	if (m->iommu_count == 0) {
-		*why = "no IOMMU in firmware's tables";
-		return false;
-	}
-	e = lookup(m->stream_map, m->stream_map_count, p->segment, p->rid, endpoint);
+	*reserved = is_reserved(m, p);
+	*why = NULL;
+	e = lookup(m->stream_map, m->stream_map_count, p->segment, p->rid, &stream);
 	if (e != NULL) {
+		if (e->target >= m->iommu_count)
+			*why = "behind an IOMMU of unknown kind";
+		else if (m->iommu[e->target].kind == IOMMU_NONE)
+			*why = "behind an IOMMU that was refused";
+		if (*why != NULL)
+			return false;
 		*iommu = e->target;
-		for (uint32_t i = 0; i < m->reserved_count; i++) {
-			const struct machine_reserved *r = &m->reserved[i];
-
-			if (r->stream_ids && r->iommu == e->target && *endpoint >= r->id_base &&
-			    *endpoint - r->id_base < r->id_count)
-				*reserved = true;
-		}
+		*endpoint = stream;
+		*reserved |= stream_is_reserved(m, e->target, stream);
 		return true;
 	}
-	for (uint32_t i = 0; i < m->scope_count; i++) {
-		if (m->scope[i].iommu != UINT32_MAX && scope_covers(&m->scope[i], p)) {
-			*iommu = m->scope[i].iommu;
-			*endpoint = p->rid;
-			return true;
-		}
-	}
-	for (uint32_t i = 0; i < m->iommu_count; i++) {
-		if (m->iommu[i].include_all && m->iommu[i].segment == p->segment) {
-			*iommu = i;
-			*endpoint = p->rid;
-			return true;
-		}
-	}
-	*why = m->source == SOURCE_FDT ? "no iommu-map entry for this requester" : "in no unit's device scope";
-	return false;
+	if (m->stream_map_count != 0)
+		*why = "firmware's id map leads it to no IOMMU";
+	else if (m->iommu_count == 0)
+		*why = "no IOMMU in firmware's tables";
+	else
+		*why = by_scope(m, p, &unit);
+	if (*why == NULL && m->iommu[unit].kind == IOMMU_NONE)
+		*why = "behind an IOMMU that was refused";
+	if (*why != NULL)
+		return false;
+	*iommu = unit;
+	*endpoint = p->rid;
+	return true;
 }
 
 bool
@@ -100,7 +161,7 @@ machine_find_its(const struct machine *m, uint16_t segment, uint16_t rid, uint32
 {
 	const struct machine_idmap *e = lookup(m->msi_map, m->msi_map_count, segment, rid, device_id);
 
-	if (e == NULL)
+	if (e == NULL || e->target >= m->irqc.its_count)
 		return false;
 	*its = e->target;
 	return true;

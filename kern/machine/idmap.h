@@ -1,5 +1,7 @@
 /*
  * From a requester to its IOMMU and to its ITS.
+ *
+ * Pure: what firmware said is in the machine, how the bridges are numbered now comes from the caller.
  */
 #pragma once
 
@@ -11,16 +13,26 @@ struct idmap_path {
 	uint16_t rid;
 	uint16_t bridge[MACHINE_PATH_MAX];	/* rids of the bridges above, nearest first */
 	uint32_t bridges;
+	bool deeper;				/* there are more bridges above than fit */
 	/* Secondary bus of a bridge, for the paths of scopes; 0xff: not a bridge. */
 	uint8_t (*secondary)(uint16_t segment, uint16_t rid);
 };
 
 /*
- * The IOMMU and the endpoint id of a requester.  False: none, and *why says so.  A reserved region that names the device is
- * reported in *reserved.
+ * The IOMMU (index in machine.iommu[]) and the endpoint id of a requester.  False: none that could be used, and *why says
+ * so; *iommu and *endpoint are then not set.  *reserved: a region of firmware's names the device, or may.
+ *
+ * A unit that is found may still be one that was refused (kind IOMMU_NONE) or that its driver refuses later: then the
+ * device is blocked, or must be treated as not protected; it is never another unit's.
  */
 bool machine_find_iommu(const struct machine *m, const struct idmap_path *p, uint32_t *iommu, uint32_t *endpoint,
     bool *reserved, const char **why);
 
-/* The ITS and device id; false where there is none. */
+/* The ITS (index in machine.irqc.its[]) and device id; false where there is none. */
 bool machine_find_its(const struct machine *m, uint16_t segment, uint16_t rid, uint32_t *its, uint32_t *device_id);
+
+/*
+ * Adds a run to stream_map (msi false) or msi_map.  What does not fit is counted; for stream_map it is then
+ * noted that not every requester's unit is known, so that the caller need not do more.
+ */
+void machine_add_idmap(struct machine *m, bool msi, const struct machine_idmap *e);

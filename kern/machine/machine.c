@@ -19,6 +19,10 @@ machine_note(struct machine *m, const char *format, ...)
 	va_start(ap, format);
 	fmt_vbuf(text, sizeof(text), format, ap);
 	va_end(ap);
+	/* Names in it are firmware's, and it goes to a terminal. */
+	for (char *c = text; *c != 0; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
 	/* A table that is looked up twice is refused twice, and said once. */
 	for (uint32_t i = 0; i < m->note_count; i++)
 		if (strcmp(m->note[i], text) == 0)

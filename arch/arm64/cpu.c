@@ -1,0 +1,185 @@
+/*
+ * CPUs: features, PSCI, threads' first stacks.
+ * Manual: Arm ARM D17; PSCI DEN0022.
+ */
+#include "kern/md/cpu.h"
+#include "kern/base/fmt.h"
+#include "kern/base/mmio.h"
+#include "kern/frame.h"
+#include "kern/lock.h"
+#include "kern/log.h"
+#include "kern/machine/machine.h"
+#include "kern/main.h"
+#include "kern/md/clock.h"
+#include "kern/md/mmu.h"
+#include "kern/md/trap.h"
+#include "sysreg.h"
+
+enum : uint32_t { PSCI_CPU_ON = 0xc4000003, PSCI_SYSTEM_OFF = 0x84000008, PSCI_SYSTEM_RESET = 0x84000009 };
+
+struct cpu cpus[CPUS_MAX];
+uint32_t cpu_count;
+bool cpu_pan;
+static char features[96];
+extern const char first_user[], first_kernel[], secondary_boot[];
+extern uint64_t mmu_phys_offset;
+void secondary_start(struct cpu *c);
+void gic_stop_others(void);
+
+static int64_t
+psci(const struct machine *m, uint64_t fn, uint64_t a, uint64_t b, uint64_t c)
+{
+	register uint64_t x0 __asm__("x0") = fn;
+	register uint64_t x1 __asm__("x1") = a;
+	register uint64_t x2 __asm__("x2") = b;
+	register uint64_t x3 __asm__("x3") = c;
+
+	if (m->power.psci == PSCI_HVC)
+		__asm__ volatile("hvc #0" : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3) :: "x4", "x5", "x6", "x7", "x8", "x9", "x10",
+		    "x11", "x12", "x13", "x14", "x15", "x16", "x17", "memory");
+	else if (m->power.psci == PSCI_SMC)
+		__asm__ volatile("smc #0" : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3) :: "x4", "x5", "x6", "x7", "x8", "x9", "x10",
+		    "x11", "x12", "x13", "x14", "x15", "x16", "x17", "memory");
+	else
+		return -1;
+	return (int64_t)x0;
+}
+
+void
+cpu_init(struct cpu *c)
+{
+	uint64_t mmfr1 = READ_SYS(id_aa64mmfr1_el1), midr = READ_SYS(midr_el1);
+
+	WRITE_SYS(tpidr_el1, c);
+	c->self = c;
+	WRITE_SYS(cpacr_el1, 0);		/* floating point and vectors trap */
+	WRITE_SYS(mdscr_el1, 0);
+	WRITE_SYS(cntkctl_el1, BIT(1));		/* processes may read the virtual counter */
+	WRITE_SYS(tpidr_el0, 0);
+	WRITE_SYS(tpidrro_el0, 0);
+	if (FIELD_GET(BITS(23, 20), mmfr1) != 0) {
+		cpu_pan = true;
+		/* SPAN clear: PAN is set on every entry from user mode. */
+		WRITE_SYS(sctlr_el1, READ_SYS(sctlr_el1) & ~SCTLR_SPAN);
+		__asm__ volatile(".inst 0xd500419f" ::: "memory");
+	}
+	ISB();
+	if (c->id == 0)
+		fmt_buf(features, sizeof(features), "implementer 0x%llx part 0x%llx:%s", (unsigned long long)(midr >> 24 & 0xff),
+		    (unsigned long long)(midr >> 4 & 0xfff), cpu_pan ? " PAN" : "");
+}
+
+const char *
+cpu_features(void)
+{
+	return features;
+}
+
+void
+secondary_start(struct cpu *c)
+{
+	cpu_init(c);
+	mmu_init_cpu();
+	kernel_secondary();
+}
+
+enum status
+cpu_start(const struct machine *m, uint64_t hwid, struct cpu *c, void *stack_top)
+{
+	uint64_t entry = (uint64_t)(uintptr_t)secondary_boot - 0xffffffff80000000 + mmu_phys_offset;
+	uint64_t deadline;
+
+	if (m->power.psci == PSCI_NONE)
+		return E_UNSUPPORTED;
+	c->kstack_top = (uintptr_t)stack_top;
+	/* It reads its record and the start-up tables with the MMU still off. */
+	cache_clean(c, sizeof(*c));
+	DSB(sy);
+	if (psci(m, PSCI_CPU_ON, hwid, entry, (uint64_t)(uintptr_t)c) != 0)
+		return E_IO;
+	deadline = clock_now() + NS_PER_S;
+	while (!load_acquire(&c->online)) {
+		if (clock_now() > deadline)
+			return E_TIMED_OUT;
+		lock_wait();
+	}
+	return OK;
+}
+
+uintptr_t
+cpu_prepare_user(uintptr_t top)
+{
+	uint64_t *sp = (uint64_t *)(top - sizeof(struct uregs) - 96);
+
+	for (unsigned i = 0; i < 12; i++)
+		sp[i] = 0;
+	sp[11] = (uint64_t)(uintptr_t)first_user;	/* x30 */
+	return (uintptr_t)sp;
+}
+
+uintptr_t
+cpu_prepare_kernel(uintptr_t top, void (*fn)(void *), void *arg)
+{
+	uint64_t *sp = (uint64_t *)(top - 96);
+
+	for (unsigned i = 0; i < 12; i++)
+		sp[i] = 0;
+	sp[0] = (uint64_t)(uintptr_t)fn;		/* x19 */
+	sp[1] = (uint64_t)(uintptr_t)arg;		/* x20 */
+	sp[11] = (uint64_t)(uintptr_t)first_kernel;
+	return (uintptr_t)sp;
+}
+
+void
+cpu_idle(void)
+{
+	/* WFI wakes for a masked interrupt too, which is then taken in the window. */
+	DSB(sy);
+	__asm__ volatile("wfi" ::: "memory");
+	irq_window();
+}
+
+void
+cpu_halt(void)
+{
+	for (;;)
+		__asm__ volatile("msr daifset, #15; wfi");
+}
+
+void
+cpu_stop_others(void)
+{
+	gic_stop_others();
+}
+
+void
+cpu_spin_poll(void)
+{
+}
+
+void
+cpu_power_off(const struct machine *m)
+{
+	(void)psci(m, PSCI_SYSTEM_OFF, 0, 0, 0);
+	log_error("power off: firmware offers no PSCI that works");
+}
+
+void
+cpu_reset(const struct machine *m)
+{
+	(void)psci(m, PSCI_SYSTEM_RESET, 0, 0, 0);
+}
+
+uint64_t
+cpu_random(void)
+{
+	static uint64_t state = 0x9e3779b97f4a7c15;
+	uint64_t v = 0;
+
+	if (FIELD_GET(BITS(63, 60), READ_SYS(id_aa64isar0_el1)) != 0)
+		__asm__ volatile("mrs %0, S3_3_C2_C4_0" : "=r"(v));	/* RNDR */
+	for (unsigned i = 0; the_machine != NULL && i < sizeof(the_machine->seed); i++)
+		v = (v ^ the_machine->seed[i]) * 0x100000001b3;
+	state = (state ^ v ^ cpu_cycles()) * 0xd1342543de82ef95 + 1;
+	return state ^ state >> 29;
+}

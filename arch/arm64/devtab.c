@@ -1,0 +1,8 @@
+/*
+ * The IOMMU drivers that this kernel holds.
+ */
+#include "kern/dma/iommu.h"
+
+extern const struct iommu_driver smmuv3_driver;
+
+const struct iommu_driver *const iommu_drivers[] = { &smmuv3_driver, NULL };

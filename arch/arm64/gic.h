@@ -1,0 +1,16 @@
+/*
+ * Between gic.c and its.c.
+ */
+#pragma once
+
+#include "kern/base/types.h"
+#include "kern/cpu.h"
+
+struct machine;
+
+extern volatile uint8_t *gic_redistributor[CPUS_MAX];
+
+void its_init(const struct machine *m);
+void its_init_cpu(unsigned cpu);
+bool its_present(void);
+void its_dispatch(uint32_t lpi);

@@ -1,0 +1,472 @@
+/*
+ * Page tables of AArch64: 4 KiB granule, 48 bits, four levels (0 at the top).
+ *
+ * TTBR1 is the kernel's: direct map at level-0 entry 0, a window for device registers and stacks at 256, the image at 511.
+ * TTBR0 is the process's, with an address-space id; "no process" is an empty table.  Invalidations are broadcast
+ * (inner shareable): no interprocessor interrupt is needed.
+ *
+ * Device registers of the kernel are nGnRnE: a configuration write must be complete when the next instruction runs.
+ * Manual: Arm ARM D8.
+ */
+#include "kern/md/mmu.h"
+#include "kern/base/mmio.h"
+#include "kern/base/str.h"
+#include "kern/cpu.h"
+#include "kern/frame.h"
+#include "kern/lock.h"
+#include "kern/machine/machine.h"
+#include "kern/md/cpu.h"
+#include "kern/panic.h"
+#include "kern/quota.h"
+#include "sysreg.h"
+
+enum : uint64_t {
+	KERNEL_VMA = 0xffff'ffff'8000'0000,
+	WINDOW = 0xffff'8000'0000'0000,
+	STACKS = 0xffff'8040'0000'0000,
+	ASID_SHIFT = 48,
+};
+enum { ASIDS = 65536 };
+
+extern const char __kernel_start[], __text_end[], __rodata_end[], __kernel_end[];
+extern uint64_t boot_l0[], boot_direct_l1[], boot_id_l0[];
+
+const uint64_t mmu_boot_limit = UINT64_MAX;	/* platform.c maps all RAM before frame_init */
+uint64_t mmu_empty_ttbr0, mmu_kernel_ttbr1, mmu_phys_offset;
+uint32_t mmu_zva_bytes;
+uint64_t secondary_ttbr[2];		/* TTBR1, TTBR0 of start-up, for start.S */
+
+static uint64_t *kernel_root;
+static uint64_t window_next = WINDOW, stack_next = STACKS;
+static struct spinlock lock = SPINLOCK_INIT(RANK_MMU);
+static struct { void *next; } *free_stacks;
+static uint64_t asids[ASIDS / 64];
+static uint32_t asid_count, asid_next = 1;
+
+static uint64_t *table_at(uint64_t e) { return frame_ptr((struct paddr){ e & PTE_ADDR }); }
+static unsigned index_at(uint64_t va, unsigned level) { return (unsigned)(va >> (39 - 9 * level)) & 511; }
+
+static uint64_t *
+new_table(void)
+{
+	struct paddr p;
+
+	return frame_alloc(0, FRAME_TABLE, FRAME_ZERO, &p) == OK ? frame_ptr(p) : NULL;
+}
+
+/* One leaf of the kernel's half: level 1 (1 GiB), 2 (2 MiB), 3 (4 KiB). */
+static void
+kernel_leaf(uint64_t va, uint64_t pa, unsigned level, uint64_t bits)
+{
+	uint64_t *t = kernel_root;
+
+	for (unsigned l = 0; l < level; l++) {
+		uint64_t *e = &t[index_at(va, l)];
+
+		if ((*e & PTE_VALID) == 0) {
+			uint64_t *n = new_table();
+
+			if (n == NULL)
+				panic("no memory for kernel page tables");
+			DSB(ishst);
+			*(volatile uint64_t *)e = frame_of(n).v | PTE_VALID | PTE_TABLE;
+		}
+		t = table_at(*e);
+	}
+	t[index_at(va, level)] = pa | bits | PTE_VALID | PTE_AF | PTE_UXN | (level == 3 ? PTE_PAGE : 0);
+}
+
+/* Before mmu_init: a GiB of RAM joins the boot map. */
+void mmu_boot_map(uint64_t base, uint64_t len);
+void
+mmu_boot_map(uint64_t base, uint64_t len)
+{
+	for (uint64_t at = base >> 30; at <= (base + len - 1) >> 30 && at < 512; at++)
+		boot_direct_l1[at] = at << 30 | ATTR_NORMAL | PTE_INNER | PTE_AF | PTE_VALID;
+	DSB(ishst);
+	ISB();
+}
+
+static void
+direct_map(uint64_t base, uint64_t end, uint64_t image, uint64_t image_ro)
+{
+	while (base < end) {
+		uint64_t size = is_aligned(base, GIB) && end - base >= GIB ? GIB :
+		    is_aligned(base, 2 * MIB) && end - base >= 2 * MIB ? 2 * MIB : PAGE_SIZE;
+		bool ro = base >= image && base < image_ro;
+
+		while (size > PAGE_SIZE && ranges_overlap(base, size, image, image_ro - image))
+			size = size == GIB ? 2 * MIB : PAGE_SIZE;
+		kernel_leaf(DIRECT_MAP_BASE + base, base, size == GIB ? 1 : size == 2 * MIB ? 2 : 3,
+		    ATTR_NORMAL | PTE_INNER | PTE_PXN | (ro ? PTE_RO : 0));
+		base += size;
+	}
+}
+
+void
+mmu_init(const struct machine *m)
+{
+	uint64_t image = mmu_phys_offset, ro = (uint64_t)(uintptr_t)__rodata_end - KERNEL_VMA + image;
+	uint64_t *empty;
+
+	kernel_root = new_table();
+	empty = new_table();
+	if (kernel_root == NULL || empty == NULL)
+		panic("no memory for the kernel's root table");
+	for (uint32_t i = 0; i < m->memory_count; i++) {
+		const struct machine_memory *r = &m->memory[i];
+
+		if (r->kind != MEM_RESERVED)
+			direct_map(align_down(r->base, PAGE_SIZE), align_up(r->base + r->len, PAGE_SIZE), image, ro);
+	}
+	for (uint64_t va = (uint64_t)(uintptr_t)__kernel_start; va < (uint64_t)(uintptr_t)__kernel_end; va += PAGE_SIZE) {
+		uint64_t bits = va < (uint64_t)(uintptr_t)__text_end ? PTE_RO :
+		    va < (uint64_t)(uintptr_t)__rodata_end ? PTE_RO | PTE_PXN : PTE_PXN;
+
+		kernel_leaf(va, va - KERNEL_VMA + image, 3, bits | ATTR_NORMAL | PTE_INNER);
+	}
+	mmu_kernel_ttbr1 = frame_of(kernel_root).v;
+	mmu_empty_ttbr0 = frame_of(empty).v;
+	secondary_ttbr[0] = mmu_kernel_ttbr1;
+	secondary_ttbr[1] = (uint64_t)(uintptr_t)boot_id_l0 - KERNEL_VMA + image;
+	asid_count = FIELD_GET(BITS(7, 4), READ_SYS(id_aa64mmfr0_el1)) != 0 ? 65536 : 256;
+	DSB(ish);
+	mmu_init_cpu();
+}
+
+void
+mmu_init_cpu(void)
+{
+	uint64_t dczid = READ_SYS(dczid_el0);
+
+	WRITE_SYS(ttbr1_el1, mmu_kernel_ttbr1);
+	WRITE_SYS(ttbr0_el1, mmu_empty_ttbr0);
+	ISB();
+	__asm__ volatile("tlbi vmalle1; dsb nsh; isb" ::: "memory");
+	WRITE_SYS(sctlr_el1, READ_SYS(sctlr_el1) | SCTLR_WXN);
+	ISB();
+	mmu_zva_bytes = (dczid & BIT(4)) != 0 ? 0 : 4u << (dczid & 15);
+	this_cpu()->space = NULL;
+}
+
+void *
+mmu_map_device(struct paddr base, uint64_t len)
+{
+	uint64_t from = align_down(base.v, PAGE_SIZE), to = align_up(base.v + len, PAGE_SIZE), va;
+
+	spin_lock(&lock);
+	if (to - from > STACKS - window_next) {
+		spin_unlock(&lock);
+		return NULL;
+	}
+	if (to - from >= 2 * MIB)
+		window_next = align_up(window_next, 2 * MIB) + (from & (2 * MIB - 1));
+	va = window_next;
+	for (uint64_t at = from; at < to; ) {
+		bool big = is_aligned(at, 2 * MIB) && is_aligned(va + (at - from), 2 * MIB) && to - at >= 2 * MIB;
+
+		kernel_leaf(va + (at - from), at, big ? 2 : 3, ATTR_NGNRNE | PTE_PXN);
+		at += big ? 2 * MIB : PAGE_SIZE;
+	}
+	window_next = va + (to - from) + PAGE_SIZE;
+	DSB(ishst);
+	ISB();
+	spin_unlock(&lock);
+	return (void *)(uintptr_t)(va + (base.v - from));
+}
+
+void *
+mmu_stack_alloc(void)
+{
+	struct paddr p;
+	void *s;
+	uint64_t va;
+
+	spin_lock(&lock);
+	s = free_stacks;
+	if (s != NULL) {
+		free_stacks = free_stacks->next;
+		spin_unlock(&lock);
+		return s;
+	}
+	spin_unlock(&lock);
+	if (frame_alloc(log2_ceil(KSTACK_SIZE / PAGE_SIZE), FRAME_KERNEL, FRAME_ZERO, &p) != OK)
+		return NULL;
+	spin_lock(&lock);
+	va = stack_next + PAGE_SIZE;
+	stack_next = va + KSTACK_SIZE;
+	for (uint64_t at = 0; at < KSTACK_SIZE; at += PAGE_SIZE)
+		kernel_leaf(va + at, p.v + at, 3, ATTR_NORMAL | PTE_INNER | PTE_PXN);
+	DSB(ishst);
+	ISB();
+	spin_unlock(&lock);
+	return (void *)(uintptr_t)va;
+}
+
+void
+mmu_stack_free(void *stack)
+{
+	spin_lock(&lock);
+	*(void **)stack = free_stacks;
+	free_stacks = stack;
+	spin_unlock(&lock);
+}
+
+enum status
+mmu_space_init(struct mmu_space *s, struct quota *q)
+{
+	enum status e = quota_take_pages(q, 1);
+	uint32_t id = 0;
+	uint64_t *root;
+
+	if (e != OK)
+		return e;
+	spin_lock(&lock);
+	for (uint32_t i = 0; i < asid_count && id == 0; i++) {
+		uint32_t n = (asid_next + i) % asid_count;
+
+		if (n != 0 && (asids[n / 64] & BIT(n % 64)) == 0) {
+			asids[n / 64] |= BIT(n % 64);
+			id = n;
+			asid_next = n + 1;
+		}
+	}
+	spin_unlock(&lock);
+	root = id != 0 ? new_table() : NULL;
+	if (root == NULL) {
+		if (id != 0) {
+			spin_lock(&lock);
+			asids[id / 64] &= ~BIT(id % 64);
+			spin_unlock(&lock);
+		}
+		quota_give_pages(q, 1);
+		return E_NO_MEMORY;
+	}
+	*s = (struct mmu_space){ .root = frame_of(root), .id = (uint64_t)id << ASID_SHIFT, .table_pages = 1, .quota = q };
+	return OK;
+}
+
+static void
+free_tables(struct mmu_space *s, uint64_t *t, unsigned level)
+{
+	for (unsigned i = 0; i < 512; i++) {
+		if ((t[i] & PTE_VALID) == 0)
+			continue;
+		if (level < 2)
+			free_tables(s, table_at(t[i]), level + 1);
+		frame_free(frame_of(table_at(t[i])), 0);
+		s->table_pages--;
+		quota_give_pages(s->quota, 1);
+	}
+}
+
+void
+mmu_space_fini(struct mmu_space *s)
+{
+	uint32_t id = (uint32_t)(s->id >> ASID_SHIFT);
+
+	for (uint32_t c = 0; c < cpu_count; c++)
+		while (load_acquire(&cpus[c].space) == s)
+			lock_wait();
+	/* The id, and walks of these tables, are forgotten everywhere before either is used again. */
+	DSB(ishst);
+	__asm__ volatile("tlbi aside1is, %0; dsb ish; isb" :: "r"(s->id) : "memory");
+	free_tables(s, frame_ptr(s->root), 0);
+	frame_free(s->root, 0);
+	quota_give_pages(s->quota, 1);
+	spin_lock(&lock);
+	asids[id / 64] &= ~BIT(id % 64);
+	spin_unlock(&lock);
+}
+
+static enum status
+walk(struct mmu_space *s, uint64_t va, bool make, uint64_t **out)
+{
+	uint64_t *t = frame_ptr(s->root);
+
+	for (unsigned level = 0; level < 3; level++) {
+		uint64_t *e = &t[index_at(va, level)];
+
+		if ((*e & PTE_VALID) == 0) {
+			uint64_t *n;
+			enum status st;
+
+			if (!make)
+				return E_NOT_FOUND;
+			st = quota_take_pages(s->quota, 1);
+			if (st != OK)
+				return st;
+			n = new_table();
+			if (n == NULL) {
+				quota_give_pages(s->quota, 1);
+				return E_NO_MEMORY;
+			}
+			s->table_pages++;
+			DSB(ishst);
+			*(volatile uint64_t *)e = frame_of(n).v | PTE_VALID | PTE_TABLE;
+		}
+		t = table_at(*e);
+	}
+	*out = &t[index_at(va, 3)];
+	return OK;
+}
+
+static uint64_t
+prot_bits(uint8_t prot)
+{
+	return PTE_VALID | PTE_PAGE | PTE_USER | PTE_AF | PTE_NG | PTE_PXN | ((prot & PROT_WRITE) != 0 ? 0 : PTE_RO) |
+	    ((prot & PROT_EXEC) != 0 ? 0 : PTE_UXN) | ((prot & PROT_DEVICE) != 0 ? ATTR_NGNRE : ATTR_NORMAL | PTE_INNER);
+}
+
+/* New code must be seen by instruction fetch: its data cache lines are cleaned, instruction caches invalidated. */
+static void
+sync_code(struct paddr pa, uint64_t pages)
+{
+	cache_clean(frame_ptr(pa), pages * PAGE_SIZE);
+	__asm__ volatile("ic ialluis; dsb ish; isb" ::: "memory");
+}
+
+enum status
+mmu_map(struct mmu_space *s, struct uva va, struct paddr pa, uint64_t pages, uint8_t prot)
+{
+	uint64_t *e = NULL, bits = prot_bits(prot);
+
+	if ((prot & PROT_EXEC) != 0)
+		sync_code(pa, pages);
+	for (uint64_t i = 0; i < pages; i++) {
+		uint64_t at = va.v + i * PAGE_SIZE;
+
+		if (e == NULL || (at & (2 * MIB - 1)) == 0) {
+			enum status st = walk(s, at, true, &e);
+
+			if (st != OK) {
+				mmu_unmap(s, va, i);
+				return st;
+			}
+		}
+		*(volatile uint64_t *)e++ = (pa.v + i * PAGE_SIZE) | bits;
+	}
+	DSB(ishst);
+	ISB();
+	return OK;
+}
+
+static void
+flush(struct mmu_space *s, uint64_t va, uint64_t pages)
+{
+	DSB(ishst);
+	if (pages > 64) {
+		__asm__ volatile("tlbi aside1is, %0" :: "r"(s->id) : "memory");
+	} else {
+		for (uint64_t i = 0; i < pages; i++)
+			__asm__ volatile("tlbi vae1is, %0" :: "r"(s->id | (va >> 12) + i) : "memory");
+	}
+	DSB(ish);
+	ISB();
+}
+
+void
+mmu_unmap(struct mmu_space *s, struct uva va, uint64_t pages)
+{
+	uint64_t *e = NULL;
+	bool any = false;
+
+	for (uint64_t i = 0; i < pages; i++) {
+		uint64_t at = va.v + i * PAGE_SIZE;
+
+		if (e == NULL || (at & (2 * MIB - 1)) == 0) {
+			if (walk(s, at, false, &e) != OK) {
+				e = NULL;
+				continue;
+			}
+		}
+		any |= (*e & PTE_VALID) != 0;
+		*(volatile uint64_t *)e++ = 0;
+	}
+	if (any)
+		flush(s, va.v, pages);
+}
+
+void
+mmu_protect(struct mmu_space *s, struct uva va, uint64_t pages, uint8_t prot)
+{
+	uint64_t *e;
+
+	/* Only permissions change: no break before make is needed. */
+	for (uint64_t i = 0; i < pages; i++)
+		if (walk(s, va.v + i * PAGE_SIZE, false, &e) == OK && (*e & PTE_VALID) != 0)
+			*(volatile uint64_t *)e = (*e & PTE_ADDR) | prot_bits(prot);
+	flush(s, va.v, pages);
+}
+
+bool
+mmu_lookup(struct mmu_space *s, struct uva va, struct paddr *pa, uint8_t *prot)
+{
+	uint64_t *e;
+
+	if (walk(s, va.v, false, &e) != OK || (*e & PTE_VALID) == 0)
+		return false;
+	pa->v = (*e & PTE_ADDR) | (va.v & PAGE_MASK);
+	*prot = (uint8_t)(PROT_READ | ((*e & PTE_RO) == 0 ? PROT_WRITE : 0) | ((*e & PTE_UXN) == 0 ? PROT_EXEC : 0));
+	return true;
+}
+
+bool copy_bytes(void *to, const void *from, size_t len);
+extern bool cpu_pan;
+
+static bool
+guarded_copy(void *to, const void *from, size_t len)
+{
+	bool ok;
+
+	if (cpu_pan)
+		__asm__ volatile(".inst 0xd500409f" ::: "memory");	/* msr pan, #0 */
+	ok = copy_bytes(to, from, len);
+	if (cpu_pan)
+		__asm__ volatile(".inst 0xd500419f" ::: "memory");	/* msr pan, #1 */
+	return ok;
+}
+
+static bool
+user_range(uint64_t at, size_t len)
+{
+	return len <= 64 * KIB && range_within(at, len, USER_BASE, USER_END - USER_BASE);
+}
+
+bool
+mmu_copy_in(void *to, struct uva from, size_t len)
+{
+	return user_range(from.v, len) && guarded_copy(to, (const void *)(uintptr_t)from.v, len);
+}
+
+bool
+mmu_copy_out(struct uva to, const void *from, size_t len)
+{
+	return user_range(to.v, len) && guarded_copy((void *)(uintptr_t)to.v, from, len);
+}
+
+static uint64_t
+line_bytes(void)
+{
+	return 4ull << FIELD_GET(BITS(19, 16), READ_SYS(ctr_el0));
+}
+
+void
+cache_clean(const void *p, size_t len)
+{
+	uint64_t line = line_bytes(), at = align_down((uint64_t)(uintptr_t)p, line), end = (uint64_t)(uintptr_t)p + len;
+
+	for (; at < end; at += line)
+		__asm__ volatile("dc cvac, %0" :: "r"(at) : "memory");
+	DSB(sy);
+}
+
+void
+cache_invalidate(void *p, size_t len)
+{
+	uint64_t line = line_bytes(), at = align_down((uint64_t)(uintptr_t)p, line), end = (uint64_t)(uintptr_t)p + len;
+
+	for (; at < end; at += line)
+		__asm__ volatile("dc civac, %0" :: "r"(at) : "memory");
+	DSB(sy);
+}
