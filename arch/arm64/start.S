@@ -9,7 +9,7 @@
  * the rest of RAM; mmu_init replaces all of it.
  */
 #define SCTLR_BOOT	0x30d0199d	/* RES1, I, SA, SA0, C, M; no write-execute check yet */
-#define BLOCK_NORMAL	0x711		/* AF, inner shareable, index 0, block */
+#define BLOCK_NORMAL	0x701		/* AF, inner shareable, index 0, block */
 #define KERNEL		0xffffffff80000000
 
 	.section .head, "ax"
