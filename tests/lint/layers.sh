@@ -9,6 +9,7 @@ BEGIN {
 	tier0  = base "|kern/abi/"
 	tier1  = "dev/[a-z0-9]+/(wire|ring|prp|vring)\\.h$"
 	tier2  = "kern/md/|kern/dma/(iommu|xlate)\\.h$"
+	fdt    = "kern/machine/fdt\\.h$"	# pure, and manifests are device trees
 	compiler = "^(stdarg|stdbool|stddef|stdint|stdckdint|stdatomic|stdalign|stdnoreturn|limits)\\.h$"
 
 	# who; what with quotes; more with angle brackets
@@ -25,7 +26,7 @@ BEGIN {
 	rule("dev/", tier0 "|" tier1 "|dev/drv\\.h$|OWN")
 	rule("arch/", "kern/|dev/iommu/|" tier1 "|dev/[a-z0-9]+/xlate\\.h$|arch/OWN", "^md_inline\\.h$")
 	rule("boot/", tier0 "|boot/")
-	rule("usr/", tier0 "|" tier1 "|dev/drv\\.h$|dev/(nvme|virtio|[a-z0-9]+)/|usr/")
+	rule("usr/", tier0 "|" tier1 "|" fdt "|dev/drv\\.h$|dev/(nvme|virtio|[a-z0-9]+)/|usr/")
 }
 function rule(file, quoted, angle) {
 	who[++rules] = "^(" file ")"
