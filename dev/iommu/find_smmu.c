@@ -1,78 +1,113 @@
 /*
  * SMMUv3 units, the requester maps to them, and the maps to ITSs, from a device tree.
+ *
+ * A host bridge's iommu-map takes its requesters to a unit's stream ids, its msi-map to an ITS's device ids.  In both the
+ * first entry that matches counts, so an entry that leads to something unknown stays in the list, as a dead end.
+ *
  * Sources: bindings arm,smmu-v3, pci-iommu (iommu-map), pci-msi (msi-map) (SMMU-115..117).
  */
 #include "kern/base/bits.h"
 #include "kern/base/str.h"
 #include "kern/machine/fdt.h"
+#include "kern/machine/fdt_irq.h"
 #include "kern/machine/find.h"
+#include "kern/machine/idmap.h"
 
-static struct machine_line
-named_line(const struct fdt *t, uint32_t node, const char *name)
+/* The index of the unit, or of the ITS, whose node this is: by its registers. */
+static uint32_t
+index_of(const struct machine *m, const struct fdt *t, uint32_t node, bool msi)
 {
-	struct machine_line l = { 0 };
-	uint32_t len, at = 0, i = 0, ilen;
-	const char *p = fdt_prop(t, node, "interrupt-names", &len);
-	const uint8_t *ip = fdt_prop(t, node, "interrupts", &ilen);
+	uint64_t base, len;
 
-	if (p == NULL || ip == NULL)
-		return l;
-	for (; at < len; i++) {
-		uint32_t n = (uint32_t)strnlen(p + at, len - at);
-
-		if (n == len - at)
-			return l;
-		if (strcmp(p + at, name) == 0 && 12 * (i + 1) <= ilen && fdt_cells(ip + 12 * i, 1) == 0) {
-			l.id = (uint32_t)fdt_cells(ip + 12 * i + 4, 1) + 32;
-			l.level = (fdt_cells(ip + 12 * i + 8, 1) & 0xc) != 0;
-			l.present = l.id < 1020;
-			return l;
-		}
-		at += n + 1;
-	}
-	return l;
+	if (!fdt_reg_cpu(t, node, 0, &base, &len))
+		return MACHINE_IOMMU_LOST;
+	for (uint32_t i = 0; msi && i < m->irqc.its_count; i++)
+		if (m->irqc.its[i].base == base)
+			return i;
+	for (uint32_t i = 0; !msi && i < m->iommu_count; i++)
+		if (m->iommu[i].base == base)
+			return i;
+	return MACHINE_IOMMU_LOST;
 }
 
-/* One *-map property of a host bridge: (rid, phandle, out, length), four cells each. */
+/* iommu-map or msi-map of a host bridge: (rid, phandle, out, length), by the target's number of cells. */
 static void
-map(struct machine *m, const struct fdt *t, uint32_t host, const char *prop, const char *mask, uint16_t segment,
-    bool msi)
+id_map(struct machine *m, const struct fdt *t, const struct machine_host *h, bool msi)
 {
-	uint32_t len;
-	const uint8_t *p = fdt_prop(t, host, prop, &len);
+	const char *prop = msi ? "msi-map" : "iommu-map";
+	uint32_t len, cells = 0;
+	const uint8_t *p = fdt_prop(t, h->node, prop, &len);
 
-	for (uint32_t at = 0; p != NULL && at + 16 <= len; at += 16) {
-		uint32_t phandle = (uint32_t)fdt_cells(p + at + 4, 1), target = UINT32_MAX;
+	for (uint32_t at = 0; p != NULL && len - at >= 12; at += 12 + 4 * cells) {
+		uint32_t phandle = (uint32_t)fdt_cells(p + at + 4, 1), node = fdt_phandle(t, phandle);
 		struct machine_idmap e = {
-			.segment = segment, .rid_base = (uint32_t)fdt_cells(p + at, 1),
-			.out_base = (uint32_t)fdt_cells(p + at + 8, 1), .count = (uint32_t)fdt_cells(p + at + 12, 1),
-			.rid_mask = fdt_u32(t, host, mask, 0xffff),
+			.segment = h->segment, .rid_base = (uint32_t)fdt_cells(p + at, 1), .target = MACHINE_IOMMU_LOST,
+			.rid_mask = fdt_u32(t, h->node, msi ? "msi-map-mask" : "iommu-map-mask", UINT16_MAX),
 		};
-		uint32_t node = fdt_phandle(t, phandle);
-		uint64_t base, size;
 
-		if (node == FDT_NONE || !fdt_reg(t, node, 0, &base, &size)) {
-			machine_note(m, "FDT: %s names phandle 0x%x, which is nowhere: ignored", prop, phandle);
-			continue;
+		/* An absent target's cells are taken for one; the rest is then perhaps misread, but never as a way out. */
+		cells = node == FDT_NONE ? 1 : fdt_u32(t, node, msi ? "#msi-cells" : "#iommu-cells", 1);
+		if (cells > 4 || (len - at - 12) / 4 < cells) {
+			machine_note(m, "FDT: %s: entry at %u is cut off: the rest is ignored", prop, at);
+			return;
 		}
-		for (uint32_t i = 0; msi && i < m->irqc.its_count; i++)
-			if (m->irqc.its[i].base == base)
-				target = i;
-		for (uint32_t i = 0; !msi && i < m->iommu_count; i++)
-			if (m->iommu[i].base == base)
-				target = i;
-		if (target == UINT32_MAX) {
-			machine_note(m, "FDT: %s leads to %s, which is not known", prop, fdt_name(t, node));
-			continue;
+		e.count = (uint32_t)fdt_cells(p + at + 8 + 4 * cells, 1);
+		if (cells >= 1)
+			e.out_base = (uint32_t)fdt_cells(p + at + 8, 1);
+		if (node == FDT_NONE)
+			machine_note(m, "FDT: %s: phandle 0x%x is nobody's", prop, phandle);
+		else if (cells != 1 && !(msi && cells == 0))
+			machine_note(m, "FDT: %s: %.32s takes %u cells", prop, fdt_name(t, node), cells);
+		else if ((e.target = index_of(m, t, node, msi)) == MACHINE_IOMMU_LOST)
+			machine_note(m, "FDT: %s leads to %.32s, which is not known", prop, fdt_name(t, node));
+		if (e.count > UINT16_MAX + 1u || e.rid_base > UINT16_MAX || e.count - 1 > UINT32_MAX - e.out_base) {
+			if (e.count != 0)
+				machine_note(m, "FDT: %s: entry at %u has an absurd run", prop, at);
+			e.count = (uint32_t)min_u64(e.count, UINT16_MAX + 1u);
+			e.target = MACHINE_IOMMU_LOST;
 		}
-		e.target = target;
-		if (msi && m->msi_map_count < MACHINE_IDMAP_MAX)
-			m->msi_map[m->msi_map_count++] = e;
-		else if (!msi && m->stream_map_count < MACHINE_IDMAP_MAX)
-			m->stream_map[m->stream_map_count++] = e;
-		else
-			m->dropped++;
+		machine_add_idmap(m, msi, &e);
 	}
+}
+
+/* Without an msi-map, msi-parent says that all ids are the same on both sides. */
+static void
+msi_parent(struct machine *m, const struct fdt *t, const struct machine_host *h)
+{
+	uint32_t node = fdt_phandle(t, fdt_u32(t, h->node, "msi-parent", 0));
+	struct machine_idmap e = { .segment = h->segment, .rid_mask = UINT16_MAX, .count = UINT16_MAX + 1 };
+
+	if (fdt_has(t, h->node, "msi-map") || node == FDT_NONE)
+		return;
+	e.target = index_of(m, t, node, true);
+	if (e.target != MACHINE_IOMMU_LOST)
+		machine_add_idmap(m, true, &e);
+}
+
+static void
+unit(struct machine *m, const struct fdt *t, uint32_t node)
+{
+	struct machine_iommu u = { .kind = IOMMU_SMMUV3 };
+
+	if (m->iommu_count == MACHINE_IOMMU_MAX) {
+		m->dropped++;
+		return;
+	}
+	if (!fdt_reg_cpu(t, node, 0, &u.base, &u.len) || u.base == 0 || !is_aligned(u.base, 64 * KIB) ||
+	    u.len < 128 * KIB || machine_in_memory(m, u.base, u.len)) {
+		machine_note(m, "FDT: %.32s has no usable registers: refused", fdt_name(t, node));
+		u.kind = IOMMU_NONE;
+	}
+	u.coherent_known = true;
+	u.coherent = fdt_has(t, node, "dma-coherent");
+	u.model = fdt_has(t, node, "cavium,cn9900-broken-page1-regspace") ? 2 :
+	    fdt_has(t, node, "hisilicon,broken-prefetch-cmd") ? 1 : 0;
+	u.eventq = fdt_line_named(t, node, "eventq");
+	u.gerror = fdt_line_named(t, node, "gerror");
+	u.cmdq_sync = fdt_line_named(t, node, "cmdq-sync");
+	u.priq = fdt_line_named(t, node, "priq");
+	u.combined = fdt_line_named(t, node, "combined");
+	m->iommu[m->iommu_count++] = u;
 }
 
 void
@@ -82,34 +117,14 @@ find_smmu_fdt(struct machine *m, const void *blob, size_t max_len)
 
 	if (fdt_open(&t, blob, max_len) != OK)
 		return;
+	/* A unit that is switched off passes everything: it is none. */
 	for (uint32_t n = fdt_compatible(&t, FDT_NONE, "arm,smmu-v3"); n != FDT_NONE;
-	    n = fdt_compatible(&t, n, "arm,smmu-v3")) {
-		struct machine_iommu u = { .kind = IOMMU_SMMUV3 };
-		uint32_t len;
-
-		if (!fdt_enabled(&t, n) || !fdt_reg(&t, n, 0, &u.base, &u.len) || u.base == 0 ||
-		    !is_aligned(u.base, 64 * KIB)) {
-			machine_note(m, "FDT: %s has no usable registers: refused", fdt_name(&t, n));
-			continue;
-		}
-		u.coherent_known = true;
-		u.coherent = fdt_prop(&t, n, "dma-coherent", &len) != NULL;
-		u.model = fdt_prop(&t, n, "cavium,cn9900-broken-page1-regspace", &len) != NULL ? 2 : 0;
-		u.eventq = named_line(&t, n, "eventq");
-		u.gerror = named_line(&t, n, "gerror");
-		u.cmdq_sync = named_line(&t, n, "cmdq-sync");
-		u.priq = named_line(&t, n, "priq");
-		u.combined = named_line(&t, n, "combined");
-		if (m->iommu_count == MACHINE_IOMMU_MAX)
-			m->dropped++;
-		else
-			m->iommu[m->iommu_count++] = u;
-	}
-	for (uint32_t n = fdt_compatible(&t, FDT_NONE, "pci-host-ecam-generic"); n != FDT_NONE;
-	    n = fdt_compatible(&t, n, "pci-host-ecam-generic")) {
-		uint16_t segment = (uint16_t)fdt_u32(&t, n, "linux,pci-domain", 0);
-
-		map(m, &t, n, "iommu-map", "iommu-map-mask", segment, false);
-		map(m, &t, n, "msi-map", "msi-map-mask", segment, true);
+	    n = fdt_compatible(&t, n, "arm,smmu-v3"))
+		if (fdt_enabled(&t, n))
+			unit(m, &t, n);
+	for (uint32_t i = 0; i < m->host_count; i++) {
+		id_map(m, &t, &m->host[i], false);
+		id_map(m, &t, &m->host[i], true);
+		msi_parent(m, &t, &m->host[i]);
 	}
 }

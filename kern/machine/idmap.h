@@ -31,8 +31,5 @@ bool machine_find_iommu(const struct machine *m, const struct idmap_path *p, uin
 /* The ITS (index in machine.irqc.its[]) and device id; false where there is none. */
 bool machine_find_its(const struct machine *m, uint16_t segment, uint16_t rid, uint32_t *its, uint32_t *device_id);
 
-/*
- * Adds a run to stream_map (msi false) or msi_map.  What does not fit is counted; for stream_map it is then
- * noted that not every requester's unit is known, so that the caller need not do more.
- */
+/* Adds a run to stream_map (msi false) or msi_map.  What does not fit is counted, and leads nowhere. */
 void machine_add_idmap(struct machine *m, bool msi, const struct machine_idmap *e);
