@@ -158,7 +158,8 @@ switch_to(struct run_queue *rq, struct cpu *c, struct thread *from, struct threa
 		cpu_set_kernel_stack(c, (uintptr_t)(to->regs + 1));
 		mmu_activate(process_space(to->proc));
 		user_tls_switch(&from->tls, to->tls);
-	} else if (unlikely(from->state == THREAD_DEAD)) {
+	} else {
+		/* A CPU without a process keeps no process's tables: the process may end on another CPU. */
 		mmu_activate(NULL);
 	}
 	cpu_switch(&from->ksp, to->ksp);
