@@ -194,6 +194,24 @@ process_thread_gone(struct process *p, struct thread *t)
 		worker_add(&p->end);
 }
 
+/*
+ * A dead process takes nothing more: what it did not use goes back to its parent at once, though the object may stay for
+ * its epitaph, or for memory that others still hold.
+ */
+static void
+give_back_unused(struct process *p)
+{
+	uint64_t pages = p->quota.pages_max - load_relaxed(&p->quota.pages);
+	uint64_t objects = p->quota.objects_max - load_relaxed(&p->quota.objects);
+
+	if (p->parent == NULL)
+		return;
+	p->quota.pages_max -= pages;
+	p->quota.objects_max -= objects;
+	quota_give_pages(&p->parent->quota, pages);
+	quota_give_objects(&p->parent->quota, objects);
+}
+
 /* A bounded step of the end: handles, then mappings, then the address space, then the news. */
 static uint64_t
 end_step(struct work *w)
@@ -214,6 +232,7 @@ end_step(struct work *w)
 		spin_unlock(&p->vs_lock);
 		mmu_space_fini(&p->space);
 	}
+	give_back_unused(p);
 	spin_lock(&p->obj.lock);
 	p->state = PROCESS_DEAD;
 	watch_fire(&p->watch);
