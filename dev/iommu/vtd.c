@@ -1,646 +1,578 @@
 /*
- * VT-d remapping unit, legacy mode.
+ * VT-d remapping unit, legacy mode: take-over, enabling, domains.
  *
- * A request carries a source id (bus, device, function).  The unit finds it in the root table, then in a context table,
- * and gets a domain id and the top of a second-stage table.  The walk itself is dev/iommu/iopt.c.
+ * A request carries a source id (bus, device, function).  The unit finds it in the root table, then in a
+ * context table (vtd_tables.c), and gets a domain id and the top of a second-stage table (iopt.c).
  *
- * Order    entry stored -> cleaned if the walker does not snoop -> invalidation queued -> a wait descriptor behind it
- *          stores its number to memory -> frame, address and domain id may be used again.
- * Take-over  bus masters are off (pci.c).  A unit that firmware left translating gets the new root pointer under
- *          way (SRTP with TE set), so it is never off in between (BOOT-14).
- * Locks    unit lock (RANK_UNIT): ring, IQT, context tables, domain ids.
- * Not here finding units (find_dmar.c), domains (kern/dma/domain.c), interrupt remapping.
- * Manual   Intel VT-d: 3 (translation), 6 (invalidation), 7 (faults), 11 (registers).
+ * Take-over.  Bus masters are off by now (pci.c).  Firmware may have left translation, a queue or interrupt
+ * remapping on.  Translation stays on: the root pointer is replaced under it, and both caches are
+ * flushed, so that requests meet firmware's tables or ours and never none (BOOT-14).  Only when
+ * firmware used another table mode must it go off first, which the manual demands; that is logged.
+ *
+ * Order of probe (VTD-30 .. VTD-36)
+ *   for every unit   registers judged; fault records cleared; tables made, all blocked; firmware's interrupt
+ *                    remapping and queue stopped; our queue on.  All units first, for chips that
+ *                    hang when one is flushed while another has no queue (VTD-33)
+ *   then for each    write buffer; root pointer; contexts flushed, then translations; fault interrupt;
+ *                    translation on; protected memory regions off; read back
+ * A unit that is refused blocks everything, where that can still be reached.
+ *
+ * Shut     the root pointer goes to an empty table, and all is flushed.  Translation stays on.
+ * Order    entry stored -> cleaned if the walker does not snoop -> write buffer flushed if there is one
+ *            -> invalidation queued -> ticket past -> frame, address and id may be used again.
+ * Locks    v->lock (RANK_UNIT); see the other files.
+ * Not here finding units (find_dmar.c), domains (kern/dma/domain.c), interrupt remapping: it will have its own
+ *          interface beside iommu.h, and until then facts.interrupt_isolation is false.
+ * Manual   Intel VT-d 3 (translation), 6 (invalidation), 11 (registers).
  */
 #include "dev/iommu/fmt_vtdss.h"
-#include "dev/iommu/iopt.h"
-#include "dev/iommu/unit_io.h"
-#include "dev/iommu/vtd_reg.h"
+#include "dev/iommu/vtd_unit.h"
+#include "kern/base/bits.h"
 #include "kern/base/fmt.h"
-#include "kern/dma/iommu.h"
-#include "kern/frame.h"
-#include "kern/irq.h"
-#include "kern/lock.h"
 #include "kern/log.h"
-#include "kern/machine/machine.h"
 #include "kern/md/clock.h"
-#include "kern/md/irqc.h"
 #include "kern/md/mmu.h"
 #include "kern/panic.h"
 
-enum { RING = 256, IDS_MAX = 4096, PAGES_AT_ONCE = 64 };
-enum : uint64_t { PROBE_NS = 100 * NS_PER_MS, SYNC_NS = 10 * NS_PER_MS };
+/* ---- Registers ---- */
 
-struct vtd {
-	struct iommu_unit unit;
-	struct spinlock lock;
-	volatile uint8_t *regs;
-	uint64_t cap, ecap;
-	uint32_t fault_base, fault_count;
-	struct vtd_entry *root;			/* 256 */
-	struct vtd_entry *ring;			/* (l) */
-	uint32_t tail;				/* (l) index */
-	uint64_t issued;			/* (l) waits queued */
-	volatile uint32_t *done;		/* what the last wait stored */
-	uint64_t past;				/* (l) waits known to be past */
-	uint64_t ids[IDS_MAX / 64];		/* (l) domain ids in use */
-	uint32_t id_count;
-	uint8_t aw, levels;
-	bool coherent;
-	struct iopt_shape shape;
-};
-
-static struct vtd vtds[MACHINE_IOMMU_MAX];
-
-static struct iopt *iopt_of(struct iommu_domain *d) { return (struct iopt *)(void *)d->priv; }
-static struct vtd *vtd_of(struct iommu_unit *u) { return u->priv; }
-static_assert(sizeof(struct iopt) <= sizeof(((struct iommu_domain *)0)->priv));
-
-static void
-visible(const struct vtd *v, const void *p, size_t len)
+bool
+vtd_status(const struct vtd *v, uint32_t bit, bool set, uint64_t wait_ns)
 {
-	if (!v->coherent)
-		cache_clean(p, len);
-}
+	uint64_t deadline = clock_now() + wait_ns;
+	bool late = false;
 
-static bool
-wait_status(struct vtd *v, uint32_t bit, bool set)
-{
-	uint64_t until = clock_now() + PROBE_NS;
-
-	while (((unit_read32(v->regs, VTD_GSTS) & bit) != 0) != set)
-		if (clock_now() > until)
+	while (((unit_read32(v->regs, VTD_GSTS) & bit) != 0) != set) {
+		if (late)
 			return false;
+		late = clock_now() > deadline;	/* one more look: we may have been asleep */
+	}
 	return true;
 }
 
-/* Exactly one bit changes; one-shot bits are never written back (VTD-24). */
+void
+vtd_command(const struct vtd *v, uint32_t bit, bool set)
+{
+	uint32_t now = unit_read32(v->regs, VTD_GSTS) & GSTS_KEEP;
+
+	unit_write32(v->regs, VTD_GCMD, set ? now | bit : now & ~bit);
+}
+
 static bool
-command(struct vtd *v, uint32_t bit, bool on)
+command_wait(const struct vtd *v, uint32_t bit, bool set)
 {
-	uint32_t s = unit_read32(v->regs, VTD_GSTS) & GSTS_KEEP;
-
-	unit_write32(v->regs, VTD_GCMD, on ? s | bit : s & ~bit);
-	return wait_status(v, bit, on);
+	vtd_command(v, bit, set);
+	return vtd_status(v, bit, set, VTD_PROBE_WAIT_NS);
 }
 
-/* Hardware that buffers its writes needs them flushed before it relies on tables (VTD-67). */
-static void
-write_buffer_flush(struct vtd *v)
+static bool
+is_on(const struct vtd *v, uint32_t bit)
 {
-	if ((v->cap & CAP_RWBF) == 0)
-		return;
-	unit_write32(v->regs, VTD_GCMD, (unit_read32(v->regs, VTD_GSTS) & GSTS_KEEP) | GCMD_WBF);
-	(void)wait_status(v, GCMD_WBF, false);
+	return (unit_read32(v->regs, VTD_GSTS) & bit) != 0;
 }
 
-/* --- the queue --------------------------------------------------------------- */
-
-/* Advances past by what the hardware stored: the low 32 bits of the last wait's number. */
-static void
-refresh(struct vtd *v) REQUIRES(v->lock)
+/* Legacy mode; the caches still hold what they hold. */
+static bool
+set_root(const struct vtd *v, struct paddr root)
 {
-	uint32_t now = once_load(v->done);
-
-	v->past += (uint32_t)(now - (uint32_t)v->past);
-	io_collect();
+	if (v->write_buffer && (vtd_command(v, GCMD_WBF, true), !vtd_status(v, GCMD_WBF, false, VTD_PROBE_WAIT_NS)))
+		return false;
+	unit_write64(v->regs, VTD_RTADDR, root.v);
+	return command_wait(v, GCMD_SRTP, true);
 }
 
+/* ---- Domains ---- */
+
+/* An id that the unit has forgotten, or 0: all are in use, or waiting for their flush. */
 static uint32_t
-ring_free(struct vtd *v) REQUIRES(v->lock)
+did_take(struct vtd *v) REQUIRES(v->lock)
 {
-	uint32_t head = (uint32_t)(unit_read64(v->regs, VTD_IQH) >> 4) % RING;
+	uint32_t i = v->did_next;
 
-	return (head + RING - v->tail - 1) % RING;
+	if (v->did_count == 0)
+		return 0;
+	if (!cmdring_past(&v->ring, (struct iommu_ticket){ v->did_ticket[i] })) {
+		vtd_send(v);
+		vtd_collect(v);
+		if (!cmdring_past(&v->ring, (struct iommu_ticket){ v->did_ticket[i] }))
+			return 0;
+	}
+	v->did_next = (uint16_t)((i + 1) % VTD_DIDS_MAX);
+	v->did_count--;
+	return v->did[i];
 }
 
 static void
-put(struct vtd *v, uint64_t lo, uint64_t hi) REQUIRES(v->lock)
+did_give(struct vtd *v, uint32_t did, struct iommu_ticket t) REQUIRES(v->lock)
 {
-	v->ring[v->tail] = (struct vtd_entry){ lo, hi };
-	visible(v, &v->ring[v->tail], sizeof(v->ring[0]));
-	v->tail = (v->tail + 1) % RING;
+	uint32_t i = (v->did_next + v->did_count) % VTD_DIDS_MAX;
+
+	v->did[i] = (uint16_t)did;
+	v->did_ticket[i] = t.seq;
+	v->did_count++;
 }
-
-/* Queues n descriptors (n < 8) and a wait behind them; one register write.  On a full queue that does not move the unit is
- * broken, and the ticket never comes past. */
-static struct iommu_ticket
-submit(struct vtd *v, const struct vtd_entry *e, unsigned n) REQUIRES(v->lock)
-{
-	/* Space by our own count first: the register is only read when the ring may be full. */
-	if (v->issued - v->past > RING / 10)
-		refresh(v);
-	if (v->issued - v->past > RING / 10 && ring_free(v) < n + 1) {
-		uint64_t until = clock_now() + SYNC_NS;
-
-		while (ring_free(v) < n + 1) {
-			if (clock_now() > until) {
-				v->unit.counters.errors++;
-				v->unit.broken = true;
-				return (struct iommu_ticket){ UINT64_MAX };
-			}
-		}
-	}
-	for (unsigned i = 0; i < n; i++)
-		put(v, e[i].lo, e[i].hi);
-	v->issued++;
-	put(v, QI_WAIT | QI_WAIT_SW | QI_WAIT_FN | FIELD_PREP(QI_WAIT_DATA, v->issued & 0xffffffff),
-	    frame_of((const void *)(uintptr_t)v->done).v);
-	io_publish();
-	unit_write64(v->regs, VTD_IQT, (uint64_t)v->tail << 4);
-	v->unit.counters.invalidations += n;
-	v->unit.counters.syncs++;
-	return (struct iommu_ticket){ v->issued };
-}
-
-/* Queue errors: a descriptor that the unit refuses is our own mistake; what was queued behind it is unknown. */
-static bool
-queue_broken(struct vtd *v)
-{
-	uint32_t s = unit_read32(v->regs, VTD_FSTS);
-
-	return (s & (FSTS_IQE | FSTS_ICE | FSTS_ITE)) != 0;
-}
-
-static enum status
-vtd_ticket_poll(struct iommu_unit *u, struct iommu_ticket t)
-{
-	struct vtd *v = vtd_of(u);
-	enum status s = OK;
-
-	if (t.seq == 0)
-		return OK;
-	spin_lock(&v->lock);
-	if (t.seq > v->past)
-		refresh(v);
-	if (t.seq > v->past)
-		s = u->broken || t.seq == UINT64_MAX ? E_QUARANTINED : E_WOULD_BLOCK;
-	spin_unlock(&v->lock);
-	if (s == E_WOULD_BLOCK && queue_broken(v)) {
-		iommu_mark_broken(u, "invalidation queue error");
-		s = E_QUARANTINED;
-	}
-	return s;
-}
-
-/* For attach and probe, which are in force on return. */
-static enum status
-wait_past(struct vtd *v, struct iommu_ticket t)
-{
-	uint64_t until = clock_now() + SYNC_NS;
-	enum status s;
-
-	while ((s = vtd_ticket_poll(&v->unit, t)) == E_WOULD_BLOCK) {
-		if (clock_now() > until) {
-			iommu_mark_broken(&v->unit, "invalidation did not complete");
-			return E_QUARANTINED;
-		}
-	}
-	return s;
-}
-
-static struct vtd_entry
-iotlb(const struct vtd *v, uint64_t granularity, uint32_t did, uint64_t at, unsigned mask)
-{
-	return (struct vtd_entry){
-		QI_IOTLB | FIELD_PREP(QI_GRAN, granularity) | FIELD_PREP(QI_DID, did) |
-		    ((v->cap & CAP_DWD) != 0 ? QI_DW : 0) | ((v->cap & CAP_DRD) != 0 ? QI_DR : 0),
-		at | mask,
-	};
-}
-
-static struct vtd_entry
-context_cache(uint64_t granularity, uint32_t did, uint32_t sid)
-{
-	return (struct vtd_entry){
-		QI_CONTEXT | FIELD_PREP(QI_GRAN, granularity) | FIELD_PREP(QI_DID, did) | FIELD_PREP(QI_SID, sid), 0,
-	};
-}
-
-/* --- domains ----------------------------------------------------------------- */
 
 static enum status
 vtd_domain_init(struct iommu_domain *d)
 {
 	struct vtd *v = vtd_of(d->unit);
-	struct iopt *t = iopt_of(d);
+	bool dead;
 	enum status s;
 
-	if (d->unit->broken)
-		return E_QUARANTINED;
-	spin_lock(&v->lock);
-	for (uint32_t id = 1; id < v->id_count; id++) {		/* 0 is reserved where CM is set */
-		if ((v->ids[id / 64] & BIT(id % 64)) == 0) {
-			v->ids[id / 64] |= BIT(id % 64);
-			d->tag = id;
-			break;
-		}
-	}
-	spin_unlock(&v->lock);
+	vtd_lock(v);
+	d->tag = v->dead ? 0 : did_take(v);
+	dead = v->dead;
+	vtd_unlock(v);
 	if (d->tag == 0)
-		return E_BUSY;
-	s = iopt_init(t, &v->shape, d->quota);
+		return dead ? E_QUARANTINED : E_BUSY;
+	s = iopt_init(vtd_pt(d), &v->shape, d->quota);
 	if (s != OK) {
-		spin_lock(&v->lock);
-		v->ids[d->tag / 64] &= ~BIT(d->tag % 64);
-		spin_unlock(&v->lock);
+		vtd_lock(v);
+		did_give(v, d->tag, (struct iommu_ticket){ 0 });
+		vtd_unlock(v);
+		d->tag = 0;
 		return s;
 	}
-	d->root = t->root;
-	d->table_pages = t->table_pages;
-	__atomic_fetch_add(&d->unit->domains, 1, __ATOMIC_RELAXED);
+	d->root = vtd_pt(d)->root;
+	d->table_pages = vtd_pt(d)->table_pages;
+	__atomic_fetch_add(&v->unit.domains, 1, __ATOMIC_RELAXED);
 	return OK;
 }
 
+/*
+ * The tables can go at once: the tickets of the detaches, which are past, covered every context that led
+ * to them and every entry of this id.  The id waits for a flush of its own all the same.
+ */
 static void
 vtd_domain_fini(struct iommu_domain *d)
 {
 	struct vtd *v = vtd_of(d->unit);
-	struct vtd_entry e = iotlb(v, GRAN_DOMAIN, d->tag, 0, 0);
-	struct iommu_ticket t;
-	bool clean;
+	bool dead;
 
-	KASSERT(d->endpoints == 0);
-	spin_lock(&v->lock);
-	t = submit(v, &e, 1);
-	spin_unlock(&v->lock);
-	clean = wait_past(v, t) == OK;		/* paging-structure caches: a flush of the whole id */
-	if (clean)
-		iopt_fini(iopt_of(d));
+	KASSERT(d->endpoints == 0 && d->tag != 0);
+	vtd_lock(v);
+	dead = v->dead;
+	if (!dead) {
+		if (vtd_room(v, 1))
+			vtd_put_domain(v, d->tag);
+		did_give(v, d->tag, cmdring_ticket(&v->ring));
+	}
+	vtd_unlock(v);
+	if (dead)
+		iopt_quarantine(vtd_pt(d));
 	else
-		iopt_quarantine(iopt_of(d));
-	if (clean) {
-		spin_lock(&v->lock);
-		v->ids[d->tag / 64] &= ~BIT(d->tag % 64);
-		spin_unlock(&v->lock);
-	}
-	__atomic_fetch_sub(&d->unit->domains, 1, __ATOMIC_RELAXED);
-}
-
-/* The context entry of a source id; makes the bus's table. */
-static struct vtd_entry *
-context_of(struct vtd *v, uint32_t sid) REQUIRES(v->lock)
-{
-	struct vtd_entry *r = &v->root[sid >> 8 & 0xff], *c;
-	struct paddr p;
-
-	if ((r->lo & 1) == 0) {
-		if (frame_alloc(0, FRAME_IOMMU, FRAME_ZERO, &p) != OK)
-			return NULL;
-		visible(v, frame_ptr(p), PAGE_SIZE);
-		io_publish();
-		once_store(&r->lo, p.v | 1);
-		visible(v, r, sizeof(*r));
-	}
-	c = frame_ptr((struct paddr){ r->lo & BITS(63, 12) });
-	return &c[sid & 0xff];
-}
-
-static enum status
-vtd_attach(struct iommu_domain *d, uint32_t endpoint)
-{
-	struct vtd *v = vtd_of(d->unit);
-	struct vtd_entry flush[2];
-	struct vtd_entry *c;
-	struct iommu_ticket t = { 0 };
-
-	if (endpoint > 0xffff)
-		return E_RANGE;
-	if (d->unit->broken)
-		return E_QUARANTINED;
-	spin_lock(&v->lock);
-	c = context_of(v, endpoint);
-	if (c == NULL || (c->lo & CTX_P) != 0) {
-		spin_unlock(&v->lock);
-		return c == NULL ? E_NO_MEMORY : E_BUSY;
-	}
-	/* High half first, present bit last, each in one store (VTD-44). */
-	once_store(&c->hi, FIELD_PREP(CTX_DID, d->tag) | FIELD_PREP(CTX_AW, v->aw));
-	io_publish();
-	visible(v, c, sizeof(*c));
-	once_store(&c->lo, d->root.v | CTX_P);
-	visible(v, c, sizeof(*c));
-	/* Where absent entries may be cached, they go; elsewhere this costs one wait at a rare moment. */
-	flush[0] = context_cache(GRAN_FINE, (v->cap & CAP_CM) != 0 ? 0 : d->tag, endpoint);
-	flush[1] = iotlb(v, GRAN_DOMAIN, d->tag, 0, 0);
-	t = submit(v, &flush[0], 1);
-	t = submit(v, &flush[1], 1);
-	spin_unlock(&v->lock);
-	write_buffer_flush(v);
-	d->endpoints++;
-	__atomic_fetch_add(&d->unit->endpoints, 1, __ATOMIC_RELAXED);
-	return wait_past(v, t);
-}
-
-static struct iommu_ticket
-vtd_detach(struct iommu_domain *d, uint32_t endpoint)
-{
-	struct vtd *v = vtd_of(d->unit);
-	struct vtd_entry flush[2];
-	struct vtd_entry *c;
-	struct iommu_ticket t;
-
-	spin_lock(&v->lock);
-	c = context_of(v, endpoint);
-	if (c != NULL && (c->lo & CTX_P) != 0 && FIELD_GET(CTX_DID, c->hi) == d->tag) {
-		once_store(&c->lo, c->lo & ~CTX_P);
-		visible(v, c, sizeof(*c));
-		d->endpoints--;
-		__atomic_fetch_sub(&d->unit->endpoints, 1, __ATOMIC_RELAXED);
-	}
-	/* Context cache first, then translations: the wait between them keeps the order (VTD-45, 65). */
-	flush[0] = context_cache(GRAN_FINE, d->tag, endpoint);
-	flush[1] = iotlb(v, GRAN_DOMAIN, d->tag, 0, 0);
-	(void)submit(v, &flush[0], 1);
-	t = submit(v, &flush[1], 1);
-	spin_unlock(&v->lock);
-	return t;
+		iopt_fini(vtd_pt(d));
+	d->tag = 0;
+	d->root.v = 0;
+	d->table_pages = 0;
+	__atomic_fetch_sub(&v->unit.domains, 1, __ATOMIC_RELAXED);
 }
 
 static bool
-overlaps_interrupts(uint64_t at, uint64_t len)
+is_interrupt_range(uint64_t at, uint64_t len)
 {
-	return ranges_overlap(at, len, 0xfee00000, MIB);
+	return ranges_overlap(at, len, VTD_INTERRUPT_BASE, VTD_INTERRUPT_LEN);
 }
 
 static enum status
-vtd_map(struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len, enum iommu_rights r)
+vtd_map(struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len, enum iommu_rights rights)
 {
+	struct vtd *v = vtd_of(d->unit);
 	enum status s;
 
-	/* Writes there are interrupts before they are translated (VTD-55). */
-	if (overlaps_interrupts(at.v, len) || overlaps_interrupts(to.v, len))
-		return E_REFUSED;
-	s = iopt_map(iopt_of(d), at, to, len, r);
-	d->table_pages = iopt_of(d)->table_pages;
+	if (unlikely(load_relaxed(&v->unit.broken)))
+		return E_QUARANTINED;
+	if (!range_within(at.v, len, 0, BIT(v->unit.facts.iova_bits)) || to.v > UINT64_MAX - len)
+		return E_RANGE;
+	/* A request there is an interrupt, whatever the tables say; and a translation must not lead there (VTD-55). */
+	if (is_interrupt_range(at.v, len) || is_interrupt_range(to.v, len))
+		return E_RANGE;
+	s = iopt_map(vtd_pt(d), at, to, len, (uint8_t)(rights & (IOMMU_READ | IOMMU_WRITE)));
+	d->table_pages = vtd_pt(d)->table_pages;
 	return s;
-}
-
-static struct iommu_ticket
-flush_range(struct vtd *v, uint32_t did, uint64_t at, uint64_t len)
-{
-	struct vtd_entry e;
-	uint64_t pages = len / PAGE_SIZE;
-	unsigned mask = log2_ceil(pages);
-	struct iommu_ticket t;
-
-	/* A page-selective command covers an aligned power of two: grow it until it holds the range. */
-	while ((at >> (12 + mask)) != ((at + len - 1) >> (12 + mask)))
-		mask++;
-	if ((v->cap & CAP_PSI) != 0 && mask <= FIELD_GET(CAP_MAMV, v->cap) && pages <= PAGES_AT_ONCE * 512)
-		e = iotlb(v, GRAN_FINE, did, at >> (12 + mask) << (12 + mask), mask);
-	else
-		e = iotlb(v, GRAN_DOMAIN, did, 0, 0);
-	spin_lock(&v->lock);
-	t = submit(v, &e, 1);
-	spin_unlock(&v->lock);
-	return t;
 }
 
 static struct iommu_ticket
 vtd_sync(struct iommu_domain *d)
 {
 	struct vtd *v = vtd_of(d->unit);
-	struct vtd_entry e = iotlb(v, GRAN_DOMAIN, d->tag, 0, 0);
-	struct iommu_ticket t;
+	struct iommu_ticket t = { 0 };
 
-	if (!d->unit->facts.map_invalidates)
-		return (struct iommu_ticket){ 0 };
-	write_buffer_flush(v);
-	spin_lock(&v->lock);
-	t = submit(v, &e, 1);
-	spin_unlock(&v->lock);
-	(void)wait_past(v, t);
+	if (!v->unit.facts.map_invalidates)
+		return t;
+	vtd_lock(v);
+	vtd_write_buffer(v);
+	if (v->caching || v->dead) {
+		if (vtd_room(v, 1))
+			vtd_put_domain(v, d->tag);
+		t = cmdring_ticket(&v->ring);
+	}
+	vtd_unlock(v);
 	return t;
 }
 
 static struct iommu_ticket
 vtd_unmap(struct iommu_domain *d, struct iova at, uint64_t len)
 {
+	struct vtd *v = vtd_of(d->unit);
 	struct iopt_cleared cleared;
+	struct iommu_ticket t;
+	enum status s = iopt_unmap(vtd_pt(d), at, len, &cleared);
 
-	/* The ledger only unmaps what it mapped; a refusal leaves the range to a flush of the whole domain. */
-	if (iopt_unmap(iopt_of(d), at, len, &cleared) != OK)
-		iommu_mark_broken(d->unit, "a grant is not in its tables");
-	return flush_range(vtd_of(d->unit), d->tag, at.v, len);
+	KASSERT(s == OK);	/* the ledger says that it is mapped, just so */
+	vtd_lock(v);
+	vtd_write_buffer(v);
+	vtd_flush_range(v, d->tag, at.v, len);
+	t = cmdring_ticket(&v->ring);
+	vtd_unlock(v);
+	return t;
 }
 
+/* Interrupts do not pass this unit as memory. */
 static enum status
 vtd_map_doorbell(struct iommu_domain *d UNUSED, struct iova at UNUSED, struct paddr page UNUSED)
 {
 	return E_UNSUPPORTED;
 }
 
-/* --- faults ------------------------------------------------------------------ */
-
-static enum dma_fault_kind
-kind_of(uint32_t reason)
-{
-	switch (reason) {
-	case 1: case 2:
-		return FAULT_BLOCKED;
-	case 4:
-		return FAULT_ADDRESS;
-	case 5: case 6:
-		return FAULT_NOT_MAPPED;	/* no right is no entry here: R and W are the present bits */
-	case 3: case 7: case 8: case 9: case 0xa: case 0xb: case 0xc:
-		return FAULT_CONFIG;
-	case 0xd:
-		return FAULT_TRANSLATED;
-	case 0xe: case 0x20: case 0x21: case 0x22: case 0x23: case 0x24: case 0x25: case 0x26:
-		return FAULT_INTERRUPT;
-	}
-	return FAULT_OTHER;
-}
-
-static uint32_t
-vtd_drain_faults(struct iommu_unit *u, struct dma_fault *out, uint32_t max, bool *lost)
+/* No lock, and no other CPU runs. */
+static void
+vtd_shut(struct iommu_unit *u) NO_THREAD_SAFETY
 {
 	struct vtd *v = vtd_of(u);
-	uint32_t status = unit_read32(v->regs, VTD_FSTS), n = 0;
-	uint32_t first = status >> 8 & 0xff;
+	struct iommu_ticket t;
 
-	if ((status & FSTS_PFO) != 0)
-		*lost = true;
-	for (uint32_t i = 0; i < v->fault_count && n < max; i++) {
-		uint32_t r = v->fault_base + 16 * ((first + i) % v->fault_count);
-		uint64_t hi = unit_read64(v->regs, r + 8);
-		uint32_t reason;
-
-		if ((hi & FR_F) == 0)
-			break;
-		reason = (uint32_t)FIELD_GET(FR_REASON, hi);
-		out[n++] = (struct dma_fault){
-			.iova = unit_read64(v->regs, r) & ~PAGE_MASK, .endpoint = (uint32_t)FIELD_GET(FR_SID, hi), .code = reason,
-			.kind = kind_of(reason), .write = (hi & FR_READ) == 0, .address_valid = reason < 0x20,
-		};
-		unit_write32(v->regs, r + 12, (uint32_t)(FR_F >> 32));
+	(void)set_root(v, v->deny);
+	if (v->dead)
+		return;
+	if (vtd_room(v, VTD_FLUSH_ALL))
+		vtd_put_all(v);
+	vtd_send(v);
+	t = cmdring_ticket(&v->ring);
+	for (uint64_t deadline = clock_now() + VTD_ATTACH_WAIT_NS; !v->dead && clock_now() < deadline; ) {
+		vtd_collect(v);
+		if (cmdring_past(&v->ring, t))
+			return;
 	}
-	if ((status & (FSTS_PFO | FSTS_PPF)) != 0)
-		unit_write32(v->regs, VTD_FSTS, FSTS_PFO);
-	return n;
-}
-
-static void
-fault_interrupt(void *arg)
-{
-	iommu_fault_pending(arg);
-}
-
-static void
-vtd_shut(struct iommu_unit *u)
-{
-	struct vtd *v = vtd_of(u);
-
-	/* An empty root: everything is blocked once the caches forget, and bus mastering is off. */
-	for (unsigned i = 0; i < 256; i++)
-		once_store(&v->root[i].lo, 0);
-	visible(v, v->root, PAGE_SIZE);
 }
 
 static const struct iommu_ops vtd_ops = {
-	.domain_init = vtd_domain_init, .domain_fini = vtd_domain_fini, .attach = vtd_attach, .detach = vtd_detach,
-	.map = vtd_map, .sync = vtd_sync, .unmap = vtd_unmap, .map_doorbell = vtd_map_doorbell,
-	.ticket_poll = vtd_ticket_poll, .drain_faults = vtd_drain_faults, .shut = vtd_shut,
+	.domain_init = vtd_domain_init,
+	.domain_fini = vtd_domain_fini,
+	.attach = vtd_attach,
+	.detach = vtd_detach,
+	.map = vtd_map,
+	.sync = vtd_sync,
+	.unmap = vtd_unmap,
+	.map_doorbell = vtd_map_doorbell,
+	.ticket_poll = vtd_ticket_poll,
+	.drain_faults = vtd_drain_faults,
+	.shut = vtd_shut,
 };
 
-/* --- probe ------------------------------------------------------------------- */
+/* ---- Probe ---- */
 
 static enum status
-refuse(uint32_t index, const char *what)
+refuse(const struct vtd *v, const char *what)
 {
-	log_error("vtd%u: refused: %s", index, what);
+	log_error("%s: refused: %s", v->unit.name, what);
 	return E_UNSUPPORTED;
+}
+
+/* Both caches, through registers: for units without a queue. */
+static bool
+flush_by_register(const struct vtd *v)
+{
+	uint32_t iotlb = (uint32_t)FIELD_GET(ECAP_IRO, v->ecap) * 16 + VTD_IOTLB_OFFSET;
+	uint64_t deadline = clock_now() + VTD_PROBE_WAIT_NS;
+
+	unit_write64(v->regs, VTD_CCMD, CCMD_ICC | CCMD_GLOBAL);
+	while ((unit_read64(v->regs, VTD_CCMD) & CCMD_ICC) != 0)
+		if (clock_now() > deadline)
+			return false;
+	unit_write64(v->regs, iotlb, IOTLB_IVT | IOTLB_GLOBAL);
+	while ((unit_read64(v->regs, iotlb) & IOTLB_IVT) != 0)
+		if (clock_now() > deadline)
+			return false;
+	return true;
+}
+
+static bool
+flush_all(struct vtd *v)
+{
+	struct iommu_ticket t;
+
+	if (!v->queue)
+		return flush_by_register(v);
+	vtd_lock(v);
+	if (vtd_room(v, VTD_FLUSH_ALL))
+		vtd_put_all(v);
+	vtd_send(v);
+	t = cmdring_ticket(&v->ring);
+	vtd_unlock(v);
+	return vtd_ticket_wait(v, t, VTD_PROBE_WAIT_NS) == OK;
+}
+
+/* A refused unit lets nothing through, as far as its registers obey. */
+static void
+block_everything(struct vtd *v)
+{
+	bool done = set_root(v, v->deny) && flush_all(v) && (is_on(v, GCMD_TE) || command_wait(v, GCMD_TE, true));
+
+	log_write(done ? LOG_INFO : LOG_ERROR, "%s: %s", v->unit.name,
+	    done ? "all its devices are blocked" : "its devices cannot be blocked: only bus mastering is off");
+}
+
+/* Capabilities [VTD-21, 22, 30, 42].  NULL: all there. */
+static const char *
+missing(const struct vtd *v, uint8_t host_width)
+{
+	uint64_t sagaw = FIELD_GET(CAP_SAGAW, v->cap);
+
+	if ((sagaw & 0xe) == 0)
+		return "no page tables of 3, 4 or 5 levels (CAP.SAGAW)";
+	if ((v->ecap & ECAP_QI) == 0)
+		return "no queued invalidation (ECAP.QI)";
+	if (host_width < 32 || host_width > 52)
+		return "firmware states no usable address width (DMAR)";
+	return NULL;
+}
+
+/* Stops what firmware left on, but for translation.  NULL: done. */
+static const char *
+stop_firmware(struct vtd *v)
+{
+	uint64_t deadline;
+
+	if (is_on(v, GCMD_IRE) && !command_wait(v, GCMD_IRE, false))
+		return "firmware's interrupt remapping does not stop";
+	if (is_on(v, GCMD_EAFL) && !command_wait(v, GCMD_EAFL, false))
+		return "firmware's fault log does not stop";
+	if (is_on(v, GCMD_QIE)) {
+		/* A queue that stopped on an error never gets empty. */
+		deadline = clock_now() + VTD_PROBE_WAIT_NS / 10;
+		while (unit_read64(v->regs, VTD_IQH) != unit_read64(v->regs, VTD_IQT) && clock_now() < deadline)
+			;
+		if (!command_wait(v, GCMD_QIE, false))
+			return "firmware's invalidation queue does not stop";
+	}
+	return NULL;
+}
+
+static enum status
+queue_start(struct vtd *v)
+{
+	unsigned order = VTD_RING_LG2 + 4 - (unsigned)PAGE_SHIFT;
+	struct paddr ring;
+	enum status s;
+
+	s = frame_alloc(order, FRAME_IOMMU, FRAME_ZERO, &ring);
+	if (s == OK)
+		s = frame_alloc(0, FRAME_IOMMU, FRAME_ZERO, &v->status_at);
+	if (s != OK) {
+		log_error("%s: refused: no memory for its queue", v->unit.name);
+		return s;
+	}
+	v->status = frame_ptr(v->status_at);
+	unit_clean(frame_ptr(ring), PAGE_SIZE << order, v->coherent);
+	unit_clean(v->status, PAGE_SIZE, v->coherent);
+	unit_publish();
+	cmdring_init(&v->ring, frame_ptr(ring), VTD_RING_LG2, CMDRING_PLAIN, v->coherent);
+	unit_write64(v->regs, VTD_IQT, 0);
+	unit_write64(v->regs, VTD_IQA, ring.v | FIELD_PREP(IQA_QS, order));
+	if (!command_wait(v, GCMD_QIE, true))
+		return refuse(v, "its invalidation queue does not start");
+	v->queue = true;
+	return OK;
+}
+
+static void
+describe(struct vtd *v, uint32_t version, uint8_t host_width)
+{
+	struct iommu_facts *f = &v->unit.facts;
+	uint64_t sagaw = FIELD_GET(CAP_SAGAW, v->cap);
+
+	v->coherent = (v->ecap & ECAP_C) != 0;
+	v->caching = (v->cap & CAP_CM) != 0;
+	v->write_buffer = (v->cap & CAP_RWBF) != 0;
+	/* Four levels where they are: the most common, and enough for any device. */
+	v->levels = (sagaw & 4) != 0 ? 4 : (sagaw & 2) != 0 ? 3 : 5;
+	v->dids = (uint32_t)min_u64(1ull << (4 + 2 * FIELD_GET(CAP_ND, v->cap)), VTD_DIDS_MAX);
+	v->faults_at = (uint32_t)FIELD_GET(CAP_FRO, v->cap) * 16;
+	v->faults = (uint32_t)FIELD_GET(CAP_NFR, v->cap) + 1;
+	*f = (struct iommu_facts){
+		.page_sizes = BIT(12) | ((v->cap & CAP_SLLPS_2M) != 0 ? BIT(21) : 0) |
+		    ((v->cap & CAP_SLLPS_1G) != 0 ? BIT(30) : 0),
+		.iova_bits = (uint8_t)min_u64(12 + 9 * v->levels, FIELD_GET(CAP_MGAW, v->cap) + 1),
+		.output_bits = host_width,
+		.stage = 2,
+		.coherent = v->coherent,
+		.write_only = true,
+		.range_invalidation = (v->cap & CAP_PSI) != 0,
+		.map_invalidates = v->caching || v->write_buffer,
+		.fault_log = true,
+		.domains_max = v->dids - 1,
+	};
+	v->shape = (struct iopt_shape){
+		.format = &fmt_vtdss,
+		.input_bits = (uint8_t)(12 + 9 * v->levels),
+		.output_bits = f->output_bits,
+		.coherent = v->coherent,
+		.leaf_sizes = f->page_sizes,
+		.flags = (v->ecap & ECAP_SC) != 0 ? VTDSS_SNOOP : 0,
+	};
+	fmt_buf(f->text, sizeof(f->text), "VT-d %u.%u, %u levels, %u address bits, 4K%s%s, %s invalidation%s%s%s%s",
+	    version >> 4 & 15, version & 15, v->levels, f->iova_bits, (f->page_sizes & BIT(21)) != 0 ? "/2M" : "",
+	    (f->page_sizes & BIT(30)) != 0 ? "/1G" : "", f->range_invalidation ? "page" : "domain",
+	    v->caching ? ", caching mode" : "", v->write_buffer ? ", write buffer" : "",
+	    (v->cap & (CAP_DWD | CAP_DRD)) == (CAP_DWD | CAP_DRD) ? ", drains" : "",
+	    (v->ecap & ECAP_SC) != 0 ? ", snoop control" : "");
+}
+
+/* The first half of probe: up to a queue that runs. */
+static enum status
+prepare(struct vtd *v, const struct machine_iommu *mi)
+{
+	uint32_t version;
+	const char *what;
+	uint64_t len;
+	enum status s;
+
+	v->regs = mi->base == 0 ? NULL : mmu_map_device((struct paddr){ mi->base }, PAGE_SIZE);
+	if (v->regs == NULL)
+		return refuse(v, "its registers cannot be mapped");
+	version = unit_read32(v->regs, VTD_VER);
+	v->cap = unit_read64(v->regs, VTD_CAP);
+	v->ecap = unit_read64(v->regs, VTD_ECAP);
+	if (version == UINT32_MAX || (v->cap == UINT64_MAX && v->ecap == UINT64_MAX))
+		return refuse(v, "its registers read as all ones");
+	describe(v, version, mi->host_width);
+	len = max_u64(v->faults_at + FR_BYTES * (uint64_t)v->faults, FIELD_GET(ECAP_IRO, v->ecap) * 16 + 16);
+	if (len > PAGE_SIZE)
+		v->regs = mmu_map_device((struct paddr){ mi->base }, align_up(len, PAGE_SIZE));
+	if (v->regs == NULL)
+		return refuse(v, "its fault records cannot be mapped");
+	vtd_faults_clear(v);
+	s = vtd_tables_init(v);
+	if (s != OK) {
+		log_error("%s: refused: no memory for its tables", v->unit.name);
+		return s;
+	}
+	what = stop_firmware(v);
+	if (what != NULL)
+		return refuse(v, what);
+	what = missing(v, mi->host_width);
+	if (what != NULL)
+		s = refuse(v, what);
+	else
+		s = queue_start(v);
+	if (s != OK)
+		block_everything(v);
+	return s;
+}
+
+/* Protected memory regions were the guard while translation was off; now they would only lose requests (VTD-36). */
+static bool
+regions_off(const struct vtd *v)
+{
+	uint64_t deadline = clock_now() + VTD_PROBE_WAIT_NS;
+
+	if ((v->cap & (CAP_PLMR | CAP_PHMR)) == 0)
+		return true;
+	unit_write32(v->regs, VTD_PMEN, unit_read32(v->regs, VTD_PMEN) & ~(uint32_t)PMEN_EPM);
+	while ((unit_read32(v->regs, VTD_PMEN) & PMEN_PRS) != 0)
+		if (clock_now() > deadline)
+			return false;
+	return true;
+}
+
+/* The second half: from a queue that runs to a unit that translates, all blocked.  NULL: done. */
+static const char *
+enable(struct vtd *v)
+{
+	struct paddr root = frame_of(v->root);
+
+	if (is_on(v, GCMD_TE) && (unit_read64(v->regs, VTD_RTADDR) & RTADDR_TTM) != 0) {
+		log_warn("%s: firmware's tables are of another mode: translation goes off for a moment, bus mastering is off",
+		    v->unit.name);
+		if (!command_wait(v, GCMD_TE, false))
+			return "firmware's translation does not stop";
+	}
+	if (!set_root(v, root))
+		return "it does not take the root table";
+	if (!flush_all(v))
+		return "an invalidation does not complete";
+	vtd_faults_start(v);
+	if (!is_on(v, GCMD_TE) && !command_wait(v, GCMD_TE, true))
+		return "translation does not start";
+	if (!regions_off(v))
+		return "its protected memory regions do not go off (PMEN)";
+	if (unit_read64(v->regs, VTD_RTADDR) != root.v || !is_on(v, GCMD_TE) || !is_on(v, GCMD_QIE))
+		return "its registers do not read back as written";
+	return NULL;
+}
+
+/* Made once for each machine: see the order of probe. */
+static struct {
+	const struct machine *machine;
+	struct vtd *unit[MACHINE_IOMMU_MAX];
+	enum status status[MACHINE_IOMMU_MAX];
+} all;
+
+static void
+prepare_all(const struct machine *m)
+{
+	all.machine = m;
+	for (uint32_t i = 0; i < m->iommu_count; i++) {
+		struct paddr p;
+		struct vtd *v;
+
+		if (m->iommu[i].kind != IOMMU_VTD)
+			continue;
+		all.status[i] = frame_alloc(VTD_ORDER, FRAME_KERNEL, FRAME_ZERO, &p);
+		if (all.status[i] != OK) {
+			log_error("vtd%u: refused: no memory", i);
+			continue;
+		}
+		v = all.unit[i] = frame_ptr(p);
+		lock_init(&v->lock, RANK_UNIT);
+		v->unit = (struct iommu_unit){ .ops = &vtd_ops, .index = i, .priv = v };
+		fmt_buf(v->unit.name, sizeof(v->unit.name), "vtd%u", i);
+		all.status[i] = prepare(v, &m->iommu[i]);
+	}
 }
 
 static enum status
 vtd_probe(const struct machine *m, uint32_t index)
 {
-	const struct machine_iommu *mi = &m->iommu[index];
-	struct vtd *v = &vtds[index];
-	struct iommu_unit *u = &v->unit;
-	struct vtd_entry all[2];
-	struct irqc_message msg;
-	struct paddr p;
-	uint64_t len;
-	uint32_t sagaw;
+	struct vtd *v;
+	const char *what;
+	enum status s;
 
-	v->regs = mmu_map_device((struct paddr){ mi->base }, PAGE_SIZE);
-	if (v->regs == NULL)
-		return E_NO_MEMORY;
-	v->cap = unit_read64(v->regs, VTD_CAP);
-	v->ecap = unit_read64(v->regs, VTD_ECAP);
-	if (unit_read32(v->regs, VTD_VER) == UINT32_MAX || v->cap == UINT64_MAX)
-		return refuse(index, "its registers read as all ones");
-	if ((v->ecap & ECAP_QI) == 0)
-		return refuse(index, "no queued invalidation");
-	sagaw = (uint32_t)FIELD_GET(CAP_SAGAW, v->cap);
-	if ((sagaw & 4) != 0) {
-		v->aw = 2;
-		v->levels = 4;
-	} else if ((sagaw & 2) != 0) {
-		v->aw = 1;
-		v->levels = 3;
-	} else {
-		return refuse(index, "neither three nor four levels of page tables");
+	if (all.machine != m)
+		prepare_all(m);
+	if (all.status[index] != OK)
+		return all.status[index];
+	v = all.unit[index];
+	vtd_lock(v);
+	for (uint32_t did = 1; did < v->dids; did++)
+		did_give(v, did, (struct iommu_ticket){ 0 });
+	vtd_unlock(v);
+	vtd_reserved_init(v, m, m->iommu[index].segment);
+	what = enable(v);
+	if (what != NULL) {
+		s = refuse(v, what);
+		block_everything(v);
+		return s;
 	}
-	v->fault_base = (uint32_t)FIELD_GET(CAP_FRO, v->cap) * 16;
-	v->fault_count = (uint32_t)FIELD_GET(CAP_NFR, v->cap) + 1;
-	len = align_up(v->fault_base + v->fault_count * 16ull, PAGE_SIZE);
-	if (len > PAGE_SIZE) {
-		v->regs = mmu_map_device((struct paddr){ mi->base }, len);
-		if (v->regs == NULL)
-			return E_NO_MEMORY;
+	s = iommu_register(&v->unit);
+	if (s != OK) {
+		log_error("%s: refused: too many units", v->unit.name);
+		block_everything(v);
+		return s;
 	}
-	v->coherent = (v->ecap & ECAP_C) != 0;
-	v->id_count = (uint32_t)min_u64(1ull << (4 + 2 * FIELD_GET(CAP_ND, v->cap)), IDS_MAX);
-	lock_init(&v->lock, RANK_UNIT);
-
-	/* Empty tables: every source id is blocked. */
-	if (frame_alloc(0, FRAME_IOMMU, FRAME_ZERO, &p) != OK)
-		return E_NO_MEMORY;
-	v->root = frame_ptr(p);
-	visible(v, v->root, PAGE_SIZE);
-	if (frame_alloc(0, FRAME_IOMMU, FRAME_ZERO, &p) != OK)
-		return E_NO_MEMORY;
-	v->ring = frame_ptr(p);
-	if (frame_alloc(0, FRAME_IOMMU, FRAME_ZERO, &p) != OK)
-		return E_NO_MEMORY;
-	v->done = frame_ptr(p);
-
-	*u = (struct iommu_unit){
-		.ops = &vtd_ops, .index = index, .priv = v,
-		.facts = {
-			.page_sizes = BIT(12) | ((v->cap & CAP_SLLPS_2M) != 0 ? BIT(21) : 0) |
-			    ((v->cap & CAP_SLLPS_1G) != 0 ? BIT(30) : 0),
-			.iova_bits = (uint8_t)min_u64(v->levels == 4 ? 48 : 39, FIELD_GET(CAP_MGAW, v->cap) + 1),
-			.output_bits = mi->host_width >= 32 && mi->host_width <= 52 ? mi->host_width : 39, .stage = 2,
-			.coherent = v->coherent, .write_only = true, .range_invalidation = (v->cap & CAP_PSI) != 0,
-			.map_invalidates = (v->cap & (CAP_CM | CAP_RWBF)) != 0, .fault_log = true, .domains_max = v->id_count - 1,
-		},
-	};
-	v->shape = (struct iopt_shape){
-		.format = &fmt_vtdss, .input_bits = u->facts.iova_bits, .output_bits = u->facts.output_bits,
-		.coherent = v->coherent, .leaf_sizes = u->facts.page_sizes,
-	};
-	fmt_buf(u->name, sizeof(u->name), "vtd%u", index);
-	fmt_buf(u->facts.text, sizeof(u->facts.text), "VT-d %u.%u, second stage, %u levels, 4K%s%s, %s%s%s",
-	    unit_read32(v->regs, VTD_VER) >> 4 & 15, unit_read32(v->regs, VTD_VER) & 15, v->levels,
-	    (v->cap & CAP_SLLPS_2M) != 0 ? "/2M" : "", (v->cap & CAP_SLLPS_1G) != 0 ? "/1G" : "",
-	    u->facts.range_invalidation ? "page-selective invalidation" : "domain invalidation",
-	    (v->cap & CAP_CM) != 0 ? ", caching mode" : "", (v->cap & CAP_RWBF) != 0 ? ", write buffer" : "");
-
-	/* Firmware's queue, if any, ends first; its translation, if any, goes on until ours takes its place. */
-	unit_write32(v->regs, VTD_FECTL, FECTL_IM);
-	if ((unit_read32(v->regs, VTD_GSTS) & GCMD_IRE) != 0 && !command(v, GCMD_IRE, false))
-		return refuse(index, "firmware's interrupt remapping does not stop");
-	if ((unit_read32(v->regs, VTD_GSTS) & GCMD_QIE) != 0 && !command(v, GCMD_QIE, false))
-		return refuse(index, "firmware's queue does not stop");
-	unit_write64(v->regs, VTD_IQT, 0);
-	unit_write64(v->regs, VTD_IQA, frame_of(v->ring).v);		/* 256 descriptors */
-	if (!command(v, GCMD_QIE, true))
-		return refuse(index, "the invalidation queue does not start");
-	write_buffer_flush(v);
-	unit_write64(v->regs, VTD_RTADDR, frame_of(v->root).v);
-	unit_write32(v->regs, VTD_GCMD, (unit_read32(v->regs, VTD_GSTS) & GSTS_KEEP) | GCMD_SRTP);
-	if (!wait_status(v, GCMD_SRTP, true))
-		return refuse(index, "the root table pointer is not taken");
-	all[0] = context_cache(GRAN_GLOBAL, 0, 0);
-	all[1] = iotlb(v, GRAN_GLOBAL, 0, 0, 0);
-	spin_lock(&v->lock);
-	(void)submit(v, &all[0], 1);
-	{
-		struct iommu_ticket t = submit(v, &all[1], 1);
-
-		spin_unlock(&v->lock);
-		if (wait_past(v, t) != OK)
-			return refuse(index, "an invalidation round trip did not complete");
-	}
-	/* Old fault records and sticky bits. */
-	for (uint32_t i = 0; i < v->fault_count; i++)
-		unit_write32(v->regs, v->fault_base + 16 * i + 12, (uint32_t)(FR_F >> 32));
-	unit_write32(v->regs, VTD_FSTS, FSTS_PFO | FSTS_IQE | FSTS_ICE | FSTS_ITE);
-	if (irq_claim_message(fault_interrupt, u, u->name, &msg) == OK) {
-		unit_write32(v->regs, VTD_FEDATA, msg.data);
-		unit_write32(v->regs, VTD_FEADDR, (uint32_t)msg.address);
-		unit_write32(v->regs, VTD_FEUADDR, (uint32_t)(msg.address >> 32));
-		unit_write32(v->regs, VTD_FECTL, 0);
-		(void)unit_read32(v->regs, VTD_FECTL);
-	}
-	if (!command(v, GCMD_TE, true))
-		return refuse(index, "translation does not start");
-	/* Only now: until translation is on, protected memory regions are firmware's guard (VTD-35). */
-	if ((unit_read32(v->regs, VTD_PMEN) & PMEN_PRS) != 0) {
-		uint64_t until = clock_now() + PROBE_NS;
-
-		unit_write32(v->regs, VTD_PMEN, 0);
-		while ((unit_read32(v->regs, VTD_PMEN) & PMEN_PRS) != 0 && clock_now() < until)
-			;
-	}
-	/* Programmed: read back. */
-	if ((unit_read64(v->regs, VTD_RTADDR) & ~PAGE_MASK) != frame_of(v->root).v)
-		return refuse(index, "the root table pointer reads back otherwise");
-	return iommu_register(u);
+	store_release(&v->registered, true);
+	return OK;
 }
 
 const struct iommu_driver vtd_driver = { .name = "vtd", .kind = IOMMU_VTD, .probe = vtd_probe };
