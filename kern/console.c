@@ -14,6 +14,7 @@ static char queue[QUEUE];
 static uint32_t head, tail;		/* (in_lock) */
 static struct notification *watcher;	/* (in_lock) counted */
 static uint64_t watch_bits;
+static bool inside_line;		/* (lock) the last byte was not a newline */
 
 void
 console_start(void)
@@ -58,6 +59,19 @@ void
 console_write(const char *text, size_t len)
 {
 	spin_lock(&lock);
+	console_put(text, len);
+	if (len != 0)
+		inside_line = text[len - 1] != '\n';
+	spin_unlock(&lock);
+}
+
+void
+console_line(const char *text, size_t len)
+{
+	spin_lock(&lock);
+	if (inside_line)
+		console_put("\n", 1);
+	inside_line = false;
 	console_put(text, len);
 	spin_unlock(&lock);
 }

@@ -9,7 +9,7 @@
 #include "kern/base/str.h"
 #include "kern/lock.h"
 #include "kern/md/clock.h"
-#include "kern/md/console.h"
+#include "kern/console.h"
 
 enum : uint64_t { LOG_BYTES = 64 * KIB };
 
@@ -48,7 +48,7 @@ log_write(enum log_level level, const char *format, ...)
 		ring[(head + i) % LOG_BYTES] = line[i];
 	head += m;
 	if (level <= console_level)
-		console_put(line, m);
+		console_line(line, m);
 	spin_unlock(&lock);
 }
 

@@ -2,7 +2,7 @@
  * Processes: birth, the end in bounded steps, watches.
  */
 #include "kern/process.h"
-#include "kern/base/fmt.h"
+#include "kern/base/bits.h"
 #include "kern/base/str.h"
 #include "kern/cpu.h"
 #include "kern/device.h"
@@ -17,6 +17,8 @@
 #include "kern/uaccess.h"
 
 static uint32_t next_id;
+
+enum : uint64_t { DEVICE_TABLE_PAGES = 512 };
 
 static uint64_t end_step(struct work *w);
 
@@ -198,6 +200,18 @@ process_thread_gone(struct process *p, struct thread *t)
  * A dead process takes nothing more: what it did not use goes back to its parent at once, though the object may stay for
  * its epitaph, or for memory that others still hold.
  */
+struct reserve { struct process *payer; uint64_t *pages; };
+
+static bool
+keep_for_device(struct object *o, void *arg)
+{
+	struct reserve *r = arg;
+
+	if (o->payer == r->payer)
+		*r->pages -= min_u64(*r->pages, DEVICE_TABLE_PAGES);
+	return true;
+}
+
 static void
 give_back_unused(struct process *p)
 {
@@ -206,6 +220,8 @@ give_back_unused(struct process *p)
 
 	if (p->parent == NULL)
 		return;
+	/* Claims that live on under other processes need I/O page tables at its cost. */
+	object_for_each(OBJ_DEVICE, keep_for_device, &(struct reserve){ p, &pages });
 	p->quota.pages_max -= pages;
 	p->quota.objects_max -= objects;
 	quota_give_pages(&p->parent->quota, pages);

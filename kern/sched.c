@@ -118,14 +118,16 @@ pick(struct run_queue *rq)
 
 /* After a choice: equals that wait give the running thread a slice. */
 static ALWAYS_INLINE void
-set_slice(struct run_queue *rq, const struct thread *t)
+set_slice(struct run_queue *rq, struct thread *t)
 {
 	if (likely((rq->ready & (1u << t->prio)) == 0)) {
 		rq->slice_end = DEADLINE_NEVER;
 	} else {
-		rq->slice_end = clock_now() + SLICE_NS;
+		/* Who was only interrupted by a more urgent one goes on with the slice it had. */
+		rq->slice_end = t->slice_end != 0 ? t->slice_end : clock_now() + SLICE_NS;
 		arm_timer(rq);
 	}
+	t->slice_end = 0;
 }
 
 void
@@ -381,6 +383,8 @@ preempt(void) NO_THREAD_SAFETY
 		yield_locked(rq, c, false);
 		return;
 	}
+	if (rq->slice_end != DEADLINE_NEVER)
+		t->slice_end = rq->slice_end;
 	yield_locked(rq, c, true);
 }
 

@@ -44,6 +44,7 @@ struct thread {
 	uint32_t index;			/* (c) in the thread table */
 
 	struct list run;		/* (run queue) */
+	uint64_t slice_end;		/* (run queue) of a slice that was interrupted, 0 none */
 	struct list queue;		/* (endpoint) as sender or receiver */
 	struct list siblings;		/* (process) */
 

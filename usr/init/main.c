@@ -17,7 +17,7 @@ struct child {
 };
 
 static struct child children[] = {
-	{ .program = "devmgr", .bit = BIT(0), .priority = 20, .pages = 16384, .objects = 20000 },
+	{ .program = "devmgr", .bit = BIT(0), .priority = 20, .pages = 65536, .objects = 100000 },
 	{ .program = "shell", .bit = BIT(1), .priority = 10, .pages = 32768, .objects = 20000 },
 };
 static struct { handle_t process, endpoint; uint64_t function, index; } kept[KEEP_MAX];

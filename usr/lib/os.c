@@ -28,7 +28,9 @@ start(void *info, uint64_t len)
 		kernel_handle = start_handle("kernel");
 	}
 	__stack_chk_guard ^= now_ns() * 0x9e3779b97f4a7c15 & ~0xffull;
-	(void)sys_process_exit((uint64_t)main());
+	len = (uint64_t)main();
+	print_flush();
+	(void)sys_process_exit(len);
 	for (;;)
 		;
 }
@@ -55,6 +57,16 @@ print_raw(const char *text, size_t len)
 	}
 }
 
+static char kept[1024];
+static size_t kept_len;
+
+void
+print_flush(void)
+{
+	print_raw(kept, kept_len);
+	kept_len = 0;
+}
+
 void
 print(const char *format, ...)
 {
@@ -65,7 +77,14 @@ print(const char *format, ...)
 	va_start(ap, format);
 	n = fmt_vbuf(buffer, sizeof(buffer), format, ap);
 	va_end(ap);
-	print_raw(buffer, n < sizeof(buffer) ? n : sizeof(buffer) - 1);
+	if (n >= sizeof(buffer))
+		n = sizeof(buffer) - 1;
+	if (kept_len + n > sizeof(kept))
+		print_flush();
+	memcpy(kept + kept_len, buffer, n);
+	kept_len += n;
+	if (kept_len != 0 && kept[kept_len - 1] == '\n')
+		print_flush();
 }
 
 void

@@ -32,6 +32,8 @@ handle_t start_handle(const char *name);
 
 /* Prints to the console (the "kernel" handle must carry KERNEL_CONSOLE). */
 void print(const char *format, ...) PRINTF(1, 2);
+/* Output is kept until a line is whole; this writes what there is. */
+void print_flush(void);
 void print_raw(const char *text, size_t len);
 /* A line into the system log. */
 void log_line(unsigned level, const char *format, ...) PRINTF(2, 3);

@@ -342,10 +342,12 @@ call(struct msg *m)
 			m->handles = 0;
 		break;
 	case BLK_CALL_CLOSE:
-		if (find(m->w[0]) == NULL)
+		if (find(m->w[0]) == NULL) {
 			s = E_STALE;
-		else
-			find(m->w[0])->closing = true;
+			break;
+		}
+		find(m->w[0])->closing = true;
+		turn(false);		/* ends it here and now when nothing of it is in the device */
 		break;
 	case BLK_CALL_PING:
 		s = find(m->w[0]) != NULL ? OK : E_STALE;

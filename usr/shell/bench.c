@@ -60,7 +60,7 @@ cmd_bench(int argc, char **argv)
 			return 1;
 		endpoint = (handle_t)h;
 		/* The stack ends where a call would have pushed: the function never returns. */
-		if (sys_thread_create(HANDLE_NONE, (uint64_t)(uintptr_t)server, (uint64_t)(uintptr_t)(stack + sizeof(stack)) - 16,
+		if (sys_thread_create(HANDLE_NONE, (uint64_t)(uintptr_t)server, (uint64_t)(uintptr_t)(stack + sizeof(stack)) - STACK_ENTRY,
 		    0, 0, 10 | CPU_ANY << 8, &id) != OK)
 			return 1;
 	}

@@ -165,11 +165,12 @@ cmd_sha256(int argc, char **argv)
 			last = now_ns();
 			print("\r%llu of %llu MiB, %llu MiB/s ", (unsigned long long)(done / MIB), (unsigned long long)(len / MIB),
 			    (unsigned long long)(done / ((last - begin) / NS_PER_MS + 1) * 1000 / MIB));
+			print_flush();
 		}
 	}
 	sha256_end(&h, out);
 	if (last != begin)
-		print("\r\x1b[K");
+		print("\n");
 	for (unsigned i = 0; i < 32; i++)
 		print("%02x", out[i]);
 	print("  %s", argv[1]);

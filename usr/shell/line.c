@@ -42,6 +42,7 @@ key(void)
 {
 	uint64_t bits;
 
+	print_flush();
 	while (!fill())
 		(void)sys_ntfn_wait(ntfn, DEADLINE_NEVER, &bits);
 	return (unsigned char)pending[at++];

@@ -34,6 +34,7 @@ const struct command commands[] = {
 	{ "bench", "[NAME]", "marked regions for the instruction counter", cmd_bench },
 	{ "log", "", "the system log", cmd_log },
 	{ "kill", "PID|NAME", "ends a process", cmd_kill },
+	{ "killer", "NAME MILLISECONDS", "ends a process later, while commands go on", cmd_killer },
 	{ "rogue", "CTRL r|w IOVA", "lets a driver lie about an address (test)", cmd_rogue },
 	{ "sleep", "MILLISECONDS", "waits", cmd_sleep },
 	{ "poweroff", "", "", cmd_poweroff },

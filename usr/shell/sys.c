@@ -135,6 +135,40 @@ cmd_kill(int argc, char **argv)
 	return 1;
 }
 
+static struct { char name[PROCESS_NAME]; uint64_t at; bool running; } later;
+static uint8_t later_stack[16384] ALIGNED(16);
+
+static void
+kill_later(void)
+{
+	char *argv[] = { "kill", later.name };
+
+	sleep_until(later.at);
+	(void)cmd_kill(2, argv);
+	later.running = false;
+	(void)sys_thread_exit();
+}
+
+int
+cmd_killer(int argc, char **argv)
+{
+	uint64_t ms, id;
+
+	if (argc != 3 || !number(argv[2], &ms) || later.running) {
+		print("usage: killer NAME MILLISECONDS (one at a time)\n");
+		return 1;
+	}
+	str_copy(later.name, argv[1], sizeof(later.name));
+	later.at = now_ns() + ms * NS_PER_MS;
+	later.running = true;
+	if (sys_thread_create(HANDLE_NONE, (uint64_t)(uintptr_t)kill_later, (uint64_t)(uintptr_t)(later_stack +
+	    sizeof(later_stack)) - STACK_ENTRY, 0, 0, 10 | CPU_ANY << 8, &id) != OK) {
+		later.running = false;
+		return 1;
+	}
+	return 0;
+}
+
 int
 cmd_sleep(int argc, char **argv)
 {

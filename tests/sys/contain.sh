@@ -1,0 +1,76 @@
+#! /usr/bin/env atf-sh
+# Drivers that lie, drivers that die.
+. "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
+
+# A driver programs addresses outside its buffers (D2, D11): refused, named in the log with device and address.
+atf_test_case a_stray_address_is_refused_and_named
+a_stray_address_is_refused_and_named_head() { atf_set timeout 900; }
+a_stray_address_is_refused_and_named_body() {
+	capos_disk disk.img 8M 20
+	capos_boot DISK=disk.img CMD='rogue 0 w 0x5000; rogue 0 r 0x7000; sleep 500; iommu; sha256 nvme0n1 4096 1M'
+	capos_expect 'fault: device 00:0[0-9a-f]\.0 write to iova 0x5000' 'fault: device 00:0[0-9a-f]\.0 read of iova 0x7000' \
+	    "^$(capos_sha256 disk.img 4096 1048576)  nvme0n1"
+	[ "$(capos_value 'faults ([0-9]+), lost')" -ge 2 ] || capos_fail 'the unit counted no faults'
+}
+
+# Kills in a row (D7): the server comes back, nothing leaks.
+atf_test_case killing_the_server_leaks_nothing
+killing_the_server_leaks_nothing_head() { atf_set timeout 3600; }
+killing_the_server_leaks_nothing_body() {
+	capos_disk disk.img 1M 21
+	n=$(capos_scale 10 100) i=0 cmd='sha256 nvme0n1; kill nvmed; sha256 nvme0n1; mem'
+	while [ $i -lt "$n" ]; do
+		cmd="$cmd; kill nvmed; sha256 nvme0n1 0 4096" i=$((i + 1))
+	done
+	capos_boot DISK=disk.img SMP=4 CMD="$cmd; mem; sha256 nvme0n1"
+	[ "$(grep -c "^$(capos_sha256 disk.img)  nvme0n1" serial.txt)" -eq 3 ] || capos_fail 'a hash is wrong or missing'
+	[ "$(grep -c 'nvmed ended: killed' serial.txt)" -ge "$n" ] || capos_fail 'fewer kills than asked'
+	# Objects, handles and grants are what they were; free pages too.
+	for what in '^objects:' '^handles ' 'quarantined 0$'; do
+		[ "$(grep -E "$what" serial.txt | sed 's/total.*kernel [0-9]* //' | sort -u | wc -l)" -eq 1 ] ||
+		    capos_fail "changed: $(grep -E "$what" serial.txt)"
+	done
+}
+
+# The server dies while a client reads (D12): the client's requests go to its successor.
+atf_test_case killing_the_server_under_load_loses_nothing
+killing_the_server_under_load_loses_nothing_head() { atf_set timeout 900; }
+killing_the_server_under_load_loses_nothing_body() {
+	capos_disk disk.img 64M 22
+	capos_boot DISK=disk.img SMP=2 CMD='sha256 nvme0n1 0 1M; killer nvmed 200; sha256 nvme0n1'
+	capos_expect "^$(capos_sha256 disk.img)  nvme0n1  \\(server restarted" 'nvmed ended: killed'
+}
+
+# The device manager dies: drivers go on, its successor adopts them.
+atf_test_case the_device_managers_successor_adopts_drivers
+the_device_managers_successor_adopts_drivers_head() { atf_set timeout 900; }
+the_device_managers_successor_adopts_drivers_body() {
+	capos_disk disk.img 4M 23
+	capos_boot DISK=disk.img CMD='sha256 nvme0n1; kill devmgr; sleep 300; sha256 nvme0n1; kill nvmed; sha256 nvme0n1'
+	capos_expect 'devmgr was killed' 'adopted nvmed'
+	[ "$(grep -c "^$(capos_sha256 disk.img)  nvme0n1" serial.txt)" -eq 3 ] || capos_fail 'a hash is wrong or missing'
+	[ "$(grep -c 'nvmed ended' serial.txt)" -eq 1 ] || capos_fail 'the driver did not survive its manager'
+}
+
+atf_test_case without_an_iommu_the_device_is_refused_by_name
+without_an_iommu_the_device_is_refused_by_name_body() {
+	capos_disk disk.img 1M 24
+	capos_boot DISK=disk.img IOMMU=none CMD='devices; blk'
+	capos_expect 'unsupported: no IOMMU' 'iommu: none in firmware' '^no disks|does not answer'
+	capos_refute 'bus master on'
+}
+
+atf_test_case no_disk_is_said_so
+no_disk_is_said_so_body() {
+	capos_boot CMD='blk; ps'
+	capos_expect '^no disks'
+}
+
+atf_init_test_cases() {
+	atf_add_test_case a_stray_address_is_refused_and_named
+	atf_add_test_case killing_the_server_leaks_nothing
+	atf_add_test_case killing_the_server_under_load_loses_nothing
+	atf_add_test_case the_device_managers_successor_adopts_drivers
+	atf_add_test_case without_an_iommu_the_device_is_refused_by_name
+	atf_add_test_case no_disk_is_said_so
+}
