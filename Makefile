@@ -298,7 +298,9 @@ HOST_DIRS := $(sort $(OUT)/tests/host $(foreach t,$(HOST_TESTS),$(call upwards,$
 KYUAFILES := $(OUT)/tests/Kyuafile $(foreach s,$(filter-out host,$(SUITES)),$(OUT)/tests/$(s)/Kyuafile) \
 	$(addsuffix /Kyuafile,$(HOST_DIRS))
 SYS_TESTS  = $(patsubst tests/sys/%.sh,$(OUT)/tests/$(1)/%_test,$(SYS_SRC))
-SHELL_TESTS := $(OUT)/tests/lint/lint_test $(OUT)/tests/fuzz/fuzz_test $(OUT)/tests/proof/proof_test
+# A program without test cases is an error to Kyua.
+SHELL_TESTS := $(OUT)/tests/lint/lint_test $(if $(FUZZ_SRC),$(OUT)/tests/fuzz/fuzz_test) \
+	$(if $(PROOF_SRC),$(OUT)/tests/proof/proof_test)
 
 $(OUT)/tests/host/%Kyuafile: tests/host/Kyuafile
 	@mkdir -p $(@D); cp $< $@
