@@ -6,7 +6,7 @@
  * entry is lost, "the rest" is no longer known (machine.scopes_lost): then nobody gets it.
  *
  * A reserved region (RMRR) is memory that firmware keeps using a device for.  When its list of devices cannot be read, it
- * counts for every device of its segment.
+ * counts for every device of its segment; when a region itself cannot be read, for every device (machine.reserved_lost).
  *
  * Bus numbers in paths hold while firmware's numbering holds, which this kernel keeps on ACPI machines.
  *
@@ -155,9 +155,8 @@ rmrr(struct machine *m, const uint8_t *t, uint32_t at, uint32_t n)
 		}
 	}
 	if (m->reserved_count == MACHINE_RESERVED_MAX) {
-		/* For everybody then: the last one stands for this one too. */
 		m->dropped++;
-		m->reserved[MACHINE_RESERVED_MAX - 1].any_device = true;
+		m->reserved_lost = true;
 		return;
 	}
 	m->reserved[m->reserved_count++] = r;
@@ -183,12 +182,12 @@ find_dmar(struct machine *m, const struct acpi_source *src)
 		n = acpi_u16(t + at + 2);
 		if (n < SUBTABLE_MIN || n > len - at) {
 			machine_note(m, "DMAR: subtable at 0x%x has length %u: rest ignored", at, n);
-			m->scopes_lost = true;
+			m->scopes_lost = m->reserved_lost = true;
 			return;
 		}
 		if ((type == DRHD && n < DRHD_MIN) || (type == RMRR && n < RMRR_MIN)) {
 			machine_note(m, "DMAR: subtable at 0x%x has length %u, too short for type %u: ignored", at, n, type);
-			m->scopes_lost = true;
+			m->scopes_lost = m->reserved_lost = true;
 		} else if (type == DRHD) {
 			drhd(m, t, at, n);
 		} else if (type == RMRR) {

@@ -69,10 +69,13 @@ next_node(const struct iort *i, uint32_t at, uint32_t *n)
 		return 0;
 	if (!is_node(i, at)) {
 		machine_note(i->m, "IORT: node %u at 0x%x is cut off: rest ignored", *n - 1, at);
+		i->m->reserved_lost = true;
 		return 0;
 	}
-	if (node_len(i, at) < node_min(i->t[at]))
+	if (node_len(i, at) < node_min(i->t[at])) {
 		machine_note(i->m, "IORT: node at 0x%x is too short for its type %u: ignored", at, i->t[at]);
+		i->m->reserved_lost |= i->t[at] == RMR;
+	}
 	return at;
 }
 
@@ -278,6 +281,10 @@ rmr(struct iort *i, uint32_t at)
 		machine_note(m, "IORT: RMR at 0x%x: its regions are outside: counted as one that is absurd", at);
 		regions = 0;
 	}
+	if (n == 0) {
+		machine_note(m, "IORT: RMR at 0x%x names no streams: any may be meant", at);
+		m->reserved_lost = true;
+	}
 	for (uint32_t k = 0; k < n; k++) {
 		struct mapping a = raw_mapping(i, at, k);
 		uint32_t iommu = is_a(i, a.to, SMMUV3) ? unit_at(i, a.to) : MACHINE_IOMMU_LOST;
@@ -300,8 +307,7 @@ rmr(struct iort *i, uint32_t at)
 			}
 			if (m->reserved_count == MACHINE_RESERVED_MAX) {
 				m->dropped++;
-				machine_note(m, "IORT: too many reserved regions: unit %u is refused", iommu);
-				m->iommu[iommu].kind = IOMMU_NONE;
+				m->reserved_lost = true;
 				return;
 			}
 			m->reserved[m->reserved_count++] = r;

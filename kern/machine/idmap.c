@@ -73,6 +73,8 @@ scope_covers(const struct machine_scope *s, const struct idmap_path *p, bool in_
 static bool
 is_reserved(const struct machine *m, const struct idmap_path *p)
 {
+	if (m->reserved_lost)
+		return true;
 	for (uint32_t i = 0; i < m->scope_count; i++)
 		if (m->scope[i].reserved != UINT32_MAX && scope_covers(&m->scope[i], p, true))
 			return true;

@@ -251,6 +251,7 @@ struct machine {
 	bool scopes_lost;		/* an explicit scope did not fit or made no sense: "all the rest" is not known */
 	struct machine_reserved reserved[MACHINE_RESERVED_MAX];
 	uint32_t reserved_count;
+	bool reserved_lost;		/* a reserved region did not fit or could not be read: any device may have it */
 
 	struct machine_region archive;	/* boot archive; len 0: none */
 	char cmdline[MACHINE_CMDLINE_MAX];

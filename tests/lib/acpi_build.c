@@ -111,12 +111,14 @@ ab_finish(struct acpi_build *b, enum ab_root kind)
 	p[8] = (uint8_t)-sum(p, 20);
 	if (kind != AB_RSDT)
 		p[32] = (uint8_t)-sum(p, 36);
-	b->source = (struct acpi_source){ .map = map, .ctx = b, .rsdp = 0xf5a20 };
+	b->source.rsdp = 0xf5a20;
 }
 
 const struct acpi_source *
 ab_source(struct acpi_build *b)
 {
+	b->source.map = map;
+	b->source.ctx = b;
 	return &b->source;
 }
 

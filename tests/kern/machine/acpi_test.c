@@ -1,0 +1,512 @@
+/*
+ * kern/machine/acpi*.c: a PC, an Arm server, and tables that lie.
+ *
+ * LINK: kern/machine/acpi.c kern/machine/acpi_tables.c kern/machine/machine.c
+ * LINK: kern/base/fmt.c kern/base/str.c tests/lib/acpi_build.c
+ */
+#include <atf-c.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/lib/acpi_build.h"
+
+static struct machine m;
+static struct acpi_build b;
+
+static bool
+noted(const char *part)
+{
+	for (uint32_t i = 0; i < m.note_count; i++)
+		if (strstr(m.note[i], part) != NULL)
+			return true;
+	return false;
+}
+
+static void
+start(void)
+{
+	memset(&m, 0, sizeof(m));
+	ab_free(&b);
+}
+
+static enum status
+finish(enum ab_root root)
+{
+	ab_finish(&b, root);
+	return acpi_machine(&m, ab_source(&b));
+}
+
+static void
+gas(uint8_t *at, uint8_t space, uint8_t width, uint8_t access, uint64_t address)
+{
+	at[0] = space;
+	at[1] = width;
+	at[3] = access;
+	ab_put64(at + 4, address);
+}
+
+/* Entries of a MADT, one after the other. */
+static void
+put(uint8_t **at, const void *bytes, uint8_t len)
+{
+	memcpy(*at, bytes, len);
+	*at += len;
+}
+
+static uint8_t *
+dsdt(const void *aml, uint32_t len)
+{
+	uint8_t *t = ab_table(&b, "DSDT", ACPI_HEADER + len);
+
+	memcpy(t + ACPI_HEADER, aml, len);
+	return t;
+}
+
+static uint8_t *
+fadt(uint32_t len, uint8_t revision, uint32_t flags)
+{
+	/* Name (\_S5, Package (4) { 5, 6, 0, 0 }), between other bytes */
+	static const uint8_t aml[] = { 0x10, 0x20, '_', 'S', '5', '_', 0x12, 0x08, '\\', '_', 'S', '5', '_', 0x00,
+		0x08, '\\', '_', 'S', '5', '_', 0x12, 0x08, 0x04, 0x0a, 0x05, 0x0a, 0x06, 0x00, 0x00, 0xa3, 0xa3, 0xa3, 0xa3,
+		0xa3, 0xa3, 0xa3, 0xa3 };
+	uint8_t *d = dsdt(aml, sizeof(aml)), *t = ab_table(&b, "FACP", len);
+
+	t[8] = revision;
+	ab_put32(t + 40, (uint32_t)ab_address(&b, d));
+	ab_put32(t + 64, 0x604);
+	ab_put32(t + 76, 0x608);
+	t[91] = 4;
+	ab_put32(t + 112, flags);
+	return t;
+}
+
+static void
+pc(enum ab_root root)
+{
+	static const uint8_t lapics[][8] = { { 0, 8, 0, 0, 1 }, { 0, 8, 1, 2, 1 }, { 0, 8, 2, 4, 0 }, { 0, 8, 3, 2, 1 } };
+	static const uint8_t x2apic[16] = { 9, 16, 0, 0, 0x00, 0x01, 0, 0, 1, 0, 0, 0, 7 };
+	static const uint8_t ioapic[12] = { 1, 12, 8, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0 };
+	static const uint8_t overrides[][10] = { { 2, 10, 0, 0, 2 }, { 2, 10, 0, 9, 9, 0, 0, 0, 0x0d }, { 2, 10, 1, 3, 3 } };
+	static const uint8_t nmi[6] = { 4, 6, 0xff, 0, 0, 1 };
+	uint8_t *t = ab_table(&b, "APIC", 44 + 32 + 16 + 12 + 30 + 6), *p = t + 44;
+
+	ab_put32(t + 36, 0xfee00000);
+	ab_put32(t + 40, 1);
+	put(&p, lapics, sizeof(lapics));
+	put(&p, x2apic, sizeof(x2apic));
+	put(&p, ioapic, sizeof(ioapic));
+	put(&p, overrides, sizeof(overrides));
+	put(&p, nmi, sizeof(nmi));
+	t = ab_table(&b, "MCFG", 44 + 32);
+	ab_put64(t + 44, 0xb0000000);
+	t[44 + 11] = 255;
+	ab_put64(t + 60, 0x40'0000'0000);
+	ab_put16(t + 68, 1);
+	t[60 + 10] = 0x80;
+	t[60 + 11] = 0x9f;
+	t = fadt(244, 3, 1 << 10 | 1 << 8);
+	gas(t + 116, 1, 8, 1, 0xcf9);
+	t[128] = 0xf;
+	ab_put16(t + 109, 2);
+	t = ab_table(&b, "HPET", 56);
+	gas(t + 40, 0, 64, 0, 0xfed00000);
+	t = ab_table(&b, "SPCR", 80);
+	t[8] = 2;
+	gas(t + 40, 1, 8, 1, 0x3f8);
+	t[52] = 3;
+	t[53] = 4;
+	ab_put32(t + 54, 4);
+	t[58] = 7;
+	ATF_REQUIRE_EQ(finish(root), OK);
+}
+
+ATF_TC_WITHOUT_HEAD(a_pc_is_described_through_either_root_table);
+ATF_TC_BODY(a_pc_is_described_through_either_root_table, tc)
+{
+	for (enum ab_root root = AB_XSDT; root <= AB_BOTH; root++) {
+		start();
+		pc(root);
+		ATF_CHECK_EQ(m.source, SOURCE_ACPI);
+		ATF_CHECK_STREQ(m.model, "CAPOS  TESTTABL");
+		ATF_CHECK_EQ(m.irqc.kind, IRQC_APIC);
+		ATF_CHECK(m.irqc.has_8259);
+		ATF_CHECK_EQ(m.irqc.lapic, 0xfee00000);
+		ATF_REQUIRE_EQ(m.cpu_count, 3);		/* one is off, one is there twice */
+		ATF_CHECK(m.cpu[0].hwid == 0 && m.cpu[1].hwid == 2 && m.cpu[2].hwid == 0x100 && m.cpu[2].acpi_uid == 7);
+		ATF_CHECK(noted("processor id 0x2 twice"));
+		ATF_REQUIRE_EQ(m.irqc.ioapic_count, 1);
+		ATF_CHECK(m.irqc.ioapic[0].base == 0xfec00000 && m.irqc.ioapic[0].id == 8);
+		ATF_REQUIRE_EQ(m.irqc.override_count, 2);	/* only ISA has them */
+		ATF_CHECK(m.irqc.override[0].isa == 0 && m.irqc.override[0].gsi == 2 && !m.irqc.override[0].level);
+		ATF_CHECK(m.irqc.override[1].isa == 9 && m.irqc.override[1].level && !m.irqc.override[1].active_low);
+		ATF_REQUIRE_EQ(m.host_count, 2);
+		ATF_CHECK(m.host[0].ecam == 0xb0000000 && m.host[0].bus_last == 255 && m.host[0].preserve);
+		ATF_CHECK(m.host[1].segment == 1 && m.host[1].bus_first == 0x80 && m.host[1].bus_last == 0x9f);
+		ATF_CHECK_EQ(m.host[0].access, ECAM_STANDARD);
+		ATF_CHECK_EQ(m.power.pm1a_control, 0x604);
+		ATF_CHECK_EQ(m.timer.pm_timer_port, 0x608);
+		ATF_CHECK(m.timer.pm_timer_32bit);
+		ATF_CHECK(m.power.s5_known && m.power.s5_typa == 5 && m.power.s5_typb == 6);
+		ATF_CHECK(m.power.reset_known && m.power.reset_address == 0xcf9 && m.power.reset_space == 1 &&
+		    m.power.reset_value == 0xf);
+		ATF_CHECK(m.power.i8042 && !m.power.no_msi && !m.power.hardware_reduced);
+		ATF_CHECK_EQ(m.timer.hpet, 0xfed00000);
+		ATF_CHECK(m.console.kind == CONSOLE_16550_IO && m.console.base == 0x3f8 && m.console.baud == 115200);
+		ATF_CHECK(m.console.line.present && m.console.line.id == 4 && !m.console.line.level);
+		ATF_CHECK_EQ(m.dropped, 0);
+		ATF_CHECK_EQ(m.note_count, 1);
+	}
+}
+
+ATF_TC_WITHOUT_HEAD(an_arm_server_is_described);
+ATF_TC_BODY(an_arm_server_is_described, tc)
+{
+	uint8_t *t, *p;
+
+	start();
+	t = ab_table(&b, "APIC", 44 + 3 * 80 + 24 + 2 * 16 + 2 * 20);
+	p = t + 44;
+	for (unsigned i = 0; i < 3; i++, p += 80) {
+		p[0] = 0xb;
+		p[1] = 80;
+		ab_put32(p + 8, 10 + i);
+		ab_put32(p + 12, i != 1);
+		ab_put64(p + 60, 0x7000'0000 + i * 0x40000);	/* not used: there are regions */
+		ab_put64(p + 68, i << 8 | (i == 2 ? 1ull << 31 : 0));
+	}
+	p[0] = 0xc;
+	p[1] = 24;
+	ab_put64(p + 8, 0x8000000);
+	p[20] = 3;
+	p += 24;
+	for (unsigned i = 0; i < 2; i++, p += 16) {		/* two that are one */
+		p[0] = 0xe;
+		p[1] = 16;
+		ab_put64(p + 4, 0x80a0000 + i * 0x100000);
+		ab_put32(p + 12, 0x100000);
+	}
+	for (unsigned i = 0; i < 2; i++, p += 20) {
+		p[0] = 0xf;
+		p[1] = 20;
+		ab_put32(p + 4, 5 + i);
+		ab_put64(p + 8, i == 0 ? 0x8080000 : 0);		/* the second is nowhere */
+	}
+	t = ab_table(&b, "MCFG", 60);
+	memcpy(t + 10, "AmpereAltra   ", 14);
+	ab_put64(t + 44, 0x33'fff0'0000);
+	t[55] = 63;
+	t = fadt(276, 6, 1 << 20);
+	ab_put16(t + 129, 3);
+	gas(t + 244, 0, 8, 1, 0x9080000);
+	memcpy(t + 268, "QEMU\0\0\0\0", 8);
+	t = ab_table(&b, "GTDT", 80);
+	ab_put32(t + 56, 30);
+	ab_put32(t + 60, 4);
+	ab_put32(t + 64, 27);
+	ab_put32(t + 68, 1);
+	ab_put32(t + 72, 1000);		/* no private interrupt */
+	t = ab_table(&b, "SPCR", 88);
+	t[8] = 4;
+	t[36] = 3;
+	gas(t + 40, 0, 32, 3, 0x9000000);
+	t[52] = 8;
+	ab_put32(t + 54, 33);
+	ab_put32(t + 76, 24000000);
+	ab_put32(t + 80, 921600);
+	ATF_REQUIRE_EQ(finish(AB_XSDT), OK);
+	ATF_CHECK_EQ(m.irqc.kind, IRQC_GICV3);
+	ATF_CHECK_EQ(m.irqc.gicd, 0x8000000);
+	ATF_REQUIRE_EQ(m.cpu_count, 2);
+	ATF_CHECK(m.cpu[1].hwid == 0x200 && m.cpu[1].acpi_uid == 12);
+	ATF_REQUIRE_EQ(m.irqc.gicr_count, 1);
+	ATF_CHECK(m.irqc.gicr[0].base == 0x80a0000 && m.irqc.gicr[0].len == 0x200000);
+	ATF_REQUIRE_EQ(m.irqc.its_count, 1);
+	ATF_CHECK(m.irqc.its[0].id == 5 && m.irqc.its[0].base == 0x8080000);
+	ATF_CHECK(noted("ITS registers are at 0"));
+	ATF_REQUIRE_EQ(m.host_count, 1);
+	ATF_CHECK_EQ(m.host[0].access, ECAM_WORDS);
+	ATF_CHECK_EQ(m.power.psci, PSCI_HVC);
+	ATF_CHECK(m.power.hardware_reduced && m.power.sleep_control == 0x9080000 && m.power.pm1a_control == 0);
+	ATF_CHECK_STREQ(m.power.hypervisor, "QEMU");
+	ATF_CHECK(!m.power.i8042);
+	ATF_CHECK(m.timer.phys.id == 30 && m.timer.phys.level && m.timer.phys.present);
+	ATF_CHECK(m.timer.virt.id == 27 && !m.timer.virt.level);
+	ATF_CHECK(!m.timer.hyp.present);
+	ATF_CHECK(m.console.kind == CONSOLE_PL011 && m.console.base == 0x9000000 && m.console.access_bytes == 4);
+	ATF_CHECK(m.console.clock_hz == 24000000 && m.console.baud == 921600);
+	ATF_CHECK(m.console.line.id == 33 && m.console.line.level);
+}
+
+ATF_TC_WITHOUT_HEAD(redistributors_are_found_by_processor_when_there_are_no_regions);
+ATF_TC_BODY(redistributors_are_found_by_processor_when_there_are_no_regions, tc)
+{
+	uint8_t *t, *p;
+
+	start();
+	t = ab_table(&b, "APIC", 44 + 3 * 80 + 24);
+	p = t + 44;
+	for (unsigned i = 0; i < 3; i++, p += 80) {
+		p[0] = 0xb;
+		p[1] = 80;
+		ab_put32(p + 12, 1);
+		ab_put64(p + 60, 0x7000'0000 + i * 0x20000 + (i == 2) * 0x100000);
+		ab_put64(p + 68, i);
+	}
+	p[0] = 0xc;
+	p[1] = 24;
+	ab_put64(p + 8, 0x8000000);
+	ATF_REQUIRE_EQ(finish(AB_XSDT), OK);
+	ATF_CHECK_EQ(m.irqc.kind, IRQC_GICV3);
+	ATF_REQUIRE_EQ(m.irqc.gicr_count, 2);
+	ATF_CHECK_EQ(m.irqc.gicr[0].len, 0x40000);
+	ATF_CHECK_EQ(m.irqc.gicr[1].base, 0x70140000);
+}
+
+ATF_TC_WITHOUT_HEAD(a_wrong_checksum_loses_one_table_and_says_so);
+ATF_TC_BODY(a_wrong_checksum_loses_one_table_and_says_so, tc)
+{
+	static const char sigs[][5] = { "APIC", "MCFG", "FACP", "SPCR", "HPET", "DSDT" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(sigs); i++) {
+		char text[80];
+
+		start();
+		pc(AB_XSDT);
+		memset(&m, 0, sizeof(m));
+		for (uint32_t k = 0; k < b.count; k++)
+			if (memcmp(b.region[k].bytes, sigs[i], 4) == 0)
+				b.region[k].bytes[9]++;
+		ATF_CHECK_EQ(acpi_machine(&m, ab_source(&b)), OK);
+		snprintf(text, sizeof(text), "table %s has a wrong checksum: ignored", sigs[i]);
+		ATF_CHECK_MSG(noted(text), "%s", text);
+		ATF_CHECK_EQ(m.cpu_count, i == 0 ? 0 : 3);
+		ATF_CHECK_EQ(m.host_count, i == 1 ? 0 : 2);
+		ATF_CHECK_EQ(m.power.pm1a_control, i == 2 ? 0 : 0x604);
+		ATF_CHECK_EQ(m.console.kind, i == 3 ? CONSOLE_NONE : CONSOLE_16550_IO);
+		ATF_CHECK_EQ(m.timer.hpet, i == 4 ? 0 : 0xfed00000);
+		ATF_CHECK_EQ(m.power.s5_known, i != 2 && i != 5);
+	}
+}
+
+ATF_TC_WITHOUT_HEAD(a_wrong_length_loses_one_table_and_says_so);
+ATF_TC_BODY(a_wrong_length_loses_one_table_and_says_so, tc)
+{
+	static const uint32_t lengths[] = { 0, 1, 35, 0x10000, 0x7fff'ffff, 0xffff'ffff };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(lengths); i++) {
+		start();
+		pc(AB_RSDT);
+		memset(&m, 0, sizeof(m));
+		for (uint32_t k = 0; k < b.count; k++)
+			if (memcmp(b.region[k].bytes, "APIC", 4) == 0)
+				ab_put32(b.region[k].bytes + 4, lengths[i]);
+		ATF_CHECK_EQ(acpi_machine(&m, ab_source(&b)), OK);
+		ATF_CHECK(noted("table APIC has length"));
+		ATF_CHECK_EQ(m.cpu_count, 0);
+		ATF_CHECK_EQ(m.host_count, 2);
+	}
+	/* Shorter than its fixed part, but right in itself. */
+	start();
+	(void)ab_table(&b, "APIC", 40);
+	(void)ab_table(&b, "MCFG", 40);
+	(void)ab_table(&b, "FACP", 80);
+	(void)ab_table(&b, "SPCR", 50);
+	(void)ab_table(&b, "GTDT", 50);
+	(void)ab_table(&b, "HPET", 50);
+	ATF_CHECK_EQ(finish(AB_XSDT), OK);
+	ATF_CHECK(noted("MADT has length 40"));
+	ATF_CHECK(noted("FADT has length 80"));
+	ATF_CHECK(noted("SPCR has length 50"));
+	ATF_CHECK(noted("GTDT has length 50"));
+	ATF_CHECK_EQ(m.timer.hpet, 0);
+}
+
+ATF_TC_WITHOUT_HEAD(entries_that_overrun_end_the_walk);
+ATF_TC_BODY(entries_that_overrun_end_the_walk, tc)
+{
+	static const uint8_t bad[] = { 0, 1, 9 };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+		uint8_t *t, *p;
+
+		start();
+		t = ab_table(&b, "APIC", 44 + 16);
+		p = t + 44;
+		put(&p, (const uint8_t[]){ 0, 8, 0, 7, 1, 0, 0, 0 }, 8);
+		put(&p, (const uint8_t[]){ 0, bad[i], 0, 8, 1, 0, 0, 0 }, 8);
+		ATF_CHECK_EQ(finish(AB_XSDT), OK);
+		ATF_CHECK_EQ(m.cpu_count, 1);
+		ATF_CHECK(noted("MADT: entry at 0x34 has length"));
+	}
+	{
+		uint8_t *t, *p;
+
+		start();
+		t = ab_table(&b, "APIC", 44 + 4 + 8);		/* a short entry is only skipped */
+		p = t + 44;
+		put(&p, (const uint8_t[]){ 0, 4, 0, 8 }, 4);
+		put(&p, (const uint8_t[]){ 0, 8, 0, 7, 1, 0, 0, 0 }, 8);
+		ATF_CHECK_EQ(finish(AB_XSDT), OK);
+		ATF_CHECK_EQ(m.cpu_count, 1);
+		ATF_CHECK(noted("entry at 0x2c is too short for its type 0"));
+	}
+}
+
+ATF_TC_WITHOUT_HEAD(without_a_root_there_is_nothing);
+ATF_TC_BODY(without_a_root_there_is_nothing, tc)
+{
+	start();
+	pc(AB_BOTH);
+	memset(&m, 0, sizeof(m));
+	for (uint32_t k = 0; k < b.count; k++)		/* a bad XSDT: the RSDT will do */
+		if (memcmp(b.region[k].bytes, "XSDT", 4) == 0)
+			b.region[k].bytes[9]++;
+	ATF_CHECK_EQ(acpi_machine(&m, ab_source(&b)), OK);
+	ATF_CHECK(noted("table XSDT has a wrong checksum"));
+	ATF_CHECK_EQ(m.cpu_count, 3);
+	memset(&m, 0, sizeof(m));
+	for (uint32_t k = 0; k < b.count; k++)
+		if (memcmp(b.region[k].bytes, "RSDT", 4) == 0)
+			b.region[k].bytes[9]++;
+	ATF_CHECK_EQ(acpi_machine(&m, ab_source(&b)), E_NOT_FOUND);
+	ATF_CHECK(noted("no root pointer, or no root table behind it"));
+	ATF_CHECK_EQ(m.source, SOURCE_NONE);
+	start();
+	ATF_CHECK_EQ(acpi_machine(&m, ab_source(&b)), E_NOT_FOUND);
+}
+
+ATF_TC_WITHOUT_HEAD(the_root_pointer_is_searched_where_a_pc_has_it);
+ATF_TC_BODY(the_root_pointer_is_searched_where_a_pc_has_it, tc)
+{
+	struct ab_region *r;
+	uint8_t *ebda;
+
+	start();
+	pc(AB_XSDT);
+	b.source.rsdp = 0;			/* it is at 0xf5a20 */
+	memset(&m, 0, sizeof(m));
+	ATF_CHECK_EQ(acpi_machine(&m, ab_source(&b)), OK);
+	ATF_CHECK_EQ(m.host_count, 2);
+	r = &b.region[b.count - 1];
+	r->at = 0x9fc00 + 0x3f0;		/* the last place of the EBDA's first KiB */
+	ebda = ab_bytes(&b, 0x40e, 2);
+	ab_put16(ebda, 0x9fc0);
+	memset(&m, 0, sizeof(m));
+	ATF_CHECK_EQ(acpi_machine(&m, ab_source(&b)), OK);
+	ATF_CHECK_EQ(m.host_count, 2);
+	r->at = 0x9fc00 + 0x400;
+	memset(&m, 0, sizeof(m));
+	ATF_CHECK_EQ(acpi_machine(&m, ab_source(&b)), E_NOT_FOUND);
+	r->at = 0xf5a20;
+	r->bytes[32]++;				/* the second half's checksum: then revision 0 counts, which has no table */
+	memset(&m, 0, sizeof(m));
+	ATF_CHECK_EQ(acpi_machine(&m, ab_source(&b)), E_NOT_FOUND);
+	ATF_CHECK(noted("second half of the root pointer"));
+}
+
+ATF_TC_WITHOUT_HEAD(what_lies_in_memory_is_no_register);
+ATF_TC_BODY(what_lies_in_memory_is_no_register, tc)
+{
+	start();
+	machine_add_memory(&m, 0xb0000000, 0x60000000, MEM_RAM);
+	pc(AB_XSDT);
+	ATF_CHECK_EQ(m.irqc.ioapic_count, 0);
+	ATF_CHECK_EQ(m.timer.hpet, 0);
+	ATF_REQUIRE_EQ(m.host_count, 1);
+	ATF_CHECK_EQ(m.host[0].segment, 1);
+	ATF_CHECK(noted("MCFG: entry at 0x2c"));
+	ATF_CHECK(noted("IOAPIC registers"));
+}
+
+ATF_TC_WITHOUT_HEAD(absurd_host_bridges_are_left_out);
+ATF_TC_BODY(absurd_host_bridges_are_left_out, tc)
+{
+	uint8_t *t;
+
+	start();
+	t = ab_table(&b, "MCFG", 44 + 16 * 6 + 9);
+	for (unsigned i = 0; i < 6; i++) {
+		ab_put64(t + 44 + 16 * i, 0x1'0000'0000 * (i + 1));
+		t[44 + 16 * i + 11] = 15;
+	}
+	t[44 + 16 + 10] = 16;			/* 1: last before first */
+	ab_put64(t + 44 + 32, 0);		/* 2: nowhere */
+	t[44 + 48 + 10] = 15;			/* 3: bus 15 is taken */
+	t[44 + 64 + 10] = 16;			/* 4: same segment, other buses */
+	t[44 + 64 + 11] = 31;
+	ab_put64(t + 44 + 80, 1ull << 63);	/* 5: not physical */
+	ab_put16(t + 44 + 88, 9);
+	ATF_CHECK_EQ(finish(AB_XSDT), OK);
+	ATF_REQUIRE_EQ(m.host_count, 2);
+	ATF_CHECK(m.host[1].bus_first == 16 && m.host[1].bus_last == 31);
+	ATF_CHECK(noted("MCFG: entry at 0x3c") && noted("MCFG: entry at 0x4c") && noted("MCFG: entry at 0x5c") &&
+	    noted("MCFG: entry at 0x7c"));
+}
+
+ATF_TC_WITHOUT_HEAD(s5_is_found_only_where_it_is_a_package_of_small_numbers);
+ATF_TC_BODY(s5_is_found_only_where_it_is_a_package_of_small_numbers, tc)
+{
+	static const struct { uint8_t aml[24]; bool known; uint8_t a, b; } cases[] = {
+		{ { 0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x01, 0x00, 0x00, 0x00 }, true, 1, 0 },
+		{ { 0x08, '_', 'S', '5', '_', 0x12, 0x48, 0x00, 0x04, 0x0a, 0x07, 0x0a, 0x02 }, true, 7, 2 },
+		{ { 0x00, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x01 }, false, 0, 0 },	/* no name operator */
+		{ { 0x08, '_', 'S', '5', '_', 0x11, 0x06, 0x04, 0x01 }, false, 0, 0 },	/* no package */
+		{ { 0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x0a, 0x08 }, false, 0, 0 },	/* too large */
+		{ { 0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x0d, 0x08 }, false, 0, 0 },	/* a string */
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		for (uint32_t len = 5; len <= sizeof(cases[i].aml); len++) {
+			uint8_t *d, *t;
+
+			start();
+			d = dsdt(cases[i].aml, len);
+			t = ab_table(&b, "FACP", 116);
+			ab_put32(t + 40, (uint32_t)ab_address(&b, d));
+			ATF_CHECK_EQ(finish(AB_RSDT), OK);
+			if (len == sizeof(cases[i].aml))
+				ATF_CHECK_EQ(m.power.s5_known, cases[i].known);
+			if (m.power.s5_known)
+				ATF_CHECK(m.power.s5_typa == cases[i].a && m.power.s5_typb == cases[i].b);
+			else
+				ATF_CHECK(noted("no \\_S5"));
+		}
+	}
+}
+
+ATF_TC_WITHOUT_HEAD(bent_tables_are_read_within_their_bytes);
+ATF_TC_BODY(bent_tables_are_read_within_their_bytes, tc)
+{
+	srand(5);
+	for (unsigned run = 0; run < 3000; run++) {
+		start();
+		pc(AB_XSDT);
+		for (unsigned k = 0; k <= run % 4; k++) {
+			struct ab_region *r = &b.region[(unsigned)rand() % b.count];
+
+			r->bytes[(uint32_t)rand() % r->len] = (uint8_t)rand();
+			if (r->len >= ACPI_HEADER && rand() % 4 != 0)
+				ab_checksum(r->bytes, r->len);
+		}
+		memset(&m, 0, sizeof(m));
+		(void)acpi_machine(&m, ab_source(&b));
+	}
+}
+
+ATF_TP_ADD_TCS(tp)
+{
+	ATF_TP_ADD_TC(tp, a_pc_is_described_through_either_root_table);
+	ATF_TP_ADD_TC(tp, an_arm_server_is_described);
+	ATF_TP_ADD_TC(tp, redistributors_are_found_by_processor_when_there_are_no_regions);
+	ATF_TP_ADD_TC(tp, a_wrong_checksum_loses_one_table_and_says_so);
+	ATF_TP_ADD_TC(tp, a_wrong_length_loses_one_table_and_says_so);
+	ATF_TP_ADD_TC(tp, entries_that_overrun_end_the_walk);
+	ATF_TP_ADD_TC(tp, without_a_root_there_is_nothing);
+	ATF_TP_ADD_TC(tp, the_root_pointer_is_searched_where_a_pc_has_it);
+	ATF_TP_ADD_TC(tp, what_lies_in_memory_is_no_register);
+	ATF_TP_ADD_TC(tp, absurd_host_bridges_are_left_out);
+	ATF_TP_ADD_TC(tp, s5_is_found_only_where_it_is_a_package_of_small_numbers);
+	ATF_TP_ADD_TC(tp, bent_tables_are_read_within_their_bytes);
+	return atf_no_error();
+}

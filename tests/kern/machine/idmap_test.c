@@ -1,0 +1,183 @@
+/*
+ * kern/machine/idmap.c: which IOMMU and which ITS, and when the answer must be "none".
+ *
+ * LINK: kern/machine/idmap.c
+ */
+#include <atf-c.h>
+#include <string.h>
+
+#include "kern/machine/idmap.h"
+
+static struct machine m;
+static uint32_t unit, id;
+static bool reserved;
+static const char *why;
+
+/* Bus 0: bridges 00:1c.0 -> bus 2, 00:1d.0 -> bus 5; bus 2: bridge 02:00.0 -> bus 3. */
+static uint8_t
+secondary(uint16_t segment, uint16_t rid)
+{
+	return segment != 0 ? 0xff : rid == 0xe0 ? 2 : rid == 0xe8 ? 5 : rid == 0x200 ? 3 : 0xff;
+}
+
+static bool
+find(struct idmap_path p)
+{
+	p.secondary = secondary;
+	return machine_find_iommu(&m, &p, &unit, &id, &reserved, &why);
+}
+
+static void
+start(uint32_t units)
+{
+	memset(&m, 0, sizeof(m));
+	m.source = SOURCE_ACPI;
+	m.iommu_count = units;
+	for (uint32_t i = 0; i < units; i++)
+		m.iommu[i].kind = IOMMU_VTD;
+}
+
+static void
+scope(enum machine_scope_kind kind, uint32_t iommu, uint32_t region, const char *path)
+{
+	struct machine_scope *s = &m.scope[m.scope_count++];
+
+	*s = (struct machine_scope){ .kind = kind, .iommu = iommu, .reserved = region };
+	for (; *path != 0; path += 2)
+		s->path[s->path_len++] = (uint8_t)((path[0] >= 'a' ? path[0] - 'a' + 10 : path[0] - '0') << 4 |
+		    (path[1] >= 'a' ? path[1] - 'a' + 10 : path[1] - '0'));
+}
+
+ATF_TC_WITHOUT_HEAD(an_explicit_scope_wins_over_the_unit_of_the_rest);
+ATF_TC_BODY(an_explicit_scope_wins_over_the_unit_of_the_rest, tc)
+{
+	start(3);
+	m.iommu[0].include_all = true;
+	scope(SCOPE_ENDPOINT, 1, UINT32_MAX, "10");		/* 00:02.0 */
+	scope(SCOPE_BRIDGE, 2, UINT32_MAX, "e0");		/* all below 00:1c.0 */
+	scope(SCOPE_IOAPIC, 1, UINT32_MAX, "f8");
+	ATF_CHECK(find((struct idmap_path){ .rid = 0x10 }) && unit == 1 && id == 0x10);
+	ATF_CHECK(find((struct idmap_path){ .rid = 0x11 }) && unit == 0);
+	ATF_CHECK(find((struct idmap_path){ .rid = 0xe0 }) && unit == 2);
+	ATF_CHECK(find((struct idmap_path){ .rid = 0x300, .bridge = { 0x200, 0xe0 }, .bridges = 2 }) && unit == 2);
+	ATF_CHECK(find((struct idmap_path){ .rid = 0x500, .bridge = { 0xe8 }, .bridges = 1 }) && unit == 0);
+	ATF_CHECK(find((struct idmap_path){ .rid = 0xf8 }) && unit == 0);	/* an IOAPIC's scope is not the function's */
+	ATF_CHECK(!reserved && why == NULL);
+	/* "All" is all of the segment. */
+	ATF_CHECK(!find((struct idmap_path){ .segment = 1, .rid = 0x10 }));
+	ATF_CHECK_STREQ(why, "in no IOMMU's device scope");
+}
+
+ATF_TC_WITHOUT_HEAD(paths_of_scopes_follow_the_bridges_as_they_are_numbered);
+ATF_TC_BODY(paths_of_scopes_follow_the_bridges_as_they_are_numbered, tc)
+{
+	start(1);
+	scope(SCOPE_ENDPOINT, 0, UINT32_MAX, "e00008");		/* 00:1c.0, 02:00.0, 03:01.0 */
+	scope(SCOPE_ENDPOINT, 0, UINT32_MAX, "1008");		/* through 00:02.0, which is no bridge */
+	m.scope[m.scope_count++] = (struct machine_scope){ .kind = SCOPE_ENDPOINT, .reserved = UINT32_MAX };	/* no path */
+	ATF_CHECK(find((struct idmap_path){ .rid = 0x308 }));
+	ATF_CHECK(!find((struct idmap_path){ .rid = 0x300 }));
+	ATF_CHECK(!find((struct idmap_path){ .rid = 0x8 }));
+	ATF_CHECK(!find((struct idmap_path){ .rid = 0 }));
+}
+
+/* D10 */
+ATF_TC_WITHOUT_HEAD(a_refused_or_lost_unit_is_nobodys_protection);
+ATF_TC_BODY(a_refused_or_lost_unit_is_nobodys_protection, tc)
+{
+	start(2);
+	m.iommu[0].include_all = true;
+	m.iommu[1].kind = IOMMU_NONE;
+	scope(SCOPE_ENDPOINT, 1, UINT32_MAX, "10");
+	scope(SCOPE_ENDPOINT, MACHINE_IOMMU_LOST, UINT32_MAX, "18");
+	ATF_CHECK(!find((struct idmap_path){ .rid = 0x10 }));
+	ATF_CHECK_STREQ(why, "behind an IOMMU that was refused");
+	ATF_CHECK(!find((struct idmap_path){ .rid = 0x18 }));
+	ATF_CHECK_STREQ(why, "behind an IOMMU for which there was no room");
+	ATF_CHECK(find((struct idmap_path){ .rid = 0x20 }) && unit == 0);
+	ATF_CHECK(!find((struct idmap_path){ .rid = 0x20, .deeper = true }));
+	m.scopes_lost = true;
+	ATF_CHECK(!find((struct idmap_path){ .rid = 0x20 }));
+	ATF_CHECK_STREQ(why, "firmware's list of IOMMUs could not be read whole");
+	m.scopes_lost = false;
+	m.iommu[0].kind = IOMMU_NONE;
+	ATF_CHECK(!find((struct idmap_path){ .rid = 0x20 }));
+	start(0);
+	ATF_CHECK(!find((struct idmap_path){ .rid = 0x20 }));
+	ATF_CHECK_STREQ(why, "no IOMMU in firmware's tables");
+}
+
+ATF_TC_WITHOUT_HEAD(the_first_run_that_holds_the_masked_id_wins);
+ATF_TC_BODY(the_first_run_that_holds_the_masked_id_wins, tc)
+{
+	start(2);
+	m.iommu[0].kind = m.iommu[1].kind = IOMMU_SMMUV3;
+	m.irqc.its_count = 1;
+	machine_add_idmap(&m, false, &(struct machine_idmap){ .rid_base = 0x100, .count = 0x80, .rid_mask = 0xfff8,
+	    .target = 1, .out_base = 0x1000 });
+	machine_add_idmap(&m, false, &(struct machine_idmap){ .rid_base = 0x200, .count = 0x100, .rid_mask = 0xffff,
+	    .target = MACHINE_IOMMU_LOST });
+	machine_add_idmap(&m, false, &(struct machine_idmap){ .rid_base = 0, .count = 0x10000, .rid_mask = 0xffff, .target = 0 });
+	machine_add_idmap(&m, true, &(struct machine_idmap){ .rid_base = 0x100, .count = 0x100, .rid_mask = 0xffff,
+	    .target = 0, .out_base = 0x7000 });
+	machine_add_idmap(&m, true, &(struct machine_idmap){ .rid_base = 0x300, .count = 0x100, .rid_mask = 0xffff, .target = 5 });
+	ATF_CHECK(find((struct idmap_path){ .rid = 0x10f }) && unit == 1 && id == 0x1008);
+	ATF_CHECK(find((struct idmap_path){ .rid = 0x17f }) && unit == 1 && id == 0x1078);
+	ATF_CHECK(find((struct idmap_path){ .rid = 0x180 }) && unit == 0 && id == 0x180);
+	ATF_CHECK(!find((struct idmap_path){ .rid = 0x210 }));
+	ATF_CHECK_STREQ(why, "behind an IOMMU of unknown kind");
+	ATF_CHECK(!find((struct idmap_path){ .segment = 3, .rid = 0x10f }));
+	ATF_CHECK_STREQ(why, "firmware's id map leads it to no IOMMU");
+	ATF_CHECK(machine_find_its(&m, 0, 0x1ff, &unit, &id) && unit == 0 && id == 0x70ff);
+	ATF_CHECK(!machine_find_its(&m, 0, 0x200, &unit, &id));
+	ATF_CHECK(!machine_find_its(&m, 0, 0x310, &unit, &id));
+	ATF_CHECK(!machine_find_its(&m, 1, 0x100, &unit, &id));
+	m.iommu[1].kind = IOMMU_NONE;
+	ATF_CHECK(!find((struct idmap_path){ .rid = 0x10f }));
+}
+
+ATF_TC_WITHOUT_HEAD(reserved_regions_are_found_by_scope_by_stream_and_in_doubt);
+ATF_TC_BODY(reserved_regions_are_found_by_scope_by_stream_and_in_doubt, tc)
+{
+	start(1);
+	m.iommu[0].include_all = true;
+	m.reserved[m.reserved_count++] = (struct machine_reserved){ .iommu = UINT32_MAX };
+	scope(SCOPE_ENDPOINT, UINT32_MAX, 0, "10");
+	scope(SCOPE_BRIDGE, UINT32_MAX, 0, "e8");
+	ATF_CHECK(find((struct idmap_path){ .rid = 0x10 }) && reserved && unit == 0);
+	ATF_CHECK(find((struct idmap_path){ .rid = 0x18 }) && !reserved);
+	ATF_CHECK(find((struct idmap_path){ .rid = 0x500, .bridge = { 0xe8 }, .bridges = 1 }) && reserved);
+	ATF_CHECK(!find((struct idmap_path){ .rid = 0x700, .bridge = { 0x200 }, .bridges = 1, .deeper = true }) && reserved);
+	m.reserved[0].any_device = true;
+	ATF_CHECK(find((struct idmap_path){ .rid = 0x18 }) && reserved);
+	ATF_CHECK(!find((struct idmap_path){ .segment = 1, .rid = 0x18 }) && !reserved);
+	start(1);
+	m.reserved[m.reserved_count++] = (struct machine_reserved){ .stream_ids = true, .id_base = 0x20, .id_count = 2 };
+	machine_add_idmap(&m, false, &(struct machine_idmap){ .rid_base = 0, .count = 0x100, .rid_mask = 0xffff, .out_base = 0x10 });
+	ATF_CHECK(find((struct idmap_path){ .rid = 0x11 }) && reserved);
+	ATF_CHECK(find((struct idmap_path){ .rid = 0x12 }) && !reserved);
+	ATF_CHECK(find((struct idmap_path){ .rid = 0x0f }) && !reserved);
+}
+
+ATF_TC_WITHOUT_HEAD(runs_that_do_not_fit_lead_nowhere);
+ATF_TC_BODY(runs_that_do_not_fit_lead_nowhere, tc)
+{
+	start(1);
+	for (uint32_t i = 0; i <= MACHINE_IDMAP_MAX; i++)
+		machine_add_idmap(&m, false, &(struct machine_idmap){ .rid_base = i, .count = 1, .rid_mask = 0xffff });
+	machine_add_idmap(&m, false, &(struct machine_idmap){ .rid_base = 0x1000, .count = 0, .rid_mask = 0xffff });
+	ATF_CHECK_EQ(m.dropped, 1);
+	ATF_CHECK(find((struct idmap_path){ .rid = MACHINE_IDMAP_MAX - 1 }));
+	ATF_CHECK(!find((struct idmap_path){ .rid = MACHINE_IDMAP_MAX }));
+}
+
+ATF_TP_ADD_TCS(tp)
+{
+	ATF_TP_ADD_TC(tp, an_explicit_scope_wins_over_the_unit_of_the_rest);
+	ATF_TP_ADD_TC(tp, paths_of_scopes_follow_the_bridges_as_they_are_numbered);
+	ATF_TP_ADD_TC(tp, a_refused_or_lost_unit_is_nobodys_protection);
+	ATF_TP_ADD_TC(tp, the_first_run_that_holds_the_masked_id_wins);
+	ATF_TP_ADD_TC(tp, reserved_regions_are_found_by_scope_by_stream_and_in_doubt);
+	ATF_TP_ADD_TC(tp, runs_that_do_not_fit_lead_nowhere);
+	return atf_no_error();
+}
