@@ -36,6 +36,7 @@ struct run_queue {
 	struct thread *previous;	/* switched away from; for sched_switched */
 	uint64_t switched_at;		/* cpu_cycles */
 	uint64_t slice_end;		/* DEADLINE_NEVER: nobody competes */
+	bool slice_over;		/* it ended; preempt() lets the next equal run */
 	uint64_t armed;			/* what the timer is set to */
 	uint64_t switches, interrupts;
 };
@@ -128,6 +129,7 @@ set_slice(struct run_queue *rq, struct thread *t)
 		arm_timer(rq);
 	}
 	t->slice_end = 0;
+	rq->slice_over = false;
 }
 
 void
@@ -367,15 +369,14 @@ preempt(void) NO_THREAD_SAFETY
 	spin_lock(&rq->lock);
 	c->resched = false;
 	if (rq->ready == 0 || (t != rq->idle && (rq->ready >> t->prio) == 0)) {
+		rq->slice_over = false;
 		spin_unlock(&rq->lock);
 		return;
 	}
 	if (t != rq->idle && (rq->ready >> t->prio) == 1) {	/* only equals wait */
-		uint64_t now = clock_now();
-
-		if (rq->slice_end == DEADLINE_NEVER)
-			rq->slice_end = now + SLICE_NS;
-		if (now < rq->slice_end) {
+		if (!rq->slice_over) {
+			if (rq->slice_end == DEADLINE_NEVER)
+				rq->slice_end = clock_now() + SLICE_NS;
 			arm_timer(rq);
 			spin_unlock(&rq->lock);
 			return;
@@ -428,8 +429,12 @@ sched_timer(void) NO_THREAD_SAFETY
 		sched_wake(t);
 		spin_lock(&rq->lock);
 	}
-	if (rq->slice_end <= now)
+	if (rq->slice_end <= now) {
+		/* Said once: a slice without competitors must not keep the timer in the past. */
+		rq->slice_end = DEADLINE_NEVER;
+		rq->slice_over = true;
 		c->resched = true;
+	}
 	arm_timer(rq);
 	spin_unlock(&rq->lock);
 }
