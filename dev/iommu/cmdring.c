@@ -6,72 +6,47 @@
  * hardware is between head and shown, and this distance is smaller than what the index
  * can tell apart.
  *
- * Which slots hold syncs is a bit map of our own: the ring itself may have been patched in
- * the repair of an error.
+ * Which commands are syncs is known from positions of our own: the ring itself may have been
+ * patched in the repair of an error.
  */
 #include "dev/iommu/cmdring.h"
 #include "dev/iommu/unit_io.h"
 #include "kern/base/bits.h"
 #include "kern/panic.h"
 
-static uint64_t size_of(const struct cmdring *r) { return BIT(r->lg2); }
-
-static uint64_t
-index_mask(const struct cmdring *r)
-{
-	return r->style == CMDRING_WRAP ? 2 * size_of(r) - 1 : size_of(r) - 1;
-}
-
 void
 cmdring_init(struct cmdring *r, void *slots, uint32_t lg2, enum cmdring_style style, bool coherent)
 {
+	uint32_t size = 1u << lg2;
+
 	KASSERT(lg2 >= 2 && lg2 <= CMDRING_LG2_MAX);
 	*r = (struct cmdring){ .slot = slots, .lg2 = lg2, .style = style, .coherent = coherent };
+	r->capacity = style == CMDRING_WRAP ? size : size - 1;
+	r->index_mask = style == CMDRING_WRAP ? 2 * size - 1 : size - 1;
 }
 
-static uint64_t
-free_slots(const struct cmdring *r)
+static ALWAYS_INLINE uint32_t
+slot_mask(const struct cmdring *r)
 {
-	uint64_t capacity = r->style == CMDRING_WRAP ? size_of(r) : size_of(r) - 1;
-
-	return capacity - (r->tail - r->head);
+	return (1u << r->lg2) - 1;
 }
 
-uint32_t
-cmdring_room(const struct cmdring *r)
+static ALWAYS_INLINE void
+write_slot(struct cmdring *r, uint64_t lo, uint64_t hi)
 {
-	uint64_t n = free_slots(r);
+	uint64_t *slot = r->slot[r->tail & slot_mask(r)];
 
-	return r->owes || n == 0 ? 0 : (uint32_t)n - 1;
-}
-
-static void
-write_slot(struct cmdring *r, uint64_t lo, uint64_t hi, bool is_sync)
-{
-	uint64_t i = r->tail & (size_of(r) - 1);
-
-	KASSERT(free_slots(r) != 0);
-	unit_store64(&r->slot[i][1], hi);
-	unit_store64(&r->slot[i][0], lo);
-	if (is_sync)
-		r->is_sync[i / 64] |= BIT(i % 64);
-	else
-		r->is_sync[i / 64] &= ~BIT(i % 64);
+	unit_store64(&slot[1], hi);
+	unit_store64(&slot[0], lo);
 	r->tail++;
 }
 
 void
 cmdring_put(struct cmdring *r, uint64_t lo, uint64_t hi)
 {
-	DEBUG_ASSERT(cmdring_room(r) != 0);
-	write_slot(r, lo, hi, false);
+	KASSERT(cmdring_room(r) != 0);
+	write_slot(r, lo, hi);
 	r->open = true;
-}
-
-struct iommu_ticket
-cmdring_ticket(const struct cmdring *r)
-{
-	return (struct iommu_ticket){ r->open || r->owes ? r->syncs + 1 : r->syncs };
 }
 
 void
@@ -79,42 +54,47 @@ cmdring_sync(struct cmdring *r, uint64_t lo, uint64_t hi)
 {
 	if (!r->open)
 		return;
-	write_slot(r, lo, hi, true);
-	r->open = false;
+	KASSERT(r->tail - r->head < r->capacity);
 	r->syncs++;
+	r->sync_at[r->syncs % ARRAY_SIZE(r->sync_at)] = (uint32_t)r->tail;
+	write_slot(r, lo, hi);
+	r->open = false;
 }
 
 bool
 cmdring_show(struct cmdring *r, uint32_t *producer)
 {
-	uint64_t n = r->tail - r->shown, i = r->shown & (size_of(r) - 1);
-	uint64_t before_wrap = min_u64(n, size_of(r) - i);
+	uint64_t n = r->tail - r->shown;
 
 	if (n == 0)
 		return false;
-	unit_clean(&r->slot[i], before_wrap * sizeof(r->slot[0]), r->coherent);
-	if (n > before_wrap)
-		unit_clean(&r->slot[0], (n - before_wrap) * sizeof(r->slot[0]), r->coherent);
+	if (!r->coherent) {
+		uint64_t i = r->shown & slot_mask(r), before_wrap = min_u64(n, slot_mask(r) + 1 - i);
+
+		cache_clean(&r->slot[i], before_wrap * sizeof(r->slot[0]));
+		if (n > before_wrap)
+			cache_clean(&r->slot[0], (n - before_wrap) * sizeof(r->slot[0]));
+	}
 	unit_publish();
 	r->shown = r->tail;
-	*producer = (uint32_t)(r->tail & index_mask(r));
+	*producer = (uint32_t)r->tail & r->index_mask;
 	return true;
 }
 
 bool
 cmdring_consumed(struct cmdring *r, uint32_t index)
 {
-	uint64_t n = (index - r->head) & index_mask(r), done = r->done;
+	uint32_t n = (index - (uint32_t)r->head) & r->index_mask;
+	uint64_t done = r->done;
 
-	if ((index & ~index_mask(r)) != 0 || n > r->shown - r->head)
+	if ((index & ~r->index_mask) != 0 || n > r->shown - r->head)
 		return false;
-	for (; n != 0; n--, r->head++) {
-		uint64_t i = r->head & (size_of(r) - 1);
-
-		if ((r->is_sync[i / 64] & BIT(i % 64)) != 0)
-			done++;
-	}
-	if (r->style == CMDRING_WRAP && done != r->done)
+	r->head += n;
+	if (r->style != CMDRING_WRAP)
+		return true;
+	while (done < r->syncs && (int32_t)((uint32_t)r->head - r->sync_at[(done + 1) % ARRAY_SIZE(r->sync_at)]) > 0)
+		done++;
+	if (done != r->done)
 		store_release(&r->done, done);
 	return true;
 }
@@ -142,7 +122,7 @@ cmdring_owe(struct cmdring *r)
 bool
 cmdring_pay(struct cmdring *r, uint32_t n)
 {
-	if (!r->owes || free_slots(r) < n + 1)
+	if (!r->owes || r->capacity - (r->tail - r->head) < n + 1)
 		return false;
 	r->owes = false;
 	return true;

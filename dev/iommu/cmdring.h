@@ -36,6 +36,8 @@ enum cmdring_style : uint8_t {
 struct cmdring {
 	uint64_t (*slot)[2];		/* (c) borrowed */
 	uint32_t lg2;			/* (c) slots */
+	uint32_t capacity;		/* (c) of them that may be in use */
+	uint32_t index_mask;		/* (c) of the producer and consumer index */
 	enum cmdring_style style;	/* (c) */
 	bool coherent;			/* (c) */
 	bool open;			/* commands since the last sync */
@@ -45,20 +47,34 @@ struct cmdring {
 	uint64_t head;			/* commands known to be consumed */
 	uint64_t syncs;			/* syncs written */
 	uint64_t done;			/* (a) syncs known to be complete */
-	uint64_t is_sync[(1u << CMDRING_LG2_MAX) / 64];
+	/*
+	 * Position of each sync that is not done, low half, by its number.  Every sync covers a
+	 * command, so half as many as slots are enough.
+	 */
+	uint32_t sync_at[1u << (CMDRING_LG2_MAX - 1)];
 };
 
 /* slots: 16 << lg2 bytes of memory that the unit reads; lg2 is 2 .. CMDRING_LG2_MAX. */
 void cmdring_init(struct cmdring *r, void *slots, uint32_t lg2, enum cmdring_style style, bool coherent);
 
 /* Commands that may be put now; room for the sync that covers them is kept apart.  0 while in debt. */
-uint32_t cmdring_room(const struct cmdring *r);
+static inline uint32_t
+cmdring_room(const struct cmdring *r)
+{
+	uint32_t used = (uint32_t)(r->tail - r->head);
+
+	return r->owes || used == r->capacity ? 0 : r->capacity - used - 1;
+}
 
 /* Writes a command; there is room.  Its ticket is cmdring_ticket(). */
 void cmdring_put(struct cmdring *r, uint64_t lo, uint64_t hi);
 
 /* The ticket of the last command put: the next sync if a batch is open or in debt, else the last one. */
-struct iommu_ticket cmdring_ticket(const struct cmdring *r);
+static inline struct iommu_ticket
+cmdring_ticket(const struct cmdring *r)
+{
+	return (struct iommu_ticket){ r->open || r->owes ? r->syncs + 1 : r->syncs };
+}
 
 /*
  * Closes the open batch with a sync command.  Always finds room: cmdring_room keeps it.  The

@@ -23,7 +23,8 @@
  * empty tables into empty entries, which translate nothing.  The second pass finds the same
  * runs again (nothing else writes the tree) and stores; it cannot fail.  So there is no
  * half-mapped range to take back, which would owe an invalidation to a walker that was
- * quick.  A range of one run, the usual case, is walked once.
+ * quick.  A range of one run, the usual case, is walked once; and since tables never go away, a page beside
+ * the last one is found without a walk.
  *
  * Order    a table is zeroed, written back, published; only then its entry is stored.
  *          Stores of one call are published once, at its end.
@@ -102,18 +103,6 @@ child_of(const struct iopt_format *f, uint64_t e)
 	return frame_ptr((struct paddr){ e & f->address_mask });
 }
 
-/* The entry for an address, and the number of entries from it to the end of its table. */
-static uint64_t *
-entry_at(const struct iopt *t, uint64_t *table, unsigned height, uint64_t at, uint64_t *left)
-{
-	const struct iopt_format *f = t->shape->format;
-	uint64_t entries = height == t->top ? BIT(root_entries_lg2(t->shape)) : BIT(f->stride_lg2);
-	uint64_t i = (at >> shift_at(f, height)) & (entries - 1);
-
-	*left = entries - i;
-	return &table[i];
-}
-
 /* A zeroed table, charged, visible to the walker. */
 static enum status
 table_create(struct iopt *t, unsigned order, struct paddr *out)
@@ -148,7 +137,9 @@ iopt_init(struct iopt *t, const struct iopt_shape *shape, struct quota *q)
 	*t = (struct iopt){
 		.shape = shape, .quota = q,
 		.top = (uint8_t)iopt_top(shape), .root_order = (uint8_t)iopt_root_order(shape),
+		.root_entries = (uint16_t)BIT(root_entries_lg2(shape)), .near_at = 1,
 	};
+	t->top_shift = (uint8_t)shift_at(shape->format, t->top);
 	return table_create(t, t->root_order, &t->root);
 }
 
@@ -162,7 +153,7 @@ drop_tables(struct iopt *t, void (*give)(struct paddr base, unsigned order))
 
 	level[h].table = frame_ptr(t->root);
 	level[h].at = 0;
-	level[h].entries = BIT(root_entries_lg2(t->shape));
+	level[h].entries = t->root_entries;
 	while (h <= t->top) {
 		uint64_t e;
 
@@ -218,35 +209,85 @@ grow(struct iopt *t, uint64_t *entry, unsigned height, uint64_t **child)
 	return OK;
 }
 
+/* Where an address leads: an entry, the height of its table, and how far that goes on. */
+struct place {
+	uint64_t *entry;
+	uint64_t left;		/* entries from this one to the end of the table */
+	unsigned height, shift;
+};
+
+static ALWAYS_INLINE void
+at_root(const struct iopt *t, uint64_t at, struct place *p)
+{
+	uint64_t i = at >> t->top_shift;	/* below root_entries: at is below 1 << input_bits */
+
+	*p = (struct place){
+		.entry = (uint64_t *)frame_ptr(t->root) + i, .left = t->root_entries - i, .height = t->top,
+		.shift = t->top_shift,
+	};
+}
+
+static ALWAYS_INLINE void
+go_down(const struct iopt_format *f, uint64_t *table, uint64_t at, struct place *p)
+{
+	uint64_t i;
+
+	p->height--;
+	p->shift -= f->stride_lg2;
+	i = (at >> p->shift) & (BIT(f->stride_lg2) - 1);
+	p->entry = table + i;
+	p->left = BIT(f->stride_lg2) - i;
+}
+
+/* The entry of a single page next to the last one, or NULL: then the way goes from the root. */
+static ALWAYS_INLINE uint64_t *
+near_entry(const struct iopt *t, const struct iopt_format *f, uint64_t at, uint64_t len)
+{
+	uint64_t offset = at - t->near_at;
+
+	if (len != BIT(f->page_lg2) || offset >> (f->page_lg2 + f->stride_lg2) != 0 || !is_aligned(offset, len))
+		return NULL;
+	return &t->near_table[offset >> f->page_lg2];
+}
+
+static ALWAYS_INLINE void
+remember(struct iopt *t, const struct iopt_format *f, uint64_t at, const struct place *p)
+{
+	if (p->height != 0 || t->top == 0)
+		return;
+	t->near_at = align_down(at, BIT(f->page_lg2 + f->stride_lg2));
+	t->near_table = p->entry + p->left - BIT(f->stride_lg2);
+}
+
 /* The first run of empty entries for [at, at + len); makes the tables above it. */
 static enum status
 find_empty(struct iopt *t, uint64_t at, uint64_t to, uint64_t len, struct run *run)
 {
 	const struct iopt_format *f = t->shape->format;
-	uint64_t *table = frame_ptr(t->root), *entry, left;
+	uint64_t e, n, *table;
+	struct place p;
 	enum status s;
 
-	for (unsigned h = t->top;; h--) {
-		unsigned shift = shift_at(f, h);
-
-		entry = entry_at(t, table, h, at, &left);
-		if (!is_empty(f, *entry)) {
-			if (is_leaf(f, *entry, h))
+	for (at_root(t, at, &p);; go_down(f, table, at, &p)) {
+		e = *p.entry;
+		if (!is_empty(f, e)) {
+			if (is_leaf(f, e, p.height))
 				return E_EXISTS;
-			table = child_of(f, *entry);
-		} else if ((t->shape->leaf_sizes & BIT(shift)) != 0 && is_aligned(at | to, BIT(shift)) &&
-		    len >> shift != 0) {
-			*run = (struct run){ .first = entry, .count = 1, .height = h, .shift = shift };
+			table = child_of(f, e);
+		} else if ((t->shape->leaf_sizes & BIT(p.shift)) != 0 && is_aligned(at | to, BIT(p.shift)) &&
+		    len >> p.shift != 0) {
 			break;
 		} else {
-			s = grow(t, entry, h, &table);
+			s = grow(t, p.entry, p.height, &table);
 			if (s != OK)
 				return s;
 		}
 	}
-	left = min_u64(left, len >> run->shift);
-	while (run->count < left && is_empty(f, entry[run->count]))
-		run->count++;
+	remember(t, f, at, &p);
+	p.left = min_u64(p.left, len >> p.shift);
+	for (n = 1; n < p.left && is_empty(f, p.entry[n]); n++)
+		;
+	*run = (struct run){ .first = p.entry, .count = n, .height = p.height, .shift = p.shift };
 	return OK;
 }
 
@@ -260,68 +301,98 @@ store_run(const struct iopt *t, const struct run *run, uint64_t to, uint8_t acce
 	unit_clean(run->first, run->count * sizeof(*run->first), t->shape->coherent);
 }
 
-enum status
-iopt_map(struct iopt *t, struct iova at, struct paddr to, uint64_t len, uint8_t access)
+/* A range of several runs: all are found, then all are stored. */
+static NOINLINE enum status
+map_runs(struct iopt *t, uint64_t at, uint64_t to, uint64_t len, uint8_t access)
 {
 	struct run run;
-	uint64_t done;
 	enum status s;
 
-	if ((access & (IOPT_READ | IOPT_WRITE)) == 0)
-		return E_INVALID;
-	s = check_range(t, at.v, len);
-	if (s != OK)
-		return s;
-	if (!is_aligned(to.v, BIT(t->shape->format->page_lg2)))
-		return E_ALIGN;
-	if (!range_within(to.v, len, 0, BIT(t->shape->output_bits)))
-		return E_RANGE;
-	s = find_empty(t, at.v, to.v, len, &run);
-	if (s != OK)
-		return s;
-	done = run.count << run.shift;
-	if (done == len) {
-		store_run(t, &run, to.v, access);
-		unit_publish();
-		return OK;
-	}
-	for (; done < len; done += run.count << run.shift) {
-		s = find_empty(t, at.v + done, to.v + done, len - done, &run);
+	for (uint64_t done = 0; done < len; done += run.count << run.shift) {
+		s = find_empty(t, at + done, to + done, len - done, &run);
 		if (s != OK)
 			return s;
 	}
-	for (done = 0; done < len; done += run.count << run.shift) {
-		s = find_empty(t, at.v + done, to.v + done, len - done, &run);
+	for (uint64_t done = 0; done < len; done += run.count << run.shift) {
+		s = find_empty(t, at + done, to + done, len - done, &run);
 		KASSERT(s == OK);
-		store_run(t, &run, to.v + done, access);
+		store_run(t, &run, to + done, access);
 	}
 	unit_publish();
 	return OK;
 }
 
-/* The first run of leaves of [at, at + len). */
-static enum status
-find_leaves(const struct iopt *t, uint64_t at, uint64_t len, struct run *run)
+static NOINLINE enum status
+map_far(struct iopt *t, uint64_t at, uint64_t to, uint64_t len, uint8_t access)
+{
+	struct run run;
+	enum status s = check_range(t, at, len);
+
+	if (s != OK)
+		return s;
+	if (!is_aligned(to, BIT(t->shape->format->page_lg2)))
+		return E_ALIGN;
+	if (!range_within(to, len, 0, BIT(t->shape->output_bits)))
+		return E_RANGE;
+	s = find_empty(t, at, to, len, &run);
+	if (s != OK)
+		return s;
+	if (run.count << run.shift != len)
+		return map_runs(t, at, to, len, access);
+	store_run(t, &run, to, access);
+	unit_publish();
+	return OK;
+}
+
+enum status
+iopt_map(struct iopt *t, struct iova at, struct paddr to, uint64_t len, uint8_t access)
+{
+	const struct iopt_shape *shape = t->shape;
+	uint64_t *entry = near_entry(t, shape->format, at.v, len);
+
+	if ((access & (IOPT_READ | IOPT_WRITE)) == 0)
+		return E_INVALID;
+	if (entry == NULL || !is_aligned(to.v, len) || to.v >> shape->output_bits != 0)
+		return map_far(t, at.v, to.v, len, access);
+	if (!is_empty(shape->format, *entry))
+		return E_EXISTS;
+	unit_store64(entry, shape->format->leaf(to, 0, access, shape->flags));
+	unit_clean(entry, sizeof(*entry), shape->coherent);
+	unit_publish();
+	return OK;
+}
+
+/* The entry that translates an address, or the empty one that does not. */
+static ALWAYS_INLINE bool
+find_leaf(const struct iopt *t, uint64_t at, struct place *p)
 {
 	const struct iopt_format *f = t->shape->format;
-	uint64_t *table = frame_ptr(t->root), *entry, left;
-	unsigned h = t->top, shift;
 
-	for (;; h--) {
-		entry = entry_at(t, table, h, at, &left);
-		if (is_empty(f, *entry))
-			return E_NOT_FOUND;
-		if (is_leaf(f, *entry, h))
-			break;
-		table = child_of(f, *entry);
+	for (at_root(t, at, p);; go_down(f, child_of(f, *p->entry), at, p)) {
+		if (is_empty(f, *p->entry))
+			return false;
+		if (is_leaf(f, *p->entry, p->height))
+			return true;
 	}
-	shift = shift_at(f, h);
-	if (!is_aligned(at, BIT(shift)) || len >> shift == 0)
+}
+
+/* The first run of leaves of [at, at + len). */
+static enum status
+find_leaves(struct iopt *t, uint64_t at, uint64_t len, struct run *run)
+{
+	const struct iopt_format *f = t->shape->format;
+	struct place p;
+	uint64_t n;
+
+	if (!find_leaf(t, at, &p))
+		return E_NOT_FOUND;
+	if (!is_aligned(at, BIT(p.shift)) || len >> p.shift == 0)
 		return E_INVALID;
-	*run = (struct run){ .first = entry, .count = 1, .height = h, .shift = shift };
-	left = min_u64(left, len >> shift);
-	while (run->count < left && !is_empty(f, entry[run->count]) && is_leaf(f, entry[run->count], h))
-		run->count++;
+	remember(t, f, at, &p);
+	p.left = min_u64(p.left, len >> p.shift);
+	for (n = 1; n < p.left && !is_empty(f, p.entry[n]) && is_leaf(f, p.entry[n], p.height); n++)
+		;
+	*run = (struct run){ .first = p.entry, .count = n, .height = p.height, .shift = p.shift };
 	return OK;
 }
 
@@ -335,36 +406,60 @@ clear_run(const struct iopt *t, const struct run *run, struct iopt_cleared *out)
 	out->leaves += run->count;
 }
 
-enum status
-iopt_unmap(struct iopt *t, struct iova at, uint64_t len, struct iopt_cleared *out)
+static NOINLINE enum status
+unmap_runs(struct iopt *t, uint64_t at, uint64_t len, struct iopt_cleared *out)
 {
 	struct run run;
-	uint64_t done;
 	enum status s;
 
-	*out = (struct iopt_cleared){ 0 };
-	s = check_range(t, at.v, len);
-	if (s != OK)
-		return s;
-	s = find_leaves(t, at.v, len, &run);
-	if (s != OK)
-		return s;
-	done = run.count << run.shift;
-	if (done == len) {
-		clear_run(t, &run, out);
-		unit_publish();
-		return OK;
-	}
-	for (; done < len; done += run.count << run.shift) {
-		s = find_leaves(t, at.v + done, len - done, &run);
+	for (uint64_t done = 0; done < len; done += run.count << run.shift) {
+		s = find_leaves(t, at + done, len - done, &run);
 		if (s != OK)
 			return s;
 	}
-	for (done = 0; done < len; done += run.count << run.shift) {
-		s = find_leaves(t, at.v + done, len - done, &run);
+	for (uint64_t done = 0; done < len; done += run.count << run.shift) {
+		s = find_leaves(t, at + done, len - done, &run);
 		KASSERT(s == OK);
 		clear_run(t, &run, out);
 	}
+	unit_publish();
+	return OK;
+}
+
+static NOINLINE enum status
+unmap_far(struct iopt *t, uint64_t at, uint64_t len, struct iopt_cleared *out)
+{
+	struct run run;
+	enum status s = check_range(t, at, len);
+
+	*out = (struct iopt_cleared){ 0 };
+	if (s != OK)
+		return s;
+	s = find_leaves(t, at, len, &run);
+	if (s != OK)
+		return s;
+	if (run.count << run.shift != len)
+		return unmap_runs(t, at, len, out);
+	clear_run(t, &run, out);
+	unit_publish();
+	return OK;
+}
+
+enum status
+iopt_unmap(struct iopt *t, struct iova at, uint64_t len, struct iopt_cleared *out)
+{
+	const struct iopt_shape *shape = t->shape;
+	uint64_t *entry = near_entry(t, shape->format, at.v, len);
+
+	if (entry == NULL)
+		return unmap_far(t, at.v, len, out);
+	*out = (struct iopt_cleared){ .leaf_sizes = len, .leaves = 1 };
+	if (is_empty(shape->format, *entry)) {
+		*out = (struct iopt_cleared){ 0 };
+		return E_NOT_FOUND;
+	}
+	unit_store64(entry, 0);
+	unit_clean(entry, sizeof(*entry), shape->coherent);
 	unit_publish();
 	return OK;
 }
@@ -373,22 +468,12 @@ bool
 iopt_lookup(const struct iopt *t, struct iova at, struct iopt_leaf *out)
 {
 	const struct iopt_format *f = t->shape->format;
-	uint64_t *table = frame_ptr(t->root), *entry, left;
-	unsigned h = t->top, shift;
+	struct place p;
 
-	if (at.v >> t->shape->input_bits != 0)
+	if (at.v >> t->shape->input_bits != 0 || !find_leaf(t, at.v, &p))
 		return false;
-	for (;; h--) {
-		entry = entry_at(t, table, h, at.v, &left);
-		if (is_empty(f, *entry))
-			return false;
-		if (is_leaf(f, *entry, h))
-			break;
-		table = child_of(f, *entry);
-	}
-	shift = shift_at(f, h);
-	out->to.v = (*entry & f->address_mask & ~(BIT(shift) - 1)) | (at.v & (BIT(shift) - 1));
-	out->size_lg2 = (uint8_t)shift;
-	out->access = f->access(*entry);
+	out->to.v = (*p.entry & f->address_mask & ~(BIT(p.shift) - 1)) | (at.v & (BIT(p.shift) - 1));
+	out->size_lg2 = (uint8_t)p.shift;
+	out->access = f->access(*p.entry);
 	return true;
 }

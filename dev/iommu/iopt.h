@@ -67,7 +67,11 @@ struct iopt {
 	struct quota *quota;			/* (c) charged for table pages; NULL: nobody */
 	struct paddr root;			/* (c) */
 	uint64_t table_pages;			/* of PAGE_SIZE, root included */
+	uint64_t *near_table;			/* the table of pages that was used last ... */
+	uint64_t near_at;			/* ... and the address that it starts at; 1: none yet */
+	uint16_t root_entries;			/* (c) */
 	uint8_t top;				/* (c) height of the root's entries */
+	uint8_t top_shift;			/* (c) an entry of the root spans 1 << n bytes */
 	uint8_t root_order;			/* (c) frames of the root, log2 */
 } __attribute__((may_alias));			/* lives in iommu_domain.priv */
 

@@ -545,7 +545,7 @@ probe(const struct machine *m, uint32_t index)
 		log_warn("%s: no GBPA.ABORT: requests pass until translation is on", name);
 
 	/* Zeroed, and never given back: an interrupt line may name it. */
-	if (frame_alloc(0, FRAME_KERNEL, FRAME_ZERO, &page) != OK)
+	if (frame_alloc(SMMU_UNIT_ORDER, FRAME_KERNEL, FRAME_ZERO, &page) != OK)
 		return refuse(name, aborts, E_NO_MEMORY, "no memory");
 	s = frame_ptr(page);
 	lock_init(&s->lock, RANK_UNIT);

@@ -192,25 +192,22 @@ smmu_cmd_collect(struct smmu *s)
 	}
 }
 
+/* Out of room, or the batch has become long. */
+static NOINLINE bool
+make_room(struct smmu *s, uint32_t n) REQUIRES(s->lock)
+{
+	smmu_cmd_send(s);
+	smmu_cmd_collect(s);
+	if (cmdring_room(&s->ring) >= n)
+		return true;
+	(void)cmdring_owe(&s->ring);
+	return false;
+}
+
 bool
 smmu_cmd_room(struct smmu *s, uint32_t n)
 {
-	if (cmdring_room(&s->ring) < n) {
-		smmu_cmd_collect(s);
-		if (cmdring_room(&s->ring) < n) {
-			smmu_cmd_send(s);
-			smmu_cmd_collect(s);
-		}
-	} else if (s->batch + n > SMMU_BATCH_MAX) {
-		smmu_cmd_send(s);
-		if (cmdring_room(&s->ring) < n)
-			smmu_cmd_collect(s);
-	}
-	if (likely(cmdring_room(&s->ring) >= n))
-		return true;
-	smmu_cmd_send(s);
-	(void)cmdring_owe(&s->ring);
-	return false;
+	return (cmdring_room(&s->ring) >= n && s->batch + n <= SMMU_BATCH_MAX) || make_room(s, n);
 }
 
 void
@@ -274,7 +271,7 @@ smmu_cmd_flush_range(struct smmu *s, uint32_t tag, uint64_t at, uint64_t len, un
 	/* Tables above leaves never go away: last-level entries only. */
 	uint64_t lo = s->stage == 1 ? CMD_TLBI_NH_VA | FIELD_PREP(TLBI0_ASID, tag) :
 	    CMD_TLBI_S2_IPA | FIELD_PREP(TLBI0_VMID, tag);
-	uint32_t cost = range_cost(s, len, leaf_lg2);
+	uint32_t cost = len >> leaf_lg2 == 1 ? 1 : range_cost(s, len, leaf_lg2);
 	uint64_t step;
 	unsigned scale;
 
@@ -284,16 +281,20 @@ smmu_cmd_flush_range(struct smmu *s, uint32_t tag, uint64_t at, uint64_t len, un
 		smmu_cmd_flush_tag(s, tag);
 		return;
 	}
+	smmu_count(&s->unit.counters.invalidations);
+	if (len >> leaf_lg2 == 1) {
+		smmu_cmd_put(s, lo, at | TLBI1_LEAF);
+		return;
+	}
 	for (; len != 0; at += step, len -= step) {
 		uint32_t num = s->ril ? range_step(len >> PAGE_SHIFT, &scale) : 1;
 
 		step = s->ril ? (uint64_t)num << (scale + PAGE_SHIFT) : BIT(leaf_lg2);
 		if (!s->ril || step == PAGE_SIZE)
-			smmu_cmd_put(s, lo, (at & TLBI1_ADDR) | TLBI1_LEAF);
+			smmu_cmd_put(s, lo, at | TLBI1_LEAF);
 		else
 			smmu_cmd_put(s, lo | FIELD_PREP(TLBI0_NUM, num - 1) | FIELD_PREP(TLBI0_SCALE, scale),
-			    (at & TLBI1_ADDR) | FIELD_PREP(TLBI1_TG, TG_4K) | TLBI1_LEAF);
-		smmu_count(&s->unit.counters.invalidations);
+			    at | FIELD_PREP(TLBI1_TG, TG_4K) | TLBI1_LEAF);
 	}
 }
 

@@ -85,7 +85,8 @@ struct smmu {
 	struct { uint32_t first, count; } refused[MACHINE_RESERVED_MAX];
 	uint32_t refused_count;
 };
-static_assert(sizeof(struct smmu) <= PAGE_SIZE);
+enum : unsigned { SMMU_UNIT_ORDER = 1 };	/* frames of a struct smmu, log2 */
+static_assert(sizeof(struct smmu) <= PAGE_SIZE << SMMU_UNIT_ORDER);
 
 static inline struct smmu *smmu_of(struct iommu_unit *u) { return u->priv; }
 static inline struct smmu_domain *smmu_domain_of(struct iommu_domain *d) { return (struct smmu_domain *)d->priv; }
