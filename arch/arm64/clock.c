@@ -7,7 +7,7 @@
 #include "kern/log.h"
 #include "kern/machine/machine.h"
 #include "kern/md/cpu.h"
-#include "sysreg.h"
+#include "arch/arm64/sysreg.h"
 
 static uint64_t base, hz;
 static uint32_t mult;

@@ -13,7 +13,7 @@
 #include "kern/md/clock.h"
 #include "kern/md/mmu.h"
 #include "kern/md/trap.h"
-#include "sysreg.h"
+#include "arch/arm64/sysreg.h"
 
 enum : uint32_t { PSCI_CPU_ON = 0xc4000003, PSCI_SYSTEM_OFF = 0x84000008, PSCI_SYSTEM_RESET = 0x84000009 };
 

@@ -4,7 +4,7 @@
  * INTIDs: 0..15 between CPUs, 16..31 private (timer), 32.. shared lines, 8192.. LPIs.  Shared lines go to the boot CPU.
  * Manual: Arm IHI 0069 (BOOT-40..44).
  */
-#include "gic.h"
+#include "arch/arm64/gic.h"
 #include "kern/base/mmio.h"
 #include "kern/cpu.h"
 #include "kern/lock.h"
@@ -15,7 +15,7 @@
 #include "kern/md/irqc.h"
 #include "kern/md/mmu.h"
 #include "kern/md/trap.h"
-#include "sysreg.h"
+#include "arch/arm64/sysreg.h"
 
 enum : uint32_t {
 	GICD_CTLR = 0x0000, GICD_TYPER = 0x0004, GICD_IGROUPR = 0x0080, GICD_ISENABLER = 0x0100, GICD_ICENABLER = 0x0180,

@@ -11,7 +11,7 @@
  * Locks: its_lock (RANK_IRQC) over ring and bitmaps.
  * Manual: Arm IHI 0069, chapter 5 (BOOT-42..49).
  */
-#include "gic.h"
+#include "arch/arm64/gic.h"
 #include "kern/base/bits.h"
 #include "kern/base/mmio.h"
 #include "kern/frame.h"

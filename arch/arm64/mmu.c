@@ -18,7 +18,7 @@
 #include "kern/md/cpu.h"
 #include "kern/panic.h"
 #include "kern/quota.h"
-#include "sysreg.h"
+#include "arch/arm64/sysreg.h"
 
 enum : uint64_t {
 	KERNEL_VMA = 0xffff'ffff'8000'0000,

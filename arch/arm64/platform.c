@@ -10,7 +10,7 @@
 #include "kern/machine/machine.h"
 #include "kern/md/cpu.h"
 #include "kern/panic.h"
-#include "sysreg.h"
+#include "arch/arm64/sysreg.h"
 
 enum : uint64_t { AFFINITY = BITS(39, 32) | BITS(23, 0), FDT_MAX = 2 * MIB };
 

@@ -6,7 +6,7 @@
 #include "kern/base/str.h"
 #include "kern/cpu.h"
 #include "kern/panic.h"
-#include "sysreg.h"
+#include "arch/arm64/sysreg.h"
 
 enum : uint32_t {
 	EC_UNKNOWN = 0x00, EC_FP = 0x07, EC_ILLEGAL = 0x0e, EC_SYSREG = 0x18, EC_IABORT_USER = 0x20, EC_IABORT = 0x21,

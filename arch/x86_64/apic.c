@@ -19,7 +19,7 @@
 #include "kern/md/mmu.h"
 #include "kern/md/trap.h"
 #include "kern/main.h"
-#include "x86.h"
+#include "arch/x86_64/x86.h"
 
 /* Registers, as offsets of the memory-mapped form; x2APIC has them at MSR 0x800 + offset / 16. */
 enum : uint32_t {

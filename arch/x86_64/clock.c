@@ -11,7 +11,7 @@
 #include "kern/log.h"
 #include "kern/machine/machine.h"
 #include "kern/md/cpu.h"
-#include "x86.h"
+#include "arch/x86_64/x86.h"
 
 enum : uint64_t { PM_HZ = 3579545, PIT_HZ = 1193182, MEASURE_US = 2000 };
 

@@ -12,7 +12,7 @@
 #include "kern/md/mmu.h"
 #include "kern/md/trap.h"
 #include "kern/panic.h"
-#include "x86.h"
+#include "arch/x86_64/x86.h"
 
 struct PACKED tss {
 	uint32_t unused0;

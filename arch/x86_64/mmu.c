@@ -20,7 +20,7 @@
 #include "kern/md/irqc.h"
 #include "kern/panic.h"
 #include "kern/quota.h"
-#include "x86.h"
+#include "arch/x86_64/x86.h"
 
 enum : uint64_t {
 	KERNEL_VMA = 0xffff'ffff'8000'0000,

@@ -13,7 +13,7 @@
 #include "kern/md/console.h"
 #include "kern/md/cpu.h"
 #include "kern/panic.h"
-#include "x86.h"
+#include "arch/x86_64/x86.h"
 
 enum : uint32_t { START_MAGIC = 0x336ec578 };
 

@@ -10,7 +10,7 @@
 #include "kern/log.h"
 #include "kern/machine/machine.h"
 #include "kern/md/mmu.h"
-#include "x86.h"
+#include "arch/x86_64/x86.h"
 
 enum : uint8_t {
 	DATA = 0, IER = 1, FCR = 2, LCR = 3, MCR = 4, LSR = 5,

@@ -9,7 +9,7 @@
 #include "kern/cpu.h"
 #include "kern/md/clock.h"
 #include "kern/panic.h"
-#include "x86.h"
+#include "arch/x86_64/x86.h"
 
 struct gate { uint16_t offset0, selector; uint8_t ist, type; uint16_t offset1; uint32_t offset2, zero; };
 static_assert(sizeof(struct gate) == 16);

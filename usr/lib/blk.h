@@ -13,6 +13,7 @@
  */
 #pragma once
 
+#include "kern/base/mmio.h"
 #include "usr/lib/os.h"
 
 enum { BLK_SLOTS = 256, BLK_RING_PAGES = 4 };
@@ -75,5 +76,12 @@ NODISCARD enum status blk_put(struct blk *b, uint32_t op, uint64_t at, uint64_t 
 void blk_kick(struct blk *b);
 /* Next answer, waiting until the deadline.  A server that was restarted meanwhile gets everything unanswered again. */
 NODISCARD enum status blk_next(struct blk *b, uint32_t *cookie, uint32_t *detail, uint64_t deadline);
+/* Answers that can be taken without waiting. */
+static inline uint32_t
+blk_waiting(const struct blk *b)
+{
+	return load_acquire(&b->ring->done_head) - b->done_tail;
+}
+
 /* One request, start to end. */
 NODISCARD enum status blk_do(struct blk *b, uint32_t op, uint64_t at, uint64_t data, uint32_t bytes);

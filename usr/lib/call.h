@@ -1,5 +1,8 @@
 /*
- * The system-call instruction, for both architectures: registers as in kern/md/trap.h.
+ * The system-call instruction: registers of the convention, and its two forms in md_call.h.
+ *
+ *   void sys_full(struct sysregs *r)     every register goes in and comes out: messages
+ *   enum status sys6(...)                ordinary calls: six arguments, two results
  */
 #pragma once
 
@@ -7,81 +10,4 @@
 
 struct sysregs { uint64_t w[8], call, target, deadline, token; };
 
-#if defined(__x86_64__)
-/* Every register of the convention goes in and comes out. */
-static ALWAYS_INLINE void
-sys_full(struct sysregs *r)
-{
-	register uint64_t r10 __asm__("r10") = r->w[3];
-	register uint64_t r8 __asm__("r8") = r->w[4];
-	register uint64_t r9 __asm__("r9") = r->w[5];
-	register uint64_t r12 __asm__("r12") = r->w[6];
-	register uint64_t r13 __asm__("r13") = r->w[7];
-	register uint64_t r14 __asm__("r14") = r->deadline;
-	register uint64_t r15 __asm__("r15") = r->token;
-
-	__asm__ volatile("syscall"
-	    : "+a"(r->call), "+b"(r->target), "+D"(r->w[0]), "+S"(r->w[1]), "+d"(r->w[2]), "+r"(r10), "+r"(r8), "+r"(r9),
-	      "+r"(r12), "+r"(r13), "+r"(r14), "+r"(r15)
-	    :: "rcx", "r11", "memory");
-	r->w[3] = r10;
-	r->w[4] = r8;
-	r->w[5] = r9;
-	r->w[6] = r12;
-	r->w[7] = r13;
-	r->token = r15;
-}
-
-/* Ordinary calls: six arguments, two results. */
-static ALWAYS_INLINE enum status
-sys6(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f, uint64_t *r0, uint64_t *r1)
-{
-	register uint64_t r10 __asm__("r10") = d;
-	register uint64_t r8 __asm__("r8") = e;
-	register uint64_t r9 __asm__("r9") = f;
-
-	__asm__ volatile("syscall" : "+a"(nr), "+D"(a), "+S"(b), "+d"(c), "+r"(r10), "+r"(r8), "+r"(r9)
-	    :: "rcx", "r11", "memory");
-	*r0 = a;
-	*r1 = b;
-	return (enum status)(nr & CALL_NUMBER);
-}
-#else
-static ALWAYS_INLINE void
-sys_full(struct sysregs *r)
-{
-	register uint64_t x0 __asm__("x0") = r->w[0];
-	register uint64_t x1 __asm__("x1") = r->w[1];
-	register uint64_t x2 __asm__("x2") = r->w[2];
-	register uint64_t x3 __asm__("x3") = r->w[3];
-	register uint64_t x4 __asm__("x4") = r->w[4];
-	register uint64_t x5 __asm__("x5") = r->w[5];
-	register uint64_t x6 __asm__("x6") = r->w[6];
-	register uint64_t x7 __asm__("x7") = r->w[7];
-	register uint64_t x8 __asm__("x8") = r->call;
-	register uint64_t x9 __asm__("x9") = r->target;
-	register uint64_t x10 __asm__("x10") = r->deadline;
-	register uint64_t x11 __asm__("x11") = r->token;
-
-	__asm__ volatile("svc #0" : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3), "+r"(x4), "+r"(x5), "+r"(x6), "+r"(x7),
-	    "+r"(x8), "+r"(x9), "+r"(x10), "+r"(x11) :: "memory");
-	*r = (struct sysregs){ { x0, x1, x2, x3, x4, x5, x6, x7 }, x8, x9, x10, x11 };
-}
-
-static ALWAYS_INLINE enum status
-sys6(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f, uint64_t *r0, uint64_t *r1)
-{
-	register uint64_t x0 __asm__("x0") = a;
-	register uint64_t x1 __asm__("x1") = b;
-	register uint64_t x2 __asm__("x2") = c;
-	register uint64_t x3 __asm__("x3") = d;
-	register uint64_t x4 __asm__("x4") = e;
-	register uint64_t x5 __asm__("x5") = f;
-	register uint64_t x8 __asm__("x8") = nr;
-
-	__asm__ volatile("svc #0" : "+r"(x0), "+r"(x1), "+r"(x8) : "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
-	*r0 = x0;
-	*r1 = x1;
-	return (enum status)(x8 & CALL_NUMBER);
-}
-#endif
+#include <md_call.h>
