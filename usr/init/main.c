@@ -24,6 +24,7 @@ static struct { handle_t process, endpoint; uint64_t function, index; } kept[KEE
 static unsigned kept_count;
 static handle_t endpoint, devmgr_endpoint, ntfn;
 static const uint8_t *archive;
+static handle_t hostile;
 
 static void
 print_epitaph(handle_t process, const uint8_t *image, uint64_t len)
@@ -89,6 +90,33 @@ start_child(struct child *c, const char *args)
 	if (e == OK)
 		e = sys_watch(c->process, ntfn, c->bit);
 	return e;
+}
+
+/* "hostile=SEED" on the command line: a program that tries everything, with as little as a program can have. */
+static void
+start_hostile(void)
+{
+	const char *p = boot_info->cmdline;
+	uint64_t len, h;
+	struct spawn s = { .name = "hostile", .pages = 2048, .objects = 200, .priority = 5 };
+
+	while (strncmp(p, "hostile=", 8) != 0)
+		if (*p++ == 0)
+			return;
+	s.args = p + 8;
+	s.image = archive_file(archive, boot_info->archive_len, "hostile", &len);
+	s.image_len = len;
+	if (s.image == NULL || sys_endpoint_create(&h) != OK)
+		return;
+	s.give[0].name = "kernel";
+	s.give[0].handle = boot_info->kernel;
+	s.give[0].rights = KERNEL_INFO | KERNEL_LOG | RIGHT_GIVE;
+	s.give[1].name = "endpoint";
+	s.give[1].handle = (handle_t)h;
+	s.count = 2;
+	if (spawn(&s, &hostile) == OK)
+		(void)sys_watch(hostile, ntfn, BIT(10));
+	(void)sys_handle_close(h);
 }
 
 static void
@@ -188,6 +216,7 @@ main(void)
 		if (s != OK)
 			log_line(0, "%s does not start: %s", children[i].program, status_text(s));
 	}
+	start_hostile();
 	for (;;) {
 		struct msg m;
 
@@ -201,5 +230,11 @@ main(void)
 		for (unsigned i = 0; i < ARRAY_SIZE(children); i++)
 			if ((m.w[0] & children[i].bit) != 0)
 				child_ended(&children[i]);
+		if ((m.w[0] & BIT(10)) != 0) {
+			uint64_t len = 0;
+			const uint8_t *image = archive_file(archive, boot_info->archive_len, "hostile", &len);
+
+			print_epitaph(hostile, image, len);
+		}
 	}
 }

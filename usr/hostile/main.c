@@ -1,0 +1,92 @@
+/*
+ * A program that means no good: every system call, with random and edge-case arguments, and then every way to fault.
+ *
+ * Started by init when the kernel's command line says "hostile=SEED"; its first argument is the seed.  It must not be able to
+ * do more than end itself.  "round N of M" lines tell how far it came; the last is "survived".
+ */
+#include "kern/base/bits.h"
+#include "usr/lib/os.h"
+
+enum { CALLS = 40000 };
+
+static uint64_t state;
+static uint64_t handles[64];
+static unsigned handle_count;
+static uint8_t page[2 * PAGE_SIZE] ALIGNED(4096);
+
+static uint64_t
+rnd(void)
+{
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return state;
+}
+
+/* A word that somebody may have forgotten about. */
+static uint64_t
+word(void)
+{
+	static const uint64_t edges[] = {
+		0, 1, 2, 7, 8, 0xff, 0xfff, 0x1000, 0x1001, 0x7fffffff, 0x80000000, 0xffffffff, 0x100000000, 0x7ffffffff000,
+		0x7fffffffffff, 0x800000000000, 0xffff000000000000, 0xffff800000000000, 0xffffffff80000000, UINT64_MAX - 0xfff,
+		UINT64_MAX - 1, UINT64_MAX,
+	};
+
+	switch (rnd() % 8) {
+	case 0: case 1:
+		return edges[rnd() % ARRAY_SIZE(edges)];
+	case 2: case 3: case 4:
+		return handle_count != 0 ? handles[rnd() % handle_count] : rnd();
+	case 5:
+		return (uint64_t)(uintptr_t)page + rnd() % sizeof(page);
+	case 6:
+		return rnd() % 64;
+	default:
+		return rnd() >> rnd() % 64;
+	}
+}
+
+int
+main(void)
+{
+	static const uint8_t spared[] = { SYS_process_exit, SYS_thread_exit };
+	uint64_t done[SYSCALL_COUNT + 8] = { 0 }, ok = 0;
+
+	for (const char *p = start_info->args; *p >= '0' && *p <= '9'; p++)
+		state = state * 10 + (uint64_t)(*p - '0');
+	state = state * 0x9e3779b97f4a7c15 + 0x1234567;
+	for (uint32_t i = 0; i < start_info->count; i++)
+		handles[handle_count++] = start_info->handle[i].handle;
+	for (unsigned n = 0; n < CALLS; n++) {
+		struct sysregs r = { .target = word(), .deadline = rnd() % 2 == 0 ? 0 : now_ns() + rnd() % 100000, .token = word() };
+		uint64_t nr = rnd() % (SYSCALL_COUNT + 8);
+		bool skip = false;
+
+		for (unsigned k = 0; k < ARRAY_SIZE(spared); k++)
+			skip |= nr == spared[k];
+		if (skip)
+			continue;
+		for (unsigned k = 0; k < 8; k++)
+			r.w[k] = word();
+		/* Waits that would not end by themselves get an end. */
+		if (nr == SYS_ntfn_wait)
+			r.w[1] = now_ns() + rnd() % 100000;
+		if (nr == SYS_handle_revoke || nr == SYS_device_reset || nr == SYS_dma_unmap)
+			r.w[1] = now_ns() + rnd() % 1000000;
+		if (nr == SYS_thread_create || nr == SYS_mem_unmap)
+			r.w[0] = handle_count != 0 ? handles[rnd() % handle_count] : 1;
+		r.call = nr | (rnd() % 4 == 0 ? rnd() & (TAG_WORDS | TAG_HANDLES | TAG_LABEL) : 0);
+		sys_full(&r);
+		done[nr]++;
+		if ((r.call & CALL_NUMBER) != OK)
+			continue;
+		ok++;
+		/* What looks like a new handle is used again. */
+		if (r.w[0] != 0 && r.w[0] >> 32 == 0)
+			handles[handle_count < ARRAY_SIZE(handles) ? handle_count++ : rnd() % ARRAY_SIZE(handles)] = r.w[0];
+	}
+	log_line(2, "survived %u calls, %llu of them successful", CALLS, (unsigned long long)ok);
+	/* And now an address that is nobody's. */
+	return (int)((volatile uint8_t *)(uintptr_t)16)[0];
+}
