@@ -51,7 +51,7 @@ load_tables(struct cpu *c)
 	uint64_t tss = (uint64_t)(uintptr_t)&m->tss;
 	struct PACKED { uint16_t limit; uint64_t base; } gdtr = { sizeof(m->gdt) - 1, (uint64_t)(uintptr_t)m->gdt };
 
-	m->head.rsp0 = (uint64_t *)(void *)((char *)&m->tss + 4);
+	m->head.rsp0 = (char *)&m->tss + offsetof(struct tss, rsp);
 	m->tss.iomap = sizeof(m->tss);		/* no port for processes */
 	for (unsigned i = 0; i < 3; i++)
 		m->tss.ist[i] = (uint64_t)(uintptr_t)(m->ist[i] + IST_SIZE);

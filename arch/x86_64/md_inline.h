@@ -48,12 +48,12 @@ cpu_cycles(void)
 }
 
 /* The task state segment's stack for interrupts from user mode stands first in the CPU's own area. */
-struct md_head { uint64_t *rsp0; };
+struct md_head { char *rsp0; };	/* packed: not aligned */
 
 static ALWAYS_INLINE void
 cpu_set_kernel_stack(struct cpu *c, uintptr_t top)
 {
-	uint64_t *rsp0 = ((struct md_head *)c->md)->rsp0;
+	char *rsp0 = ((struct md_head *)c->md)->rsp0;
 
 	c->kstack_top = top;
 	__builtin_memcpy(rsp0, &top, sizeof(top));
