@@ -1,3 +1,4 @@
 # What only this architecture's kernel needs: device sources that it leaves out.
 DEV_OMIT_arm64 := $(filter dev/iommu/vtd% dev/iommu/fmt_vtdss.c dev/iommu/find_dmar.c,$(wildcard dev/iommu/*.c))
 USER_CFLAGS_arm64 += -Iusr/lib/arm64
+KERNEL_CFLAGS_arm64 += -flto

@@ -14,25 +14,24 @@ static struct blk disk;
 static void
 server(void)
 {
-	struct sysregs r = { .call = SYS_ipc_recv, .target = endpoint, .deadline = DEADLINE_NEVER };
+	uint64_t call = SYS_ipc_recv, target = endpoint, token = 0, w[4] = { 0 };
 
 	for (;;) {
-		sys_full(&r);
-		r.call = SYS_ipc_reply_recv | (r.call & TAG_WORDS);
-		r.target = endpoint;
-		r.deadline = DEADLINE_NEVER;
+		sys_msg4(&call, &target, w, DEADLINE_NEVER, &token);
+		call = SYS_ipc_reply_recv | (call & TAG_WORDS);
+		target = endpoint;
 	}
 }
 
 static void
 round_trips(uint64_t words)
 {
-	struct sysregs r = { .deadline = DEADLINE_NEVER };
+	uint64_t w[4] = { 0 };
 
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		r.call = SYS_ipc_call | FIELD_PREP(TAG_WORDS, words);
-		r.target = endpoint;
-		sys_full(&r);
+		uint64_t call = SYS_ipc_call | FIELD_PREP(TAG_WORDS, words), target = endpoint, token = 0;
+
+		sys_msg4(&call, &target, w, DEADLINE_NEVER, &token);
 	}
 }
 

@@ -47,3 +47,27 @@ sys6(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, ui
 	*r1 = x1;
 	return (enum status)(x8 & CALL_NUMBER);
 }
+
+/* Messages of up to four words: fewer registers move. */
+static ALWAYS_INLINE void
+sys_msg4(uint64_t *call, uint64_t *target, uint64_t w[4], uint64_t deadline, uint64_t *token)
+{
+	register uint64_t x0 __asm__("x0") = w[0];
+	register uint64_t x1 __asm__("x1") = w[1];
+	register uint64_t x2 __asm__("x2") = w[2];
+	register uint64_t x3 __asm__("x3") = w[3];
+	register uint64_t x8 __asm__("x8") = *call;
+	register uint64_t x9 __asm__("x9") = *target;
+	register uint64_t x10 __asm__("x10") = deadline;
+	register uint64_t x11 __asm__("x11") = *token;
+
+	__asm__ volatile("svc #0" : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3), "+r"(x8), "+r"(x9), "+r"(x11) : "r"(x10)
+	    : "x4", "x5", "x6", "x7", "memory");
+	w[0] = x0;
+	w[1] = x1;
+	w[2] = x2;
+	w[3] = x3;
+	*call = x8;
+	*target = x9;
+	*token = x11;
+}

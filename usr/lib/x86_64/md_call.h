@@ -48,3 +48,17 @@ sys6(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, ui
 	*r1 = b;
 	return (enum status)(nr & CALL_NUMBER);
 }
+
+/* Messages of up to four words: fewer registers move. */
+static ALWAYS_INLINE void
+sys_msg4(uint64_t *call, uint64_t *target, uint64_t w[4], uint64_t deadline, uint64_t *token)
+{
+	register uint64_t r10 __asm__("r10") = w[3];
+	register uint64_t r14 __asm__("r14") = deadline;
+	register uint64_t r15 __asm__("r15") = *token;
+
+	__asm__ volatile("syscall" : "+a"(*call), "+b"(*target), "+D"(w[0]), "+S"(w[1]), "+d"(w[2]), "+r"(r10), "+r"(r15)
+	    : "r"(r14) : "rcx", "r11", "r8", "r9", "r12", "r13", "memory");
+	w[3] = r10;
+	*token = r15;
+}
