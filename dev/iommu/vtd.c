@@ -378,6 +378,8 @@ queue_start(struct vtd *v)
 	unit_clean(v->status, PAGE_SIZE, v->coherent);
 	unit_publish();
 	cmdring_init(&v->ring, frame_ptr(ring), VTD_RING_LG2, CMDRING_PLAIN, v->coherent);
+	/* An error that firmware's queue stopped on would stop ours. */
+	unit_write32(v->regs, VTD_FSTS, FSTS_IQE | FSTS_ICE | FSTS_ITE);
 	unit_write64(v->regs, VTD_IQT, 0);
 	unit_write64(v->regs, VTD_IQA, ring.v | FIELD_PREP(IQA_QS, order));
 	if (!command_wait(v, GCMD_QIE, true))

@@ -19,7 +19,7 @@
 #include "kern/machine/machine.h"
 
 enum : uint32_t {
-	VTD_RING_LG2 = 9,		/* descriptors of the queue: two pages */
+	VTD_RING_LG2 = 8,		/* descriptors of the queue: one page */
 	VTD_DIDS_MAX = 1024,		/* domain ids of ours; 0 is not used */
 	VTD_FLUSH_ALL = 3,		/* descriptors of a flush of everything */
 };
