@@ -1,0 +1,308 @@
+/*
+ * The end of a claim: device.h tells the order.  A state machine that the worker steps; no step waits.
+ */
+#include "kern/device_parts.h"
+#include "kern/abi/syscall.h"
+#include "kern/base/bits.h"
+#include "kern/base/mmio.h"
+#include "kern/cpu.h"
+#include "kern/ipc.h"
+#include "kern/irq.h"
+#include "kern/log.h"
+#include "kern/md/clock.h"
+#include "kern/panic.h"
+#include "kern/process.h"
+#include "kern/sched.h"
+#include "kern/thread.h"
+
+enum step : uint8_t { END_WINDOWS, END_MASTER, END_DRAIN, END_VECTORS, END_BLOCK, END_FENCE, END_UNMAP, END_UNMAPPED,
+	END_RESET, END_UNPIN };
+
+static void
+set_step(struct device *d, enum step s, uint64_t patience)
+{
+	d->step = s;
+	d->step_deadline = clock_now() + patience;
+}
+
+static void
+quarantine(struct device *d, const char *what)
+{
+	struct pci_function *f = d->function[0].fn;
+
+	d->failed = true;
+	log_error("device %02x:%02x.%x: quarantined: %s", f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, what);
+}
+
+static struct mmio *
+first_window(struct device *d)
+{
+	struct mmio *w = NULL;
+
+	spin_lock(&d->obj.lock);
+	list_for_each(it, &d->windows) {
+		struct mmio *x = list_entry(it, struct mmio, link);
+
+		if (!list_empty(&x->mappings)) {
+			w = x;
+			object_get(&w->obj);
+			break;
+		}
+	}
+	spin_unlock(&d->obj.lock);
+	return w;
+}
+
+/* One step of the end.  Returns when to come back, or WORK_DONE. */
+uint64_t
+device_end_step(struct work *w)
+{
+	struct device *d = container_of(w, struct device, work);
+	struct iommu_unit *u = d->domain.io.unit;
+	uint64_t now = clock_now(), next;
+	struct thread *waiter;
+
+	switch (d->step) {
+	case END_WINDOWS: {
+		struct mmio *x = first_window(d);
+
+		if (x != NULL) {
+			vspace_unmap_object(&x->obj, &x->mappings);
+			object_put(&x->obj);
+			return 0;
+		}
+		set_step(d, END_MASTER, 0);
+		return 0;
+	}
+	case END_MASTER:
+		for (unsigned i = 0; i < d->function_count; i++)
+			pci_bus_master(d->function[i].fn, false);
+		d->mastering = false;
+		set_step(d, END_DRAIN, DRAIN_NS);
+		return 0;
+	case END_DRAIN:
+		for (unsigned i = 0; i < d->function_count; i++) {
+			if (pci_idle(d->function[i].fn))
+				continue;
+			if (now < d->step_deadline)
+				return now + POLL_NS;
+			quarantine(d, "transactions still pending");
+			break;
+		}
+		set_step(d, END_VECTORS, 0);
+		return 0;
+	case END_VECTORS:
+		spin_lock(&d->obj.lock);
+		while (!list_empty(&d->irqs))
+			device_irq_unroute(d, list_first(&d->irqs, struct irq, link));
+		for (unsigned i = 0; i < d->function_count; i++) {
+			if (!d->function[i].source_open)
+				continue;
+			pci_msix_close(d->function[i].fn);
+			irqc_msi_close(&d->function[i].source);
+			d->function[i].source_open = false;
+		}
+		spin_unlock(&d->obj.lock);
+		set_step(d, END_BLOCK, 0);
+		return 0;
+	case END_BLOCK:
+		if (!d->domain_live) {
+			set_step(d, END_RESET, 0);
+			return 0;
+		}
+		spin_lock(&d->obj.lock);
+		for (unsigned i = 0; i < d->function_count; i++)
+			d->ticket = u->ops->detach(&d->domain.io, d->function[i].fn->endpoint);
+		spin_unlock(&d->obj.lock);
+		set_step(d, END_FENCE, FENCE_NS);
+		return 0;
+	case END_FENCE: {
+		enum status s = u->ops->ticket_poll(u, d->ticket);
+
+		if (s == E_WOULD_BLOCK && now < d->step_deadline)
+			return now + POLL_NS;
+		if (s != OK)
+			quarantine(d, "the IOMMU did not confirm that it is blocked");
+		set_step(d, END_UNMAP, 0);
+		return 0;
+	}
+	case END_UNMAP: {
+		unsigned n = 0;
+		bool more = false;
+
+		/* A bounded number at a time; their tickets are waited for together. */
+		spin_lock(&d->obj.lock);
+		list_for_each(it, &d->buffers) {
+			struct buffer *b = list_entry(it, struct buffer, link);
+
+			if (b->grant.state != GRANT_MAPPED)
+				continue;
+			if (++n > 32) {
+				more = true;
+				break;
+			}
+			domain_revoke(&d->domain, &b->grant);
+		}
+		spin_unlock(&d->obj.lock);
+		if (!more)
+			set_step(d, END_UNMAPPED, FENCE_NS);
+		return 0;
+	}
+	case END_UNMAPPED: {
+		bool waiting = false;
+
+		spin_lock(&d->obj.lock);
+		list_for_each_safe(it, &d->buffers) {
+			struct buffer *b = list_entry(it, struct buffer, link);
+
+			if (b->grant.state == GRANT_REVOKING &&
+			    domain_revoke_poll(&d->domain, &b->grant) == E_WOULD_BLOCK) {
+				if (now < d->step_deadline && !d->failed)
+					waiting = true;
+				else
+					domain_quarantine(&d->domain, &b->grant);
+			}
+			/* What could not be confirmed to be blocked may still be written. */
+			if (b->grant.state == GRANT_INVALIDATED && !d->failed) {
+				domain_release(&d->domain, &b->grant);
+				list_remove(&b->link);
+			} else if (b->grant.state == GRANT_INVALIDATED) {
+				b->grant.state = GRANT_QUARANTINED;
+			}
+		}
+		spin_unlock(&d->obj.lock);
+		if (waiting)
+			return now + POLL_NS;
+		d->at = 0;
+		d->reset_state = 0;
+		d->state = DEVICE_RESETTING;
+		set_step(d, END_RESET, 0);
+		return 0;
+	}
+	case END_RESET:
+		while (d->at < d->function_count) {
+			next = pci_reset_step(d->function[d->at].fn, &d->reset_state);
+			if (next == UINT64_MAX)
+				quarantine(d, "its reset did not work");
+			else if (next != 0)
+				return next;
+			d->at++;
+			d->reset_state = 0;
+		}
+		set_step(d, END_UNPIN, 0);
+		return 0;
+	case END_UNPIN:
+		if (d->domain_live) {
+			d->domain_live = false;
+			if (d->failed) {
+				/* Blocked for ever: table pages and tag stay taken. */
+				struct list *l;
+
+				spin_lock(&d->obj.lock);
+				while ((l = list_pop_front(&d->domain.grants)) != NULL)
+					;
+				spin_unlock(&d->obj.lock);
+			} else {
+				domain_fini(&d->domain);
+			}
+		}
+		spin_lock(&device_claim_lock);
+		for (unsigned i = 0; i < d->function_count; i++) {
+			d->function[i].fn->never |= d->failed;
+			d->function[i].fn->claimed = NULL;
+		}
+		spin_unlock(&device_claim_lock);
+		spin_lock(&d->obj.lock);
+		d->state = d->failed ? DEVICE_QUARANTINED : DEVICE_FREE;
+		waiter = d->waiter;
+		d->waiter = NULL;
+		watch_fire(&d->watch);
+		spin_unlock(&d->obj.lock);
+		if (waiter != NULL && thread_claim(waiter)) {
+			waiter->wait_status = OK;
+			sched_wake(waiter);
+		}
+		object_put(&d->obj);	/* the end's own reference */
+		return WORK_DONE;
+	}
+	return WORK_DONE;
+}
+
+/* claimed -> ending; the worker does the rest.  False when it is under way or over. */
+static bool
+begin_end(struct device *d)
+{
+	spin_lock(&d->obj.lock);
+	if (d->state != DEVICE_CLAIMED) {
+		spin_unlock(&d->obj.lock);
+		return false;
+	}
+	store_release(&d->state, DEVICE_ENDING);
+	d->generation++;
+	d->step = END_WINDOWS;
+	object_get(&d->obj);
+	spin_unlock(&d->obj.lock);
+	worker_add(&d->work);
+	return true;
+}
+
+enum status
+device_end(struct device *d, uint64_t deadline)
+{
+	struct thread *t = current_thread();
+	enum status s = OK;
+
+	(void)begin_end(d);
+	spin_lock(&d->obj.lock);
+	if (d->state == DEVICE_FREE || d->state == DEVICE_QUARANTINED || d->waiter != NULL) {
+		s = d->waiter != NULL ? E_BUSY : OK;
+		spin_unlock(&d->obj.lock);
+	} else {
+		thread_arm(t);
+		d->waiter = t;
+		spin_unlock(&d->obj.lock);
+		s = sched_block(deadline);
+		spin_lock(&d->obj.lock);
+		if (d->waiter == t)
+			d->waiter = NULL;
+		spin_unlock(&d->obj.lock);
+	}
+	object_bump(&d->obj);
+	return s == OK && d->state == DEVICE_QUARANTINED ? E_QUARANTINED : s;
+}
+
+/* The last handle, window, vector and grant are gone.  A claim that was never ended is ended now, and the end's own
+ * reference brings the object back here when it is over. */
+bool
+device_destroy(struct object *o)
+{
+	struct device *d = device_of(o);
+
+	if (d->watch.ntfn != NULL)
+		object_put(&d->watch.ntfn->obj);
+	d->watch.ntfn = NULL;
+	return !begin_end(d);
+}
+
+static bool
+end_claim(struct object *o, uint32_t rights, void *arg)
+{
+	struct device *d = device_of(o);
+	bool *over = arg;
+
+	if ((rights & RIGHT_DMA) == 0)
+		return true;
+	(void)begin_end(d);
+	if (d->state != DEVICE_FREE && d->state != DEVICE_QUARANTINED)
+		*over = false;
+	return true;
+}
+
+bool
+device_end_all_of(struct process *p)
+{
+	bool over = true;
+
+	handle_for_each(p, OBJ_DEVICE, end_claim, &over);
+	return over;
+}
