@@ -56,8 +56,11 @@ main(void)
 	for (const char *p = start_info->args; *p >= '0' && *p <= '9'; p++)
 		state = state * 10 + (uint64_t)(*p - '0');
 	state = state * 0x9e3779b97f4a7c15 + 0x1234567;
+	/* Second handles are thrown about: with the first it has to say how it went. */
 	for (uint32_t i = 0; i < start_info->count; i++)
-		handles[handle_count++] = start_info->handle[i].handle;
+		if (sys_handle_dup(start_info->handle[i].handle, i == 0 ? KERNEL_INFO | RIGHT_GIVE : RIGHT_CALL | RIGHT_RECV |
+		    RIGHT_GIVE | RIGHT_MANAGE, &handles[handle_count]) == OK)
+			handle_count++;
 	for (unsigned n = 0; n < CALLS; n++) {
 		struct sysregs r = { .target = word(), .deadline = rnd() % 2 == 0 ? 0 : now_ns() + rnd() % 100000, .token = word() };
 		uint64_t nr = rnd() % (SYSCALL_COUNT + 8);

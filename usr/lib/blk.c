@@ -44,7 +44,7 @@ attach(struct blk *b)
 enum status
 blk_open(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint64_t data_bytes)
 {
-	uint64_t h;
+	uint64_t h, until = now_ns() + CALL_NS;
 	enum status s;
 
 	*b = (struct blk){ .endpoint = endpoint, .index = index, .rights = rights };
@@ -56,7 +56,12 @@ blk_open(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint
 		return E_NO_MEMORY;
 	}
 	b->ntfn = (handle_t)h;
-	s = attach(b);
+	/* A server that is just ending may take the call and leave it: its successor gets it then. */
+	do {
+		s = attach(b);
+		if (s == E_PEER)
+			sleep_until(now_ns() + 10 * NS_PER_MS);
+	} while (s == E_PEER && now_ns() < until);
 	if (s != OK)
 		blk_close(b);
 	return s;

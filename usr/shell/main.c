@@ -10,6 +10,7 @@ handle_t kernel, devmgr, init;
 struct command { const char *name, *args, *text; command_fn *fn; };
 
 extern const struct command commands[];
+static command_fn cmd_repeat;
 
 static int
 cmd_help(int argc UNUSED, char **argv UNUSED)
@@ -35,6 +36,7 @@ const struct command commands[] = {
 	{ "log", "", "the system log", cmd_log },
 	{ "kill", "PID|NAME", "ends a process", cmd_kill },
 	{ "killer", "NAME MILLISECONDS", "ends a process later, while commands go on", cmd_killer },
+	{ "repeat", "N \"COMMAND; ...\"", "runs commands N times", cmd_repeat },
 	{ "rogue", "CTRL r|w IOVA", "lets a driver lie about an address (test)", cmd_rogue },
 	{ "sleep", "MILLISECONDS", "waits", cmd_sleep },
 	{ "poweroff", "", "", cmd_poweroff },
@@ -144,6 +146,38 @@ batch(char *to, size_t size)
 	}
 	to[len] = 0;
 	return true;
+}
+
+/* "repeat N 'a; b'": stops at the first that fails. */
+static int
+cmd_repeat(int argc, char **argv)
+{
+	static char line[512];
+	uint64_t n;
+
+	if (argc != 3 || !number(argv[1], &n)) {
+		print("usage: repeat N \"COMMAND; COMMAND\"\n");
+		return 1;
+	}
+	for (uint64_t i = 0; i < n && !interrupted(); i++) {
+		for (const char *p = argv[2]; *p != 0; ) {
+			size_t len = 0;
+			int s;
+
+			while (*p == ' ' || *p == ';')
+				p++;
+			while (p[len] != 0 && p[len] != ';')
+				len++;
+			str_copy(line, p, len + 1 < sizeof(line) ? len + 1 : sizeof(line));
+			p += len;
+			s = run(line);
+			if (s != 0) {
+				print("repeat: round %llu of %llu failed\n", (unsigned long long)i + 1, (unsigned long long)n);
+				return s;
+			}
+		}
+	}
+	return 0;
 }
 
 static void
