@@ -206,6 +206,7 @@ vtd_sync(struct iommu_domain *d)
 		if (vtd_room(v, 1))
 			vtd_put_domain(v, d->tag);
 		t = cmdring_ticket(&v->ring);
+		vtd_send(v);		/* the caller waits for it next: no batch will grow */
 	}
 	vtd_unlock(v);
 	return t;
