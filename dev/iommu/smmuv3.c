@@ -232,11 +232,13 @@ static bool
 wait_for(void *regs, uint32_t reg, uint32_t mask, uint32_t want)
 {
 	uint64_t deadline = clock_now() + SMMU_PROBE_WAIT_NS;
+	bool late = false;
 
 	while ((unit_read32(regs, reg) & mask) != want) {
-		if (clock_now() > deadline)
+		if (late)
 			return false;
 		clock_spin(NS_PER_US);
+		late = clock_now() > deadline;	/* one more look: it may be we who slept */
 	}
 	return true;
 }

@@ -319,11 +319,13 @@ smmu_ticket_wait(struct smmu *s, struct iommu_ticket t, uint64_t wait_ns)
 {
 	uint64_t deadline = clock_now() + wait_ns;
 	enum status result;
+	bool late = false;
 
 	while ((result = smmu_ticket_poll(&s->unit, t)) == E_WOULD_BLOCK) {
-		if (clock_now() > deadline)
+		if (late)
 			return E_TIMED_OUT;
 		clock_spin(200);
+		late = clock_now() > deadline;	/* one more look: it may be we who slept */
 	}
 	return result;
 }
