@@ -1,0 +1,138 @@
+/*
+ * The choice of the lane.
+ *
+ * One list of questions, asked in a fixed order; the first "no" decides and names itself.  Which
+ * questions are asked depends on one fact only, the route: with a unit in the way the device is direct or
+ * unsupported; without one it is brokered or unsupported.
+ *
+ *     function -> reset -> group -> services -> discovered +-> programmed -> synchronised -> reserved
+ *                                                          |     -> interrupts -> validated -> policy   direct
+ *                                                          +-> translator -> policy                     brokered
+ *
+ * tests/kern/dma/lane_test.c goes through every combination.
+ */
+#include "kern/dma/lane.h"
+#include "kern/base/fmt.h"
+
+/* NULL: yes. */
+static const char *
+ask(const struct lane_facts *f, const struct lane_policy *p, enum lane_step step)
+{
+	switch (step) {
+	case STEP_FUNCTION:
+		return !f->endpoint ? "a bridge or the kernel's own" : !f->sound ? "quarantined" : NULL;
+	case STEP_RESET:
+		return f->resettable ? NULL : "no reset method";
+	case STEP_GROUP:
+		return f->group_whole ? NULL : "its isolation group cannot be claimed as one";
+	case STEP_SERVICES:
+		return f->services_off ? NULL : "its translation services (ATS, PRI, PASID) are not off";
+	case STEP_DISCOVERED:
+		if (f->route == ROUTE_UNIT || f->route == ROUTE_NO_UNIT)
+			return NULL;
+		return f->no_unit != NULL ? f->no_unit : "its way to memory is not described";
+	case STEP_PROGRAMMED:
+		return !f->programmed ? "its IOMMU is not in use" : !f->unit_works ? "its IOMMU is broken" : NULL;
+	case STEP_SYNCHRONISED:
+		return f->synchronised ? NULL : "its IOMMU did not complete an invalidation";
+	case STEP_RESERVED:
+		return f->unreserved ? NULL : "firmware reserves memory for it";
+	case STEP_INTERRUPTS:
+		return f->interrupt_isolation || p->consent_interrupts ? NULL :
+		    "interrupt_isolation=none, and the manifest does not consent";
+	case STEP_VALIDATED:
+		switch (f->canary) {
+		case CANARY_PASSED:
+			return NULL;
+		case CANARY_SILENT:
+			return p->consent_silent ? NULL : "validated, silent, and the manifest does not consent";
+		case CANARY_NOT_RUN:
+			return p->consent_unvalidated ? NULL : "programmed, not validated, and the manifest does not consent";
+		case CANARY_FAILED:
+			break;
+		}
+		return "its IOMMU failed the live test";
+	case STEP_TRANSLATOR:
+		return !f->translator ? "no IOMMU in its way, and no translator for its class" :
+		    !f->quiesce ? "no IOMMU in its way, and no way to see it stopped" : NULL;
+	case STEP_POLICY:
+		return (f->route == ROUTE_UNIT ? p->forbid_direct : p->forbid_brokered) ? "forbidden by the manifest" : NULL;
+	case STEP_ALL:
+		break;
+	}
+	return NULL;
+}
+
+static bool
+is_asked(const struct lane_facts *f, enum lane_step step)
+{
+	switch (step) {
+	case STEP_PROGRAMMED:
+	case STEP_SYNCHRONISED:
+	case STEP_RESERVED:
+	case STEP_INTERRUPTS:
+	case STEP_VALIDATED:
+		return f->route == ROUTE_UNIT;
+	case STEP_TRANSLATOR:
+		return f->route == ROUTE_NO_UNIT;
+	default:
+		return true;
+	}
+}
+
+static void
+describe_direct(const struct lane_facts *f, struct lane_verdict *out)
+{
+	static const char *const label[] = {
+		[CANARY_NOT_RUN] = "programmed, not validated (consent)",
+		[CANARY_FAILED]  = "",
+		[CANARY_SILENT]  = "validated, silent (consent)",
+		[CANARY_PASSED]  = "validated",
+	};
+
+	out->consent = !f->interrupt_isolation || f->canary != CANARY_PASSED;
+	fmt_buf(out->text, sizeof(out->text), "direct-remapping by %s: %s; doorbells %s%s%s",
+	    f->unit != NULL ? f->unit : "its unit", label[f->canary],
+	    out->doorbell == DOORBELL_MAPPED ? "mapped" : "mediated",
+	    f->interrupt_isolation ? "" : "; interrupt_isolation=none (consent)",
+	    f->fault_log ? "" : "; fault_reporting=none");
+}
+
+void
+lane_decide(const struct lane_facts *f, const struct lane_policy *p, struct lane_verdict *out)
+{
+	*out = (struct lane_verdict){ .lane = LANE_UNSUPPORTED, .doorbell = DOORBELL_MEDIATED };
+	for (enum lane_step step = STEP_FUNCTION; step < STEP_ALL; step = (enum lane_step)(step + 1)) {
+		const char *no = is_asked(f, step) ? ask(f, p, step) : NULL;
+
+		if (no != NULL) {
+			out->step = step;
+			fmt_buf(out->text, sizeof(out->text), "unsupported: %s", no);
+			return;
+		}
+	}
+	out->step = STEP_ALL;
+	if (f->route == ROUTE_UNIT) {
+		out->lane = LANE_DIRECT;
+		/* What the kernel cannot check it cannot mediate; the unit is the guard either way. */
+		if (p->mapped_doorbells || !f->translator)
+			out->doorbell = DOORBELL_MAPPED;
+		describe_direct(f, out);
+		return;
+	}
+	out->lane = LANE_BROKERED;
+	fmt_buf(out->text, sizeof(out->text), "brokered: no IOMMU in its way: its driver is contained, the device is not%s",
+	    f->interrupt_isolation ? "" : "; interrupt_isolation=none");
+}
+
+const char *
+lane_step_text(enum lane_step s)
+{
+	static const char *const text[] = {
+		"function", "reset", "group", "services", "discovered", "programmed", "synchronised", "reserved", "interrupts",
+		"validated", "translator", "policy", "all",
+	};
+
+	static_assert(ARRAY_SIZE(text) == STEP_ALL + 1);
+	return s <= STEP_ALL ? text[s] : "unknown";
+}
