@@ -1,78 +1,36 @@
 /*
- * PCI: enumeration, assignment, capabilities, bus mastering, reset, MSI-X.
+ * PCI: enumeration, the harmless state, bus mastering, and which IOMMU and ITS a function has.
  *
- * Enumeration is a depth-first walk with an explicit stack of buses.  Where firmware left bus numbers or BARs unset
- * (direct boot of QEMU virt), they are assigned: buses as they are found, BARs bottom-up by decreasing size from the
- * host's windows, bridge windows around them.  Where firmware set them they are kept.
+ * A host's buses are walked depth first, with an explicit stack of buses.  First the numbers that bridges hold are checked:
+ * each bridge's range must lie inside its parent's and after its elder sibling's.  When they are good, or
+ * firmware's tables refer to them (host.preserve), they are kept, and bridges whose numbers are not good stay closed.
+ * Otherwise all buses are numbered anew: a bridge is opened to the last bus while what is below it is walked,
+ * then closed behind the last one found.
  *
- * Every endpoint is made harmless as it is found: bus mastering, INTx, MSI, MSI-X, ATS, PRI and PASID off
- * (PCI-01..03).
+ * Every function is made harmless as it is found, before anything else is done with it: bus mastering, INTx, MSI, MSI-X,
+ * ATS, PRI, PASID, virtual functions, no-snoop off; ACS on (PCI-01..04, PCI-21).  This happens before IOMMUs are touched,
+ * so that what firmware left running has stopped.
+ *
+ * Order    harmless -> BARs sized -> addresses judged or assigned -> IOMMU and ITS looked up -> groups.
+ * Not here hot plug: buses are walked once.
  */
 #include "kern/pci.h"
-#include "kern/base/bits.h"
-#include "kern/base/mmio.h"
 #include "kern/base/str.h"
 #include "kern/lock.h"
 #include "kern/log.h"
 #include "kern/machine/idmap.h"
 #include "kern/machine/machine.h"
-#include "kern/md/clock.h"
-#include "kern/md/mmu.h"
 #include "kern/pci_assign.h"
+#include "kern/pci_config.h"
 
-/* Configuration space [PCIe 7.5.1] */
-enum : uint32_t {
-	CFG_ID = 0x00, CFG_COMMAND = 0x04, CFG_STATUS = 0x06, CFG_REVISION = 0x08, CFG_HEADER = 0x0e, CFG_BAR = 0x10,
-	CFG_BUSES = 0x18, CFG_SUBSYSTEM = 0x2c, CFG_CAPS = 0x34, CFG_ROM = 0x30,
-	COMMAND_IO = BIT(0), COMMAND_MEMORY = BIT(1), COMMAND_MASTER = BIT(2), COMMAND_INTX_OFF = BIT(10),
-	STATUS_CAPS = BIT(4),
-	CAP_PM = 0x01, CAP_MSI = 0x05, CAP_PCIE = 0x10, CAP_MSIX = 0x11,
-	XCAP_ACS = 0x0d, XCAP_ATS = 0x0f, XCAP_PRI = 0x13, XCAP_PASID = 0x1b,
-	MSIX_ENABLE = BIT(15), MSIX_MASK_ALL = BIT(14),
-	PCIE_DEVCAP = 4, PCIE_DEVCTL = 8, PCIE_DEVSTA = 10,
-	DEVCAP_FLR = BIT(28), DEVCTL_FLR = BIT(15), DEVCTL_NO_SNOOP = BIT(11), DEVSTA_PENDING = BIT(5),
-	ACS_WANTED = BIT(0) | BIT(2) | BIT(3) | BIT(4),		/* SV, RR, CR, UF */
-	PORT_ROOT = 4, PORT_UPSTREAM = 5, PORT_DOWNSTREAM = 6, PORT_PCI_BRIDGE = 7,
-};
+enum { DEPTH_MAX = 32 };
+enum : uint32_t { CLASS_HOST_BRIDGE = 0x0600 };
 
 struct pci_function pci_functions[PCI_FUNCTIONS_MAX];
 uint32_t pci_count;
 
 static struct spinlock lock = SPINLOCK_INIT(RANK_PCI);
 static const struct machine *mach;
-
-/* A host's ECAM, mapped a bus at a time when it is first needed. */
-static volatile uint8_t *bus_map[MACHINE_HOST_MAX][256];
-
-uint32_t
-pci_read(const struct pci_function *f, uint32_t offset, unsigned width)
-{
-	return width == 1 ? mmio_read8(f->config + offset) : width == 2 ? mmio_read16(f->config + offset) :
-	    mmio_read32(f->config + offset);
-}
-
-void
-pci_write(const struct pci_function *f, uint32_t offset, unsigned width, uint32_t v)
-{
-	if (width == 1)
-		mmio_write8(f->config + offset, (uint8_t)v);
-	else if (width == 2)
-		mmio_write16(f->config + offset, (uint16_t)v);
-	else
-		mmio_write32(f->config + offset, v);
-}
-
-static volatile uint8_t *
-config_of(uint32_t host, uint8_t bus, uint8_t devfn)
-{
-	const struct machine_host *h = &mach->host[host];
-
-	if (bus < h->bus_first || bus > h->bus_last)
-		return NULL;
-	if (bus_map[host][bus] == NULL)
-		bus_map[host][bus] = mmu_map_device((struct paddr){ h->ecam + (uint64_t)bus * MIB }, MIB);
-	return bus_map[host][bus] == NULL ? NULL : bus_map[host][bus] + ((uint32_t)devfn << 12);
-}
 
 struct pci_function *
 pci_find(uint16_t segment, uint16_t rid)
@@ -83,223 +41,349 @@ pci_find(uint16_t segment, uint16_t rid)
 	return NULL;
 }
 
+static bool
+is_port(const struct pci_function *f)
+{
+	return f->bridge && f->pcie && (f->port_type == PORT_ROOT || f->port_type == PORT_DOWNSTREAM);
+}
+
+/* ---- One function ---- */
+
+/* Takes a capability's place when all of it is inside; the first of a kind counts. */
+static void
+take(uint16_t *slot, uint32_t at, uint32_t len, uint32_t end)
+{
+	if (*slot == 0 && at + len <= end)
+		*slot = (uint16_t)at;
+}
+
 static void
 find_capabilities(struct pci_function *f)
 {
-	uint32_t at, x;
+	uint32_t id, n = 0;
 
-	if ((pci_read(f, CFG_STATUS, 2) & STATUS_CAPS) != 0) {
-		at = pci_read(f, CFG_CAPS, 1) & 0xfc;
-		/* 48 entries fit: a longer list is a loop. */
-		for (unsigned i = 0; i < 48 && at >= 0x40; i++) {
-			uint32_t v = pci_read(f, at, 2);
-
-			switch (v & 0xff) {
-			case CAP_PM: f->cap_pm = (uint16_t)at; break;
-			case CAP_MSI: f->cap_msi = (uint16_t)at; break;
-			case CAP_PCIE: f->cap_pcie = (uint16_t)at; break;
-			case CAP_MSIX: f->cap_msix = (uint16_t)at; break;
-			}
-			at = v >> 8 & 0xfc;
+	for (uint32_t at = 0; (at = pci_config_next_cap(f, at, &n, &id)) != 0; ) {
+		switch (id) {
+		case CAP_PM: take(&f->cap_pm, at, 8, CFG_END); break;
+		case CAP_MSI: take(&f->cap_msi, at, 10, CFG_END); break;
+		case CAP_PCIE: take(&f->cap_pcie, at, PCIE_LEN_V1, CFG_END); break;
+		case CAP_MSIX: take(&f->cap_msix, at, MSIX_LEN, CFG_END); break;
+		case CAP_AF: take(&f->cap_af, at, AF_LEN, CFG_END); break;
 		}
 	}
 	if (f->cap_pcie == 0)
 		return;
 	f->pcie = true;
-	f->port_type = (uint8_t)(pci_read(f, f->cap_pcie + 2u, 2) >> 4 & 15);
-	f->flr = (pci_read(f, f->cap_pcie + PCIE_DEVCAP, 4) & DEVCAP_FLR) != 0;
-	at = 0x100;
-	for (unsigned i = 0; i < 960 / 8 && at >= 0x100; i++) {
-		x = pci_read(f, at, 4);
-		if (x == 0 || x == UINT32_MAX)
-			break;
-		switch (x & 0xffff) {
-		case XCAP_ACS: f->cap_acs = (uint16_t)at; break;
-		case XCAP_ATS: f->cap_ats = (uint16_t)at; break;
-		case XCAP_PRI: f->cap_pri = (uint16_t)at; break;
-		case XCAP_PASID: f->cap_pasid = (uint16_t)at; break;
+	f->port_type = (uint8_t)FIELD_GET(PCIE_TYPE, pci_read(f, f->cap_pcie + PCIE_FLAGS, 2));
+	n = 0;
+	for (uint32_t at = 0; (at = pci_config_next_xcap(f, at, &n, &id)) != 0; ) {
+		switch (id) {
+		case XCAP_ACS: take(&f->cap_acs, at, 8, CFG_EXTENDED_END); break;
+		case XCAP_ATS: take(&f->cap_ats, at, 8, CFG_EXTENDED_END); break;
+		case XCAP_PRI: take(&f->cap_pri, at, 16, CFG_EXTENDED_END); break;
+		case XCAP_PASID: take(&f->cap_pasid, at, 8, CFG_EXTENDED_END); break;
+		case XCAP_SRIOV: take(&f->cap_sriov, at, 64, CFG_EXTENDED_END); break;
 		}
-		at = x >> 20 & 0xffc;
 	}
 }
 
-static void
-make_harmless(struct pci_function *f)
+/* Is there device control 2, with ARI forwarding? */
+static bool
+has_control2(const struct pci_function *f)
 {
-	uint32_t c = pci_read(f, CFG_COMMAND, 2);
-
-	if (!f->bridge)
-		c &= ~(uint32_t)COMMAND_MASTER;
-	pci_write(f, CFG_COMMAND, 2, c | COMMAND_INTX_OFF);
-	if (f->cap_msi != 0)
-		pci_write(f, f->cap_msi + 2u, 2, pci_read(f, f->cap_msi + 2u, 2) & ~1u);
-	if (f->cap_msix != 0)
-		pci_write(f, f->cap_msix + 2u, 2, pci_read(f, f->cap_msix + 2u, 2) & ~(uint32_t)MSIX_ENABLE);
-	if (f->cap_ats != 0)
-		pci_write(f, f->cap_ats + 6u, 2, pci_read(f, f->cap_ats + 6u, 2) & ~0x8000u);
-	if (f->cap_pri != 0)
-		pci_write(f, f->cap_pri + 4u, 2, 0);
-	if (f->cap_pasid != 0)
-		pci_write(f, f->cap_pasid + 6u, 2, 0);
-	if (f->cap_pcie != 0)
-		pci_write(f, f->cap_pcie + PCIE_DEVCTL, 2,
-		    pci_read(f, f->cap_pcie + PCIE_DEVCTL, 2) & ~(uint32_t)DEVCTL_NO_SNOOP);
-	if (!f->bridge)
-		pci_write(f, CFG_ROM, 4, 0);
-	/* Ports that can isolate what is below them are told to. */
-	if (f->cap_acs != 0 && (f->port_type == PORT_ROOT || f->port_type == PORT_DOWNSTREAM))
-		pci_write(f, f->cap_acs + 6u, 2, pci_read(f, f->cap_acs + 4u, 2) & (ACS_WANTED | BIT(1)));
+	return f->cap_pcie != 0 && f->cap_pcie + PCIE_LEN <= CFG_END &&
+	    FIELD_GET(PCIE_VERSION, pci_read(f, f->cap_pcie + PCIE_FLAGS, 2)) >= 2;
 }
 
-static void
-size_bars(struct pci_function *f)
+/* Reads what a function says it is; false when there is none. */
+static bool
+look(struct pci_function *f)
 {
-	unsigned n = f->bridge ? 2 : DEVICE_BARS;
-	uint32_t command = pci_read(f, CFG_COMMAND, 2);
-
-	pci_write(f, CFG_COMMAND, 2, command & ~(uint32_t)(COMMAND_IO | COMMAND_MEMORY));
-	for (unsigned i = 0; i < n; i++) {
-		struct pci_bar *b = &f->bar[i];
-		uint32_t at = CFG_BAR + 4 * i, low = pci_read(f, at, 4), mask, high = 0, high_mask = UINT32_MAX;
-		uint64_t size;
-
-		pci_write(f, at, 4, UINT32_MAX);
-		mask = pci_read(f, at, 4);
-		pci_write(f, at, 4, low);
-		if (mask == 0 || mask == UINT32_MAX)
-			continue;
-		b->io = (low & 1) != 0;
-		b->is64 = !b->io && (low & 6) == 4;
-		b->prefetch = !b->io && (low & 8) != 0;
-		if (b->is64 && i + 1 < n) {
-			high = pci_read(f, at + 4, 4);
-			pci_write(f, at + 4, 4, UINT32_MAX);
-			high_mask = pci_read(f, at + 4, 4);
-			pci_write(f, at + 4, 4, high);
-		}
-		size = ~((uint64_t)high_mask << 32 | (mask & (b->io ? ~3u : ~15u))) + 1;
-		if (b->io)
-			size &= 0xffff;
-		if (!is_pow2(size) || size > 1ull << 40)
-			continue;	/* no BAR looks like that */
-		b->len = size;
-		b->base = b->pci_base = (uint64_t)high << 32 | (low & (b->io ? ~3u : ~15u));
-		if (b->is64)
-			i++;
-	}
-	pci_write(f, CFG_COMMAND, 2, command);
-}
-
-static void
-find_msix(struct pci_function *f)
-{
-	uint32_t t, p;
-
-	if (f->cap_msix == 0)
-		return;
-	t = pci_read(f, f->cap_msix + 4u, 4);
-	p = pci_read(f, f->cap_msix + 8u, 4);
-	f->msix_bar = (uint8_t)(t & 7);
-	f->msix_pba_bar = (uint8_t)(p & 7);
-	f->msix_offset = t & ~7u;
-	f->msix_pba_offset = p & ~7u;
-	f->msix_count = (uint16_t)min_u64((pci_read(f, f->cap_msix + 2u, 2) & 0x7ff) + 1, DEVICE_VECTORS_MAX);
-	/* A table that is not wholly inside its BAR does not exist. */
-	if (f->msix_bar >= DEVICE_BARS || f->bar[f->msix_bar].io || f->msix_pba_bar >= DEVICE_BARS ||
-	    !range_within(f->msix_offset, f->msix_count * 16ull, 0, f->bar[f->msix_bar].len)) {
-		log_warn("pci %02x:%02x.%x: vector table outside its BAR: no interrupts", f->rid >> 8, f->rid >> 3 & 31,
-		    f->rid & 7);
-		f->msix_count = 0;
-	}
-}
-
-/* Looks at one function; returns it when there is one. */
-static struct pci_function *
-probe(uint32_t host, uint8_t bus, uint8_t devfn, int16_t parent)
-{
-	volatile uint8_t *config = config_of(host, bus, devfn);
-	struct pci_function *f;
 	uint32_t id, class;
 
-	if (config == NULL)
-		return NULL;
-	id = mmio_read32(config + CFG_ID);
-	if (id == UINT32_MAX || id == 0 || (id & 0xffff) == 0xffff || (id & 0xffff) == 1)
-		return NULL;
-	if (pci_count == PCI_FUNCTIONS_MAX) {
-		log_warn("pci: more than %u functions: the rest is not used", PCI_FUNCTIONS_MAX);
-		return NULL;
-	}
-	f = &pci_functions[pci_count++];
-	*f = (struct pci_function){
-		.segment = mach->host[host].segment, .rid = (uint16_t)(bus << 8 | devfn), .vendor = (uint16_t)id,
-		.device = (uint16_t)(id >> 16), .parent = parent, .config = config, .unit = -1,
-	};
+	if (!pci_config_open(f, mach))
+		return false;
+	id = pci_read(f, CFG_ID, 4);
+	/* 0x0001 is a device that is not ready yet; after firmware has run there is none. */
+	if ((id & 0xffff) == 0xffff || (id & 0xffff) == 0 || (id & 0xffff) == 1)
+		return false;
+	f->vendor = (uint16_t)id;
+	f->device = (uint16_t)(id >> 16);
 	class = pci_read(f, CFG_REVISION, 4);
 	f->revision = (uint8_t)class;
 	f->class_code = class >> 8;
 	f->header = (uint8_t)pci_read(f, CFG_HEADER, 1);
-	f->multifunction = (f->header & 0x80) != 0;
-	f->header &= 0x7f;
-	f->bridge = f->header == 1;
+	f->multifunction = (f->header & HEADER_MULTIFUNCTION) != 0;
+	f->header &= (uint8_t)~HEADER_MULTIFUNCTION;
+	f->bridge = f->header == 1 || f->header == 2;
 	if (f->header == 0) {
 		id = pci_read(f, CFG_SUBSYSTEM, 4);
 		f->subsystem_vendor = (uint16_t)id;
 		f->subsystem = (uint16_t)(id >> 16);
 	}
 	find_capabilities(f);
-	make_harmless(f);
+	if (f->header == 1)
+		f->pref64 = (pci_read(f, BRIDGE_PREF, 2) & 0xf) == 1;
+	if (is_port(f) && has_control2(f))
+		f->ari = (pci_read(f, f->cap_pcie + PCIE_DEVCTL2, 2) & DEVCTL2_ARI) != 0;
+	f->flr = f->cap_pcie != 0 && f->header == 0 && (pci_read(f, f->cap_pcie + PCIE_DEVCAP, 4) & DEVCAP_FLR) != 0;
+	return true;
+}
+
+/* Everything by which a request could pass the IOMMU, or the caches, otherwise than we think (PCI-03, PCI-04). */
+static void
+plain_requests_only(struct pci_function *f)
+{
+	if (f->cap_ats != 0)
+		pci_config_change(f, f->cap_ats + ATS_CONTROL, 2, ATS_ENABLE, 0);
+	if (f->cap_pri != 0)
+		pci_write(f, f->cap_pri + PRI_CONTROL, 2, 0);
+	if (f->cap_pasid != 0)
+		pci_write(f, f->cap_pasid + PASID_CONTROL, 2, 0);
+	if (f->cap_sriov != 0)
+		pci_config_change(f, f->cap_sriov + SRIOV_CONTROL, 2, SRIOV_VF_ENABLE | SRIOV_VF_MEMORY, 0);
+	if (f->cap_pcie != 0)
+		pci_config_change(f, f->cap_pcie + PCIE_DEVCTL, 2, DEVCTL_NO_SNOOP, 0);
+}
+
+void
+pci_make_harmless(struct pci_function *f)
+{
+	pci_config_change(f, CFG_COMMAND, 2, f->header == 1 ? 0 : COMMAND_MASTER, COMMAND_INTX_OFF);
+	f->master = false;
+	if (f->cap_msi != 0)
+		pci_config_change(f, f->cap_msi + MSI_CONTROL, 2, MSI_ENABLE, 0);
+	if (f->cap_msix != 0)
+		pci_config_change(f, f->cap_msix + MSIX_CONTROL, 2, MSIX_ENABLE, MSIX_MASK_ALL);
+	plain_requests_only(f);
 	if (f->header <= 1)
-		size_bars(f);
+		pci_config_change(f, f->header == 0 ? CFG_ROM : BRIDGE_ROM, 4, 1, 0);
+	/* What can keep apart is told to; with ATS off, "translated" requests are lies (PCI-21). */
+	if (f->cap_acs != 0)
+		pci_write(f, f->cap_acs + ACS_CONTROL, 2, pci_read(f, f->cap_acs + ACS_CAP, 2) &
+		    (ACS_SV | ACS_RR | ACS_CR | ACS_UF | (is_port(f) ? ACS_TB : 0)));
+}
+
+/* Is what must be off really off?  A function that cannot be made harmless is given to nobody. */
+static bool
+is_harmless(const struct pci_function *f)
+{
+	return (f->header == 1 || (pci_read(f, CFG_COMMAND, 2) & COMMAND_MASTER) == 0) &&
+	    (f->cap_ats == 0 || (pci_read(f, f->cap_ats + ATS_CONTROL, 2) & ATS_ENABLE) == 0) &&
+	    (f->cap_pri == 0 || (pci_read(f, f->cap_pri + PRI_CONTROL, 2) & 1) == 0) &&
+	    (f->cap_pasid == 0 || (pci_read(f, f->cap_pasid + PASID_CONTROL, 2) & 1) == 0) &&
+	    (f->cap_sriov == 0 || (pci_read(f, f->cap_sriov + SRIOV_CONTROL, 2) & SRIOV_VF_ENABLE) == 0);
+}
+
+static void
+find_msix(struct pci_function *f)
+{
+	uint32_t t, p, n;
+
+	if (f->cap_msix == 0)
+		return;
+	t = pci_read(f, f->cap_msix + MSIX_TABLE, 4);
+	p = pci_read(f, f->cap_msix + MSIX_PBA, 4);
+	n = (uint32_t)FIELD_GET(MSIX_COUNT, pci_read(f, f->cap_msix + MSIX_CONTROL, 2)) + 1;
+	f->msix_bar = (uint8_t)FIELD_GET(MSIX_BIR, t);
+	f->msix_pba_bar = (uint8_t)FIELD_GET(MSIX_BIR, p);
+	f->msix_offset = t & ~(uint32_t)MSIX_BIR;
+	f->msix_pba_offset = p & ~(uint32_t)MSIX_BIR;
+	/* All entries are kept from processes; only as many are used as have room in our tables. */
+	if (f->msix_bar >= DEVICE_BARS || f->bar[f->msix_bar].io || f->msix_pba_bar >= DEVICE_BARS ||
+	    f->bar[f->msix_pba_bar].io ||
+	    !range_within(f->msix_offset, n * (uint64_t)MSIX_ENTRY, 0, f->bar[f->msix_bar].len) ||
+	    !range_within(f->msix_pba_offset, (n + 63) / 64 * 8ull, 0, f->bar[f->msix_pba_bar].len)) {
+		f->problem = "its interrupt vector table lies outside of its BARs";
+		return;
+	}
+	f->msix_count = (uint16_t)min_u64(n, DEVICE_VECTORS_MAX);
+}
+
+/* Looks at one function and enters it; NULL when there is none, or no room. */
+static struct pci_function *
+probe(uint32_t host, uint8_t bus, uint8_t devfn, int16_t parent)
+{
+	struct pci_function found = {
+		.segment = mach->host[host].segment, .host = (uint8_t)host, .rid = (uint16_t)(bus << 8 | devfn),
+		.parent = parent, .unit = -1, .its = -1,
+	}, *f;
+
+	if (!look(&found))
+		return NULL;
+	pci_make_harmless(&found);
+	if (pci_count == PCI_FUNCTIONS_MAX) {
+		log_warn("pci: more than %u functions: %02x:%02x.%x is not used", PCI_FUNCTIONS_MAX, bus, devfn >> 3, devfn & 7);
+		return NULL;
+	}
+	f = &pci_functions[pci_count++];
+	*f = found;
+	if (!is_harmless(f))
+		f->problem = "it cannot be kept from mastering the bus";
+	/* A host bridge's own BARs are not to be touched: accesses may go through them. */
+	if (f->header <= 1 && f->class_code >> 8 != CLASS_HOST_BRIDGE)
+		pci_assign_size(f);
 	find_msix(f);
+	if (f->header > 1)
+		f->problem = "a header of unknown type";
 	return f;
+}
+
+/* ---- Buses ---- */
+
+enum mode { CHECK, KEEP, ASSIGN };
+
+struct level {
+	uint8_t bus, last;		/* KEEP: the highest number that bridges here may hold */
+	uint8_t taken;			/* the highest number in use here or below */
+	int16_t parent;			/* index of the bridge; -1: root bus */
+	uint16_t at, end;		/* next device and function to look at */
+	bool multi, ari;
+};
+
+static struct level
+level(uint8_t bus, uint8_t last, int16_t parent, const struct pci_function *bridge)
+{
+	/* Behind a port there is one device, which may take all 256 functions for itself. */
+	return (struct level){ .bus = bus, .last = last, .taken = bus, .parent = parent,
+		.end = bridge == NULL || !is_port(bridge) || bridge->ari ? 256 : 8,
+		.ari = bridge != NULL && bridge->ari };
+}
+
+static void
+write_buses(const struct pci_function *f, uint8_t primary, uint8_t secondary, uint8_t subordinate)
+{
+	pci_config_change(f, BRIDGE_BUSES, 4, 0xffffff, primary | (uint32_t)secondary << 8 | (uint32_t)subordinate << 16);
+}
+
+/* Before a bus is numbered anew: what its bridges forward to by old numbers could answer for another. */
+static void
+close_bridges(uint32_t host, uint8_t bus, uint16_t end)
+{
+	bool multi = false;
+
+	for (uint16_t at = 0; at < end; at++) {
+		struct pci_function f = { .host = (uint8_t)host, .rid = (uint16_t)(bus << 8 | at) };
+
+		if ((at & 7) != 0 && !multi)
+			continue;
+		if (!look(&f)) {
+			multi = multi && (at & 7) != 0;
+			continue;
+		}
+		if ((at & 7) == 0)
+			multi = f.multifunction;
+		if (f.header == 1)
+			write_buses(&f, bus, 0, 0);
+	}
+}
+
+/*
+ * Walks root bus "bus".  CHECK: are all numbers good?  Enters nothing, writes nothing.  KEEP, ASSIGN: enters all functions.
+ * *highest: the highest bus number in use.
+ */
+static bool
+walk(uint32_t host, uint8_t bus, enum mode mode, uint8_t *highest)
+{
+	const struct machine_host *h = &mach->host[host];
+	struct level stack[DEPTH_MAX];
+	unsigned depth = 1;
+
+	stack[0] = level(bus, h->bus_last, -1, NULL);
+	if (mode == ASSIGN)
+		close_bridges(host, bus, 256);
+	while (depth != 0) {
+		struct level *l = &stack[depth - 1], *up;
+		struct pci_function scratch, *f = &scratch;
+		uint8_t devfn;
+
+		if (l->at >= l->end) {		/* this bus is done */
+			*highest = l->taken;
+			if (--depth == 0)
+				break;
+			up = &stack[depth - 1];
+			if (mode == ASSIGN) {
+				f = &pci_functions[l->parent];
+				f->subordinate = l->taken;
+				write_buses(f, up->bus, f->secondary, f->subordinate);
+				up->taken = l->taken;
+			}
+			continue;
+		}
+		devfn = (uint8_t)l->at++;
+		if ((devfn & 7) != 0 && !l->multi && !l->ari)
+			continue;
+		if (mode == CHECK) {
+			scratch = (struct pci_function){ .host = (uint8_t)host, .rid = (uint16_t)(l->bus << 8 | devfn) };
+			f = look(f) ? f : NULL;
+		} else {
+			f = probe(host, l->bus, devfn, l->parent);
+		}
+		if ((devfn & 7) == 0)
+			l->multi = f != NULL && f->multifunction;
+		if (f == NULL || f->header != 1)
+			continue;
+		if (mode == ASSIGN) {
+			if (l->taken == h->bus_last || depth == DEPTH_MAX) {
+				log_warn("pci %02x:%02x.%x: no bus number left: what is below is not used", l->bus, devfn >> 3, devfn & 7);
+				continue;
+			}
+			f->secondary = (uint8_t)(l->taken + 1);
+			write_buses(f, l->bus, f->secondary, h->bus_last);
+			stack[depth] = level(f->secondary, h->bus_last, (int16_t)(f - pci_functions), f);
+			close_bridges(host, f->secondary, stack[depth].end);
+		} else {
+			f->secondary = (uint8_t)pci_read(f, BRIDGE_BUSES + 1, 1);
+			f->subordinate = (uint8_t)pci_read(f, BRIDGE_SUBORDINATE, 1);
+			if (f->secondary <= l->taken || f->subordinate < f->secondary || f->subordinate > l->last ||
+			    depth == DEPTH_MAX) {
+				if (mode == CHECK)
+					return false;
+				if (f->secondary != 0)
+					log_warn("pci %02x:%02x.%x: bus numbers %u to %u are absurd: what is below is not used",
+					    l->bus, devfn >> 3, devfn & 7, f->secondary, f->subordinate);
+				f->secondary = f->subordinate = 0;
+				continue;
+			}
+			l->taken = f->subordinate;
+			stack[depth] = level(f->secondary, f->subordinate, mode == CHECK ? -1 : (int16_t)(f - pci_functions), f);
+		}
+		depth++;
+	}
+	return true;
 }
 
 static void
 walk_host(uint32_t host)
 {
 	const struct machine_host *h = &mach->host[host];
-	uint8_t next_bus = (uint8_t)(h->bus_first + 1);
-	/* Buses still to be walked: first function index and parent of each. */
-	struct { uint8_t bus; int16_t parent; } todo[64] = { { h->bus_first, -1 } };
-	uint32_t n = 1;
+	struct pci_function f = { .host = (uint8_t)host, .rid = (uint16_t)(h->bus_first << 8) };
+	uint8_t highest = h->bus_first;
 
-	while (n != 0) {
-		uint8_t bus = todo[--n].bus;
-		int16_t parent = todo[n].parent;
-
-		for (unsigned dev = 0; dev < 32; dev++) {
-			unsigned functions = 1;
-
-			for (unsigned fn = 0; fn < functions; fn++) {
-				struct pci_function *f = probe(host, bus, (uint8_t)(dev << 3 | fn), parent);
-
-				if (f == NULL)
-					continue;
-				if (fn == 0 && f->multifunction)
-					functions = 8;
-				if (!f->bridge)
-					continue;
-				f->secondary = (uint8_t)pci_read(f, CFG_BUSES + 1, 1);
-				f->subordinate = (uint8_t)pci_read(f, CFG_BUSES + 2, 1);
-				if (f->secondary <= bus || f->subordinate < f->secondary || f->secondary > h->bus_last) {
-					/* Unset: give it the next bus, open to the end until its depth is known. */
-					if (next_bus > h->bus_last || next_bus == 0)
-						continue;
-					f->secondary = next_bus++;
-					f->subordinate = f->secondary;
-					pci_assign_buses(f, bus);
-				} else if (f->subordinate >= next_bus) {
-					next_bus = (uint8_t)(f->subordinate + 1);
-				}
-				if (n < ARRAY_SIZE(todo)) {
-					todo[n].bus = f->secondary;
-					todo[n++].parent = (int16_t)(f - pci_functions);
-				}
-			}
+	if (!pci_config_open(&f, mach)) {
+		log_error("pci: segment %u: no room to map its configuration space", h->segment);
+		return;
+	}
+	if (!h->preserve && !walk(host, h->bus_first, CHECK, &highest)) {
+		(void)walk(host, h->bus_first, ASSIGN, &highest);
+		log_info("pci: segment %u: buses %u to %u numbered", h->segment, h->bus_first, highest);
+		return;
+	}
+	(void)walk(host, h->bus_first, KEEP, &highest);
+	/* Firmware may have more root buses on the host, which nothing but AML tells: look for their devices. */
+	for (uint32_t bus = highest + 1u; h->preserve && bus <= h->bus_last; bus++) {
+		for (uint32_t device = 0; device < 32; device++) {
+			f = (struct pci_function){ .host = (uint8_t)host, .rid = (uint16_t)(bus << 8 | device << 3) };
+			if (!look(&f))
+				continue;
+			(void)walk(host, (uint8_t)bus, KEEP, &highest);
+			bus = highest;
+			break;
 		}
 	}
 }
+
+/* ---- IOMMU and ITS ---- */
 
 static uint8_t
 secondary_of(uint16_t segment, uint16_t rid)
@@ -310,58 +394,87 @@ secondary_of(uint16_t segment, uint16_t rid)
 }
 
 static void
-find_units(void)
+find_ids(struct pci_function *f)
 {
-	for (uint32_t i = 0; i < pci_count; i++) {
-		struct pci_function *f = &pci_functions[i];
-		struct idmap_path p = { .segment = f->segment, .rid = f->rid, .secondary = secondary_of };
-		uint32_t unit;
-		bool reserved;
+	struct idmap_path p = { .segment = f->segment, .rid = f->rid, .secondary = secondary_of };
+	bool reserved;
+	uint32_t n;
+	int up;
 
-		for (int up = f->parent; up >= 0 && p.bridges < MACHINE_PATH_MAX; up = pci_functions[up].parent)
-			p.bridge[p.bridges++] = pci_functions[up].rid;
-		if (machine_find_iommu(mach, &p, &unit, &f->endpoint, &reserved, &f->no_unit))
-			f->unit = (int16_t)unit;
-		if (reserved) {
-			f->unit = -1;
-			f->no_unit = "firmware goes on using memory with it (reserved region)";
-		}
-	}
+	for (up = f->parent; up >= 0 && p.bridges < MACHINE_PATH_MAX; up = pci_functions[up].parent)
+		p.bridge[p.bridges++] = pci_functions[up].rid;
+	p.deeper = up >= 0;
+	if (machine_find_its(mach, f->segment, f->rid, &n, &f->device_id))
+		f->its = (int16_t)n;
+	if (machine_find_iommu(mach, &p, &n, &f->endpoint, &reserved, &f->no_unit))
+		f->unit = (int16_t)n;
+	if (reserved)
+		f->no_unit = "firmware goes on using memory with it, or may (reserved region)";
+	if (f->problem != NULL)
+		f->no_unit = f->problem;
+	if (f->no_unit != NULL)
+		f->unit = -1;
 }
 
+/* Ports must do all of it; others all of what they have: a bit that is not there says that nothing can meet there. */
 static bool
 acs_on(const struct pci_function *f)
 {
-	return f->cap_acs != 0 && (pci_read(f, f->cap_acs + 6u, 2) & ACS_WANTED) ==
-	    (pci_read(f, f->cap_acs + 4u, 2) & ACS_WANTED) &&
-	    (pci_read(f, f->cap_acs + 4u, 2) & (BIT(2) | BIT(3) | BIT(4))) == (BIT(2) | BIT(3) | BIT(4));
+	uint32_t can, does, all = ACS_SV | ACS_RR | ACS_CR | ACS_UF;
+
+	if (f->cap_acs == 0)
+		return false;
+	can = pci_read(f, f->cap_acs + ACS_CAP, 2);
+	does = pci_read(f, f->cap_acs + ACS_CONTROL, 2);
+	return is_port(f) ? (does & all) == all : (does & can & all) == (can & all);
+}
+
+static void
+report(const struct pci_function *f)
+{
+	if (f->problem != NULL && !f->bridge)
+		log_warn("pci %02x:%02x.%x: %s: not used", f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, f->problem);
+	log_debug("pci %04x:%02x:%02x.%x: %04x:%04x class %06x group %u, %u vectors, iommu %d id 0x%x, its %d id 0x%x%s%s",
+	    f->segment, f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, f->vendor, f->device, f->class_code, f->group,
+	    f->msix_count, f->unit, f->unit < 0 ? 0 : f->endpoint, f->its, f->its < 0 ? 0 : f->device_id,
+	    f->no_unit != NULL ? ": " : "", f->no_unit != NULL ? f->no_unit : "");
 }
 
 void
 pci_init(const struct machine *m)
 {
 	mach = m;
+	pci_count = 0;
 	if (m->host_count == 0)
 		log_warn("pci: no host bridge in firmware's tables");
 	for (uint32_t i = 0; i < m->host_count; i++) {
 		uint32_t from = pci_count;
 
 		walk_host(i);
-		pci_assign_bars(&m->host[i], from, pci_count);
+		pci_assign(m, i, from, pci_count);
 	}
-	find_units();
+	pci_assign_judge(m);
+	for (uint32_t i = 0; i < pci_count; i++)
+		find_ids(&pci_functions[i]);
 	pci_make_groups(pci_functions, pci_count, acs_on);
+	for (uint32_t i = 0; i < pci_count; i++)
+		report(&pci_functions[i]);
 	log_info("pci: %u functions", pci_count);
 }
+
+/* ---- Bus mastering ---- */
 
 void
 pci_bus_master(struct pci_function *f, bool on)
 {
-	uint32_t c;
-
 	spin_lock(&lock);
-	c = pci_read(f, CFG_COMMAND, 2) & ~(uint32_t)COMMAND_MASTER;
-	pci_write(f, CFG_COMMAND, 2, c | (on ? COMMAND_MASTER | COMMAND_MEMORY : 0));
+	on = on && f->problem == NULL;
+	if (on) {
+		plain_requests_only(f);
+		pci_config_change(f, CFG_COMMAND, 2, COMMAND_MASTER, 0);
+		on = is_harmless(f);
+	}
+	pci_config_change(f, CFG_COMMAND, 2, COMMAND_MASTER, on ? COMMAND_MASTER | COMMAND_MEMORY : 0);
 	f->master = on;
 	/* The read pushes posted writes of the function ahead of it. */
 	(void)pci_read(f, CFG_COMMAND, 2);
@@ -372,149 +485,18 @@ void
 pci_masters_off_now(void)
 {
 	for (uint32_t i = 0; i < pci_count; i++)
-		if (!pci_functions[i].bridge)
-			pci_write(&pci_functions[i], CFG_COMMAND, 2,
-			    pci_read(&pci_functions[i], CFG_COMMAND, 2) & ~(uint32_t)COMMAND_MASTER);
+		if (pci_functions[i].header != 1)
+			pci_config_change(&pci_functions[i], CFG_COMMAND, 2, COMMAND_MASTER, 0);
 }
 
 bool
 pci_idle(const struct pci_function *f)
 {
-	if (pci_read(f, CFG_ID, 4) == UINT32_MAX || f->cap_pcie == 0)
+	if (pci_read(f, CFG_ID, 4) == UINT32_MAX)	/* gone */
 		return true;
-	return (pci_read(f, f->cap_pcie + PCIE_DEVSTA, 2) & DEVSTA_PENDING) == 0;
-}
-
-bool
-pci_can_reset(const struct pci_function *f)
-{
-	return f->flr;
-}
-
-/*
- * 0: write the reset bit; 1: 100 ms later, wait until the function answers; then restore what software had set.
- * Manual: PCIe 6.6.2 (function-level reset).
- */
-uint64_t
-pci_reset_step(struct pci_function *f, uint32_t *state)
-{
-	uint64_t now = clock_now();
-
-	if (!f->flr)
-		return UINT64_MAX;
-	if (*state == 0) {
-		pci_write(f, f->cap_pcie + PCIE_DEVCTL, 2, pci_read(f, f->cap_pcie + PCIE_DEVCTL, 2) | DEVCTL_FLR);
-		*state = 1;
-		return now + 100 * NS_PER_MS;
-	}
-	if (pci_read(f, CFG_ID, 4) == UINT32_MAX || (pci_read(f, CFG_ID, 4) & 0xffff) == 1) {
-		if (++*state > 60)
-			return UINT64_MAX;
-		return now + 20 * NS_PER_MS;
-	}
-	for (unsigned i = 0; i < DEVICE_BARS; i++) {
-		const struct pci_bar *b = &f->bar[i];
-
-		if (b->len == 0)
-			continue;
-		pci_assign_write_bar(f, i);
-	}
-	make_harmless(f);
-	pci_write(f, CFG_COMMAND, 2, (pci_read(f, CFG_COMMAND, 2) | COMMAND_MEMORY | COMMAND_INTX_OFF) &
-	    ~(uint32_t)COMMAND_MASTER);
-	return 0;
-}
-
-enum status
-pci_msix_open(struct pci_function *f)
-{
-	if (f->msix_count == 0)
-		return E_UNSUPPORTED;
-	if (f->msix_table == NULL) {
-		f->msix_table = mmu_map_device((struct paddr){ f->bar[f->msix_bar].base + f->msix_offset },
-		    f->msix_count * 16ull);
-		if (f->msix_table == NULL)
-			return E_NO_MEMORY;
-	}
-	spin_lock(&lock);
-	pci_write(f, CFG_COMMAND, 2, pci_read(f, CFG_COMMAND, 2) | COMMAND_MEMORY);
-	pci_write(f, f->cap_msix + 2u, 2, MSIX_ENABLE | MSIX_MASK_ALL);
-	for (uint32_t v = 0; v < f->msix_count; v++)
-		mmio_write32(f->msix_table + v * 16 + 12, 1);
-	pci_write(f, f->cap_msix + 2u, 2, MSIX_ENABLE);
-	spin_unlock(&lock);
-	return OK;
-}
-
-void
-pci_msix_mask(struct pci_function *f, uint32_t v, bool masked)
-{
-	mmio_write32(f->msix_table + v * 16 + 12, masked);
-	(void)mmio_read32(f->msix_table + v * 16 + 12);
-}
-
-void
-pci_msix_set(struct pci_function *f, uint32_t v, uint64_t address, uint32_t data)
-{
-	pci_msix_mask(f, v, true);
-	f->msix[v].address = address;
-	f->msix[v].data = data;
-	mmio_write32(f->msix_table + v * 16, (uint32_t)address);
-	mmio_write32(f->msix_table + v * 16 + 4, (uint32_t)(address >> 32));
-	mmio_write32(f->msix_table + v * 16 + 8, data);
-	pci_msix_mask(f, v, false);
-}
-
-enum status
-pci_msix_restore(struct pci_function *f, uint32_t v)
-{
-	if (v >= DEVICE_VECTORS_MAX)
-		return E_RANGE;
-	pci_msix_set(f, v, f->msix[v].address, f->msix[v].data);
-	return OK;
-}
-
-void
-pci_msix_close(struct pci_function *f)
-{
-	if (f->cap_msix != 0)
-		pci_write(f, f->cap_msix + 2u, 2, 0);
-}
-
-enum status
-pci_config_filter(struct pci_function *f, uint32_t offset, unsigned width, bool write, uint32_t *value)
-{
-	if ((width != 1 && width != 2 && width != 4) || offset >= 4096 || (offset & (width - 1)) != 0)
-		return E_ALIGN;
-	/* What a driver may write through the kernel: nothing that routes, enables or addresses.  Its device's own
-	 * registers are in its BARs. */
-	if (write)
-		return E_REFUSED;
-	/* BARs, ROM, and the message-interrupt capabilities show addresses. */
-	if (offset >= CFG_BAR && offset < CFG_BAR + 24)
-		return E_REFUSED;
-	if (offset >= CFG_ROM && offset < CFG_ROM + 4)
-		return E_REFUSED;
-	if (f->cap_msi != 0 && offset >= f->cap_msi && offset < f->cap_msi + 24u)
-		return E_REFUSED;
-	if (f->cap_msix != 0 && offset >= f->cap_msix && offset < f->cap_msix + 12u)
-		return E_REFUSED;
-	*value = pci_read(f, offset, width);
-	return OK;
-}
-
-uint64_t
-pci_bar_mappable(const struct pci_function *f, unsigned bar)
-{
-	const struct pci_bar *b = &f->bar[bar];
-	uint64_t end;
-
-	if (bar >= DEVICE_BARS || b->len < PAGE_SIZE || b->io || !is_aligned(b->base, PAGE_SIZE) || b->base == 0)
-		return 0;	/* shares its page with something else */
-	end = b->len;
-	if (f->msix_count != 0 && f->msix_bar == bar)
-		end = min_u64(end, align_down(f->msix_offset, PAGE_SIZE));
-	if (f->msix_count != 0 && f->msix_pba_bar == bar)
-		end = min_u64(end, align_down(f->msix_pba_offset, PAGE_SIZE));
-	return end;
+	if (f->cap_pcie != 0)
+		return (pci_read(f, f->cap_pcie + PCIE_DEVSTA, 2) & DEVSTA_PENDING) == 0;
+	if (f->cap_af != 0 && (pci_read(f, f->cap_af + AF_CAP, 1) & AF_CAP_TP) != 0)
+		return (pci_read(f, f->cap_af + AF_STATUS, 1) & AF_PENDING) == 0;
+	return true;
 }

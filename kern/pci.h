@@ -1,13 +1,22 @@
 /*
  * PCI functions behind ECAM: enumeration, BARs, capabilities, isolation groups, bus mastering, reset, MSI-X tables.
  *
- * User space never sees configuration space but through the filter here, never decides isolation, and never writes a
+ *   pci_config.c  configuration space: access; pci_caps.c: its lists
+ *   pci.c         enumeration; the harmless state; bus mastering; which IOMMU, which ITS
+ *   pci_assign.c  addresses: which are believed, and new ones where firmware left none
+ *   pci_group.c   what cannot be kept apart
+ *   pci_reset.c   reset of one function, in steps
+ *   pci_msix.c    vector tables
+ *   pci_filter.c  what a driver may see of configuration space, and map of a BAR
+ *
+ * User space never sees configuration space but through the filter, never decides isolation, and never writes a
  * vector table.  Bus mastering is off for every function from discovery on (D1), bridges excepted: a bridge must
  * forward for the functions below it, and its IOMMU is the guard.
  *
- * Everything read from configuration space is untrusted: lists are bounded, sizes checked.
+ * Everything read from configuration space is untrusted: lists are bounded, sizes and places checked.  A function that
+ * makes no sense stays in the table with a "problem", and is given to nobody.
  *
- * Locks: RANK_PCI over configuration accesses that are read-modify-write.
+ * Locks: RANK_PCI over configuration accesses that are read-modify-write.  The table itself is constant after pci_init.
  * Manual: PCI Express Base 6.0 chapter 7; PCI Firmware 3.3.
  */
 #pragma once
@@ -24,10 +33,15 @@ struct pci_bar {
 	uint64_t base, len;		/* CPU physical; len 0: absent */
 	uint64_t pci_base;		/* what the register holds */
 	bool io, is64, prefetch;
+	bool alone;			/* no other BAR reaches into its pages */
 };
+
+/* One vector as the kernel last set it. */
+struct pci_vector { uint64_t address; uint32_t data; bool masked, set; };
 
 struct pci_function {
 	uint16_t segment, rid;
+	uint8_t host;			/* index in machine.host[] */
 	uint16_t vendor, device, subsystem_vendor, subsystem;
 	uint32_t class_code;
 	uint8_t revision, header;	/* header type without the multifunction bit */
@@ -38,17 +52,27 @@ struct pci_function {
 	uint16_t group;
 	struct pci_bar bar[DEVICE_BARS];
 	uint16_t cap_pm, cap_msi, cap_msix, cap_pcie;	/* offsets, 0 absent */
-	uint16_t cap_acs, cap_ats, cap_pri, cap_pasid;
+	uint16_t cap_af;
+	uint16_t cap_acs, cap_ats, cap_pri, cap_pasid, cap_sriov;
 	bool flr;
+	bool words;			/* only aligned 32-bit accesses work (PCI-41) */
+	bool pref64;			/* a bridge whose prefetchable window takes 64-bit addresses */
+	bool ari;			/* a port that takes all 256 functions of the device below it for one device's */
+	const char *problem;		/* why nobody may have it, NULL: nothing against it here */
+	uint32_t generation;		/* (a) counts resets */
+	uint16_t saved_control, saved_control2;	/* PCIe device control, over a reset */
+	uint64_t reset_deadline;
 	uint16_t msix_count;
 	uint8_t msix_bar, msix_pba_bar;
 	uint32_t msix_offset, msix_pba_offset;
-	struct { uint64_t address; uint32_t data; } msix[DEVICE_VECTORS_MAX];	/* as last set */
+	struct pci_vector *msix;	/* msix_count of them; made at first use, owned */
 	volatile uint8_t *msix_table;	/* kernel's mapping, made at first use */
 	volatile uint8_t *config;	/* ECAM, 4 KiB */
 
 	int16_t unit;			/* machine.iommu index, -1 none */
 	uint32_t endpoint;		/* the unit's id */
+	int16_t its;			/* machine.irqc.its index, -1 none */
+	uint32_t device_id;		/* the ITS's id */
 	const char *no_unit;		/* why there is none */
 	uint32_t faults;		/* (a) */
 	struct device *claimed;		/* (device claim lock) */
@@ -67,6 +91,10 @@ struct pci_function *pci_find(uint16_t segment, uint16_t rid);
 uint32_t pci_read(const struct pci_function *f, uint32_t offset, unsigned width);
 void pci_write(const struct pci_function *f, uint32_t offset, unsigned width, uint32_t value);
 
+/*
+ * Off, or on (which also makes sure that ATS, PRI, PASID and no-snoop are off).  On stays off for a function with a problem.
+ * Only who has attached the function to a domain turns it on.
+ */
 void pci_bus_master(struct pci_function *f, bool on);
 
 /* All functions, without locks: for panic and power-off. */
@@ -75,24 +103,36 @@ void pci_masters_off_now(void);
 /* Transactions Pending is clear (or the function cannot say).  The read also flushes posted writes. */
 bool pci_idle(const struct pci_function *f);
 
-/* Function-level reset in steps: returns when to call again, 0 done, UINT64_MAX failed.  *state starts at 0. */
+/*
+ * Reset of one function, in steps: returns when to call again (nanoseconds since boot), 0 done, UINT64_MAX failed.  *state
+ * starts at 0.  Never waits.  Afterwards the function is harmless, its BARs are what they were, memory decode is on,
+ * message interrupts are off and its vector table is lost (pci_msix_open, pci_msix_restore).
+ */
 uint64_t pci_reset_step(struct pci_function *f, uint32_t *state);
 bool pci_can_reset(const struct pci_function *f);
 
 /* MSI-X, all by the kernel. */
-NODISCARD enum status pci_msix_open(struct pci_function *f);	/* all vectors masked, table enabled */
+NODISCARD enum status pci_msix_open(struct pci_function *f);	/* all vectors masked and cleared, table enabled */
+/* After open; vectors past msix_count are nobody's: nothing happens.  Set also unmasks. */
 void pci_msix_set(struct pci_function *f, uint32_t vector, uint64_t address, uint32_t data);
-/* The entry as it was last set: after a reset. */
+/* The entry as it was last set, mask included: after a reset.  E_RANGE; E_STATE: never set. */
 NODISCARD enum status pci_msix_restore(struct pci_function *f, uint32_t vector);
 void pci_msix_mask(struct pci_function *f, uint32_t vector, bool masked);
-void pci_msix_close(struct pci_function *f);
+void pci_msix_close(struct pci_function *f);	/* table disabled; what was set is forgotten */
 
-/* What a driver may see and change: E_REFUSED otherwise. */
+/*
+ * What a driver may see and change.  Reads of what holds addresses, or of what is not known to hold none, give 0
+ * (of a BAR: its type bits).  Writes clear error bits in the status registers and do nothing else: E_REFUSED for any other.
+ * E_ALIGN: width not 1, 2 or 4, offset not a multiple of it; E_RANGE: past 4 KiB.
+ */
 NODISCARD enum status pci_config_filter(struct pci_function *f, uint32_t offset, unsigned width, bool write,
     uint32_t *value);
 
 /* Whole pages of a BAR that hold neither vector table nor pending bits, from its start on.  0: none. */
 uint64_t pci_bar_mappable(const struct pci_function *f, unsigned bar);
 
-/* Isolation groups over a table of functions: fills group, by the rules of ACS, multifunction and bridges. */
+/*
+ * Isolation groups over a table of functions: fills group, by the rules of ACS, multifunction, bridges and shared
+ * endpoint ids.  acs: does the function keep apart what meets at it?  Groups are numbered by their first function.
+ */
 void pci_make_groups(struct pci_function *table, uint32_t count, bool (*acs)(const struct pci_function *));

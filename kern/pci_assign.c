@@ -1,162 +1,410 @@
 /*
- * Assignment: buses and memory BARs.
+ * Addresses of BARs.
  *
- * Devices on the root bus get their addresses from the host's windows, largest BAR first, which keeps alignment free of
- * holes.  A bridge gets one run for the 32-bit and one for the 64-bit BARs of all below it, on 1 MiB boundaries, and
- * its windows are set around them.  I/O BARs are not assigned: no driver here uses ports.
+ * What firmware wrote into BARs is believed only where it can be true: in a window of the host bridge (where windows are
+ * known), not in memory, not on registers that are the kernel's, not on another BAR.  A BAR in the wrong place would
+ * let a process map it there.
  *
- * Manual: PCI-to-PCI bridge 1.2, chapter 3 (windows); PCI-45.
+ * New addresses.  Each bus has two heaps: 32-bit addresses, and 64-bit ones for what may go there: on the root bus every
+ * 64-bit BAR (prefetchable ones, where the window is), below bridges only prefetchable ones, because a bridge's other
+ * memory window has 32 bits (PCI-45).  Sizes are summed from the leaves up: a bus's things are laid out largest alignment first, a bridge's window
+ * being one thing of whole MiB in the bus above.  Then the same layout, with the real start, gives the addresses from
+ * the root down.  Each BAR gets whole pages, so none shares a page with another.  I/O BARs are not assigned: no driver here
+ * uses ports.
+ *
+ * Manual: PCIe 7.5.1.2 (BARs), 7.5.1.3 (bridges); PCI-44..48.
  */
 #include "kern/pci_assign.h"
-#include "kern/base/bits.h"
 #include "kern/log.h"
 #include "kern/machine/machine.h"
-#include "kern/pci.h"
+#include "kern/pci_config.h"
 
-enum { CFG_COMMAND = 4, CFG_BAR = 0x10, CFG_BUSES = 0x18, CFG_MEM_WINDOW = 0x20, CFG_PREF_WINDOW = 0x24,
-	CFG_PREF_HIGH = 0x28, CFG_PREF_LIMIT_HIGH = 0x2c, CFG_IO_WINDOW = 0x1c };
+enum heap { HEAP_32, HEAP_64, HEAPS };
+enum : uint64_t { BAR_MAX_LG2 = 46 };
 
-/* Cursor of one window of the host, in PCI addresses. */
-struct cursor { uint64_t next, end, cpu_offset; };
+/* What a bridge needs of a heap, and what it got. */
+struct need { uint64_t len, align, at; };
+static struct need need[PCI_FUNCTIONS_MAX][HEAPS];
 
-void
-pci_assign_buses(struct pci_function *f, uint8_t primary)
+/* ---- Sizes ---- */
+
+static unsigned
+bars_of(const struct pci_function *f)
 {
-	pci_write(f, CFG_BUSES, 4, primary | (uint32_t)f->secondary << 8 | (uint32_t)f->secondary << 16);
-	for (int up = f->parent; up >= 0; up = pci_functions[up].parent) {
-		struct pci_function *b = &pci_functions[up];
+	return f->header == 0 ? DEVICE_BARS : f->header == 1 ? 2 : 0;
+}
 
-		if (b->subordinate < f->secondary) {
-			b->subordinate = f->secondary;
-			pci_write(b, CFG_BUSES + 2, 1, b->subordinate);
-		}
-	}
+static uint32_t
+probe_word(const struct pci_function *f, uint32_t at, uint32_t *value)
+{
+	uint32_t mask;
+
+	*value = pci_read(f, at, 4);
+	pci_write(f, at, 4, UINT32_MAX);
+	mask = pci_read(f, at, 4);
+	pci_write(f, at, 4, *value);
+	return mask;
 }
 
 void
-pci_assign_write_bar(struct pci_function *f, unsigned i)
+pci_assign_size(struct pci_function *f)
+{
+	uint32_t command = pci_read(f, CFG_COMMAND, 2);
+	unsigned n = bars_of(f);
+
+	pci_write(f, CFG_COMMAND, 2, command & ~(uint32_t)(COMMAND_IO | COMMAND_MEMORY));
+	for (unsigned i = 0; i < n; i++) {
+		struct pci_bar *b = &f->bar[i];
+		uint32_t at = CFG_BAR + 4 * i, low, high = 0, mask = probe_word(f, at, &low), high_mask = UINT32_MAX, flags;
+		uint64_t size;
+
+		if (mask == 0 || mask == UINT32_MAX)
+			continue;
+		b->io = (low & BAR_IO) != 0;
+		flags = b->io ? 3 : 15;
+		b->prefetch = !b->io && (low & BAR_PREFETCH) != 0;
+		b->is64 = !b->io && (low & BAR_TYPE) == BAR_64;
+		if (b->is64) {
+			if (i + 1 == n) {
+				f->problem = "its last BAR is half of a 64-bit one";
+				break;
+			}
+			high_mask = probe_word(f, at + 4, &high);
+		}
+		size = ~((uint64_t)high_mask << 32 | (mask & ~flags)) + 1;
+		if (b->io)
+			size &= 0xffff;		/* the upper half need not be there */
+		if (!is_pow2(size) || size > 1ull << BAR_MAX_LG2) {
+			if (!b->io)
+				f->problem = "a BAR that is no power of two in size";
+		} else {
+			b->len = size;
+			b->pci_base = (uint64_t)high << 32 | (low & ~flags);
+		}
+		i += b->is64;
+	}
+	pci_write(f, CFG_COMMAND, 2, command);
+}
+
+static void
+write_bar(const struct pci_function *f, unsigned i)
 {
 	const struct pci_bar *b = &f->bar[i];
 
+	if (b->len == 0)
+		return;
 	pci_write(f, CFG_BAR + 4 * i, 4, (uint32_t)b->pci_base);
 	if (b->is64)
 		pci_write(f, CFG_BAR + 4 * i + 4, 4, (uint32_t)(b->pci_base >> 32));
 }
 
-static struct cursor
-window(const struct machine_host *h, enum machine_window_kind kind)
+void
+pci_assign_restore(struct pci_function *f)
 {
-	for (uint32_t i = 0; i < h->window_count; i++)
-		if (h->window[i].kind == kind)
-			return (struct cursor){ h->window[i].pci_base, h->window[i].pci_base + h->window[i].len,
-			    h->window[i].cpu_base - h->window[i].pci_base };
-	return (struct cursor){ 0 };
+	for (unsigned i = 0; i < bars_of(f); i++)
+		write_bar(f, i);
+}
+
+/* ---- Where firmware put them ---- */
+
+/* The CPU's address of a BAR, through the host's windows; 0: it has none. */
+static uint64_t
+cpu_address(const struct machine_host *h, const struct pci_bar *b)
+{
+	if (b->len == 0 || b->io || b->pci_base == 0)
+		return 0;
+	for (uint32_t i = 0; i < h->window_count; i++) {
+		const struct machine_window *w = &h->window[i];
+
+		if (w->kind != WINDOW_IO && range_within(b->pci_base, b->len, w->pci_base, w->len))
+			return w->cpu_base + (b->pci_base - w->pci_base);
+	}
+	return h->window_count == 0 && b->len <= (1ull << 52) - (b->pci_base & BITS(51, 0)) && b->pci_base >> 52 == 0 ?
+	    b->pci_base : 0;
 }
 
 static bool
-take(struct cursor *c, uint64_t len, uint64_t align, uint64_t *out)
+has_memory(const struct pci_bar *b)
 {
-	uint64_t at = align_up(c->next, align);
+	return b->len != 0 && !b->io;
+}
 
-	if (c->end == 0 || at < c->next || !range_within(at, len, c->next, c->end - c->next))
-		return false;
-	c->next = at + len;
-	*out = at;
+static bool
+all_have_places(const struct machine_host *h, uint32_t from, uint32_t to)
+{
+	for (uint32_t i = from; i < to; i++)
+		for (unsigned k = 0; k < DEVICE_BARS; k++)
+			if (has_memory(&pci_functions[i].bar[k]) && cpu_address(h, &pci_functions[i].bar[k]) == 0)
+				return false;
 	return true;
 }
 
-/* Is f below bridge b (b -1: any function on the root bus or below)? */
-static bool
-below(const struct pci_function *f, int b)
-{
-	int up = f->parent;
+/* ---- New ones ---- */
 
-	while (up >= 0 && up != b)
-		up = pci_functions[up].parent;
-	return up == b;
+static const struct machine_window *
+heap_window(const struct machine_host *h, enum heap heap)
+{
+	const struct machine_window *best = NULL;
+
+	for (uint32_t i = 0; i < h->window_count; i++) {
+		const struct machine_window *w = &h->window[i];
+
+		if (w->kind == (heap == HEAP_32 ? WINDOW_MEM32 : WINDOW_MEM64) && (best == NULL || w->len > best->len))
+			best = w;
+	}
+	return best;
 }
 
-/* Gives BARs of functions directly on the bus of "parent" addresses, largest first. */
-static void
-assign_bus(int parent, uint32_t from, uint32_t to, struct cursor *c32, struct cursor *c64, bool pref64_only)
+/* Which heap a BAR draws from.  wide: the host's window of 64-bit addresses, or NULL. */
+static enum heap
+heap_of(const struct pci_function *f, const struct pci_bar *b, const struct machine_window *wide)
 {
-	for (unsigned order = 40; order >= 4; order--) {
-		for (uint32_t i = from; i < to; i++) {
+	if (wide == NULL || !b->is64)
+		return HEAP_32;
+	if (!b->prefetch && (f->parent >= 0 || wide->prefetchable))
+		return HEAP_32;
+	for (int up = f->parent; up >= 0; up = pci_functions[up].parent)
+		if (!pci_functions[up].pref64)
+			return HEAP_32;
+	return HEAP_64;
+}
+
+struct layout {
+	uint32_t from, to;
+	enum heap heap;
+	const struct machine_window *wide;
+	bool place;		/* write down where things go; else only measure */
+	uint64_t end;		/* nothing beyond */
+};
+
+static bool
+fits(const struct layout *l, uint64_t at, uint64_t len)
+{
+	return at <= l->end && len <= l->end - at;
+}
+
+/* Lays out what is on the bus below "parent", from "at" on; returns the end.  *align: the largest alignment in it. */
+static uint64_t
+lay_out(const struct layout *l, int parent, uint64_t at, uint64_t *align)
+{
+	*align = 0;
+	for (unsigned order = BAR_MAX_LG2; order >= PAGE_SHIFT; order--) {
+		uint64_t unit = 1ull << order;
+
+		for (uint32_t i = l->from; i < l->to; i++) {
 			struct pci_function *f = &pci_functions[i];
+			struct need *n = &need[i][l->heap];
 
 			if (f->parent != parent)
 				continue;
 			for (unsigned k = 0; k < DEVICE_BARS; k++) {
 				struct pci_bar *b = &f->bar[k];
-				bool high = b->is64 && (!pref64_only || b->prefetch) && c64->end != 0;
-				struct cursor *c = high ? c64 : c32;
-				uint64_t at;
 
-				if (b->len != 1ull << order || b->io || b->base != 0)
+				if (!has_memory(b) || heap_of(f, b, l->wide) != l->heap || max_u64(b->len, PAGE_SIZE) != unit)
 					continue;
-				/* No BAR shares a page with another: what is smaller than a page gets one whole. */
-				if (!take(c, b->len, max_u64(b->len, PAGE_SIZE), &at)) {
-					log_warn("pci %02x:%02x.%x: no room for BAR %u", f->rid >> 8, f->rid >> 3 & 31,
-					    f->rid & 7, k);
+				*align = max_u64(*align, unit);
+				if (!fits(l, align_up(at, unit), unit))
 					continue;
-				}
-				c->next = align_up(c->next, PAGE_SIZE);
-				b->pci_base = at;
-				pci_assign_write_bar(f, k);
-				b->base = at + c->cpu_offset;
-				pci_write(f, CFG_COMMAND, 2, pci_read(f, CFG_COMMAND, 2) | 2);
+				at = align_up(at, unit);
+				if (l->place)
+					b->pci_base = at;
+				at += unit;
 			}
+			if (n->len == 0 || n->align != unit)
+				continue;
+			*align = max_u64(*align, unit);
+			if (!fits(l, align_up(at, unit), n->len))
+				continue;
+			at = align_up(at, unit);
+			if (l->place)
+				n->at = at;
+			at += n->len;
 		}
+	}
+	return at;
+}
+
+static void
+write_windows(const struct pci_function *f, const struct need n[HEAPS])
+{
+	uint64_t m = n[HEAP_32].at, p = n[HEAP_64].at, m_last = m + n[HEAP_32].len - 1, p_last = p + n[HEAP_64].len - 1;
+
+	/* Base above limit closes a window. */
+	pci_write(f, BRIDGE_IO, 2, 0x00f0);
+	pci_write(f, BRIDGE_IO_HIGH, 4, 0x0000ffff);
+	pci_write(f, BRIDGE_MEMORY, 4, m == 0 ? 0x0000fff0 :
+	    (uint32_t)(m >> 16 & 0xfff0) | (uint32_t)(m_last & 0xfff00000));
+	pci_write(f, BRIDGE_PREF_LIMIT_HIGH, 4, 0);
+	pci_write(f, BRIDGE_PREF_BASE_HIGH, 4, p == 0 ? UINT32_MAX : (uint32_t)(p >> 32));
+	pci_write(f, BRIDGE_PREF, 4, p == 0 ? 0x0000fff0 :
+	    (uint32_t)(p >> 16 & 0xfff0) | (uint32_t)(p_last & 0xfff00000));
+	pci_write(f, BRIDGE_PREF_LIMIT_HIGH, 4, p == 0 ? 0 : (uint32_t)(p_last >> 32));
+}
+
+static void
+assign_heap(const struct machine_host *h, struct layout l)
+{
+	const struct machine_window *w = heap_window(h, l.heap);
+	uint64_t align;
+
+	/* Up: what each bridge needs.  A bridge stands before what is below it. */
+	l.end = UINT64_MAX >> 1;
+	for (uint32_t i = l.to; i-- > l.from; ) {
+		struct need *n = &need[i][l.heap];
+
+		*n = (struct need){ 0 };
+		if (pci_functions[i].header != 1 || pci_functions[i].secondary == 0)
+			continue;
+		n->len = align_up(lay_out(&l, (int)i, 0, &align), MIB);
+		n->align = max_u64(align, MIB);
+	}
+	if (w == NULL)
+		return;
+	/* Down.  Address 0 means "none" to us, and to many devices: the first MiB is left out. */
+	l.place = true;
+	l.end = w->pci_base + w->len;
+	(void)lay_out(&l, -1, max_u64(w->pci_base, MIB), &align);
+	for (uint32_t i = l.from; i < l.to; i++) {
+		const struct need *n = &need[i][l.heap];
+
+		if (n->at == 0)
+			continue;
+		l.end = n->at + n->len;
+		(void)lay_out(&l, (int)i, n->at, &align);
+	}
+}
+
+static void
+assign_all(const struct machine_host *h, uint32_t from, uint32_t to)
+{
+	struct layout l = { .from = from, .to = to, .wide = heap_window(h, HEAP_64) };
+
+	for (uint32_t i = from; i < to; i++) {
+		struct pci_function *f = &pci_functions[i];
+
+		pci_config_change(f, CFG_COMMAND, 2, COMMAND_IO | COMMAND_MEMORY, 0);
+		for (unsigned k = 0; k < DEVICE_BARS; k++)
+			f->bar[k].pci_base = 0;
+	}
+	for (l.heap = HEAP_32; l.heap < HEAPS; l.heap++)
+		assign_heap(h, l);
+	for (uint32_t i = from; i < to; i++) {
+		struct pci_function *f = &pci_functions[i];
+
+		pci_assign_restore(f);
+		if (f->header != 1)
+			continue;
+		write_windows(f, need[i]);
+		/* A bridge must master to forward what comes from below. */
+		pci_config_change(f, CFG_COMMAND, 2, 0, COMMAND_MEMORY | COMMAND_MASTER);
 	}
 }
 
 void
-pci_assign_bars(const struct machine_host *h, uint32_t from, uint32_t to)
+pci_assign(const struct machine *m, uint32_t host, uint32_t from, uint32_t to)
 {
-	struct cursor c32 = window(h, WINDOW_MEM32), c64 = window(h, WINDOW_MEM64);
-	bool any = false;
+	const struct machine_host *h = &m->host[host];
+	bool fresh = !h->preserve && h->window_count != 0 && !all_have_places(h, from, to);
 
-	for (uint32_t i = from; i < to; i++)
-		for (unsigned k = 0; k < DEVICE_BARS; k++)
-			any |= pci_functions[i].bar[k].len != 0 && !pci_functions[i].bar[k].io &&
-			    pci_functions[i].bar[k].base == 0;
-	if (!any || h->window_count == 0)
-		return;
-	assign_bus(-1, from, to, &c32, &c64, false);
-	/* Bridges in the order found: a bridge comes before those below it, so its window is opened around theirs by
-	 * walking from the last to the first and giving each its own run. */
+	if (fresh)
+		assign_all(h, from, to);
 	for (uint32_t i = from; i < to; i++) {
 		struct pci_function *f = &pci_functions[i];
-		uint64_t m0, m1, p0, p1;
+		bool placed = false;
 
-		if (!f->bridge)
-			continue;
-		if (f->parent >= 0)
-			continue;	/* inside the run of the bridge above */
-		c32.next = align_up(c32.next, MIB);
-		c64.next = align_up(c64.next, MIB);
-		m0 = c32.next;
-		p0 = c64.next;
-		for (uint32_t k = from; k < to; k++)
-			if (k == i || (pci_functions[k].bridge && below(&pci_functions[k], (int)i)))
-				assign_bus((int)k, from, to, &c32, &c64, true);
-		c32.next = m1 = align_up(c32.next, MIB);
-		c64.next = p1 = align_up(c64.next, MIB);
-		for (uint32_t k = from; k < to; k++) {
-			struct pci_function *b = &pci_functions[k];
-
-			if (k != i && !(b->bridge && below(b, (int)i)))
-				continue;
-			/* Base above limit closes a window. */
-			pci_write(b, CFG_IO_WINDOW, 2, 0x00f0);
-			pci_write(b, CFG_MEM_WINDOW, 4, m1 > m0 ? (uint32_t)(m0 >> 16 & 0xfff0) |
-			    (uint32_t)((m1 - 1) & 0xfff00000) : 0x0000fff0);
-			pci_write(b, CFG_PREF_WINDOW, 4, p1 > p0 ? (uint32_t)(p0 >> 16 & 0xfff0) |
-			    (uint32_t)((p1 - 1) & 0xfff00000) : 0x0000fff0);
-			pci_write(b, CFG_PREF_HIGH, 4, p1 > p0 ? (uint32_t)(p0 >> 32) : 0);
-			pci_write(b, CFG_PREF_LIMIT_HIGH, 4, p1 > p0 ? (uint32_t)((p1 - 1) >> 32) : 0);
-			/* A bridge must master to forward what comes from below. */
-			pci_write(b, CFG_COMMAND, 2, pci_read(b, CFG_COMMAND, 2) | 6);
+		for (unsigned k = 0; k < DEVICE_BARS; k++) {
+			f->bar[k].base = cpu_address(h, &f->bar[k]);
+			placed |= f->bar[k].base != 0;
 		}
+		if (fresh && placed)
+			pci_config_change(f, CFG_COMMAND, 2, 0, COMMAND_MEMORY);
 	}
+}
+
+/* ---- Judgement ---- */
+
+/* Registers that are the kernel's. */
+static bool
+is_kernels(const struct machine *m, uint64_t base, uint64_t len)
+{
+	const struct machine_irqc *q = &m->irqc;
+	bool hit = ranges_overlap(base, len, m->timer.hpet, m->timer.hpet != 0 ? KIB : 0);
+
+	for (uint32_t i = 0; i < m->host_count; i++)
+		hit |= ranges_overlap(base, len, m->host[i].ecam + m->host[i].bus_first * MIB,
+		    (m->host[i].bus_last - m->host[i].bus_first + 1u) * MIB);
+	for (uint32_t i = 0; i < m->iommu_count; i++)
+		hit |= m->iommu[i].base != 0 && ranges_overlap(base, len, m->iommu[i].base, m->iommu[i].len);
+	for (uint32_t i = 0; i < q->gicr_count; i++)
+		hit |= ranges_overlap(base, len, q->gicr[i].base, q->gicr[i].len);
+	for (uint32_t i = 0; i < q->its_count; i++)
+		hit |= ranges_overlap(base, len, q->its[i].base, 128 * KIB);
+	for (uint32_t i = 0; i < q->ioapic_count; i++)
+		hit |= ranges_overlap(base, len, q->ioapic[i].base, PAGE_SIZE);
+	hit |= q->gicd != 0 && ranges_overlap(base, len, q->gicd, 64 * KIB);
+	hit |= m->console.kind > CONSOLE_NONE && m->console.kind != CONSOLE_16550_IO &&
+	    ranges_overlap(base, len, m->console.base, PAGE_SIZE);
+	hit |= q->lapic != 0 && ranges_overlap(base, len, q->lapic, MIB);	/* and where message interrupts go */
+	return hit;
+}
+
+/* Does another BAR lie in [base, base + len)? */
+static bool
+is_anothers(uint32_t function, unsigned bar, uint64_t base, uint64_t len)
+{
+	for (uint32_t i = 0; i < pci_count; i++)
+		for (unsigned k = 0; k < DEVICE_BARS; k++) {
+			const struct pci_bar *b = &pci_functions[i].bar[k];
+
+			if ((i != function || k != bar) && has_memory(b) && b->base != 0 &&
+			    ranges_overlap(base, len, b->base, b->len))
+				return true;
+		}
+	return false;
+}
+
+static const char *
+judge(const struct machine *m, uint32_t i, unsigned k)
+{
+	const struct pci_bar *b = &pci_functions[i].bar[k];
+
+	if (b->base == 0)
+		return "a BAR has no address";
+	if (machine_in_memory(m, b->base, b->len))
+		return "a BAR lies in memory";
+	if (is_kernels(m, b->base, b->len))
+		return "a BAR lies on registers of the kernel's";
+	if (is_anothers(i, k, b->base, b->len))
+		return "a BAR lies on another BAR";
+	return NULL;
+}
+
+void
+pci_assign_judge(const struct machine *m)
+{
+	for (uint32_t i = 0; i < pci_count; i++)
+		for (unsigned k = 0; k < DEVICE_BARS; k++) {
+			const char *why = has_memory(&pci_functions[i].bar[k]) ? judge(m, i, k) : NULL;
+
+			if (why != NULL && pci_functions[i].problem == NULL)
+				pci_functions[i].problem = why;
+		}
+	/* Only now: of two that overlap, both are wrong. */
+	for (uint32_t i = 0; i < pci_count; i++) {
+		struct pci_function *f = &pci_functions[i];
+
+		if (f->problem == NULL || f->header == 1)
+			continue;
+		pci_config_change(f, CFG_COMMAND, 2, COMMAND_MEMORY, 0);
+		for (unsigned k = 0; k < DEVICE_BARS; k++)
+			f->bar[k].base = 0;
+	}
+	for (uint32_t i = 0; i < pci_count; i++)
+		for (unsigned k = 0; k < DEVICE_BARS; k++) {
+			struct pci_bar *b = &pci_functions[i].bar[k];
+			uint64_t base = align_down(b->base, PAGE_SIZE);
+
+			b->alone = has_memory(b) && b->base != 0 &&
+			    !is_anothers(i, k, base, align_up(b->base + b->len, PAGE_SIZE) - base);
+		}
 }

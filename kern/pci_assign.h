@@ -1,18 +1,29 @@
 /*
- * Bus numbers and BARs where firmware left them unset.
+ * Addresses of BARs: sizes, new addresses where firmware left none, and which addresses are believed.
  */
 #pragma once
 
 #include "kern/base/types.h"
 
-struct machine_host;
+struct machine;
 struct pci_function;
 
-/* Writes a bridge's bus numbers and raises the last bus of the bridges above. */
-void pci_assign_buses(struct pci_function *bridge, uint8_t primary);
+/* Finds out size and kind of each BAR, and what firmware put into it.  Decoding is off meanwhile. */
+void pci_assign_size(struct pci_function *f);
 
-/* Gives an address to every memory BAR of functions [from, to) that has none, and opens bridge windows. */
-void pci_assign_bars(const struct machine_host *h, uint32_t from, uint32_t to);
+/*
+ * For functions [from, to) of one host: when its numbers need not be kept and a memory BAR has no good address, all of them
+ * get new ones from the host's windows, and bridges get windows around what is below them.  Then base, the CPU's
+ * address, is set for every BAR that has a place in a window of the host (or whose host has no windows that are known).
+ */
+void pci_assign(const struct machine *m, uint32_t host, uint32_t from, uint32_t to);
 
-/* Writes one BAR as recorded (after a reset). */
-void pci_assign_write_bar(struct pci_function *f, unsigned bar);
+/*
+ * For all functions: takes back (base = 0) what lies in memory, in registers of the kernel's, or in another's BAR; and
+ * says which BARs are alone in their pages.  A function with a memory BAR that has no good place decodes no memory
+ * and has a problem.
+ */
+void pci_assign_judge(const struct machine *m);
+
+/* Writes all BARs as recorded (after a reset). */
+void pci_assign_restore(struct pci_function *f);
