@@ -346,7 +346,7 @@ proof:
 lint:
 	$(Q)s=0; for f in layers words sizes style; do tests/lint/$$f.sh || s=1; done; exit $$s
 bench: all $(HOST_TOOLS)
-	$(Q)tests/bench/run
+	$(Q)tests/bench/run $(if $(CHECK),check)
 
 # ---- Named gates: one short name per promise that the documents ask for -----------------------
 # (none yet: run-pci-nvme, run-iommu-remapping, run-net, run-virtio-blk come with their lanes)
@@ -400,7 +400,7 @@ Targets
   accept            the system tests in their long form (1 GiB disks, hundred kills)
   fuzz              each fuzzer for FUZZ_SECONDS
   proof             bounded proofs (CBMC)
-  bench             guest instructions per operation, beside ceilings and peers
+  bench             guest instructions per operation, beside ceilings and peers (CHECK=1: twice, must agree)
   lint              layers, words, sizes, style
   format            clang-format over all C files
   compile_commands.json

@@ -32,7 +32,7 @@ const struct command commands[] = {
 	{ "hexdump", "DEV [OFFSET [LENGTH]]", "bytes of a disk", cmd_hexdump },
 	{ "write", "DEV OFFSET TEXT", "writes text to a disk", cmd_write },
 	{ "flush", "DEV", "makes earlier writes durable", cmd_flush },
-	{ "bench", "[ready|ipc|disk]", "marked regions for the instruction counter", cmd_bench },
+	{ "bench", "[ready|ipc|signal|disk|...]", "marked regions for the instruction counter", cmd_bench },
 	{ "log", "", "the system log", cmd_log },
 	{ "kill", "PID|NAME", "ends a process", cmd_kill },
 	{ "killer", "NAME MILLISECONDS", "ends a process later, while commands go on", cmd_killer },
