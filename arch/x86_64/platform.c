@@ -76,6 +76,7 @@ platform_start(uint32_t start)
 	if (acpi_machine(m, &source) != OK)
 		machine_note(m, "ACPI: no usable tables; going on with what a PC usually has");
 	find_dmar(m, &source);
+	find_ivrs(m, &source);
 	len = 0;
 	for (uint32_t i = 0; i < m->cpu_count; i++) {
 		m->cpu[i].boot = m->cpu[i].hwid == cpuid(1, 0).b >> 24;

@@ -1,8 +1,8 @@
 /*
  * Id maps and device scopes.
  *
- * Two ways to say which unit a requester is behind.  Id maps (Arm): an entry matches when (rid & mask) lies in its run;
- * the first match wins.  Scopes (VT-d): a scope matches the function at the end of its path or, for a bridge,
+ * Two ways to say which unit a requester is behind.  Id maps (Arm, AMD-Vi): an entry matches when (rid & mask) lies in its
+ * run; the first match wins.  Scopes (VT-d): a scope matches the function at the end of its path or, for a bridge,
  * everything below; a function that no scope of its segment matches belongs to the unit that covers the rest
  * (VTD-05..08).
  *
@@ -17,7 +17,7 @@ lookup(const struct machine_idmap *map, uint32_t n, uint16_t segment, uint16_t r
 		uint32_t id = rid & map[i].rid_mask;
 
 		if (map[i].segment == segment && id >= map[i].rid_base && id - map[i].rid_base < map[i].count) {
-			*out = map[i].out_base + (id - map[i].rid_base);
+			*out = map[i].out_base + (map[i].alias ? 0 : id - map[i].rid_base);
 			return &map[i];
 		}
 	}
@@ -78,9 +78,14 @@ is_reserved(const struct machine *m, const struct idmap_path *p)
 	for (uint32_t i = 0; i < m->scope_count; i++)
 		if (m->scope[i].reserved != UINT32_MAX && scope_covers(&m->scope[i], p, true))
 			return true;
-	for (uint32_t i = 0; i < m->reserved_count; i++)
-		if (m->reserved[i].any_device && m->reserved[i].segment == p->segment)
+	for (uint32_t i = 0; i < m->reserved_count; i++) {
+		const struct machine_reserved *r = &m->reserved[i];
+
+		if (r->segment != p->segment)
+			continue;
+		if (r->any_device || (r->requesters && p->rid >= r->id_base && p->rid - r->id_base < r->id_count))
 			return true;
+	}
 	return false;
 }
 

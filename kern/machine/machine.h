@@ -170,8 +170,10 @@ struct machine_iommu {
 	uint16_t segment;
 	bool coherent_known, coherent;	/* firmware's statement; overrides the unit's own */
 	bool include_all;		/* VT-d INCLUDE_PCI_ALL */
-	uint8_t host_width;		/* VT-d: host address width in bits; else 0 */
+	uint8_t host_width;		/* VT-d, AMD-Vi: physical address width in bits; else 0 */
 	bool intr_remap, x2apic_opt_out, opt_in;	/* VT-d DMAR flags */
+	uint8_t ivhd_flags;		/* AMD-Vi: what firmware asks the control register for */
+	uint16_t requester, capability;	/* AMD-Vi: the unit's own function, and its capability's offset there */
 	uint32_t model;			/* SMMUv3: IORT model, 2 = CN99xx */
 	struct machine_line eventq, gerror, cmdq_sync, priq, combined;
 	bool msi_known;			/* the unit's own message interrupts: ITS index and device id */
@@ -196,6 +198,7 @@ struct machine_idmap {
 	uint32_t rid_base, count;
 	uint32_t rid_mask;		/* applied to the requester id first (iommu-map-mask), 0xffff by default */
 	uint32_t target, out_base;
+	bool alias;			/* the whole run appears as out_base (behind a conventional bridge) */
 };
 
 /*
@@ -219,6 +222,7 @@ struct machine_reserved {
 	uint16_t segment;
 	bool any_device;		/* no scope: every device of the segment */
 	bool stream_ids;		/* ids below are stream ids of iommu, not scopes */
+	bool requesters;		/* ids below are requester ids of the segment */
 	uint32_t iommu, id_base, id_count;
 	bool absurd;			/* in RAM, or not whole pages: never mapped; its devices stay blocked all the same */
 };

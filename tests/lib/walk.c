@@ -133,3 +133,70 @@ walk_vtdss(uint64_t root, unsigned levels, unsigned output_bits, bool snoop, uin
 		return;
 	}
 }
+
+/*
+ * Levels count down to 1.  PR is bit 0; NextLevel (11:9) is 0 for a page of the level's size, 7 for a page whose size
+ * is coded by the first zero from bit 12 of its address, else the level of the next table, which is lower; the address bits of
+ * levels in between are zero.  IR, IW (61, 62) are ANDed.
+ */
+void
+walk_amdv1(uint64_t root, unsigned mode, unsigned output_bits, uint64_t at, struct walk *out)
+{
+	uint64_t table = root, rights = 3, e;
+	unsigned level = mode, next;
+
+	*out = (struct walk){ .result = WALK_NONE };
+	if (12 + 9 * mode < 64 && at >> (12 + 9 * mode) != 0)
+		return;
+	for (;; level = next) {
+		unsigned shift = 12 + 9 * (level - 1), size = shift;
+
+		if (!fetch(table, (at >> shift) & 511, &e, out))
+			return;
+		if ((e & 1) == 0) {
+			if (e != 0)	/* AMD-82: an absent entry is zero */
+				out->result = WALK_MALFORMED;
+			return;
+		}
+		next = (unsigned)FIELD_GET(BITS(11, 9), e);
+		rights &= e >> 61;
+		if ((e & (BITS(4, 1) | BITS(8, 7) | BITS(59, 52) | BIT(63))) != 0 || (next != 7 && next >= level)) {
+			out->result = WALK_MALFORMED;
+			return;
+		}
+		if ((e & BITS(51, 12)) >> output_bits != 0) {
+			out->result = WALK_SIZE;
+			return;
+		}
+		if (next != 0 && next != 7) {
+			uint64_t skipped = next + 1 < level ? at & BITS(shift - 1, 12 + 9 * next) : 0;
+
+			if (skipped != 0)
+				return;
+			table = e & BITS(51, 12);
+			out->table_lg2[out->tables] = (uint8_t)shift;
+			out->table_at[out->tables++] = table;
+			continue;
+		}
+		out->to = e & BITS(51, 12);
+		if (next == 7) {
+			for (size = 12; (e >> size & 1) != 0; size++)
+				;
+			size++;
+			out->to &= ~(BIT(size) - 1);
+			if (size <= shift || size >= shift + 9)		/* smaller than, or as large as, a level's own sizes */
+				out->result = WALK_MALFORMED;
+		} else if ((out->to & (BIT(size) - 1)) != 0) {
+			out->result = WALK_MALFORMED;
+		}
+		if (out->result == WALK_MALFORMED)
+			return;
+		out->leaf = e;
+		out->size_lg2 = (uint8_t)size;
+		out->to |= at & (BIT(size) - 1);
+		out->read = (rights & 1) != 0;
+		out->write = (rights & 2) != 0;
+		out->result = WALK_OK;
+		return;
+	}
+}

@@ -35,3 +35,9 @@ void walk_vmsa(unsigned stage, uint64_t root, unsigned start_level, unsigned inp
 
 /* VT-d second stage: 3, 4 or 5 levels.  snoop: ECAP.SC, without which SNP is reserved. */
 void walk_vtdss(uint64_t root, unsigned levels, unsigned output_bits, bool snoop, uint64_t at, struct walk *out);
+
+/*
+ * AMD-Vi version 1: mode levels.  Skipped levels and sizes coded in the address (next level 7) are followed as the manual has
+ * them, though no software of ours makes them.
+ */
+void walk_amdv1(uint64_t root, unsigned mode, unsigned output_bits, uint64_t at, struct walk *out);

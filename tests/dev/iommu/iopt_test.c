@@ -2,11 +2,12 @@
  * The page-table walker and its formats, judged by walks written from the manuals, over memory as
  * the device sees it, after every single store.
  */
-/* LINK: dev/iommu/iopt.c dev/iommu/fmt_vmsa.c dev/iommu/fmt_vtdss.c kern/quota.c kern/base/fmt.c
- * LINK: tests/lib/fake_kernel.c tests/lib/fake_panic.c tests/lib/walk.c */
+/* LINK: dev/iommu/iopt.c dev/iommu/fmt_vmsa.c dev/iommu/fmt_vtdss.c dev/iommu/fmt_amdv1.c
+ * LINK: kern/quota.c kern/base/fmt.c tests/lib/fake_kernel.c tests/lib/fake_panic.c tests/lib/walk.c */
 #include <atf-c.h>
 #include <string.h>
 
+#include "dev/iommu/fmt_amdv1.h"
 #include "dev/iommu/fmt_vmsa.h"
 #include "dev/iommu/fmt_vtdss.h"
 #include "dev/iommu/iopt.h"
@@ -17,12 +18,14 @@
 
 enum : uint64_t { SIZES = BIT(12) | BIT(21) | BIT(30), TO = 0x10'0000'0000, AT = 0x1'0000'0000 };
 
-enum kind { S1, S2, SS, KINDS };
+enum kind { S1, S2, SS, V1, KINDS };
 
 static const struct iopt_shape shapes[KINDS] = {
 	[S1] = { .format = &fmt_vmsa_s1, .input_bits = 39, .output_bits = 44, .coherent = true, .leaf_sizes = SIZES },
 	[S2] = { .format = &fmt_vmsa_s2, .input_bits = 40, .output_bits = 44, .coherent = true, .leaf_sizes = SIZES },
 	[SS] = { .format = &fmt_vtdss, .input_bits = 48, .output_bits = 46, .coherent = true, .leaf_sizes = SIZES },
+	[V1] = { .format = &fmt_amdv1, .input_bits = 48, .output_bits = 46, .coherent = true, .leaf_sizes = SIZES,
+	    .flags = AMDV1_SNOOP },
 };
 
 static struct iopt_shape shape;
@@ -34,6 +37,8 @@ walk(uint64_t at, struct walk *w)
 {
 	if (shape.format == &fmt_vtdss)
 		walk_vtdss(tree.root.v, iopt_top(&shape) + 1, shape.output_bits, (shape.flags & VTDSS_SNOOP) != 0, at, w);
+	else if (shape.format == &fmt_amdv1)
+		walk_amdv1(tree.root.v, iopt_top(&shape) + 1, shape.output_bits, at, w);
 	else
 		walk_vmsa(shape.format == &fmt_vmsa_s1 ? 1 : 2, tree.root.v, 3 - iopt_top(&shape), shape.input_bits,
 		    shape.output_bits, at, w);
@@ -98,7 +103,7 @@ ATF_TC_WITHOUT_HEAD(entries_are_the_golden_vectors);
 ATF_TC_BODY(entries_are_the_golden_vectors, tc)
 {
 	struct paddr ram = { 0x42000000 }, its = { 0x08090000 }, ram_x86 = { 0x02000000 };
-	const struct iopt_format *s1 = &fmt_vmsa_s1, *s2 = &fmt_vmsa_s2, *ss = &fmt_vtdss;
+	const struct iopt_format *s1 = &fmt_vmsa_s1, *s2 = &fmt_vmsa_s2, *ss = &fmt_vtdss, *v1 = &fmt_amdv1;
 
 	ATF_CHECK_EQ(s1->leaf(ram, 0, IOPT_READ | IOPT_WRITE, 0), 0x0060000042000F4B);
 	ATF_CHECK_EQ(s1->leaf(ram, 0, IOPT_WRITE, 0), 0x0060000042000F4B);
@@ -114,12 +119,43 @@ ATF_TC_BODY(entries_are_the_golden_vectors, tc)
 	ATF_CHECK_EQ(ss->leaf(ram_x86, 1, IOPT_READ | IOPT_WRITE, 0), 0x02000083);
 	ATF_CHECK_EQ(ss->leaf(ram_x86, 0, IOPT_WRITE, VTDSS_SNOOP), 0x02000802);
 	ATF_CHECK_EQ(ss->table(ram_x86, 2), 0x02000003);
+	ATF_CHECK_EQ(v1->leaf(ram_x86, 0, IOPT_READ | IOPT_WRITE, 0), 0x6000'0000'0200'0001);
+	ATF_CHECK_EQ(v1->leaf(ram_x86, 2, IOPT_READ, AMDV1_SNOOP), 0x3000'0000'0200'0001);
+	ATF_CHECK_EQ(v1->leaf(ram_x86, 1, IOPT_WRITE, 0), 0x4000'0000'0200'0001);
+	ATF_CHECK_EQ(v1->table((struct paddr){ 0x01221000 }, 2), 0x6000'0000'0122'1401);
+	ATF_CHECK_EQ(v1->table((struct paddr){ 0x01222000 }, 1), 0x6000'0000'0122'2201);
 	for (uint8_t a = IOPT_READ; a <= (IOPT_READ | IOPT_WRITE); a++) {
 		ATF_CHECK_EQ(s2->access(s2->leaf(ram, 0, a, 0)), a);
 		ATF_CHECK_EQ(ss->access(ss->leaf(ram, 0, a, 0)), a);
+		ATF_CHECK_EQ(v1->access(v1->leaf(ram, 1, a, AMDV1_SNOOP)), a);
 		ATF_CHECK_EQ(s1->access(s1->leaf(ram, 0, a, 0)), a | IOPT_READ);
 		ATF_CHECK_EQ(s2->access(s2->leaf(ram, 0, a | IOPT_DEVICE, 0)), a | IOPT_DEVICE);
 	}
+}
+
+/* The model's walk knows what we do not make: AMD-41, AMD-43. */
+ATF_TC_WITHOUT_HEAD(the_amd_walk_follows_skipped_levels_and_coded_sizes);
+ATF_TC_BODY(the_amd_walk_follows_skipped_levels_and_coded_sizes, tc)
+{
+	struct paddr root, low;
+	uint64_t *top, *bottom;
+	struct walk w;
+
+	fake_kernel_init(&(struct fake_setup){ 0 });
+	ATF_REQUIRE_EQ(frame_alloc(0, FRAME_IOMMU, FRAME_ZERO, &root), OK);
+	ATF_REQUIRE_EQ(frame_alloc(0, FRAME_IOMMU, FRAME_ZERO, &low), OK);
+	top = frame_ptr(root);
+	bottom = frame_ptr(low);
+	top[1] = low.v | 3ull << 61 | 1 << 9 | 1;			/* level 4 to level 1 */
+	for (unsigned i = 0; i < 16; i++)				/* 64 KiB: bits 12..14 set, bit 15 clear */
+		bottom[16 + i] = 0x1234'0000 | 7 << 12 | 1ull << 61 | 7 << 9 | 1;
+	walk_amdv1(root.v, 4, 46, BIT(39) + 0x1'8123, &w);
+	ATF_CHECK(w.result == WALK_OK && w.to == 0x1234'8123 && w.size_lg2 == 16 && w.read && !w.write && w.tables == 1);
+	walk_amdv1(root.v, 4, 46, BIT(39) + 2 * MIB, &w);		/* bits of a skipped level */
+	ATF_CHECK_EQ(w.result, WALK_NONE);
+	bottom[0] = 0x1234'0000 | 2 << 9 | 1;				/* a table above its own level */
+	walk_amdv1(root.v, 4, 46, BIT(39), &w);
+	ATF_CHECK_EQ(w.result, WALK_MALFORMED);
 }
 
 ATF_TC_WITHOUT_HEAD(the_root_fits_the_width);
@@ -131,6 +167,7 @@ ATF_TC_BODY(the_root_fits_the_width, tc)
 		{ &fmt_vmsa_s2, 43, 2, 4 }, { &fmt_vmsa_s2, 44, 3, 0 }, { &fmt_vmsa_s2, 48, 3, 0 },
 		{ &fmt_vmsa_s2, 32, 1, 2 }, { &fmt_vmsa_s2, 36, 2, 0 },
 		{ &fmt_vtdss, 39, 2, 0 }, { &fmt_vtdss, 48, 3, 0 }, { &fmt_vtdss, 57, 4, 0 },
+		{ &fmt_amdv1, 48, 3, 0 }, { &fmt_amdv1, 39, 2, 0 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
@@ -562,6 +599,7 @@ ATF_TC_BODY(other_granules_are_only_another_description, tc)
 ATF_TP_ADD_TCS(tp)
 {
 	ATF_TP_ADD_TC(tp, entries_are_the_golden_vectors);
+	ATF_TP_ADD_TC(tp, the_amd_walk_follows_skipped_levels_and_coded_sizes);
 	ATF_TP_ADD_TC(tp, the_root_fits_the_width);
 	ATF_TP_ADD_TC(tp, leaves_are_as_large_as_alignment_allows);
 	ATF_TP_ADD_TC(tp, memory_out_of_step_with_addresses_gets_small_leaves);
