@@ -9,6 +9,7 @@
  * Manual: Arm ARM D8.
  */
 #include "kern/md/mmu.h"
+#include "kern/base/idpool.h"
 #include "kern/base/mmio.h"
 #include "kern/base/str.h"
 #include "kern/cpu.h"
@@ -40,8 +41,8 @@ static uint64_t *kernel_root;
 static uint64_t window_next = WINDOW, stack_next = STACKS;
 static struct spinlock lock = SPINLOCK_INIT(RANK_MMU);
 static struct { void *next; } *free_stacks;
-static uint64_t asids[ASIDS / 64];
-static uint32_t asid_count, asid_next = 1;
+static uint64_t asid_map[ASIDS / 64];
+static struct id_pool asids = { .map = asid_map };
 
 static uint64_t *table_at(uint64_t e) { return frame_ptr((struct paddr){ e & PTE_ADDR }); }
 static unsigned index_at(uint64_t va, unsigned level) { return (unsigned)(va >> (39 - 9 * level)) & 511; }
@@ -129,7 +130,7 @@ mmu_init(const struct machine *m)
 	mmu_empty_ttbr0 = frame_of(empty).v;
 	secondary_ttbr[0] = mmu_kernel_ttbr1;
 	secondary_ttbr[1] = (uint64_t)(uintptr_t)boot_id_l0 - KERNEL_VMA + image;
-	asid_count = FIELD_GET(BITS(7, 4), READ_SYS(id_aa64mmfr0_el1)) != 0 ? 65536 : 256;
+	asids.count = FIELD_GET(BITS(7, 4), READ_SYS(id_aa64mmfr0_el1)) != 0 ? 65536 : 256;
 	DSB(ish);
 	mmu_init_cpu();
 }
@@ -216,29 +217,19 @@ enum status
 mmu_space_init(struct mmu_space *s, struct quota *q)
 {
 	enum status e = quota_take_pages(q, 1);
-	uint32_t id = 0;
 	uint64_t *root;
+	uint32_t id;
 
 	if (e != OK)
 		return e;
 	spin_lock(&lock);
-	for (uint32_t i = 0; i < asid_count && id == 0; i++) {
-		uint32_t n = (asid_next + i) % asid_count;
-
-		if (n != 0 && (asids[n / 64] & BIT(n % 64)) == 0) {
-			asids[n / 64] |= BIT(n % 64);
-			id = n;
-			asid_next = n + 1;
-		}
-	}
+	id = id_pool_take(&asids);
 	spin_unlock(&lock);
 	root = id != 0 ? new_table() : NULL;
 	if (root == NULL) {
-		if (id != 0) {
-			spin_lock(&lock);
-			asids[id / 64] &= ~BIT(id % 64);
-			spin_unlock(&lock);
-		}
+		spin_lock(&lock);
+		id_pool_give(&asids, id);
+		spin_unlock(&lock);
 		quota_give_pages(q, 1);
 		return E_NO_MEMORY;
 	}
@@ -275,7 +266,7 @@ mmu_space_fini(struct mmu_space *s)
 	frame_free(s->root, 0);
 	quota_give_pages(s->quota, 1);
 	spin_lock(&lock);
-	asids[id / 64] &= ~BIT(id % 64);
+	id_pool_give(&asids, id);
 	spin_unlock(&lock);
 }
 
@@ -385,30 +376,6 @@ mmu_unmap(struct mmu_space *s, struct uva va, uint64_t pages)
 	}
 	if (any)
 		flush(s, va.v, pages);
-}
-
-void
-mmu_protect(struct mmu_space *s, struct uva va, uint64_t pages, uint8_t prot)
-{
-	uint64_t *e;
-
-	/* Only permissions change: no break before make is needed. */
-	for (uint64_t i = 0; i < pages; i++)
-		if (walk(s, va.v + i * PAGE_SIZE, false, &e) == OK && (*e & PTE_VALID) != 0)
-			*(volatile uint64_t *)e = (*e & PTE_ADDR) | prot_bits(prot);
-	flush(s, va.v, pages);
-}
-
-bool
-mmu_lookup(struct mmu_space *s, struct uva va, struct paddr *pa, uint8_t *prot)
-{
-	uint64_t *e;
-
-	if (walk(s, va.v, false, &e) != OK || (*e & PTE_VALID) == 0)
-		return false;
-	pa->v = (*e & PTE_ADDR) | (va.v & PAGE_MASK);
-	*prot = (uint8_t)(PROT_READ | ((*e & PTE_RO) == 0 ? PROT_WRITE : 0) | ((*e & PTE_UXN) == 0 ? PROT_EXEC : 0));
-	return true;
 }
 
 bool copy_bytes(void *to, const void *from, size_t len);
