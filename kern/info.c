@@ -193,7 +193,7 @@ kernel_info(uint32_t what, uint64_t index, union answer *a, size_t *size)
 			return E_NOT_FOUND;
 		sched_stats((unsigned)index, &st);
 		a->cpu = (struct cpu_info){ (uint32_t)index, cpus[index].online, cpus[index].hwid, st.idle_ns, st.busy_ns,
-		    st.interrupts, st.switches };
+		    st.interrupts, st.switches, cpus[index].tlb_flushes, cpus[index].shootdowns };
 		*size = sizeof(a->cpu);
 		return OK;
 	case INFO_FUNCTION:

@@ -37,7 +37,7 @@ struct cpu cpus[CPUS_MAX];
 uint32_t cpu_count;
 static struct md_cpu md_cpus[CPUS_MAX];
 static char features[160];
-bool cpu_smap;
+bool cpu_smap, cpu_pcid;
 
 extern const char syscall_fast[], first_user[], first_kernel[];
 extern char trampoline[], trampoline_end[], trampoline_cr3[], trampoline_stack[], trampoline_cpu[];
@@ -88,7 +88,10 @@ cpu_init(struct cpu *c)
 		cr4 |= CR4_SMAP;
 	if ((f7.c & BIT(2)) != 0)
 		cr4 |= CR4_UMIP;
+	if ((f1.c & BIT(17)) != 0)
+		cr4 |= CR4_PCIDE;	/* the tables loaded now have id 0 in CR3, as it must be */
 	WRITE_CR(4, cr4);
+	cpu_pcid = (cr4 & CR4_PCIDE) != 0;
 	cpu_smap = (cr4 & CR4_SMAP) != 0;
 	/* TS and no OSFXSR: floating point and vector instructions trap. */
 	WRITE_CR(0, 0x80000001 | CR0_MP | CR0_TS | CR0_EM | CR0_NE | CR0_WP | CR0_AM);
@@ -99,10 +102,10 @@ cpu_init(struct cpu *c)
 	if (c->id == 0) {
 		struct cpuid v = cpuid(0, 0);
 
-		n = fmt_buf(features, sizeof(features), "%.4s%.4s%.4s family %u:%s%s%s%s", (char *)&v.b, (char *)&v.d,
+		n = fmt_buf(features, sizeof(features), "%.4s%.4s%.4s family %u:%s%s%s%s%s", (char *)&v.b, (char *)&v.d,
 		    (char *)&v.c, (unsigned)(f1.a >> 8 & 15) + (unsigned)(f1.a >> 20 & 0xff),
 		    (cr4 & CR4_SMEP) != 0 ? " SMEP" : "", (cr4 & CR4_SMAP) != 0 ? " SMAP" : "",
-		    (cr4 & CR4_UMIP) != 0 ? " UMIP" : "", (f1.c & BIT(21)) != 0 ? " x2APIC" : "");
+		    (cr4 & CR4_UMIP) != 0 ? " UMIP" : "", cpu_pcid ? " PCID" : "", (f1.c & BIT(21)) != 0 ? " x2APIC" : "");
 		(void)n;
 	}
 }

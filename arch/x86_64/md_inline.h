@@ -6,6 +6,7 @@
 #include "kern/base/types.h"
 #include "kern/cpu.h"
 #include "kern/md/mmu.h"
+#include "arch/x86_64/tlb.h"
 
 enum : uint64_t { DIRECT_MAP_BASE = 0xffff'8000'0000'0000 };
 
@@ -59,27 +60,34 @@ cpu_set_kernel_stack(struct cpu *c, uintptr_t top)
 	__builtin_memcpy(rsp0, &top, sizeof(top));
 }
 
-extern uint64_t mmu_kernel_cr3;
+extern uint64_t mmu_kernel_cr3, mmu_idle_cr3;
 uint64_t mmu_trampoline_map(void);
 
 /*
  * A CPU is in space->cpus from before it loads the tables until after it has loaded others, so whoever changes an entry
- * and then reads the mask misses nobody.
+ * and then reads the mask misses nobody.  tlb.h tells what happens to the translations.
  */
 static ALWAYS_INLINE void
 mmu_activate(struct mmu_space *s)
 {
 	struct cpu *c = this_cpu();
 	struct mmu_space *old = c->space;
+	uint64_t me = 1ull << c->id, cr3 = mmu_idle_cr3;
 
 	if (old == s)
 		return;
-	if (s != NULL)
-		__atomic_fetch_or(&s->cpus, 1ull << c->id, __ATOMIC_SEQ_CST);
-	__asm__ volatile("movq %0, %%cr3" :: "r"(s != NULL ? s->root.v : mmu_kernel_cr3) : "memory");
+	if (s != NULL) {
+		tlb_enter(s, me);
+		cr3 = s->root.v | s->id;
+		if (unlikely(tlb_take_stale(s, me))) {
+			cr3 &= ~CR3_KEEP;
+			c->tlb_flushes++;
+		}
+	}
+	__asm__ volatile("movq %0, %%cr3" :: "r"(cr3) : "memory");
 	c->space = s;
 	if (old != NULL)
-		__atomic_fetch_and(&old->cpus, ~(1ull << c->id), __ATOMIC_SEQ_CST);
+		tlb_leave(old, me);
 }
 
 /* A process cannot write FS or GS base. */

@@ -4,13 +4,18 @@
  * The kernel's half: direct map at entry 256, a window for device registers and stacks at 384, the image at 511.  The
  * tables below those entries exist from mmu_init on, and every process shares them, so the halves never diverge.
  *
- * Shootdown.  One request at a time (lock): root, range, and the set of CPUs that still have to answer.  A CPU answers
- * in its interprocessor interrupt, or, when it waits with interrupts off, in lock_wait -> cpu_spin_poll.
- * The asker polls the same way, so two askers cannot wait for each other.
+ * Each process has a process-context id (PCID) where the CPU knows them, so a switch forgets nothing; the kernel
+ * alone runs with id 0.  Processes beyond the 4095 ids use id 0 too, and forget at each switch.
+ *
+ * Shootdown.  CPUs that do not run the space are only marked (tlb.h).  For those that do: one request at a time (lock),
+ * with space, range, and the set of CPUs that still have to answer.  A CPU answers in its interprocessor interrupt, or,
+ * when it waits with interrupts off, in lock_wait -> cpu_spin_poll.  The asker polls the same way, so two askers
+ * cannot wait for each other.  INVPCID is not needed: nobody forgets a space other than the one it runs.
  *
  * Manual: Intel SDM volume 3, 4.5 (paging), 4.10 (caches of translations).
  */
 #include "kern/md/mmu.h"
+#include "kern/base/idpool.h"
 #include "kern/base/str.h"
 #include "kern/cpu.h"
 #include "kern/frame.h"
@@ -33,12 +38,14 @@ enum : uint64_t {
 extern const char __kernel_start[], __text_end[], __rodata_end[], __kernel_end[];
 
 const uint64_t mmu_boot_limit = 4 * GIB;
-uint64_t mmu_kernel_cr3;
+uint64_t mmu_kernel_cr3, mmu_idle_cr3;
 
 static uint64_t *kernel_root;
 static uint64_t window_next = WINDOW, stack_next = STACKS;
 static struct spinlock lock = SPINLOCK_INIT(RANK_MMU);
 static struct { void *next; } *free_stacks;
+static uint64_t pcid_map[PCIDS / 64];
+static struct id_pool pcids = { .map = pcid_map, .count = PCIDS };
 
 static struct spinlock shoot_lock = SPINLOCK_INIT(RANK_SHOOT);
 static struct {
@@ -129,6 +136,7 @@ mmu_init(const struct machine *m)
 	}
 	(void)kernel_table(kernel_root, index_at(WINDOW, 3));
 	mmu_kernel_cr3 = frame_of(kernel_root).v;
+	mmu_idle_cr3 = mmu_kernel_cr3 | (cpu_pcid ? CR3_KEEP : 0);
 	mmu_init_cpu();
 }
 
@@ -235,7 +243,15 @@ mmu_space_init(struct mmu_space *s, struct quota *q)
 		return E_NO_MEMORY;
 	}
 	memcpy(root + 256, kernel_root + 256, 256 * sizeof(*root));
-	*s = (struct mmu_space){ .root = frame_of(root), .table_pages = 1, .quota = q };
+	*s = (struct mmu_space){ .root = frame_of(root), .table_pages = 1, .quota = q, .stale = UINT64_MAX };
+	if (cpu_pcid) {
+		uint64_t id;
+
+		spin_lock(&lock);
+		id = id_pool_take(&pcids);
+		spin_unlock(&lock);
+		s->id = id != 0 ? id | CR3_KEEP : 0;
+	}
 	return OK;
 }
 
@@ -262,6 +278,10 @@ mmu_space_fini(struct mmu_space *s)
 	free_tables(s, frame_ptr(s->root), 3);
 	frame_free(s->root, 0);
 	quota_give_pages(s->quota, 1);
+	/* Other CPUs may still know the id: its next owner's first switch on each forgets that. */
+	spin_lock(&lock);
+	id_pool_give(&pcids, (uint32_t)(s->id & (PCIDS - 1)));
+	spin_unlock(&lock);
 }
 
 /* The leaf entry of va; makes tables on the way when asked to. */
@@ -327,7 +347,7 @@ mmu_map(struct mmu_space *s, struct uva va, struct paddr pa, uint64_t pages, uin
 static void
 flush_here(uint64_t va, uint64_t pages)
 {
-	if (pages > 32) {
+	if (pages > 32) {	/* the id that is loaded, as the bit that would keep it reads as 0 */
 		WRITE_CR(3, READ_CR(3));
 		return;
 	}
@@ -342,8 +362,11 @@ tlb_service(void)
 
 	if (likely((load_acquire(&shoot.waiting) & me) == 0))
 		return;
-	if (this_cpu()->space == shoot.space)
+	if (this_cpu()->space == shoot.space) {
 		flush_here(shoot.va, shoot.pages);
+		tlb_answer(shoot.space, me);
+	}
+	this_cpu()->shootdowns++;
 	__atomic_fetch_and(&shoot.waiting, ~me, __ATOMIC_RELEASE);
 }
 
@@ -351,12 +374,12 @@ static void
 flush(struct mmu_space *s, uint64_t va, uint64_t pages)
 {
 	struct cpu *c = this_cpu();
-	uint64_t others;
+	uint64_t me = 1ull << c->id, others;
 
-	smp_full();		/* entries are stored before the mask is read */
+	tlb_spoil(s, c->space == s && s->id != 0 ? me : 0);
 	if (c->space == s)
 		flush_here(va, pages);
-	others = load_acquire(&s->cpus) & ~(1ull << c->id);
+	others = tlb_users(s) & ~me;
 	if (others == 0)
 		return;
 	spin_lock(&shoot_lock);
@@ -391,29 +414,6 @@ mmu_unmap(struct mmu_space *s, struct uva va, uint64_t pages)
 	}
 	if (any)
 		flush(s, va.v, pages);
-}
-
-void
-mmu_protect(struct mmu_space *s, struct uva va, uint64_t pages, uint8_t prot)
-{
-	uint64_t *e;
-
-	for (uint64_t i = 0; i < pages; i++)
-		if (walk(s, va.v + i * PAGE_SIZE, false, &e) == OK && (*e & PTE_P) != 0)
-			*(volatile uint64_t *)e = (*e & PTE_ADDR) | prot_bits(prot);
-	flush(s, va.v, pages);
-}
-
-bool
-mmu_lookup(struct mmu_space *s, struct uva va, struct paddr *pa, uint8_t *prot)
-{
-	uint64_t *e;
-
-	if (walk(s, va.v, false, &e) != OK || (*e & PTE_P) == 0)
-		return false;
-	pa->v = (*e & PTE_ADDR) | (va.v & PAGE_MASK);
-	*prot = (uint8_t)(PROT_READ | ((*e & PTE_W) != 0 ? PROT_WRITE : 0) | ((*e & PTE_NX) == 0 ? PROT_EXEC : 0));
-	return true;
 }
 
 bool copy_bytes(void *to, const void *from, size_t len);

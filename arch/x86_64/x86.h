@@ -14,7 +14,7 @@ enum : uint32_t {
 enum : uint64_t {
 	EFER_SCE = BIT(0), EFER_LME = BIT(8), EFER_NXE = BIT(11),
 	CR0_MP = BIT(1), CR0_EM = BIT(2), CR0_TS = BIT(3), CR0_NE = BIT(5), CR0_WP = BIT(16), CR0_AM = BIT(18),
-	CR4_PSE = BIT(4), CR4_PAE = BIT(5), CR4_MCE = BIT(6), CR4_PGE = BIT(7), CR4_UMIP = BIT(11),
+	CR4_PSE = BIT(4), CR4_PAE = BIT(5), CR4_MCE = BIT(6), CR4_PGE = BIT(7), CR4_UMIP = BIT(11), CR4_PCIDE = BIT(17),
 	CR4_SMEP = BIT(20), CR4_SMAP = BIT(21),
 	FLAG_TF = BIT(8), FLAG_IF = BIT(9), FLAG_DF = BIT(10), FLAG_NT = BIT(14), FLAG_AC = BIT(18),
 	PTE_P = BIT(0), PTE_W = BIT(1), PTE_U = BIT(2), PTE_PWT = BIT(3), PTE_PCD = BIT(4), PTE_PS = BIT(7),
@@ -59,7 +59,7 @@ static inline void outl(uint16_t p, uint32_t v) { __asm__ volatile("outl %0, %1"
 
 static inline void invlpg(uint64_t va) { __asm__ volatile("invlpg (%0)" :: "r"(va) : "memory"); }
 
-extern bool cpu_smap;
+extern bool cpu_smap, cpu_pcid;
 
 /* apic.c, for the other files of this architecture. */
 void apic_init_cpu(void);

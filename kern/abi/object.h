@@ -81,7 +81,7 @@ struct memory_info {
 	uint64_t by_type[OBJ_TYPES];					/* live objects */
 };
 
-struct cpu_info { uint32_t id; bool online; uint64_t hwid, idle_ns, busy_ns, interrupts, switches; };
+struct cpu_info { uint32_t id; bool online; uint64_t hwid, idle_ns, busy_ns, interrupts, switches, tlb_flushes, shootdowns; };
 
 struct clock_info { uint64_t base; uint32_t mult; uint8_t shift; uint64_t wall_at_boot_s; };
 

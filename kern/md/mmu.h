@@ -7,9 +7,9 @@
  * window for stacks with guard pages.  The lower half belongs to a process:
  * [USER_BASE, USER_END).
  *
- * TLBs.  mmu_unmap and mmu_protect return after every CPU has forgotten the old
- * entries (shootdown by interprocessor interrupt or broadcast).  They must be called
- * without locks that an interprocessor interrupt handler could want; holding the
+ * TLBs.  mmu_unmap returns after every CPU has forgotten the old entries, or will before
+ * it uses the space again (shootdown by interprocessor interrupt or broadcast).  It must be
+ * called without locks that an interprocessor interrupt handler could want; holding the
  * address space's lock is fine.
  *
  * Locks: callers serialise calls on one mmu_space (vspace.c holds RANK_VSPACE).
@@ -36,8 +36,9 @@ enum mmu_prot : uint8_t {
 
 struct mmu_space {
 	struct paddr root;
-	uint64_t id;		/* the architecture's: ASID or PCID with its epoch */
-	uint64_t cpus;		/* (a) CPUs that may hold entries, by bit */
+	uint64_t id;		/* (c) the architecture's: ASID or PCID, in its place in a register */
+	uint64_t cpus;		/* (a) CPUs that run it, by bit */
+	uint64_t stale;		/* (a) x86: CPUs that must forget its entries before they use it */
 	uint64_t table_pages;	/* root included */
 	struct quota *quota;	/* charged for tables */
 };
@@ -75,12 +76,6 @@ NODISCARD enum status mmu_map(struct mmu_space *s, struct uva va, struct paddr p
 
 /* Unmaps whatever is mapped in the run (at most 512 pages a call); on return no CPU uses it. */
 void mmu_unmap(struct mmu_space *s, struct uva va, uint64_t pages);
-
-/* Changes protection of mapped pages of the run; same promise. */
-void mmu_protect(struct mmu_space *s, struct uva va, uint64_t pages, uint8_t prot);
-
-/* Looks one page up, for the kernel's own use (epitaphs, tests): false when not mapped. */
-bool mmu_lookup(struct mmu_space *s, struct uva va, struct paddr *pa, uint8_t *prot);
 
 /*
  * Makes s the address space of this CPU (NULL: only the kernel's half).  Cheap when it already is.

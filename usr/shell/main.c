@@ -24,6 +24,7 @@ const struct command commands[] = {
 	{ "help", "", "this list", cmd_help },
 	{ "ps", "", "processes: state, CPU time, memory, handles", cmd_ps },
 	{ "mem", "", "memory and objects in use", cmd_mem },
+	{ "cpus", "", "CPUs: time, switches, interrupts", cmd_cpus },
 	{ "devices", "", "PCI tree, driver, group, verdict", cmd_devices },
 	{ "iommu", "", "units, features in use, domains, faults", cmd_iommu },
 	{ "dma", "", "grants by owner", cmd_dma },

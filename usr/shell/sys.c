@@ -48,6 +48,20 @@ cmd_mem(int argc UNUSED, char **argv UNUSED)
 }
 
 int
+cmd_cpus(int argc UNUSED, char **argv UNUSED)
+{
+	struct cpu_info c;
+
+	print("%4s %10s %10s %10s %10s %12s %10s\n", "cpu", "busy ms", "idle ms", "interrupts", "switches", "TLB flushes",
+	    "shootdowns");
+	for (uint64_t i = 0; info(INFO_CPU, i, &c, sizeof(c)); i++)
+		print("%4u %10llu %10llu %10llu %10llu %12llu %10llu\n", c.id, (unsigned long long)(c.busy_ns / NS_PER_MS),
+		    (unsigned long long)(c.idle_ns / NS_PER_MS), (unsigned long long)c.interrupts,
+		    (unsigned long long)c.switches, (unsigned long long)c.tlb_flushes, (unsigned long long)c.shootdowns);
+	return 0;
+}
+
+int
 cmd_devices(int argc UNUSED, char **argv UNUSED)
 {
 	struct function_info f;
