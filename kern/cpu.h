@@ -22,7 +22,7 @@ struct cpu {
 	bool in_interrupt;		/* set by the architecture around interrupt handlers */
 	uint64_t hwid;
 	struct mmu_space *space;	/* active now, or NULL */
-	uint64_t tlb_flushes;		/* a process's translations forgotten at a switch to it */
+	uint64_t tlb_flushes;		/* stale translations forgotten at a switch */
 	uint64_t shootdowns;		/* and because another CPU asked */
 	void *md;			/* the architecture's own */
 	uint8_t held_rank[16];		/* debug: ranks of locks held */

@@ -218,7 +218,7 @@ kernel_info(uint32_t what, uint64_t index, union answer *a, size_t *size)
 		return n.found ? OK : E_NOT_FOUND;
 	case INFO_CLOCK:
 		clock_scale(&cs);
-		a->clock = (struct clock_info){ cs.base, cs.mult, cs.shift, clock_wall_seconds() - clock_now() / NS_PER_S };
+		a->clock = (struct clock_info){ cs.base, cs.mult, cs.shift, wall_at_boot_s };
 		*size = sizeof(a->clock);
 		return OK;
 	}

@@ -4,6 +4,7 @@
 #include "kern/main.h"
 #include "kern/abi/boot.h"
 #include "kern/abi/syscall.h"
+#include "kern/base/date.h"
 #include "kern/base/fmt.h"
 #include "kern/base/str.h"
 #include "kern/console.h"
@@ -28,9 +29,11 @@
 #include "kern/worker.h"
 
 struct machine *the_machine;
+uint64_t wall_at_boot_s;
 extern uintptr_t __stack_chk_guard;
 
-enum : uint64_t { INIT_STACK = 64 * KIB };
+/* A clock that says an earlier time than this was never set: 2024-01-01. */
+enum : uint64_t { INIT_STACK = 64 * KIB, WALL_FIRST = 1704067200 };
 
 /* Words of the command line: "name=value" or just "name". */
 static bool
@@ -43,6 +46,26 @@ has_word(const char *word)
 		if ((p == the_machine->cmdline || p[-1] == ' ') && strncmp(p, word, n) == 0 && (p[n] == 0 || p[n] == ' '))
 			return true;
 	return false;
+}
+
+static void
+read_wall(const struct machine *m)
+{
+	uint64_t s = 0;
+	char text[DATE_TEXT];
+	enum status e = clock_read_wall(m, &s);
+
+	date_text(s, text);
+	if (e == E_NOT_FOUND)
+		log_info("clock: no real-time clock: the date is unknown");
+	else if (e != OK)
+		log_warn("clock: the real-time clock says no time that can be read: the date is unknown");
+	else if (s < WALL_FIRST)
+		log_warn("clock: the real-time clock says %s: not believed, the date is unknown", text);
+	else
+		wall_at_boot_s = s - clock_now() / NS_PER_S;
+	if (wall_at_boot_s != 0)
+		log_info("clock: it is %s UTC", text);
 }
 
 static void
@@ -173,6 +196,7 @@ kernel_main(struct machine *m)
 		log_error("interrupts: none: going on as far as possible");
 	if (clock_init(m) != OK)
 		panic("no clock");
+	read_wall(m);
 	log_info("interrupts: %s; console: %s", irqc_name(), console_name());
 	worker_init();
 	pci_init(m);

@@ -1,12 +1,13 @@
 /*
- * The generic timer: the virtual counter and its comparator.
- * Manual: Arm ARM D12.
+ * The generic timer: the virtual counter and its comparator.  The real-time clock, read once.
+ * Manual: Arm ARM D12; PL031 (DDI 0224).
  */
 #include "kern/md/clock.h"
 #include "kern/base/mmio.h"
 #include "kern/log.h"
 #include "kern/machine/machine.h"
 #include "kern/md/cpu.h"
+#include "kern/md/mmu.h"
 #include "arch/arm64/sysreg.h"
 
 static uint64_t base, hz;
@@ -75,8 +76,17 @@ clock_spin(uint64_t ns)
 		CPU_RELAX();
 }
 
-uint64_t
-clock_wall_seconds(void)
+/* PL031: one register that counts seconds. */
+enum status
+clock_read_wall(const struct machine *m, uint64_t *seconds)
 {
-	return 0;	/* the machine names no real-time clock yet */
+	volatile uint8_t *regs;
+
+	if (m->rtc.kind != RTC_PL031)
+		return E_NOT_FOUND;
+	regs = mmu_map_device((struct paddr){ m->rtc.base }, 4);
+	if (regs == NULL)
+		return E_NO_MEMORY;
+	*seconds = mmio_read32(regs);
+	return OK;
 }

@@ -4,13 +4,17 @@
  * The TSC's rate comes from CPUID leaf 15h, else it is measured for 2 ms against the ACPI PM timer (3.579545 MHz), else
  * against the PIT's channel 2.  The APIC timer is measured in the same interval, unless it can compare with the TSC
  * itself (TSC deadline).
+ *
+ * The real-time clock (cmos.h) is read once, at boot.
  */
 #include "kern/md/clock.h"
 #include "kern/base/mmio.h"
+#include "kern/base/str.h"
 #include "kern/cpu.h"
 #include "kern/log.h"
 #include "kern/machine/machine.h"
 #include "kern/md/cpu.h"
+#include "arch/x86_64/cmos.h"
 #include "arch/x86_64/x86.h"
 
 enum : uint64_t { PM_HZ = 3579545, PIT_HZ = 1193182, MEASURE_US = 2000 };
@@ -158,33 +162,39 @@ clock_spin(uint64_t ns)
 		CPU_RELAX();
 }
 
-static unsigned
-cmos(uint8_t reg)
+static uint8_t
+cmos_read(uint8_t reg)
 {
-	uint8_t v;
-
 	outb(0x70, reg);
-	v = inb(0x71);
-	return (v >> 4) * 10u + (v & 15);
+	return inb(0x71);
 }
 
-uint64_t
-clock_wall_seconds(void)
+/* False when an update was announced meanwhile. */
+static bool
+cmos_read_all(uint8_t century, struct cmos *c)
 {
-	unsigned y, mo, d;
-	uint64_t days;
+	*c = (struct cmos){
+		.second = cmos_read(CMOS_SECOND), .minute = cmos_read(CMOS_MINUTE), .hour = cmos_read(CMOS_HOUR),
+		.day = cmos_read(CMOS_DAY), .month = cmos_read(CMOS_MONTH), .year = cmos_read(CMOS_YEAR),
+		.century = century != 0 ? cmos_read(century) : 0, .b = cmos_read(CMOS_B),
+	};
+	return (cmos_read(CMOS_A) & CMOS_A_UPDATING) == 0;
+}
 
-	outb(0x70, 10);
-	if (inb(0x71) == 0xff)
-		return 0;
-	y = cmos(9) + 2000;
-	mo = cmos(8);
-	d = cmos(7);
-	if (mo == 0 || mo > 12 || d == 0 || d > 31)
-		return 0;
-	/* Days since 1970, by months of a year that begins in March. */
-	if (mo <= 2)
-		y--;
-	days = 365ull * y + y / 4 - y / 100 + y / 400 + (153 * (mo + (mo > 2 ? -3u : 9u)) + 2) / 5 + d - 1 - 719468;
-	return days * 86400 + cmos(4) * 3600ull + cmos(2) * 60ull + cmos(0);
+/*
+ * An update takes at most 2 ms and is announced 244 us before.  Two readings that agree, neither with an update announced at its
+ * end, are no mixture.
+ */
+enum status
+clock_read_wall(const struct machine *m, uint64_t *seconds)
+{
+	uint64_t deadline = clock_now() + 20 * NS_PER_MS;
+	struct cmos a, b;
+
+	if (m->rtc.kind != RTC_CMOS)
+		return E_NOT_FOUND;
+	while (!cmos_read_all(m->rtc.century, &a) || !cmos_read_all(m->rtc.century, &b) || memcmp(&a, &b, sizeof(a)) != 0)
+		if (clock_now() > deadline)
+			return E_CORRUPT;
+	return cmos_seconds(&a, seconds) ? OK : E_CORRUPT;
 }

@@ -243,14 +243,17 @@ mmu_space_init(struct mmu_space *s, struct quota *q)
 		return E_NO_MEMORY;
 	}
 	memcpy(root + 256, kernel_root + 256, 256 * sizeof(*root));
-	*s = (struct mmu_space){ .root = frame_of(root), .table_pages = 1, .quota = q, .stale = UINT64_MAX };
+	*s = (struct mmu_space){ .root = frame_of(root), .table_pages = 1, .quota = q };
 	if (cpu_pcid) {
 		uint64_t id;
 
 		spin_lock(&lock);
 		id = id_pool_take(&pcids);
 		spin_unlock(&lock);
-		s->id = id != 0 ? id | CR3_KEEP : 0;
+		if (id != 0) {
+			s->id = id | CR3_KEEP;
+			s->stale = UINT64_MAX;
+		}
 	}
 	return OK;
 }
@@ -376,7 +379,7 @@ flush(struct mmu_space *s, uint64_t va, uint64_t pages)
 	struct cpu *c = this_cpu();
 	uint64_t me = 1ull << c->id, others;
 
-	tlb_spoil(s, c->space == s && s->id != 0 ? me : 0);
+	tlb_spoil(s, c->space == s ? me : 0);
 	if (c->space == s)
 		flush_here(va, pages);
 	others = tlb_users(s) & ~me;

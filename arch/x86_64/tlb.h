@@ -14,7 +14,8 @@
  * CPU in step 3, or the CPU sees in step 2 that it is stale; often both, which costs a flush too many.  A CPU that answers
  * has forgotten the range and is not stale any more: changes of one space come one at a time (vs_lock).
  *
- * An id is given back without any flush: its next owner begins with all CPUs stale.
+ * An id is given back without any flush: its next owner begins with all CPUs stale.  A space without an id is never
+ * stale: loading it forgets whatever has no id.
  * Manual: Intel SDM volume 3, 4.10.1 (process-context ids), 4.10.4 (invalidation).
  */
 #pragma once
@@ -37,14 +38,13 @@ tlb_leave(struct mmu_space *s, uint64_t cpu)
 	__atomic_fetch_and(&s->cpus, ~cpu, __ATOMIC_SEQ_CST);
 }
 
-/* Must the CPU forget what it knows of the space?  Without an id of its own it always must. */
+/* Must the CPU forget what it knows of the space? */
 static ALWAYS_INLINE bool
 tlb_take_stale(struct mmu_space *s, uint64_t cpu)
 {
 	if (likely((__atomic_load_n(&s->stale, __ATOMIC_SEQ_CST) & cpu) == 0))
 		return false;
-	if (s->id != 0)
-		__atomic_fetch_and(&s->stale, ~cpu, __ATOMIC_SEQ_CST);
+	__atomic_fetch_and(&s->stale, ~cpu, __ATOMIC_SEQ_CST);
 	return true;
 }
 
@@ -52,7 +52,7 @@ tlb_take_stale(struct mmu_space *s, uint64_t cpu)
 static ALWAYS_INLINE void
 tlb_spoil(struct mmu_space *s, uint64_t clean)
 {
-	__atomic_fetch_or(&s->stale, ~clean, __ATOMIC_SEQ_CST);
+	__atomic_fetch_or(&s->stale, s->id != 0 ? ~clean : 0, __ATOMIC_SEQ_CST);
 }
 
 static ALWAYS_INLINE uint64_t
@@ -65,6 +65,5 @@ tlb_users(struct mmu_space *s)
 static ALWAYS_INLINE void
 tlb_answer(struct mmu_space *s, uint64_t cpu)
 {
-	if (s->id != 0)
-		__atomic_fetch_and(&s->stale, ~cpu, __ATOMIC_SEQ_CST);
+	__atomic_fetch_and(&s->stale, ~cpu, __ATOMIC_SEQ_CST);
 }

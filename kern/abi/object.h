@@ -83,7 +83,7 @@ struct memory_info {
 
 struct cpu_info { uint32_t id; bool online; uint64_t hwid, idle_ns, busy_ns, interrupts, switches, tlb_flushes, shootdowns; };
 
-struct clock_info { uint64_t base; uint32_t mult; uint8_t shift; uint64_t wall_at_boot_s; };
+struct clock_info { uint64_t base; uint32_t mult; uint8_t shift; uint64_t wall_at_boot_s; };	/* 0: the date is unknown */
 
 enum { DEVICE_BARS = 6, GROUP_FUNCTIONS_MAX = 32 };
 

@@ -329,6 +329,9 @@ fadt(struct machine *m, const struct acpi_source *src, const uint8_t *t, uint32_
 	}
 	/* IAPC_BOOT_ARCH came with revision 3; before, every machine had a keyboard controller. */
 	p->i8042 = !p->hardware_reduced && (t[8] < 3 || (acpi_u16(t + 109) & 2) != 0);
+	/* Nothing says on which machines of no PC the clock is; bit 5 says on which PCs it is not. */
+	if (!p->hardware_reduced && (t[8] < 5 || (acpi_u16(t + 109) & BIT(5)) == 0))
+		m->rtc = (struct machine_rtc){ .kind = RTC_CMOS, .century = t[108] < 128 ? t[108] : 0 };
 	p->no_msi = t[8] >= 4 && (acpi_u16(t + 109) & 8) != 0;
 	if (len >= 129 && (flags & BIT(10)) != 0)
 		reset_register(m, t);

@@ -329,6 +329,22 @@ console(struct machine *m, const struct fdt *t)
 	m->console = c;
 }
 
+static void
+real_time_clock(struct machine *m, const struct fdt *t)
+{
+	uint32_t node;
+	uint64_t base, len;
+
+	for (node = fdt_compatible(t, FDT_NONE, "arm,pl031"); node != FDT_NONE && !fdt_enabled(t, node); )
+		node = fdt_compatible(t, node, "arm,pl031");
+	if (node == FDT_NONE)
+		return;
+	if (!fdt_reg_cpu(t, node, 0, &base, &len) || base == 0 || len < 32 || machine_in_memory(m, base, len))
+		machine_note(m, "FDT: real-time clock %.32s has no usable registers", fdt_name(t, node));
+	else
+		m->rtc = (struct machine_rtc){ .kind = RTC_PL031, .base = base };
+}
+
 /* ---- PCI ---- */
 
 static void
@@ -515,6 +531,7 @@ fdt_machine(struct machine *m, const void *blob, size_t max_len)
 	gic(m, &t);
 	timer(m, &t);
 	console(m, &t);
+	real_time_clock(m, &t);
 	host_bridges(m, &t);
 	chosen(m, &t);
 	return OK;

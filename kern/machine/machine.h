@@ -102,6 +102,15 @@ struct machine_timer {
 	uint32_t frequency_hz;			/* arm64: only when the counter's own register is wrong; else 0 */
 };
 
+/* CMOS is at its usual two ports. */
+enum machine_rtc_kind : uint8_t { RTC_NONE, RTC_PL031, RTC_CMOS };
+
+struct machine_rtc {
+	enum machine_rtc_kind kind;
+	uint64_t base;		/* PL031 */
+	uint8_t century;	/* CMOS: its register, 0 when there is none */
+};
+
 enum machine_console_kind : uint8_t { CONSOLE_NONE, CONSOLE_PL011, CONSOLE_SBSA, CONSOLE_16550_IO, CONSOLE_16550_MMIO };
 
 struct machine_console {
@@ -239,6 +248,7 @@ struct machine {
 	uint32_t cpu_count;
 	struct machine_irqc irqc;
 	struct machine_timer timer;
+	struct machine_rtc rtc;
 	struct machine_console console;
 	struct machine_power power;
 	struct machine_host host[MACHINE_HOST_MAX];

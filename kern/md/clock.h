@@ -37,5 +37,8 @@ void clock_arm(uint64_t deadline);
 /* Busy wait, for boot and bounded register polls of at most 10 us. */
 void clock_spin(uint64_t ns);
 
-/* Seconds since 1970 from the real-time clock, 0 when there is none. */
-uint64_t clock_wall_seconds(void);
+/*
+ * Boot: seconds since 1970 from the real-time clock.  E_NOT_FOUND: the machine has none; E_CORRUPT: it says what is no
+ * time, or does not come to rest.
+ */
+NODISCARD enum status clock_read_wall(const struct machine *m, uint64_t *seconds);

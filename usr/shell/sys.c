@@ -2,6 +2,7 @@
  * Commands about the system.  What they show comes from info() and never holds a physical address.
  */
 #include "kern/base/bits.h"
+#include "kern/base/date.h"
 #include "usr/shell/shell.h"
 
 static bool
@@ -52,7 +53,7 @@ cmd_cpus(int argc UNUSED, char **argv UNUSED)
 {
 	struct cpu_info c;
 
-	print("%4s %10s %10s %10s %10s %12s %10s\n", "cpu", "busy ms", "idle ms", "interrupts", "switches", "TLB flushes",
+	print("%4s %10s %10s %10s %10s %12s %10s\n", "cpu", "busy ms", "idle ms", "interrupts", "switches", "stale TLBs",
 	    "shootdowns");
 	for (uint64_t i = 0; info(INFO_CPU, i, &c, sizeof(c)); i++)
 		print("%4u %10llu %10llu %10llu %10llu %12llu %10llu\n", c.id, (unsigned long long)(c.busy_ns / NS_PER_MS),
@@ -114,14 +115,73 @@ cmd_dma(int argc UNUSED, char **argv UNUSED)
 	return 0;
 }
 
+/* Seconds since 1970 at which the system started; says so when nobody knows. */
+static bool
+wall_at_boot(uint64_t *out)
+{
+	struct clock_info c;
+
+	if (!info(INFO_CLOCK, 0, &c, sizeof(c)) || c.wall_at_boot_s == 0) {
+		print("the date is unknown: no real-time clock that can be believed\n");
+		return false;
+	}
+	*out = c.wall_at_boot_s;
+	return true;
+}
+
 int
-cmd_log(int argc UNUSED, char **argv UNUSED)
+cmd_date(int argc UNUSED, char **argv UNUSED)
+{
+	char text[DATE_TEXT];
+	uint64_t boot;
+
+	if (!wall_at_boot(&boot))
+		return 1;
+	date_text(boot + now_ns() / NS_PER_S, text);
+	print("%s UTC\n", text);
+	return 0;
+}
+
+/* A line of the log begins with seconds since boot, a point, and microseconds. */
+static void
+dated(const char *text, uint64_t len, uint64_t boot)
+{
+	char date[DATE_TEXT];
+
+	for (uint64_t at = 0, end; at < len; at = end) {
+		uint64_t s = 0, n = at;
+
+		for (end = at; end < len && text[end++] != '\n'; )
+			;
+		while (n < end && text[n] == ' ')
+			n++;
+		while (n < end && text[n] >= '0' && text[n] <= '9')
+			s = s * 10 + (uint64_t)(text[n++] - '0');
+		date_text(boot + s, date);
+		print("%s", date);
+		print_flush();
+		print_raw(text + n, end - n);
+	}
+}
+
+int
+cmd_log(int argc, char **argv)
 {
 	char text[1024];
-	uint64_t cursor = 0, n;
+	uint64_t cursor = 0, n, boot = 0;
 
-	while (sys_log(kernel, 1, cursor, (uint64_t)(uintptr_t)text, sizeof(text), &n, &cursor) == OK && n != 0 && !interrupted())
-		print_raw(text, n);
+	if (argc > 1 && strcmp(argv[1], "-d") != 0) {
+		print("usage: log [-d]\n");
+		return 1;
+	}
+	if (argc > 1 && !wall_at_boot(&boot))
+		return 1;
+	while (sys_log(kernel, 1, cursor, (uint64_t)(uintptr_t)text, sizeof(text), &n, &cursor) == OK && n != 0 && !interrupted()) {
+		if (boot != 0)
+			dated(text, n, boot);
+		else
+			print_raw(text, n);
+	}
 	return 0;
 }
 

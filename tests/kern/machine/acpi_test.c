@@ -109,6 +109,7 @@ pc(enum ab_root root)
 	gas(t + 116, 1, 8, 1, 0xcf9);
 	t[128] = 0xf;
 	ab_put16(t + 109, 2);
+	t[108] = 0x32;
 	t = ab_table(&b, "HPET", 56);
 	gas(t + 40, 0, 64, 0, 0xfed00000);
 	t = ab_table(&b, "SPCR", 80);
@@ -128,6 +129,8 @@ ATF_TC_BODY(a_pc_is_described_through_either_root_table, tc)
 		start();
 		pc(root);
 		ATF_CHECK_EQ(m.source, SOURCE_ACPI);
+		ATF_CHECK_EQ(m.rtc.kind, RTC_CMOS);
+		ATF_CHECK_EQ(m.rtc.century, 0x32);
 		ATF_CHECK_STREQ(m.model, "CAPOS  TESTTABL");
 		ATF_CHECK_EQ(m.irqc.kind, IRQC_APIC);
 		ATF_CHECK(m.irqc.has_8259);

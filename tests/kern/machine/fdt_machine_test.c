@@ -105,6 +105,8 @@ ATF_TC_BODY(a_virtual_machine_is_described_whole, tc)
 	ATF_CHECK_EQ(m.console.clock_hz, 24000000);
 	ATF_CHECK_EQ(m.console.access_bytes, 4);
 	check_line(m.console.line, 33, true, false);
+	ATF_CHECK_EQ(m.rtc.kind, RTC_PL031);
+	ATF_CHECK_EQ(m.rtc.base, 0x9010000);
 	ATF_REQUIRE_EQ(m.host_count, 1);
 	ATF_CHECK_EQ(h->ecam, 0x40'1000'0000);
 	ATF_CHECK(h->bus_first == 0 && h->bus_last == 255);
