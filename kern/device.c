@@ -115,7 +115,7 @@ sys_device_claim(struct thread *t, struct uregs *u)
 	}
 	d->state = DEVICE_CLAIMED;
 	d->generation = 1;
-	s = domain_init(&d->domain, iommu_by_index((uint32_t)f->unit), &t->proc->quota);
+	s = domain_init(&d->domain, iommu_by_index((uint32_t)f->unit), &t->proc->quota, d->generation);
 	if (s == OK) {
 		d->domain_live = true;
 		for (unsigned i = 0; i < d->function_count && s == OK; i++)
@@ -307,6 +307,40 @@ irq_fire(void *arg)
 	notification_signal(i->ntfn, i->bits);
 }
 
+/*
+ * A function's first vector: room for its messages, its table open, and the page that messages go to reachable.  Waits for
+ * the last; the device's lock, which is held, is let go meanwhile.
+ */
+static enum status
+open_source(struct device *d, struct group_function *g) NO_THREAD_SAFETY
+{
+	enum status s = OK;
+
+	if (!g->source_open) {
+		s = irqc_msi_open(&g->source, g->fn->segment, g->fn->rid,
+		    (uint32_t)min_u64(g->fn->msix_count, DEVICE_IRQS_MAX));
+		if (s != OK)
+			return s;
+		s = pci_msix_open(g->fn);
+		if (s != OK) {
+			irqc_msi_close(&g->source);
+			return s;
+		}
+		g->source_open = true;
+	}
+	while (g->source.doorbell.v != 0) {
+		s = domain_map_doorbell(&d->domain, g->source.doorbell);
+		if (s != E_WOULD_BLOCK)
+			break;
+		s = device_sleep(d, &d->domain.doorbell_fence, DEADLINE_NEVER);
+		if (s == OK && d->state != DEVICE_CLAIMED)
+			s = E_STALE;
+		if (s != OK)
+			break;
+	}
+	return s;
+}
+
 enum status
 sys_device_irq(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 {
@@ -345,6 +379,10 @@ sys_device_irq(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 		s = E_RANGE;
 		goto unlock;
 	}
+	g = &d->function[fn];
+	s = open_source(d, g);
+	if (s != OK)
+		goto unlock;
 	list_for_each(it, &d->irqs) {
 		struct irq *other = list_entry(it, struct irq, link);
 
@@ -352,18 +390,6 @@ sys_device_irq(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 			s = E_BUSY;
 			goto unlock;
 		}
-	}
-	g = &d->function[fn];
-	if (!g->source_open) {
-		s = irqc_msi_open(&g->source, g->fn->segment, g->fn->rid,
-		    (uint32_t)min_u64(g->fn->msix_count, DEVICE_IRQS_MAX));
-		if (s == OK)
-			s = pci_msix_open(g->fn);
-		if (s == OK && g->source.doorbell.v != 0)
-			s = domain_map_doorbell(&d->domain, g->source.doorbell);
-		if (s != OK)
-			goto unlock;
-		g->source_open = true;
 	}
 	i->function = (uint32_t)fn;
 	i->vector = (uint32_t)vector;

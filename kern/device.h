@@ -10,7 +10,7 @@
  *   3 drain       a configuration read flushes posted writes; wait for Transactions Pending to clear, bounded
  *   4 vectors     function mask on, each vector's route torn down
  *   5 block       the endpoints are detached from the domain; wait for the ticket
- *   6 unmap       every grant is cleared; wait for the ticket
+ *   6 unmap       every grant is cleared; wait for the tickets
  *   7 reset       function-level reset (or what the function offers), bounded
  *   8 unpin       grants release their memory; the domain goes
  * A time-out in 3, 5 or 6 leads to quarantine: the device stays blocked for ever, the memory of its grants is poisoned
@@ -49,14 +49,18 @@ struct irq {
 	struct list link;		/* (device) */
 };
 
-/* One grant: a range of a memory object at a range of the domain.  See ledger states in kern/dma/domain.h. */
+/*
+ * One grant: a range of a memory object at a range of the domain; its states are the ledger's (kern/dma/ledger.h).  It pins
+ * its memory until it is free; quarantined, it stays for ever, and its memory is poisoned.
+ */
 struct buffer {
 	struct object obj;
 	struct device *device;		/* (c) counted */
-	struct memory *memory;		/* (c) counted */
-	uint64_t offset, len;
+	struct memory *memory;		/* (c) counted, until the end */
+	bool writes;			/* (c) the device may write */
 	struct grant grant;		/* (device) */
-	struct list link;		/* (device) */
+	struct list link;		/* (device) while the grant is not free */
+	struct work work;		/* its end, when the last handle went before the grant */
 };
 
 struct group_function {
@@ -86,7 +90,7 @@ struct device {
 	uint32_t reset_state;
 	uint64_t step_deadline;
 	bool failed;			/* something could not be confirmed */
-	struct iommu_ticket ticket;
+	struct fence fence;		/* of the endpoints' block */
 	struct thread *waiter;		/* who waits for the end */
 };
 

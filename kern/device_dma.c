@@ -1,19 +1,83 @@
 /*
- * Grants of a claim: memory to addresses of its domain, and back.  States in kern/dma/domain.h; D2, D8.
+ * Grants of a claim: memory to addresses of its domain, and back.  kern/dma/domain.h; D2, D8.
+ *
+ * Who grants or takes back waits here, without a lock, until the unit has confirmed it.  The claim may end meanwhile: whoever
+ * holds the lock and finds the grant in a state moves it on, so both may come along, and the grant ends once.
+ *
+ * The last handle may go before its grant: then the worker takes the grant back, since nobody waits for that.
  */
 #include "kern/device_parts.h"
 #include "kern/abi/syscall.h"
 #include "kern/base/bits.h"
-#include "kern/base/mmio.h"
-#include "kern/cpu.h"
 #include "kern/ipc.h"
-#include "kern/irq.h"
-#include "kern/log.h"
 #include "kern/md/clock.h"
-#include "kern/panic.h"
 #include "kern/process.h"
 #include "kern/sched.h"
 #include "kern/thread.h"
+
+enum status
+device_sleep(struct device *d, const struct fence *f, uint64_t deadline) NO_THREAD_SAFETY
+{
+	uint64_t now = clock_now();
+
+	if (current_thread()->dying)
+		return E_CANCELLED;
+	if (now >= deadline)
+		return E_TIMED_OUT;
+	spin_unlock(&d->obj.lock);
+	sched_sleep(min_u64(fence_poll_at(f, now), deadline));
+	spin_lock(&d->obj.lock);
+	return OK;
+}
+
+/* What the unit has just said made it so; the device's lock is held.  The client is told (D8). */
+static void
+poison(struct buffer *b)
+{
+	struct memory *m = b->memory;
+
+	spin_lock(&m->obj.lock);
+	m->poisoned = true;
+	watch_fire(&m->watch);
+	spin_unlock(&m->obj.lock);
+	watch_fire(&b->device->watch);
+}
+
+void
+device_buffer_quarantine(struct buffer *b)
+{
+	domain_quarantine(&b->device->domain, &b->grant);
+	poison(b);
+}
+
+enum status
+device_buffer_settle(struct buffer *b)
+{
+	enum status s = domain_settle(&b->device->domain, &b->grant);
+
+	if (s == OK)
+		list_remove(&b->link);
+	else if (s != E_WOULD_BLOCK)
+		poison(b);
+	return s;
+}
+
+/* Waits until the grant is in force; the device's lock is held. */
+static enum status
+publish(struct buffer *b, enum status s) NO_THREAD_SAFETY
+{
+	struct device *d = b->device;
+
+	while (s == E_WOULD_BLOCK) {
+		s = device_sleep(d, &b->grant.fence, DEADLINE_NEVER);
+		if (s == OK)	/* the claim's end may have taken it back meanwhile */
+			s = grant_state(&b->grant) == LEDGER_MAPPED ? domain_publish(&d->domain, &b->grant) :
+			    grant_state(&b->grant) == LEDGER_QUARANTINED ? E_QUARANTINED : E_STALE;
+	}
+	if (s == E_QUARANTINED && grant_state(&b->grant) == LEDGER_QUARANTINED)
+		poison(b);
+	return s == OK && d->state != DEVICE_CLAIMED ? E_STALE : s;
+}
 
 enum status
 sys_dma_map(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
@@ -46,33 +110,35 @@ sys_dma_map(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	}
 	b = container_of(bo, struct buffer, obj);
 	b->memory = m;
-	b->offset = offset;
-	b->len = len;
+	b->writes = (dir & DMA_FROM_DEVICE) != 0;
 	list_init(&b->link);
-	list_init(&b->grant.link);
 	spin_lock(&mo->lock);
 	if (m->poisoned)
 		s = E_POISONED;
-	else if (m->sealed && (dir & DMA_FROM_DEVICE) != 0)
+	else if (m->sealed && b->writes)
 		s = E_READ_ONLY;
 	m->grants++;
-	m->writers += (dir & DMA_FROM_DEVICE) != 0;
+	m->writers += b->writes;
 	spin_unlock(&mo->lock);
-	b->grant.dir = (enum dma_dir)dir;
 	if (s == OK)
 		s = device_lock(t, u->w[0], RIGHT_DMA, &d);
 	if (s == OK) {
+		struct ledger_grant want = { .owner = b, .memory = m, .offset = offset, .len = len,
+			.generation = d->domain.ledger.generation, .dir = (enum dma_dir)dir };
+
 		object_get(&d->obj);
 		b->device = d;
-		s = domain_grant(&d->domain, &b->grant, m, offset, len, (enum dma_dir)dir, d->generation);
-		if (s == OK) {
+		s = domain_grant(&d->domain, &b->grant, &want);
+		if (grant_state(&b->grant) != LEDGER_FREE)
 			list_push_back(&d->buffers, &b->link);
+		s = publish(b, s);
+		if (s == OK) {
 			if (!d->mastering) {
 				d->mastering = true;
 				for (unsigned i = 0; i < d->function_count; i++)
 					pci_bus_master(d->function[i].fn, true);
 			}
-			u->w[1] = b->grant.iova.v;
+			u->w[1] = grant_iova(&b->grant).v;
 		}
 		spin_unlock(&d->obj.lock);
 	}
@@ -86,52 +152,38 @@ sys_dma_map(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	return OK;
 }
 
-/* The grant no longer counts for its memory; quarantined, it poisons it (D8). */
+/* The grant no longer counts for its memory. */
 static void
 unpin(struct buffer *b)
 {
 	struct memory *m = b->memory;
-	bool poison = b->grant.state == GRANT_QUARANTINED;
 
 	spin_lock(&m->obj.lock);
 	m->grants--;
-	m->writers -= (b->grant.dir & DMA_FROM_DEVICE) != 0;
-	if (poison) {
-		m->poisoned = true;
-		watch_fire(&m->watch);
-	}
+	m->writers -= b->writes;
 	spin_unlock(&m->obj.lock);
 	b->memory = NULL;
 	object_put(&m->obj);
 }
 
-/* Revokes one grant and waits for the ticket. */
+/* Takes one grant back and waits for the unit's word. */
 static enum status
-buffer_end(struct buffer *b, uint64_t deadline)
+take_back(struct buffer *b, uint64_t deadline)
 {
 	struct device *d = b->device;
-	enum status s = OK;
+	enum status s;
 
 	spin_lock(&d->obj.lock);
-	if (b->grant.state == GRANT_MAPPED)
-		domain_revoke(&d->domain, &b->grant);
-	while (b->grant.state == GRANT_REVOKING) {
-		s = domain_revoke_poll(&d->domain, &b->grant);
-		if (s != E_WOULD_BLOCK)
-			break;
-		if (clock_now() > deadline) {
-			domain_quarantine(&d->domain, &b->grant);
-			s = E_TIMED_OUT;
-			break;
-		}
-		spin_unlock(&d->obj.lock);
-		sched_sleep(clock_now() + POLL_NS);
-		spin_lock(&d->obj.lock);
+	s = domain_revoke(&d->domain, &b->grant);
+	if (s == E_STATE)	/* on its way already, or over */
+		s = grant_state(&b->grant) == LEDGER_QUARANTINED ? E_QUARANTINED : OK;
+	while (s == OK && grant_state(&b->grant) == LEDGER_REVOKING) {
+		s = device_buffer_settle(b);
+		if (s == E_WOULD_BLOCK)
+			s = device_sleep(d, &b->grant.fence, deadline);
 	}
-	if (b->grant.state == GRANT_INVALIDATED) {
-		domain_release(&d->domain, &b->grant);
-		list_remove(&b->link);
-	}
+	if (s == OK && grant_state(&b->grant) == LEDGER_QUARANTINED)
+		s = E_QUARANTINED;
 	spin_unlock(&d->obj.lock);
 	return s;
 }
@@ -146,30 +198,58 @@ sys_dma_unmap(struct thread *t, struct uregs *u)
 	if (s != OK)
 		return s;
 	b = container_of(o, struct buffer, obj);
-	s = buffer_end(b, max_u64(u->w[1], clock_now() + NS_PER_MS));
-	object_bump(o);
+	s = take_back(b, max_u64(u->w[1], clock_now() + NS_PER_MS));
+	if (s != E_BUSY)
+		object_bump(o);
 	object_put(o);
 	if (s == OK)
 		(void)handle_close(t->proc, (handle_t)u->w[0]);
 	return s;
 }
 
+/* The worker's step: the last handle went before the grant. */
+static uint64_t
+end_step(struct work *w)
+{
+	struct buffer *b = container_of(w, struct buffer, work);
+	struct device *d = b->device;
+	uint64_t next = WORK_DONE;
+	enum status s;
+
+	spin_lock(&d->obj.lock);
+	s = domain_revoke(&d->domain, &b->grant);
+	if (s == E_BUSY)	/* an accepted queue entry still names it */
+		next = clock_now() + NS_PER_MS;
+	else if (grant_state(&b->grant) == LEDGER_REVOKING && device_buffer_settle(b) == E_WOULD_BLOCK)
+		next = fence_poll_at(&b->grant.fence, clock_now());
+	spin_unlock(&d->obj.lock);
+	if (next == WORK_DONE)
+		object_put(&b->obj);
+	return next;
+}
+
 bool
 buffer_destroy(struct object *o)
 {
 	struct buffer *b = container_of(o, struct buffer, obj);
+	enum ledger_state state = LEDGER_FREE;
 
 	if (b->device != NULL) {
-		if (b->grant.state != GRANT_FREE)
-			(void)buffer_end(b, clock_now() + FENCE_NS);
 		spin_lock(&b->device->obj.lock);
-		list_remove(&b->link);
-		if (b->grant.state == GRANT_QUARANTINED)
-			list_remove(&b->grant.link);	/* the address is gone for good with the domain */
+		state = grant_state(&b->grant);
 		spin_unlock(&b->device->obj.lock);
 	}
-	if (b->memory != NULL)
-		unpin(b);
+	if (state == LEDGER_QUARANTINED) {
+		object_get(o);		/* record, address, memory and domain stay for ever */
+		return false;
+	}
+	if (state != LEDGER_FREE) {
+		object_get(o);
+		b->work.step = end_step;
+		worker_add(&b->work);
+		return false;
+	}
+	unpin(b);
 	if (b->device != NULL)
 		object_put(&b->device->obj);
 	return true;

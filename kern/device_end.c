@@ -111,16 +111,17 @@ device_end_step(struct work *w)
 			return 0;
 		}
 		spin_lock(&d->obj.lock);
+		fence_init(&d->fence, u);
 		for (unsigned i = 0; i < d->function_count; i++)
-			d->ticket = u->ops->detach(&d->domain.io, d->function[i].fn->endpoint);
+			fence_add(&d->fence, u->ops->detach(&d->domain.io, d->function[i].fn->endpoint), now + FENCE_DEADLINE_NS);
 		spin_unlock(&d->obj.lock);
-		set_step(d, END_FENCE, FENCE_NS);
+		set_step(d, END_FENCE, 0);
 		return 0;
 	case END_FENCE: {
-		enum status s = u->ops->ticket_poll(u, d->ticket);
+		enum status s = fence_poll(&d->fence, now);
 
-		if (s == E_WOULD_BLOCK && now < d->step_deadline)
-			return now + POLL_NS;
+		if (s == E_WOULD_BLOCK)
+			return fence_poll_at(&d->fence, now);
 		if (s != OK)
 			quarantine(d, "the IOMMU did not confirm that it is blocked");
 		set_step(d, END_UNMAP, 0);
@@ -135,44 +136,46 @@ device_end_step(struct work *w)
 		list_for_each(it, &d->buffers) {
 			struct buffer *b = list_entry(it, struct buffer, link);
 
-			if (b->grant.state != GRANT_MAPPED)
+			if (grant_state(&b->grant) != LEDGER_MAPPED && grant_state(&b->grant) != LEDGER_PUBLISHED)
 				continue;
 			if (++n > 32) {
 				more = true;
 				break;
 			}
-			domain_revoke(&d->domain, &b->grant);
+			/* What could not be confirmed to be blocked may still be written, whatever its entries say. */
+			if (d->failed)
+				device_buffer_quarantine(b);
+			else if (domain_revoke(&d->domain, &b->grant) != OK)
+				KASSERT(!"a pin outlived its generation");
 		}
 		spin_unlock(&d->obj.lock);
 		if (!more)
-			set_step(d, END_UNMAPPED, FENCE_NS);
+			set_step(d, END_UNMAPPED, 0);
 		return 0;
 	}
 	case END_UNMAPPED: {
-		bool waiting = false;
+		uint64_t again = 0;
 
 		spin_lock(&d->obj.lock);
 		list_for_each_safe(it, &d->buffers) {
 			struct buffer *b = list_entry(it, struct buffer, link);
+			enum status s;
 
-			if (b->grant.state == GRANT_REVOKING &&
-			    domain_revoke_poll(&d->domain, &b->grant) == E_WOULD_BLOCK) {
-				if (now < d->step_deadline && !d->failed)
-					waiting = true;
-				else
-					domain_quarantine(&d->domain, &b->grant);
+			if (grant_state(&b->grant) != LEDGER_REVOKING)
+				continue;
+			if (d->failed) {
+				device_buffer_quarantine(b);
+				continue;
 			}
-			/* What could not be confirmed to be blocked may still be written. */
-			if (b->grant.state == GRANT_INVALIDATED && !d->failed) {
-				domain_release(&d->domain, &b->grant);
-				list_remove(&b->link);
-			} else if (b->grant.state == GRANT_INVALIDATED) {
-				b->grant.state = GRANT_QUARANTINED;
-			}
+			s = device_buffer_settle(b);
+			if (s == E_WOULD_BLOCK)
+				again = max_u64(again, fence_poll_at(&b->grant.fence, now));
+			else if (s != OK)
+				quarantine(d, "the IOMMU did not confirm that its memory is out of reach");
 		}
 		spin_unlock(&d->obj.lock);
-		if (waiting)
-			return now + POLL_NS;
+		if (again != 0)
+			return again;
 		d->at = 0;
 		d->reset_state = 0;
 		d->state = DEVICE_RESETTING;
@@ -194,17 +197,9 @@ device_end_step(struct work *w)
 	case END_UNPIN:
 		if (d->domain_live) {
 			d->domain_live = false;
-			if (d->failed) {
-				/* Blocked for ever: table pages and tag stay taken. */
-				struct list *l;
-
-				spin_lock(&d->obj.lock);
-				while ((l = list_pop_front(&d->domain.grants)) != NULL)
-					;
-				spin_unlock(&d->obj.lock);
-			} else {
+			/* Failed, it is blocked for ever: table pages, tag, records and their price stay taken. */
+			if (!d->failed)
 				domain_fini(&d->domain);
-			}
 		}
 		spin_lock(&device_claim_lock);
 		for (unsigned i = 0; i < d->function_count; i++) {
@@ -239,6 +234,8 @@ begin_end(struct device *d)
 	}
 	store_release(&d->state, DEVICE_ENDING);
 	d->generation++;
+	if (d->domain_live)
+		ledger_bump(&d->domain.ledger, d->domain.ledger.generation + 1);	/* no grant is found or pinned any more */
 	d->step = END_WINDOWS;
 	object_get(&d->obj);
 	spin_unlock(&d->obj.lock);

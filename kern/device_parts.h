@@ -7,7 +7,7 @@
 #include "kern/device.h"
 
 enum : uint64_t {
-	DRAIN_NS = NS_PER_S, FENCE_NS = NS_PER_S, POLL_NS = 20 * NS_PER_US,
+	DRAIN_NS = NS_PER_S, POLL_NS = 20 * NS_PER_US,
 	STORM = 10000,			/* faults in a claim's life that shut it off */
 };
 
@@ -21,6 +21,17 @@ NODISCARD enum status device_lock(struct thread *t, uint64_t handle, uint32_t ri
 
 /* Takes the route of one vector down; the device's lock is held. */
 void device_irq_unroute(struct device *d, struct irq *i);
+
+/*
+ * Sleeps until the fence is worth another look; the device's lock, which is held, is let go meanwhile.  E_TIMED_OUT: the
+ * deadline is past; E_CANCELLED: the thread is about to end.
+ */
+NODISCARD enum status device_sleep(struct device *d, const struct fence *f, uint64_t deadline);
+
+/* The grant is revoking: one look at its fence.  The device's lock is held.  See domain_settle. */
+NODISCARD enum status device_buffer_settle(struct buffer *b);
+/* The device could not be stopped: the grant is quarantined, its memory poisoned.  The device's lock is held. */
+void device_buffer_quarantine(struct buffer *b);
 
 /* The worker's step of the end; device.work.step of every claim. */
 uint64_t device_end_step(struct work *w);

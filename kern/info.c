@@ -41,9 +41,9 @@ fill_device(struct device *d, struct device_info *out)
 		.owner = d->obj.payer != NULL ? d->obj.payer->id : 0, .fault_seq = d->fault_seq,
 	};
 	if (d->domain_live) {
-		out->grants = d->domain.grant_count;
-		out->grant_pages = d->domain.bytes / PAGE_SIZE;
-		out->iova_bytes = d->domain.bytes;
+		out->grants = d->domain.space.live;
+		out->grant_pages = d->domain.space.live_bytes / PAGE_SIZE;
+		out->iova_bytes = d->domain.space.live_bytes;
 		out->table_pages = d->domain.io.table_pages;
 		str_copy(out->domain, d->domain.io.unit->name, sizeof(out->domain));
 	}
@@ -68,12 +68,12 @@ nth_grant(struct object *o, void *arg)
 	struct nth *n = arg;
 	struct buffer *b = container_of(o, struct buffer, obj);
 
-	if (b->device == NULL || b->grant.state == GRANT_FREE || n->left-- != 0)
+	if (b->device == NULL || grant_state(&b->grant) == LEDGER_FREE || n->left-- != 0)
 		return true;
 	*(struct grant_info *)n->out = (struct grant_info){
 		.owner = o->payer != NULL ? o->payer->id : 0, .segment = b->device->function[0].fn->segment,
-		.rid = b->device->function[0].fn->rid, .iova = b->grant.iova.v, .len_bytes = b->grant.len,
-		.dir = b->grant.dir, .state = b->grant.state, .generation = b->grant.generation,
+		.rid = b->device->function[0].fn->rid, .iova = grant_iova(&b->grant).v, .len_bytes = b->grant.entry.grant.len,
+		.dir = b->grant.entry.grant.dir, .state = grant_state(&b->grant), .generation = b->grant.entry.grant.generation,
 	};
 	n->found = true;
 	return false;
@@ -85,10 +85,10 @@ sum_grants(struct object *o, void *arg)
 	struct buffer *b = container_of(o, struct buffer, obj);
 	struct memory_info *m = arg;
 
-	if (b->grant.state != GRANT_FREE) {
+	if (grant_state(&b->grant) != LEDGER_FREE) {
 		m->grants++;
-		m->grant_pages += b->grant.len / PAGE_SIZE;
-		m->iova_bytes += b->grant.len;
+		m->grant_pages += b->grant.entry.grant.len / PAGE_SIZE;
+		m->iova_bytes += iova_len(&b->grant.entry.range);
 	}
 	return true;
 }

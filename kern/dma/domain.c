@@ -1,178 +1,209 @@
 /*
- * Domains and the ledger of their grants: domain.h tells the states.
+ * Domains: domain.h tells what a caller sees.
  *
- * The list of grants is sorted by address; a new one goes into the first hole after the last one handed out, and around
- * once.  All transitions are in this file; each asserts the state it starts from.
+ * The order that matters is the ledger's: every change of a page table stands between two transitions of it.
+ *
+ *   grant    reserve | map, run by run | mapped | sync -> ticket | fence past | publish
+ *   revoke   revoke (no new pin from here) | unmap -> ticket | fence past | settle | scrub | release
+ *
+ * A new mapping is in force only when sync's ticket is past: a unit in caching mode may remember that there was nothing,
+ * and one with a write buffer may not have seen the entry.  Other units answer {0}, and the fence is past at once.
+ *
+ * When a run cannot be mapped, what was mapped of the grant before it has been visible to the device: it goes the
+ * way of every revocation, through an invalidation.  When nothing was, the address is simply given back.
+ *
+ * Memory is not scrubbed here: pages stay with the client that owns them, and are cleared when they change owner
+ * (memory.c clears what it hands out).
  */
 #include "kern/dma/domain.h"
 #include "kern/base/bits.h"
+#include "kern/frame.h"
+#include "kern/md/clock.h"
 #include "kern/memory.h"
 #include "kern/panic.h"
-#include "kern/quota.h"
 
-/* The ledger's rule: which state may follow which. */
-static void
-move(struct grant *g, enum grant_state from, enum grant_state to)
+/* Table pages are taken from the holder in steps, so that a map that needs one does not ask each time. */
+enum { QUOTA_STEP = 8 };
+
+static enum status
+more_quota(struct dma_domain *d)
 {
-	KASSERT(g->state == from);
-	g->state = to;
+	enum status s = quota_take_pages(d->holder, QUOTA_STEP);
+
+	if (s == OK)
+		d->quota.pages_max += QUOTA_STEP;
+	return s;
 }
 
 enum status
-domain_init(struct dma_domain *d, struct iommu_unit *unit, struct quota *q)
+domain_charge(struct dma_domain *d, struct quota *to)
 {
+	uint64_t pages = d->quota.pages_max + 1;	/* and the cooling addresses */
 	enum status s;
 
-	*d = (struct dma_domain){ .io = { .unit = unit, .quota = q } };
-	list_init(&d->grants);
-	d->next = IOVA_FIRST;
-	d->limit = 1ull << min_u64(unit->facts.iova_bits, 47);
-	if (d->limit <= IOVA_FIRST)
+	if (to == d->holder)
+		return OK;
+	s = quota_take_pages(to, pages);
+	if (s != OK)
+		return s;
+	quota_give_pages(d->holder, pages);
+	d->holder = to;
+	return OK;
+}
+
+enum status
+domain_init(struct dma_domain *d, struct iommu_unit *unit, struct quota *holder, uint32_t generation)
+{
+	uint64_t limit = BIT(min_u64(unit->facts.iova_bits, 47));
+	enum status s;
+
+	*d = (struct dma_domain){ .io = { .unit = unit, .quota = &d->quota }, .holder = holder };
+	fence_init(&d->doorbell_fence, unit);
+	if (limit <= IOVA_FIRST)
 		return E_UNSUPPORTED;
-	s = unit->ops->domain_init(&d->io);
+	s = quota_take_pages(holder, 1);
+	if (s != OK)
+		return s;
+	s = frame_alloc(0, FRAME_KERNEL, FRAME_ZERO, &d->cool);
+	if (s != OK)
+		goto no_frame;
+	s = iova_init(&d->space, IOVA_FIRST, limit, PAGE_SIZE, DOMAIN_BYTES_MAX, frame_ptr(d->cool), PAGE_SIZE);
+	if (s != OK)
+		goto undo;
+	ledger_init(&d->ledger, &d->space, generation);
+	do
+		s = unit->ops->domain_init(&d->io);
+	while (s == E_QUOTA && more_quota(d) == OK);
+	if (s == OK)
+		return OK;
+	quota_give_pages(holder, d->quota.pages_max);
+undo:
+	frame_free(d->cool, 0);
+no_frame:
+	quota_give_pages(holder, 1);
 	return s;
 }
 
 void
 domain_fini(struct dma_domain *d)
 {
-	KASSERT(list_empty(&d->grants));
+	KASSERT(ledger_live(&d->ledger) == 0);
 	d->io.unit->ops->domain_fini(&d->io);
+	frame_free(d->cool, 0);
+	quota_give_pages(d->holder, d->quota.pages_max + 1);
 }
 
-/* A hole of len bytes in [from, limit); returns the list position before it. */
-static struct list *
-hole(struct dma_domain *d, uint64_t from, uint64_t len, uint64_t align, uint64_t *at_out)
+/* Maps the runs of a grant.  *done: bytes that are mapped, also when it fails. */
+static enum status
+map_runs(struct dma_domain *d, struct grant *g, uint64_t *done)
 {
-	uint64_t at = align_up(from, align);
-
-	list_for_each(it, &d->grants) {
-		struct grant *g = list_entry(it, struct grant, link);
-
-		if (g->iova.v + g->len <= at)
-			continue;
-		if (at + len <= g->iova.v) {
-			*at_out = at;
-			return it->prev;
-		}
-		at = align_up(g->iova.v + g->len + PAGE_SIZE, align);	/* an unmapped page between grants */
-	}
-	if (at >= d->limit || len > d->limit - at)
-		return NULL;
-	*at_out = at;
-	return d->grants.prev;
-}
-
-enum status
-domain_grant(struct dma_domain *d, struct grant *g, struct memory *m, uint64_t offset, uint64_t len, enum dma_dir dir,
-    uint32_t generation)
-{
-	struct iommu_unit *u = d->io.unit;
-	uint64_t align = len >= GIB ? GIB : len >= 2 * MIB ? 2 * MIB : PAGE_SIZE, at, done = 0;
-	enum iommu_rights rights = (enum iommu_rights)dir;	/* same bits, by design */
-	struct list *after;
+	const struct ledger_grant *want = &g->entry.grant;
+	enum iommu_rights rights = (enum iommu_rights)want->dir;	/* the same bits */
 	enum status s = OK;
 
 	static_assert((int)IOMMU_READ == (int)DMA_TO_DEVICE && (int)IOMMU_WRITE == (int)DMA_FROM_DEVICE);
-	after = hole(d, d->next, len, align, &at);
-	if (after == NULL)
-		after = hole(d, IOVA_FIRST, len, align, &at);
-	if (after == NULL)
-		return E_NO_MEMORY;
-	move(g, GRANT_FREE, GRANT_ALLOCATED);
-	g->iova.v = at;
-	g->len = len;
-	g->dir = dir;
-	g->generation = generation;
-	while (done < len && s == OK) {
+	*done = 0;
+	while (*done < want->len && s == OK) {
 		struct paddr p;
 		uint64_t n;
 
-		if (!memory_run(m, (offset + done) / PAGE_SIZE, &p, &n))
+		if (!memory_run(want->memory, (want->offset + *done) / PAGE_SIZE, &p, &n))
 			KASSERT(false);
-		n = min_u64(n * PAGE_SIZE, len - done);
-		s = u->ops->map(&d->io, (struct iova){ at + done }, p, n, rights);
+		n = min_u64(n * PAGE_SIZE, want->len - *done);
+		do
+			s = d->io.unit->ops->map(&d->io, (struct iova){ grant_iova(g).v + *done }, p, n, rights);
+		while (s == E_QUOTA && more_quota(d) == OK);
 		if (s == OK)
-			done += n;
+			*done += n;
 	}
-	if (s != OK) {
-		/* Nothing was published, but the walker may have looked: the range rests until it is flushed. */
-		if (done != 0) {
-			g->len = done;
-			list_push_front(after, &g->link);
-			d->grant_count++;
-			d->bytes += done;
-			move(g, GRANT_ALLOCATED, GRANT_MAPPED);
-			domain_revoke(d, g);
-			for (unsigned spin = 0; domain_revoke_poll(d, g) == E_WOULD_BLOCK; spin++)
-				if (spin > 100000) {
-					domain_quarantine(d, g);
-					break;
-				}
-			if (g->state == GRANT_INVALIDATED)
-				domain_release(d, g);
-			return s;
-		}
-		move(g, GRANT_ALLOCATED, GRANT_FREE);
+	return s;
+}
+
+enum status
+domain_grant(struct dma_domain *d, struct grant *g, const struct ledger_grant *want)
+{
+	struct iommu_unit *u = d->io.unit;
+	enum status s = ledger_reserve(&d->ledger, &g->entry, want);
+	uint64_t done;
+
+	if (s != OK)
+		return s;
+	fence_init(&g->fence, u);
+	s = map_runs(d, g, &done);
+	if (s != OK && done == 0) {
+		ledger_cancel(&d->ledger, &g->entry);
 		return s;
 	}
-	(void)u->ops->sync(&d->io);
-	list_push_front(after, &g->link);
-	d->next = at + len + PAGE_SIZE;
-	d->grant_count++;
-	d->bytes += len;
+	if (s != OK) {
+		if (ledger_revoke(&d->ledger, &g->entry) != OK)
+			KASSERT(!"pinned before it was published");
+		fence_add(&g->fence, u->ops->unmap(&d->io, grant_iova(g), done), clock_now() + FENCE_DEADLINE_NS);
+		return s;
+	}
+	ledger_mapped(&d->ledger, &g->entry);
 	__atomic_fetch_add(&u->counters.maps, 1, __ATOMIC_RELAXED);
-	move(g, GRANT_ALLOCATED, GRANT_MAPPED);
+	fence_add(&g->fence, u->ops->sync(&d->io), clock_now() + FENCE_DEADLINE_NS);
+	return domain_publish(d, g);
+}
+
+enum status
+domain_publish(struct dma_domain *d, struct grant *g)
+{
+	enum status s = fence_poll(&g->fence, clock_now());
+
+	KASSERT(g->entry.state == LEDGER_MAPPED);
+	if (s == OK)
+		ledger_publish(&d->ledger, &g->entry);
+	else if (s != E_WOULD_BLOCK)
+		domain_quarantine(d, g);
+	return s;
+}
+
+enum status
+domain_revoke(struct dma_domain *d, struct grant *g)
+{
+	struct iommu_unit *u = d->io.unit;
+	enum status s = ledger_revoke(&d->ledger, &g->entry);
+
+	if (s != OK)
+		return s;
+	fence_add(&g->fence, u->ops->unmap(&d->io, grant_iova(g), g->entry.grant.len), clock_now() + FENCE_DEADLINE_NS);
+	__atomic_fetch_add(&u->counters.unmaps, 1, __ATOMIC_RELAXED);
+	return OK;
+}
+
+enum status
+domain_settle(struct dma_domain *d, struct grant *g)
+{
+	enum status s = ledger_settle(&d->ledger, &g->entry, fence_poll(&g->fence, clock_now()));
+
+	if (s != OK)
+		return s;
+	ledger_scrubbed(&d->ledger, &g->entry);
+	ledger_release(&d->ledger, &g->entry);
 	return OK;
 }
 
 void
-domain_revoke(struct dma_domain *d, struct grant *g)
+domain_quarantine(struct dma_domain *d, struct grant *g)
 {
-	move(g, GRANT_MAPPED, GRANT_REVOKING);
-	g->ticket = d->io.unit->ops->unmap(&d->io, g->iova, g->len);
-	__atomic_fetch_add(&d->io.unit->counters.unmaps, 1, __ATOMIC_RELAXED);
-}
-
-enum status
-domain_revoke_poll(struct dma_domain *d, struct grant *g)
-{
-	enum status s = d->io.unit->ops->ticket_poll(d->io.unit, g->ticket);
-
-	if (s == OK)
-		move(g, GRANT_REVOKING, GRANT_INVALIDATED);
-	else if (s != E_WOULD_BLOCK)
-		domain_quarantine(d, g);
-	return s == OK || s == E_WOULD_BLOCK ? s : E_QUARANTINED;
-}
-
-void
-domain_quarantine(struct dma_domain *d UNUSED, struct grant *g)
-{
-	move(g, GRANT_REVOKING, GRANT_QUARANTINED);
-}
-
-void
-domain_release(struct dma_domain *d, struct grant *g)
-{
-	move(g, GRANT_INVALIDATED, GRANT_FREE);
-	list_remove(&g->link);
-	d->grant_count--;
-	d->bytes -= g->len;
+	ledger_quarantine(&d->ledger, &g->entry);
 }
 
 enum status
 domain_map_doorbell(struct dma_domain *d, struct paddr page)
 {
+	struct iommu_unit *u = d->io.unit;
 	enum status s;
 
-	if (d->doorbell_mapped)
-		return OK;
-	d->doorbell.v = IOVA_DOORBELL;
-	s = d->io.unit->ops->map_doorbell(&d->io, d->doorbell, page);
-	if (s == OK) {
-		(void)d->io.unit->ops->sync(&d->io);
-		d->doorbell_mapped = true;
+	if (d->doorbell.v == 0) {
+		do
+			s = u->ops->map_doorbell(&d->io, (struct iova){ IOVA_DOORBELL }, page);
+		while (s == E_QUOTA && more_quota(d) == OK);
+		if (s != OK)
+			return s;
+		d->doorbell.v = IOVA_DOORBELL;
+		fence_add(&d->doorbell_fence, u->ops->sync(&d->io), clock_now() + FENCE_DEADLINE_NS);
 	}
-	return s;
+	return fence_poll(&d->doorbell_fence, clock_now());
 }

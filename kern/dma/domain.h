@@ -1,78 +1,88 @@
 /*
- * A DMA domain: one I/O address space, its addresses, its grants.
+ * A DMA domain: one I/O address space of one claim.
  *
- * Life of a grant, and the only transitions there are (ledger):
+ * It puts the parts together: addresses (iova.h), the record and state of every grant (ledger.h), tickets against time
+ * (fence.h), the unit's page tables (iommu.h).  Nothing here waits.  What takes time is polled:
  *
- *   free -> allocated -> mapped -> revoking -> invalidated -> free
- *                                     \-> quarantined (for ever)
+ *   domain_grant                reserve, map, sync; allocated -> mapped
+ *     domain_publish ...        until it is in force:    mapped -> published
+ *   domain_revoke               clear, queue the invalidation; -> revoking
+ *     domain_settle ...         until nothing can reach it:  revoking -> free; the address cools
  *
- *   allocated    an address range is reserved, memory is pinned
- *   mapped       entries are stored and visible: the device may reach it
- *   revoking     entries are cleared, the invalidation is queued: the device may still reach it
- *   invalidated  the ticket is past: the device cannot; memory may be unpinned, the range reused
+ * E_WOULD_BLOCK means "ask again", at fence_poll_at().  E_QUARANTINED means that it will never be known: the unit is broken,
+ * the grant is quarantined, and its record, its address and the domain stay for ever (D8).
  *
- * The range is reused only after invalidated; addresses are handed out round robin, so that a stale address does not
- * meet a fresh grant at once (DMA-50).
+ * Table pages, and the page that remembers cooling addresses, are paid for by one quota, the holder's.  The domain takes
+ * them in small steps, so that the whole charge can move to another holder at once (D13).
  *
  * Locks: the owner's (device.obj.lock) over every call.
  */
 #pragma once
 
-#include "kern/abi/dma.h"
-#include "kern/abi/status.h"
-#include "kern/base/list.h"
-#include "kern/dma/iommu.h"
+#include "kern/dma/fence.h"
+#include "kern/dma/ledger.h"
+#include "kern/quota.h"
 
-struct quota;
 struct memory;
 
-enum grant_state : uint8_t {
-	GRANT_FREE, GRANT_ALLOCATED, GRANT_MAPPED, GRANT_REVOKING, GRANT_INVALIDATED, GRANT_QUARANTINED, GRANT_STATES
+struct grant {
+	struct ledger_entry entry;
+	struct fence fence;		/* of the last change: into force, or out of reach */
 };
 
-struct grant {
-	struct list link;		/* domain's, by address */
-	struct iova iova;
-	uint64_t len;
-	enum dma_dir dir;
-	enum grant_state state;
-	uint32_t generation;		/* of the claim */
-	struct iommu_ticket ticket;
-};
+static inline enum ledger_state grant_state(const struct grant *g) { return g->entry.state; }
+static inline struct iova grant_iova(const struct grant *g) { return iova_base(&g->entry.range); }
 
 struct dma_domain {
 	struct iommu_domain io;
-	struct list grants;		/* every grant that is not free, by address */
-	uint64_t next;			/* where the search for addresses starts */
-	uint64_t limit;			/* addresses below this */
-	uint64_t grant_count, bytes;
+	struct quota quota;		/* table pages: taken from the holder's, given to the unit */
+	struct quota *holder;		/* borrowed: who pays */
+	struct iova_space space;
+	struct ledger ledger;
+	struct paddr cool;		/* (c) frame of the cooling addresses */
 	struct iova doorbell;		/* message-interrupt page; v 0: none */
-	bool doorbell_mapped;
+	struct fence doorbell_fence;
 };
 
 enum : uint64_t {
 	IOVA_FIRST = 0x1'0000'0000,	/* above 4 GiB: a truncated address hits nothing */
 	IOVA_DOORBELL = 0x0800'0000,	/* below 4 GiB: devices with 32-bit message addresses */
+	DOMAIN_BYTES_MAX = 1024 * GIB,	/* addresses that are out, or cool, at one time */
 };
 
-NODISCARD enum status domain_init(struct dma_domain *d, struct iommu_unit *unit, struct quota *q);
+/* An empty space.  E_UNSUPPORTED: the unit's addresses end below IOVA_FIRST.  E_QUOTA, E_NO_MEMORY, and what the unit says. */
+NODISCARD enum status domain_init(struct dma_domain *d, struct iommu_unit *unit, struct quota *holder, uint32_t generation);
+
+/* Nothing is granted and no endpoint attached: tables, tag and charges go. */
 void domain_fini(struct dma_domain *d);
 
-/* free -> allocated -> mapped; or an error and free again. */
-NODISCARD enum status domain_grant(struct dma_domain *d, struct grant *g, struct memory *m, uint64_t offset,
-    uint64_t len, enum dma_dir dir, uint32_t generation);
+/*
+ * Moves the whole charge to another quota.  E_QUOTA: it does not fit there, nothing is changed.
+ */
+NODISCARD enum status domain_charge(struct dma_domain *d, struct quota *to);
 
-/* mapped -> revoking. */
-void domain_revoke(struct dma_domain *d, struct grant *g);
+/*
+ * Grants "want": memory of want->memory.  g is free.
+ *   OK             published: the device may be told of grant_iova()
+ *   E_WOULD_BLOCK  mapped, not in force yet: domain_publish
+ *   E_QUARANTINED  as above
+ * else refused: what ledger_reserve and the unit's map say.  The grant is free again, or, when a part of it was mapped
+ * already, revoking: the caller settles it like any other.
+ */
+NODISCARD enum status domain_grant(struct dma_domain *d, struct grant *g, const struct ledger_grant *want);
+NODISCARD enum status domain_publish(struct dma_domain *d, struct grant *g);
 
-/* revoking -> invalidated (OK), still revoking (E_WOULD_BLOCK), or quarantined (E_QUARANTINED). */
-NODISCARD enum status domain_revoke_poll(struct dma_domain *d, struct grant *g);
+/* E_BUSY: pinned.  E_STATE: on its way already, free or quarantined. */
+NODISCARD enum status domain_revoke(struct dma_domain *d, struct grant *g);
 
-/* invalidated -> free. */
-void domain_release(struct dma_domain *d, struct grant *g);
+/* g is revoking.  OK: free, the memory may be let go. */
+NODISCARD enum status domain_settle(struct dma_domain *d, struct grant *g);
 
-/* revoking -> quarantined: the deadline passed. */
+/* The device could not be stopped: mapped, published or revoking -> quarantined. */
 void domain_quarantine(struct dma_domain *d, struct grant *g);
 
-/* The one page that message interrupts go to. */
+/*
+ * The one page that message interrupts go to, at d->doorbell.  OK: reachable.  E_WOULD_BLOCK: call again at
+ * fence_poll_at(&d->doorbell_fence).
+ */
 NODISCARD enum status domain_map_doorbell(struct dma_domain *d, struct paddr page);

@@ -1,0 +1,436 @@
+/*
+ * kern/dma/domain.c over a unit that is late, never answers, or fails half-way.
+ *
+ * LINK: kern/dma/domain.c kern/dma/ledger.c kern/dma/iova.c kern/dma/fence.c kern/base/itree.c kern/quota.c
+ * LINK: kern/base/fmt.c kern/base/str.c tests/lib/fake_kernel.c tests/lib/fake_memory.c tests/lib/fake_panic.c
+ */
+#include <atf-c.h>
+#include <string.h>
+
+#include "kern/base/bits.h"
+#include "kern/dma/domain.h"
+#include "tests/lib/fake_kernel.h"
+#include "tests/lib/fake_memory.h"
+
+/* ---- A unit ---- */
+
+static struct {
+	uint64_t issued, done;		/* tickets */
+	bool maps_invalidate, gone;
+	unsigned maps, fail_map_at;	/* the n-th map from now fails; 0: none */
+	enum status fail_with;
+	uint64_t mapped_bytes, unmapped_at, unmapped_len;
+	unsigned unmaps, polls;
+	uint64_t table_pages;		/* a map takes as many from the domain's quota */
+	uint64_t tables;
+} u;
+
+static struct iommu_ticket ticket(void) { return (struct iommu_ticket){ ++u.issued }; }
+
+static enum status
+take_tables(struct iommu_domain *d, uint64_t n)
+{
+	enum status s = quota_take_pages(d->quota, n);
+
+	if (s == OK)
+		u.tables += n;
+	return s;
+}
+
+static enum status unit_domain_init(struct iommu_domain *d) { return take_tables(d, 1); }
+
+static void
+unit_domain_fini(struct iommu_domain *d)
+{
+	quota_give_pages(d->quota, u.tables);
+	u.tables = 0;
+}
+
+static enum status
+unit_map(struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len, enum iommu_rights rights)
+{
+	enum status s;
+
+	ATF_CHECK(is_aligned(at.v | to.v | len, PAGE_SIZE) && len != 0 && rights != 0);
+	s = take_tables(d, u.table_pages);
+	if (s != OK)
+		return s;
+	if (u.fail_map_at != 0 && --u.fail_map_at == 0)
+		return u.fail_with;
+	u.maps++;
+	u.mapped_bytes += len;
+	return OK;
+}
+
+static struct iommu_ticket
+unit_sync(struct iommu_domain *d UNUSED)
+{
+	return u.maps_invalidate ? ticket() : (struct iommu_ticket){ 0 };
+}
+
+static struct iommu_ticket
+unit_unmap(struct iommu_domain *d UNUSED, struct iova at, uint64_t len)
+{
+	u.unmaps++;
+	u.unmapped_at = at.v;
+	u.unmapped_len = len;
+	u.mapped_bytes -= len;
+	return ticket();
+}
+
+static enum status
+unit_map_doorbell(struct iommu_domain *d UNUSED, struct iova at, struct paddr page UNUSED)
+{
+	ATF_CHECK_EQ(at.v, IOVA_DOORBELL);
+	return OK;
+}
+
+static enum status
+unit_poll(struct iommu_unit *unit, struct iommu_ticket t)
+{
+	u.polls++;
+	return t.seq <= u.done ? OK : u.gone || unit->broken ? E_QUARANTINED : E_WOULD_BLOCK;
+}
+
+static const struct iommu_ops ops = {
+	.domain_init = unit_domain_init, .domain_fini = unit_domain_fini, .map = unit_map, .sync = unit_sync,
+	.unmap = unit_unmap, .map_doorbell = unit_map_doorbell, .ticket_poll = unit_poll,
+};
+
+static struct iommu_unit unit;
+static struct quota holder;
+static struct dma_domain d;
+static struct grant g[8];
+static struct fake_memory memory;
+
+static void
+begin(void)
+{
+	fake_kernel_init(&(struct fake_setup){ 0 });
+	memset(&u, 0, sizeof(u));
+	memset(g, 0, sizeof(g));
+	memset(&memory, 0, sizeof(memory));
+	unit = (struct iommu_unit){ .ops = &ops, .facts = { .iova_bits = 39 } };
+	holder = (struct quota){ .pages_max = 64 };
+	fake_memory_add(&memory, 2);
+	fake_memory_add(&memory, 0);
+	fake_memory_add(&memory, 1);
+	ATF_REQUIRE_EQ(domain_init(&d, &unit, &holder, 5), OK);
+}
+
+static enum status
+grant_pages(unsigned n, uint64_t first, uint64_t pages)
+{
+	struct ledger_grant want = { .owner = &g[n], .memory = &memory.m, .offset = first * PAGE_SIZE,
+		.len = pages * PAGE_SIZE, .generation = 5, .dir = DMA_BOTH };
+
+	return domain_grant(&d, &g[n], &want);
+}
+
+static bool
+found(unsigned n)
+{
+	return ledger_find(&d.ledger, grant_iova(&g[n]), PAGE_SIZE, DMA_TO_DEVICE) == &g[n].entry;
+}
+
+static void
+end(void)
+{
+	domain_fini(&d);
+	ATF_CHECK_EQ(holder.pages, 0);
+	ATF_CHECK_EQ(fake_frames(FRAME_KERNEL), 0);
+}
+
+/* ---- Into force ---- */
+
+ATF_TC_WITHOUT_HEAD(a_grant_is_in_force_at_once_where_absence_is_not_cached);
+ATF_TC_BODY(a_grant_is_in_force_at_once_where_absence_is_not_cached, tc)
+{
+	begin();
+	ATF_CHECK_EQ(grant_pages(0, 0, 7), OK);
+	ATF_CHECK_EQ(u.maps, 3);
+	ATF_CHECK_EQ(grant_state(&g[0]), LEDGER_PUBLISHED);
+	ATF_CHECK(grant_iova(&g[0]).v >= IOVA_FIRST);
+	ATF_CHECK(found(0));
+	ATF_CHECK_EQ(u.polls, 0);
+	ATF_REQUIRE_EQ(domain_revoke(&d, &g[0]), OK);
+	u.done = u.issued;
+	ATF_REQUIRE_EQ(domain_settle(&d, &g[0]), OK);
+	end();
+}
+
+/* D2, D8: caching mode, write buffers.  The device is not told of an address that the unit may still refuse. */
+ATF_TC_WITHOUT_HEAD(a_grant_is_published_when_the_ticket_of_its_sync_is_past);
+ATF_TC_BODY(a_grant_is_published_when_the_ticket_of_its_sync_is_past, tc)
+{
+	begin();
+	u.maps_invalidate = true;
+	ATF_CHECK_EQ(grant_pages(0, 0, 4), E_WOULD_BLOCK);
+	ATF_CHECK_EQ(grant_state(&g[0]), LEDGER_MAPPED);
+	ATF_CHECK(!found(0));
+	ATF_CHECK_EQ(domain_publish(&d, &g[0]), E_WOULD_BLOCK);
+	ATF_CHECK(!found(0));
+	u.done = u.issued;
+	ATF_CHECK_EQ(domain_publish(&d, &g[0]), OK);
+	ATF_CHECK(found(0));
+	ATF_REQUIRE_EQ(domain_revoke(&d, &g[0]), OK);
+	u.done = u.issued;
+	ATF_REQUIRE_EQ(domain_settle(&d, &g[0]), OK);
+	end();
+}
+
+ATF_TC_WITHOUT_HEAD(a_grant_that_never_comes_into_force_is_quarantined);
+ATF_TC_BODY(a_grant_that_never_comes_into_force_is_quarantined, tc)
+{
+	begin();
+	u.maps_invalidate = true;
+	ATF_CHECK_EQ(grant_pages(0, 0, 4), E_WOULD_BLOCK);
+	fake_now += FENCE_DEADLINE_NS + 1;
+	ATF_CHECK_EQ(domain_publish(&d, &g[0]), E_QUARANTINED);
+	ATF_CHECK_EQ(grant_state(&g[0]), LEDGER_QUARANTINED);
+	ATF_CHECK_EQ(fake_broken, 1);
+	u.done = u.issued;		/* too late */
+	ATF_CHECK(!found(0));
+	ATF_CHECK_EQ(domain_revoke(&d, &g[0]), E_STATE);
+	ATF_CHECK_EQ(ledger_live(&d.ledger), 1);
+	ATF_CHECK_EQ(u.unmaps, 0);
+}
+
+ATF_TC_WITHOUT_HEAD(a_broken_unit_quarantines_what_waits_for_it);
+ATF_TC_BODY(a_broken_unit_quarantines_what_waits_for_it, tc)
+{
+	begin();
+	u.maps_invalidate = u.gone = true;
+	ATF_CHECK_EQ(grant_pages(0, 0, 4), E_QUARANTINED);
+	ATF_CHECK_EQ(grant_state(&g[0]), LEDGER_QUARANTINED);
+}
+
+ATF_TC_WITHOUT_HEAD(a_grant_can_be_taken_back_before_it_is_in_force);
+ATF_TC_BODY(a_grant_can_be_taken_back_before_it_is_in_force, tc)
+{
+	begin();
+	u.maps_invalidate = true;
+	ATF_CHECK_EQ(grant_pages(0, 0, 4), E_WOULD_BLOCK);
+	ATF_CHECK_EQ(domain_revoke(&d, &g[0]), OK);
+	u.done = 1;			/* the sync's, not the unmap's */
+	ATF_CHECK_EQ(domain_settle(&d, &g[0]), E_WOULD_BLOCK);
+	u.done = 2;
+	ATF_CHECK_EQ(domain_settle(&d, &g[0]), OK);
+	end();
+}
+
+/* ---- Half-way ---- */
+
+ATF_TC_WITHOUT_HEAD(what_fails_at_its_first_run_leaves_nothing);
+ATF_TC_BODY(what_fails_at_its_first_run_leaves_nothing, tc)
+{
+	begin();
+	u.fail_map_at = 1;
+	u.fail_with = E_NO_MEMORY;
+	ATF_CHECK_EQ(grant_pages(0, 0, 7), E_NO_MEMORY);
+	ATF_CHECK_EQ(grant_state(&g[0]), LEDGER_FREE);
+	ATF_CHECK_EQ(u.unmaps, 0);
+	end();
+}
+
+/* DMA-13: what the device could see goes through an invalidation, exactly that, and the address waits for it. */
+ATF_TC_WITHOUT_HEAD(what_fails_half_way_is_invalidated_before_it_is_free);
+ATF_TC_BODY(what_fails_half_way_is_invalidated_before_it_is_free, tc)
+{
+	uint64_t at;
+
+	begin();
+	u.fail_map_at = 3;
+	u.fail_with = E_NO_MEMORY;
+	ATF_CHECK_EQ(grant_pages(0, 1, 6), E_NO_MEMORY);
+	ATF_CHECK_EQ(grant_state(&g[0]), LEDGER_REVOKING);
+	at = grant_iova(&g[0]).v;
+	ATF_CHECK_EQ(u.unmaps, 1);
+	ATF_CHECK_EQ(u.unmapped_at, at);
+	ATF_CHECK_EQ(u.unmapped_len, 4 * PAGE_SIZE);
+	ATF_CHECK_EQ(u.mapped_bytes, 0);
+	ATF_CHECK_EQ(domain_settle(&d, &g[0]), E_WOULD_BLOCK);
+	ATF_CHECK_EQ(grant_pages(1, 0, 7), OK);
+	ATF_CHECK(grant_iova(&g[1]).v >= at + 6 * PAGE_SIZE || grant_iova(&g[1]).v + 7 * PAGE_SIZE <= at);
+	u.done = u.issued;
+	ATF_CHECK_EQ(domain_settle(&d, &g[0]), OK);
+	ATF_REQUIRE_EQ(domain_revoke(&d, &g[1]), OK);
+	u.done = u.issued;
+	ATF_REQUIRE_EQ(domain_settle(&d, &g[1]), OK);
+	end();
+}
+
+ATF_TC_WITHOUT_HEAD(what_fails_half_way_on_a_silent_unit_is_quarantined);
+ATF_TC_BODY(what_fails_half_way_on_a_silent_unit_is_quarantined, tc)
+{
+	begin();
+	u.fail_map_at = 2;
+	u.fail_with = E_NO_MEMORY;
+	ATF_CHECK_EQ(grant_pages(0, 0, 7), E_NO_MEMORY);
+	fake_now += FENCE_DEADLINE_NS + 1;
+	ATF_CHECK_EQ(domain_settle(&d, &g[0]), E_QUARANTINED);
+	ATF_CHECK_EQ(grant_state(&g[0]), LEDGER_QUARANTINED);
+}
+
+/* ---- Out of reach ---- */
+
+ATF_TC_WITHOUT_HEAD(memory_is_let_go_when_the_ticket_is_past_and_the_address_rests);
+ATF_TC_BODY(memory_is_let_go_when_the_ticket_is_past_and_the_address_rests, tc)
+{
+	uint64_t at;
+
+	begin();
+	ATF_REQUIRE_EQ(grant_pages(0, 0, 4), OK);
+	at = grant_iova(&g[0]).v;
+	ATF_REQUIRE_EQ(domain_revoke(&d, &g[0]), OK);
+	ATF_CHECK(!found(0));
+	ATF_CHECK_EQ(domain_settle(&d, &g[0]), E_WOULD_BLOCK);
+	ATF_CHECK_EQ(grant_state(&g[0]), LEDGER_REVOKING);
+	u.done = u.issued;
+	ATF_CHECK_EQ(domain_settle(&d, &g[0]), OK);
+	ATF_CHECK_EQ(grant_state(&g[0]), LEDGER_FREE);
+	ATF_REQUIRE_EQ(grant_pages(1, 0, 4), OK);
+	ATF_CHECK(grant_iova(&g[1]).v != at);		/* DMA-50 */
+	ATF_REQUIRE_EQ(domain_revoke(&d, &g[1]), OK);
+	u.done = u.issued;
+	ATF_REQUIRE_EQ(domain_settle(&d, &g[1]), OK);
+	end();
+}
+
+ATF_TC_WITHOUT_HEAD(a_late_ticket_keeps_the_grant_in_quarantine);
+ATF_TC_BODY(a_late_ticket_keeps_the_grant_in_quarantine, tc)
+{
+	begin();
+	ATF_REQUIRE_EQ(grant_pages(0, 0, 4), OK);
+	ATF_REQUIRE_EQ(domain_revoke(&d, &g[0]), OK);
+	fake_now += FENCE_DEADLINE_NS + 1;
+	ATF_CHECK_EQ(domain_settle(&d, &g[0]), E_QUARANTINED);
+	ATF_CHECK_EQ(fake_broken, 1);
+	u.done = u.issued;
+	ATF_CHECK_EQ(grant_state(&g[0]), LEDGER_QUARANTINED);
+	ATF_CHECK_EQ(domain_revoke(&d, &g[0]), E_STATE);
+}
+
+ATF_TC_WITHOUT_HEAD(a_pinned_grant_is_not_taken_back_before_its_generation_ends);
+ATF_TC_BODY(a_pinned_grant_is_not_taken_back_before_its_generation_ends, tc)
+{
+	begin();
+	ATF_REQUIRE_EQ(grant_pages(0, 0, 4), OK);
+	ATF_REQUIRE_EQ(ledger_pin(&d.ledger, &g[0].entry), OK);
+	ATF_CHECK_EQ(domain_revoke(&d, &g[0]), E_BUSY);
+	ATF_CHECK_EQ(u.unmaps, 0);
+	ledger_bump(&d.ledger, 6);
+	ATF_CHECK_EQ(domain_revoke(&d, &g[0]), OK);
+	ATF_CHECK_EQ(grant_pages(1, 0, 1), E_STALE);	/* asked for under the old one */
+	u.done = u.issued;
+	ATF_REQUIRE_EQ(domain_settle(&d, &g[0]), OK);
+	end();
+}
+
+/* ---- Who pays (D13) ---- */
+
+ATF_TC_WITHOUT_HEAD(table_pages_are_the_holders_and_move_with_the_domain);
+ATF_TC_BODY(table_pages_are_the_holders_and_move_with_the_domain, tc)
+{
+	struct quota other = { .pages_max = 64 }, poor = { .pages_max = 5 };
+	uint64_t before;
+
+	begin();
+	u.table_pages = 3;
+	for (unsigned n = 0; n < 5; n++)
+		ATF_REQUIRE_EQ(grant_pages(n, 0, 1), OK);
+	before = holder.pages;
+	ATF_CHECK(before >= u.tables + 1 && before < u.tables + 1 + 8);
+	ATF_CHECK_EQ(domain_charge(&d, &poor), E_QUOTA);
+	ATF_CHECK_EQ(poor.pages, 0);
+	ATF_CHECK_EQ(holder.pages, before);
+	ATF_CHECK_EQ(domain_charge(&d, &other), OK);
+	ATF_CHECK_EQ(holder.pages, 0);
+	ATF_CHECK_EQ(other.pages, before);
+	u.table_pages = 0;
+	for (unsigned n = 0; n < 5; n++) {
+		ATF_REQUIRE_EQ(domain_revoke(&d, &g[n]), OK);
+		u.done = u.issued;
+		ATF_REQUIRE_EQ(domain_settle(&d, &g[n]), OK);
+	}
+	end();
+	ATF_CHECK_EQ(other.pages, 0);
+}
+
+ATF_TC_WITHOUT_HEAD(out_of_table_pages_is_an_error_and_nothing_else_suffers);
+ATF_TC_BODY(out_of_table_pages_is_an_error_and_nothing_else_suffers, tc)
+{
+	unsigned n = 0;
+	enum status s;
+
+	begin();
+	u.table_pages = 20;
+	while ((s = grant_pages(n, 0, 1)) == OK)
+		ATF_REQUIRE(++n < ARRAY_SIZE(g));
+	ATF_CHECK_EQ(s, E_QUOTA);
+	ATF_CHECK_EQ(n, 2);
+	ATF_CHECK_EQ(grant_state(&g[n]), LEDGER_FREE);
+	ATF_CHECK(found(0) && found(1));
+	ATF_CHECK(holder.pages <= holder.pages_max);
+	while (n-- != 0) {
+		ATF_REQUIRE_EQ(domain_revoke(&d, &g[n]), OK);
+		u.done = u.issued;
+		ATF_REQUIRE_EQ(domain_settle(&d, &g[n]), OK);
+	}
+	end();
+	/* Nothing at all: not even the domain. */
+	holder.pages_max = 0;
+	ATF_CHECK_EQ(domain_init(&d, &unit, &holder, 5), E_QUOTA);
+	holder.pages_max = 8;		/* the record of cooling addresses, and no step for tables */
+	ATF_CHECK_EQ(domain_init(&d, &unit, &holder, 5), E_QUOTA);
+	ATF_CHECK_EQ(holder.pages, 0);
+	ATF_CHECK_EQ(fake_frames(FRAME_KERNEL), 0);
+}
+
+/* ---- The doorbell ---- */
+
+ATF_TC_WITHOUT_HEAD(the_doorbell_is_reachable_when_its_ticket_is_past);
+ATF_TC_BODY(the_doorbell_is_reachable_when_its_ticket_is_past, tc)
+{
+	begin();
+	u.maps_invalidate = true;
+	ATF_CHECK_EQ(domain_map_doorbell(&d, (struct paddr){ 0x808'0000 }), E_WOULD_BLOCK);
+	ATF_CHECK_EQ(domain_map_doorbell(&d, (struct paddr){ 0x808'0000 }), E_WOULD_BLOCK);
+	ATF_CHECK_EQ(u.issued, 1);
+	u.done = u.issued;
+	ATF_CHECK_EQ(domain_map_doorbell(&d, (struct paddr){ 0x808'0000 }), OK);
+	end();
+	begin();
+	u.maps_invalidate = true;
+	ATF_CHECK_EQ(domain_map_doorbell(&d, (struct paddr){ 0x808'0000 }), E_WOULD_BLOCK);
+	fake_now += FENCE_DEADLINE_NS + 1;
+	ATF_CHECK_EQ(domain_map_doorbell(&d, (struct paddr){ 0x808'0000 }), E_QUARANTINED);
+}
+
+ATF_TC_WITHOUT_HEAD(a_unit_of_few_address_bits_is_refused);
+ATF_TC_BODY(a_unit_of_few_address_bits_is_refused, tc)
+{
+	begin();
+	unit.facts.iova_bits = 32;
+	ATF_CHECK_EQ(domain_init(&d, &unit, &holder, 5), E_UNSUPPORTED);
+}
+
+ATF_TP_ADD_TCS(tp)
+{
+	ATF_TP_ADD_TC(tp, a_grant_is_in_force_at_once_where_absence_is_not_cached);
+	ATF_TP_ADD_TC(tp, a_grant_is_published_when_the_ticket_of_its_sync_is_past);
+	ATF_TP_ADD_TC(tp, a_grant_that_never_comes_into_force_is_quarantined);
+	ATF_TP_ADD_TC(tp, a_broken_unit_quarantines_what_waits_for_it);
+	ATF_TP_ADD_TC(tp, a_grant_can_be_taken_back_before_it_is_in_force);
+	ATF_TP_ADD_TC(tp, what_fails_at_its_first_run_leaves_nothing);
+	ATF_TP_ADD_TC(tp, what_fails_half_way_is_invalidated_before_it_is_free);
+	ATF_TP_ADD_TC(tp, what_fails_half_way_on_a_silent_unit_is_quarantined);
+	ATF_TP_ADD_TC(tp, memory_is_let_go_when_the_ticket_is_past_and_the_address_rests);
+	ATF_TP_ADD_TC(tp, a_late_ticket_keeps_the_grant_in_quarantine);
+	ATF_TP_ADD_TC(tp, a_pinned_grant_is_not_taken_back_before_its_generation_ends);
+	ATF_TP_ADD_TC(tp, table_pages_are_the_holders_and_move_with_the_domain);
+	ATF_TP_ADD_TC(tp, out_of_table_pages_is_an_error_and_nothing_else_suffers);
+	ATF_TP_ADD_TC(tp, the_doorbell_is_reachable_when_its_ticket_is_past);
+	ATF_TP_ADD_TC(tp, a_unit_of_few_address_bits_is_refused);
+	return atf_no_error();
+}
