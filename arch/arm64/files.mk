@@ -1,5 +1,5 @@
 # What only this architecture's kernel needs: device sources that it leaves out.
 DEV_OMIT_arm64 := $(filter dev/iommu/vtd% dev/iommu/fmt_vtdss.c dev/iommu/find_dmar.c \
 	dev/iommu/amdvi% dev/iommu/fmt_amdv1.c dev/iommu/find_ivrs.c,$(wildcard dev/iommu/*.c))
-USER_CFLAGS_arm64 += -Iusr/lib/arm64
+USER_CFLAGS_arm64 += -Iusr/lib/arm64 -flto
 KERNEL_CFLAGS_arm64 += -flto

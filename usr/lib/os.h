@@ -22,7 +22,7 @@ struct start_block {
 };
 
 /* The program's main: its start block (or init's boot information).  The result is the exit code. */
-int main(void);
+NOINLINE int main(void);	/* noinline: backtraces show it */
 
 extern const struct start_block *start_info;
 extern const struct boot_info *boot_info;	/* init only */
