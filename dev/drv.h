@@ -54,6 +54,8 @@ struct drv_queue {
 NODISCARD enum status drv_queue(struct drv_device *d, uint32_t id, uint64_t sq_bytes, uint64_t cq_bytes,
     uint64_t sq_doorbell_offset, uint64_t cq_doorbell_offset, struct drv_queue *out);
 void drv_queue_free(struct drv_device *d, struct drv_queue *q);
+/* The device was reset and knows nothing of the pair: both rings are as new. */
+void drv_queue_reset(struct drv_queue *q);
 
 /* Publishes entries up to sq_tail and gives completions up to cq_head back; UINT32_MAX leaves one alone. */
 NODISCARD enum status drv_queue_commit(struct drv_queue *q, uint32_t sq_tail, uint32_t cq_head);
@@ -62,10 +64,10 @@ NODISCARD enum status drv_queue_commit(struct drv_queue *q, uint32_t sq_tail, ui
 
 /* Vectors that the device has. */
 uint32_t drv_vectors(struct drv_device *d);
-/* Vector n sets these bits of the driver's notification. */
+/* Vector n sets these bits of the driver's notification.  E_BUSY: it sets others already. */
 NODISCARD enum status drv_vector(struct drv_device *d, uint32_t n, uint64_t bits);
 
-/* Sleeps until one of the driver's notification bits, or the deadline (0 bits). */
+/* Sleeps until one of the driver's notification bits, or the deadline (0 bits).  The surroundings keep the bits for their own use. */
 uint64_t drv_wait(struct drv_device *d, uint64_t deadline_ns);
 uint64_t drv_now(void);
 

@@ -1,101 +1,132 @@
 /*
  * The hot path: entries in, completions out.
  *
- * Rings wrap by comparison, not by division.  The number of commands in flight is below the ring's size, so the
- * submission ring never overruns; a slot's number is its command id, and a completion counts only when it names a busy
- * slot.  Phase and command id of a completion come from one 32-bit read.
+ * Rings wrap by comparison, not by division.  A slot's number is its command id.  Fewer commands are in flight than the
+ * ring has entries, and a device fetches in order, so the entry that is filled next was fetched.
  *
- * PRPs [Base 4.3]: the first covers up to the end of its page; one more page goes into the second; more than that, the
- * second points to a list in the slot's own page.
+ * A completion is judged before anything is believed: its phase is fresh, its queue and the submission head it reports exist, and its id
+ * names a slot in flight.  Phase, id, head and queue come from one 64-bit read.  The first completion that breaks a rule ends
+ * the belief in all that follow, until the controller was reset.
+ *
+ * Completions are given back to the device when they fill a quarter of the ring.  It can go on meanwhile: what is in
+ * flight and what was not given back fit into the ring together but for that quarter, and then it is given.
  */
-#include "dev/nvme/ctrl.h"
+#include "dev/nvme/parts.h"
 #include "kern/base/mmio.h"
 
-void nvme_ioq_reset(struct nvme_ioq *q);
+static_assert(offsetof(struct nvme_cqe, sq) == 8 && offsetof(struct nvme_cqe, status) == 12);
 
-/* An empty pair with all slots free. */
 void
 nvme_ioq_reset(struct nvme_ioq *q)
 {
-	q->tail = q->head = q->announced = q->given = q->inflight = 0;
+	q->tail = q->head = q->announced = q->taken = 0;
 	q->phase = CQE_PHASE;
+	q->fault = NULL;
 	/* One entry stays empty: a full ring looks like an empty one. */
-	for (uint32_t i = 0; i < q->entries - 1; i++)
-		q->slot[i] = (struct nvme_slot){ .cookie = (void *)(uintptr_t)(i + 2 < q->entries ? i + 1 : UINT32_MAX) };
-	q->free = 0;
+	q->free_count = q->entries - 1;
+	for (uint32_t i = 0; i < q->free_count; i++) {
+		q->free[i] = (uint16_t)(q->free_count - 1 - i);
+		q->slot[i] = (struct nvme_slot){ .list = PRP_NONE };
+	}
+	prp_pool_init(&q->lists, q->list_memory.ptr, q->list_memory.iova, (uint32_t)(q->list_memory.len / PAGE_SIZE));
+}
+
+static ALWAYS_INLINE uint32_t
+take_slot(struct nvme_ioq *q, void *cookie, uint16_t list)
+{
+	uint32_t slot = q->free[--q->free_count];
+
+	q->slot[slot] = (struct nvme_slot){ .cookie = cookie, .since = q->now, .list = list, .state = SLOT_BUSY };
+	return slot;
 }
 
 static ALWAYS_INLINE void
-build_prps(struct nvme_ioq *q, uint32_t slot, struct nvme_sqe *e, uint64_t at, uint64_t bytes)
+advance(struct nvme_ioq *q)
 {
-	uint64_t first = PAGE_SIZE - (at & PAGE_MASK), *list, n;
-
-	e->prp1 = at;
-	e->prp2 = 0;
-	if (likely(bytes <= first))
-		return;
-	at += first;
-	bytes -= first;
-	if (bytes <= PAGE_SIZE) {
-		e->prp2 = at;
-		return;
-	}
-	list = (uint64_t *)(void *)((char *)q->lists.ptr + (uint64_t)slot * PAGE_SIZE);
-	n = pages_of(bytes);
-	for (uint64_t i = 0; i < n; i++, at += PAGE_SIZE)
-		list[i] = at;
-	e->prp2 = q->lists.iova.v + (uint64_t)slot * PAGE_SIZE;
+	if (++q->tail == q->entries)
+		q->tail = 0;
 }
 
 enum status
-nvme_ioq_put(struct nvme_ioq *q, enum nvme_op op, uint32_t nsid, uint64_t lba, uint32_t blocks, struct iova data,
-    uint64_t bytes, bool fua, void *cookie)
+nvme_ioq_put_raw(struct nvme_ioq *q, const struct nvme_sqe *e)
+{
+	if (q->free_count == 0)
+		return E_BUSY;
+	q->sq[q->tail] = *e;
+	q->sq[q->tail].cdw0 |= take_slot(q, NULL, PRP_NONE) << 16;
+	advance(q);
+	return OK;
+}
+
+enum status
+nvme_ioq_put(struct nvme_ioq *q, const struct nvme_io *io)
 {
 	static const uint8_t opcode[] = { IO_READ, IO_WRITE, IO_FLUSH };
-	uint32_t slot = q->free;
+	uint16_t list = PRP_NONE;
+	uint64_t prp[2] = { 0, 0 };
 	struct nvme_sqe *e;
 
-	if (unlikely(slot == UINT32_MAX))
+	if (unlikely(q->free_count == 0))
 		return E_WOULD_BLOCK;
-	if (unlikely((data.v & 3) != 0))
+	if (unlikely((io->data.v & 3) != 0))
 		return E_ALIGN;
-	if (unlikely(bytes > (NVME_LIST_ENTRIES - 1) * PAGE_SIZE))
-		return E_RANGE;
-	q->free = (uint32_t)(uintptr_t)q->slot[slot].cookie;
-	q->slot[slot].cookie = cookie;
-	q->slot[slot].busy = true;
-	q->inflight++;
+	if (io->op != NVME_OP_FLUSH && unlikely(!prp_build(&q->lists, io->data.v, io->bytes, prp, &list)))
+		return E_WOULD_BLOCK;
 	e = &q->sq[q->tail];
-	e->cdw0 = opcode[op] | slot << 16;
-	e->nsid = nsid;
+	e->cdw0 = opcode[io->op] | take_slot(q, io->cookie, list) << 16;
+	e->nsid = io->nsid;
 	e->cdw2_3 = 0;
 	e->metadata = 0;
-	if (op != NVME_OP_FLUSH) {
-		build_prps(q, slot, e, data.v, bytes);
-		e->cdw10 = (uint32_t)lba;
-		e->cdw11 = (uint32_t)(lba >> 32);
-		e->cdw12 = (blocks - 1) | (fua ? RW_FUA : 0);
+	e->prp1 = prp[0];
+	e->prp2 = prp[1];
+	if (likely(io->op != NVME_OP_FLUSH)) {
+		e->cdw10 = (uint32_t)io->lba;
+		e->cdw11 = (uint32_t)(io->lba >> 32);
+		e->cdw12 = (io->blocks - 1) | (io->fua ? RW_FUA : 0);
 	} else {
-		e->prp1 = e->prp2 = 0;
 		e->cdw10 = e->cdw11 = e->cdw12 = 0;
 	}
 	e->cdw13 = e->cdw14 = e->cdw15 = 0;
-	if (++q->tail == q->entries)
-		q->tail = 0;
+	advance(q);
 	return OK;
+}
+
+static ALWAYS_INLINE enum status
+commit(struct nvme_ioq *q, bool give)
+{
+	uint32_t tail = q->tail != q->announced ? q->tail : UINT32_MAX;
+
+	if (!give && tail == UINT32_MAX)
+		return OK;
+	q->announced = q->tail;
+	if (give)
+		q->taken = 0;
+	return drv_queue_commit(&q->q, tail, give ? q->head : UINT32_MAX);
 }
 
 enum status
 nvme_ioq_ring(struct nvme_ioq *q)
 {
-	uint32_t tail = q->tail != q->announced ? q->tail : UINT32_MAX;
-	uint32_t head = q->head != q->given ? q->head : UINT32_MAX;
+	return commit(q, q->taken > q->entries / 4);
+}
 
-	if (tail == UINT32_MAX && head == UINT32_MAX)
-		return OK;
-	q->announced = q->tail;
-	q->given = q->head;
-	return drv_queue_commit(&q->q, tail, head);
+enum status
+nvme_ioq_settle(struct nvme_ioq *q)
+{
+	return commit(q, q->taken != 0);
+}
+
+/* The status half and the queue half of an entry, against what is in flight.  NULL: believed. */
+static ALWAYS_INLINE const char *
+judge(const struct nvme_ioq *q, uint32_t sq, uint32_t slot)
+{
+	if (unlikely(slot >= q->entries - 1 || q->slot[slot].state == SLOT_FREE))
+		return "a completion names a command that is not in flight";
+	if (unlikely(sq >> 16 != q->id))
+		return "a completion names another submission queue";
+	if (unlikely((sq & 0xffff) >= q->entries))
+		return "a completion reports a submission head outside the queue";
+	return NULL;
 }
 
 uint32_t
@@ -103,62 +134,29 @@ nvme_ioq_take(struct nvme_ioq *q, struct nvme_done *out, uint32_t max)
 {
 	uint32_t n = 0;
 
-	while (n < max) {
-		uint32_t status = q->cq[q->head].status, slot, code;
+	while (n < max && likely(q->fault == NULL)) {
+		uint64_t entry = *(volatile uint64_t *)(volatile void *)&q->cq[q->head].sq;
+		uint32_t status = (uint32_t)(entry >> 32), slot = status & CQE_CID, code = status >> 17 & 0x7ff;
 
 		if ((status & CQE_PHASE) != q->phase)
 			break;
-		slot = status & CQE_CID;
-		code = status >> 17 & 0x7ff;
+		io_collect();
+		q->fault = judge(q, (uint32_t)entry, slot);
+		if (unlikely(q->fault != NULL))
+			break;
+		q->result = q->cq[q->head].dw0;
 		if (++q->head == q->entries) {
 			q->head = 0;
 			q->phase ^= CQE_PHASE;
 		}
-		if (unlikely(slot >= q->entries - 1 || !q->slot[slot].busy))
-			continue;	/* names nothing outstanding */
+		q->taken++;
 		out[n].cookie = q->slot[slot].cookie;
 		out[n].sct_sc = (uint16_t)code;
 		out[n].status = likely(code == 0) ? OK : E_IO;
 		n++;
-		q->slot[slot].busy = false;
-		q->slot[slot].cookie = (void *)(uintptr_t)q->free;
-		q->free = slot;
-		q->inflight--;
+		prp_free(&q->lists, q->slot[slot].list);
+		q->slot[slot].state = SLOT_FREE;
+		q->free[q->free_count++] = (uint16_t)slot;
 	}
-	if (n != 0)
-		io_collect();
 	return n;
-}
-
-const char *
-nvme_status_text(uint16_t code)
-{
-	switch (code & 0x7ff) {
-	case 0x000: return "success";
-	case 0x001: return "invalid opcode";
-	case 0x002: return "invalid field";
-	case 0x003: return "command id conflict";
-	case 0x004: return "data transfer error";
-	case 0x005: return "aborted: power loss";
-	case 0x006: return "internal error";
-	case 0x007: return "abort requested";
-	case 0x008: return "aborted: queue deleted";
-	case 0x00b: return "invalid namespace or format";
-	case 0x00c: return "command sequence error";
-	case 0x013: return "PRP offset invalid";
-	case 0x080: return "LBA out of range";
-	case 0x081: return "capacity exceeded";
-	case 0x082: return "namespace not ready";
-	case 0x100: return "completion queue invalid";
-	case 0x101: return "invalid queue identifier";
-	case 0x102: return "invalid queue size";
-	case 0x180: return "conflicting attributes";
-	case 0x182: return "write to read-only range";
-	case 0x280: return "write fault";
-	case 0x281: return "unrecovered read error";
-	case 0x282: return "guard check error";
-	case 0x285: return "compare failure";
-	case 0x286: return "access denied";
-	}
-	return (code >> 8 & 7) == 7 ? "vendor specific error" : "error";
 }

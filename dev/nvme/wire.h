@@ -9,7 +9,7 @@
 /* Controller registers [Base 3.1.4] */
 enum : uint32_t {
 	NVME_CAP = 0x00, NVME_VS = 0x08, NVME_INTMS = 0x0c, NVME_INTMC = 0x10, NVME_CC = 0x14, NVME_CSTS = 0x1c,
-	NVME_AQA = 0x24, NVME_ASQ = 0x28, NVME_ACQ = 0x30, NVME_DOORBELLS = 0x1000,
+	NVME_AQA = 0x24, NVME_ASQ = 0x28, NVME_ACQ = 0x30, NVME_CRTO = 0x68, NVME_DOORBELLS = 0x1000,
 };
 enum : uint64_t {
 	CAP_MQES   = BITS(15, 0),	/* largest queue, minus one */
@@ -19,10 +19,13 @@ enum : uint64_t {
 	CAP_CSS    = BITS(44, 37),	/* bit 0: NVM command set */
 	CAP_MPSMIN = BITS(51, 48),	/* pages of 4 KiB << n */
 	CAP_MPSMAX = BITS(55, 52),
+	CAP_CRWMS  = BIT(59),		/* CRTO holds the time until ready, where CAP.TO is too short a field */
 };
 enum : uint32_t {
 	CC_EN = BIT(0), CC_MPS = BITS(10, 7), CC_SHN = BITS(15, 14), CC_IOSQES = BITS(19, 16), CC_IOCQES = BITS(23, 20),
 	CSTS_RDY = BIT(0), CSTS_CFS = BIT(1), CSTS_SHST = BITS(3, 2),
+	CC_SHN_NORMAL = 1, SHST_COMPLETE = 2,
+	CRTO_CRWMT = BITS(15, 0),	/* 500 ms units */
 	AQA_ASQS = BITS(11, 0), AQA_ACQS = BITS(27, 16),
 };
 
@@ -48,7 +51,8 @@ enum : uint32_t { CQE_CID = BITS(15, 0), CQE_PHASE = BIT(16), CQE_SC = BITS(24, 
 
 /* Opcodes [Base 5, NVM 3] */
 enum : uint8_t {
-	ADMIN_CREATE_SQ = 0x01, ADMIN_CREATE_CQ = 0x05, ADMIN_IDENTIFY = 0x06, ADMIN_SET_FEATURES = 0x09,
+	ADMIN_CREATE_SQ = 0x01, ADMIN_CREATE_CQ = 0x05, ADMIN_IDENTIFY = 0x06, ADMIN_ABORT = 0x08,
+	ADMIN_SET_FEATURES = 0x09,
 	IO_FLUSH = 0x00, IO_WRITE = 0x01, IO_READ = 0x02,
 };
 enum : uint32_t {
@@ -61,7 +65,12 @@ enum : uint32_t {
 /* Identify controller [Base 5.1.13.2.1]: offsets */
 enum : uint32_t { ID_SN = 4, ID_MN = 24, ID_FR = 64, ID_MDTS = 77, ID_VWC = 525, ID_NN = 516 };
 /* Identify namespace [NVM 4.1.5.1] */
-enum : uint32_t { NS_NSZE = 0, NS_FLBAS = 26, NS_LBAF = 128 };
+enum : uint32_t {
+	NS_NSZE = 0, NS_NLBAF = 25, NS_FLBAS = 26, NS_NSATTR = 99, NS_LBAF = 128,
+	NSATTR_WRITE_PROTECTED = BIT(0),
+	LBAF_MS = BITS(15, 0),		/* metadata bytes a block */
+	LBAF_LBADS = BITS(23, 16),	/* block of 1 << n bytes */
+};
 
 enum { SQE_BYTES = 64, CQE_BYTES = 16 };
 

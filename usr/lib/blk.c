@@ -11,17 +11,29 @@
 
 enum : uint64_t { ASK_NS = 200 * NS_PER_MS, CALL_NS = 5 * NS_PER_S };
 
+/* Lets go of what a server gave. */
+static void
+detach(struct blk *b)
+{
+	if (b->ring != NULL)
+		(void)sys_mem_unmap(HANDLE_NONE, (uint64_t)(uintptr_t)b->ring, BLK_RING_PAGES * PAGE_SIZE);
+	if (b->ring_memory != HANDLE_NONE)
+		(void)sys_handle_close(b->ring_memory);
+	if (b->server != HANDLE_NONE)
+		(void)sys_handle_close(b->server);
+	b->ring = NULL;
+	b->ring_memory = b->server = HANDLE_NONE;
+}
+
 static enum status
 attach(struct blk *b)
 {
-	struct msg m = { .label = BLK_CALL_OPEN, .words = 8, .handles = 7 };
+	struct msg m = { .label = BLK_CALL_OPEN, .words = 8, .handles = 3 };
+	uint64_t va;
 	enum status s;
 
-	memset(b->ring, 0, sizeof(*b->ring));
-	b->head = b->done_tail = 0;
-	m.w[0] = b->ring_memory;
-	m.w[1] = b->data_memory;
-	m.w[2] = b->ntfn;
+	m.w[0] = b->data_memory;
+	m.w[1] = b->ntfn;
 	m.w[3] = (uint64_t)b->rights << 32 | b->index;
 	m.w[6] = b->data_bytes;
 	m.w[7] = 1;
@@ -30,14 +42,23 @@ attach(struct blk *b)
 		return s;
 	if (m.label != OK)
 		return (enum status)m.label;
-	if (b->server != HANDLE_NONE)
-		(void)sys_handle_close(b->server);
+	s = sys_mem_map(HANDLE_NONE, m.w[1], 0, BLK_RING_PAGES * PAGE_SIZE, 0, 3, &va);
+	if (s != OK) {
+		(void)sys_handle_close(m.w[0]);
+		(void)sys_handle_close(m.w[1]);
+		return s;
+	}
+	detach(b);
+	b->ring = (struct blk_ring *)(uintptr_t)va;
 	b->server = (handle_t)m.w[0];
-	b->server_bits = m.w[1];
+	b->ring_memory = (handle_t)m.w[1];
 	b->session = m.w[2];
 	b->len = m.w[3];
 	b->block_bytes = m.w[4];
 	b->max_bytes = m.w[5];
+	b->server_bits = m.w[6];
+	b->head = b->done_tail = 0;
+	b->patience = now_ns() + ASK_NS;
 	return OK;
 }
 
@@ -49,9 +70,8 @@ blk_open(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint
 
 	*b = (struct blk){ .endpoint = endpoint, .index = index, .rights = rights };
 	b->data_bytes = align_up(data_bytes, PAGE_SIZE);
-	b->ring = pages_alloc(BLK_RING_PAGES, &b->ring_memory);
 	b->data = pages_alloc(b->data_bytes / PAGE_SIZE, &b->data_memory);
-	if (b->ring == NULL || b->data == NULL || sys_ntfn_create(&h) != OK) {
+	if (b->data == NULL || sys_ntfn_create(&h) != OK) {
 		blk_close(b);
 		return E_NO_MEMORY;
 	}
@@ -75,15 +95,11 @@ blk_close(struct blk *b)
 
 		(void)msg_call(b->endpoint, &m, now_ns() + CALL_NS);
 	}
-	if (b->ring != NULL)
-		(void)sys_mem_unmap(HANDLE_NONE, (uint64_t)(uintptr_t)b->ring, BLK_RING_PAGES * PAGE_SIZE);
+	detach(b);
 	if (b->data != NULL)
 		(void)sys_mem_unmap(HANDLE_NONE, (uint64_t)(uintptr_t)b->data, b->data_bytes);
-	(void)sys_handle_close(b->ring_memory);
 	(void)sys_handle_close(b->data_memory);
 	(void)sys_handle_close(b->ntfn);
-	(void)sys_handle_close(b->server);
-	b->ring = NULL;
 	b->data = NULL;
 	b->session = 0;
 }
@@ -142,42 +158,66 @@ ask(struct blk *b)
 	return OK;
 }
 
+/* False: there is none yet. */
+static ALWAYS_INLINE bool
+take_answer(struct blk *b, uint32_t *cookie, uint32_t *detail, enum status *status)
+{
+	while (load_acquire(&b->ring->done_head) != b->done_tail) {
+		const struct blk_done *from = &b->ring->done[b->done_tail % BLK_SLOTS];
+		struct blk_done d = { .cookie = once_load(&from->cookie), .status = once_load(&from->status),
+			.detail = once_load(&from->detail) };
+
+		b->done_tail++;
+		store_release(&b->ring->done_tail, b->done_tail);
+		if (unlikely(d.cookie >= BLK_SLOTS || !b->slot_busy[d.cookie]))
+			continue;	/* the server's fault: nobody asked */
+		b->slot_busy[d.cookie] = false;
+		b->inflight--;
+		b->answered = true;
+		*cookie = (uint32_t)d.cookie;
+		*detail = d.detail;
+		*status = d.status < STATUS_COUNT ? (enum status)d.status : E_CORRUPT;
+		return true;
+	}
+	return false;
+}
+
+/* OK: look again.  The clock is read only when a wait ended by itself: answers that came meanwhile renew the patience. */
+static enum status
+sleep_for_answer(struct blk *b, uint64_t deadline)
+{
+	enum status s = OK;
+	uint64_t bits;
+
+	store_relaxed(&b->ring->client_sleeps, 1);
+	smp_full();
+	if (load_acquire(&b->ring->done_head) == b->done_tail) {
+		if (unlikely(load_relaxed(&b->ring->refused) != OK))
+			return (enum status)min_u64(load_relaxed(&b->ring->refused), E_CORRUPT);
+		s = sys_ntfn_wait(b->ntfn, min_u64(deadline, b->patience), &bits);
+	}
+	store_relaxed(&b->ring->client_sleeps, 0);
+	if (likely(s != E_TIMED_OUT))
+		return s;
+	if (now_ns() >= deadline)
+		return E_TIMED_OUT;
+	s = b->answered ? OK : ask(b);
+	b->answered = false;
+	b->patience = now_ns() + ASK_NS;
+	return s;
+}
+
 enum status
 blk_next(struct blk *b, uint32_t *cookie, uint32_t *detail, uint64_t deadline)
 {
-	uint64_t bits, patience = now_ns() + ASK_NS;
-
 	for (;;) {
-		if (load_acquire(&b->ring->done_head) != b->done_tail) {
-			struct blk_done d = b->ring->done[b->done_tail % BLK_SLOTS];
+		enum status s;
 
-			b->done_tail++;
-			store_release(&b->ring->done_tail, b->done_tail);
-			if (d.cookie >= BLK_SLOTS || !b->slot_busy[d.cookie])
-				continue;	/* the server's fault: nobody asked */
-			b->slot_busy[d.cookie] = false;
-			b->inflight--;
-			*cookie = (uint32_t)d.cookie;
-			*detail = d.detail;
-			return (enum status)d.status;
-		}
-		store_relaxed(&b->ring->client_sleeps, 1);
-		smp_full();
-		if (load_acquire(&b->ring->done_head) == b->done_tail) {
-			enum status s = sys_ntfn_wait(b->ntfn, min_u64(deadline, patience), &bits);
-
-			if (s != OK && s != E_TIMED_OUT)
-				return s;
-			if (s == E_TIMED_OUT && now_ns() >= deadline)
-				return E_TIMED_OUT;
-			if (s == E_TIMED_OUT) {
-				s = ask(b);
-				if (s != OK)
-					return s;
-				patience = now_ns() + ASK_NS;
-			}
-		}
-		store_relaxed(&b->ring->client_sleeps, 0);
+		if (take_answer(b, cookie, detail, &s))
+			return s;
+		s = sleep_for_answer(b, deadline);
+		if (s != OK)
+			return s;
 	}
 }
 

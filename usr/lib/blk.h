@@ -1,14 +1,16 @@
 /*
  * The block protocol, both ends.
  *
- * A session is a capability to a byte range of a namespace, with rights.  Opening one hands the server three handles: a
- * ring (BLK_RING_PAGES pages), a data area (granted to the device once, as a whole), and a notification of the client's.
- * After that, requests and answers go through the ring; calls are only for opening, closing and asking.
+ * A session is a capability to a byte range of a namespace, with rights.  Opening one hands the server a data area (granted to
+ * the device once, as a whole) and a notification of the client's, and brings back a ring (BLK_RING_PAGES pages: the server's, so that no
+ * client can take it away) and a notification of the server's.  After that, requests and answers go through the ring; calls are only for
+ * opening, closing and asking.
  *
  *   client: write req[head % BLK_SLOTS], then head; if the server sleeps, signal it
  *   server: write done[n % BLK_SLOTS], then done_head; if the client sleeps, signal it
  *
- * Both sides may lie.  Each index is read once and bounded; each entry is copied once before it is judged.
+ * Both sides may lie.  Each index is read once and bounded; each entry is copied once before it is judged.  A request that
+ * asks for what it must not gets a status of its own; a ring whose indices cannot be ends the session: "refused" says why.
  * The "sleeping" flags only save signals: whoever sets one looks at the ring again before it sleeps.
  */
 #pragma once
@@ -38,6 +40,7 @@ struct blk_ring {
 	uint32_t done_tail;			/* client: answers read */
 	uint32_t done_head ALIGNED(64);		/* server: answers written */
 	uint32_t server_sleeps;
+	uint32_t refused;			/* server: not OK, the session is over and why (enum status) */
 	struct blk_req req[BLK_SLOTS] ALIGNED(64);
 	struct blk_done done[BLK_SLOTS];
 };
@@ -47,9 +50,9 @@ static_assert(sizeof(struct blk_ring) <= BLK_RING_PAGES * PAGE_SIZE);
 enum blk_call : uint32_t {
 	BLK_CALL_INFO = 1,	/* w0 namespace index -> w0 blocks, w1 block bytes, w2 namespaces, w3 max transfer, w4 reads, w5 writes, w6 flushes, w7 errors */
 	BLK_CALL_NAME,		/* -> w0..w4 model, w5..w7 serial */
-	BLK_CALL_OPEN,		/* handles: ring, data, notification; w3 rights << 32 | index, w4 base, w5 len (0: all), w6 data bytes, w7 bits -> w0 handle to signal, w1 bits, w2 session, w3 len, w4 block bytes, w5 max transfer */
+	BLK_CALL_OPEN,		/* handles: w0 data, w1 notification; w3 rights << 32 | index, w4 base, w5 len (0: all), w6 data bytes, w7 bits -> w0 handle to signal, w1 ring, w2 session, w3 len, w4 block bytes, w5 max transfer, w6 bits */
 	BLK_CALL_CLOSE,		/* w0 session */
-	BLK_CALL_PING,		/* w0 session: OK, or E_STALE in the label */
+	BLK_CALL_PING,		/* w0 session: OK, E_STALE, or E_CORRUPT for a session that was refused */
 	BLK_CALL_ROGUE,		/* test servers only: w0 IOVA, w1 write */
 };
 
@@ -67,6 +70,8 @@ struct blk {
 	bool slot_busy[BLK_SLOTS];
 	struct blk_req kept[BLK_SLOTS];		/* until answered: sent again to a server that was restarted */
 	uint64_t restarts;
+	uint64_t patience;			/* when a wait that nothing ended asks the server */
+	bool answered;				/* something came since patience was set */
 };
 
 NODISCARD enum status blk_open(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint64_t data_bytes);

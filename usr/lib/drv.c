@@ -109,6 +109,13 @@ drv_queue_free(struct drv_device *d, struct drv_queue *q)
 	drv_memory_free(d, &q->cq);
 }
 
+void
+drv_queue_reset(struct drv_queue *q)
+{
+	memset(q->sq.ptr, 0, q->sq.len);
+	memset(q->cq.ptr, 0, q->cq.len);
+}
+
 enum status
 drv_queue_commit(struct drv_queue *q, uint32_t sq_tail, uint32_t cq_head)
 {
@@ -143,7 +150,10 @@ drv_wait(struct drv_device *d, uint64_t deadline)
 {
 	uint64_t bits = 0;
 
-	return sys_ntfn_wait(d->ntfn, deadline, &bits) == OK ? bits : 0;
+	if (sys_ntfn_wait(d->ntfn, deadline, &bits) != OK)
+		return 0;
+	d->seen |= bits;
+	return bits;
 }
 
 uint64_t drv_now(void) { return now_ns(); }

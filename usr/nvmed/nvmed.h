@@ -1,0 +1,88 @@
+/*
+ * What the files of the NVMe server share.
+ *
+ *   main.c      start, the loop, calls
+ *   session.c   rings: requests in, answers out; opening and ending
+ *   recover.c   commands that do not end, controllers that stop
+ */
+#pragma once
+
+#include "dev/nvme/ctrl.h"
+#include "usr/lib/blk.h"
+#include "usr/lib/drv.h"
+
+enum { SESSIONS = 24, REQUESTS = 2048 };
+
+/* Bits of the server's notification. */
+enum : uint64_t {
+	BIT_SESSION = 32,		/* + n: session n has requests.  Below: vectors */
+	BIT_CALL = BIT(60), BIT_TICK = BIT(61), BIT_FAULT = BIT(62),
+};
+
+struct session;
+
+/* One request in the device: everything to put it once more. */
+struct request {
+	struct session *session;	/* NULL: free */
+	uint64_t cookie;
+	struct nvme_io io;
+	struct nvme_ioq *q;
+	struct request *next;		/* free, or to be put again */
+	uint32_t resets;		/* that it was in flight during */
+};
+
+struct session {
+	uint64_t id;			/* 0: free */
+	struct blk_ring *ring;
+	struct drv_memory data;
+	handle_t ring_memory, client;
+	uint64_t client_bits, base, len, data_bytes;
+	const struct nvme_ns *ns;
+	struct nvme_ioq *q;
+	uint32_t rights, shift;
+	uint32_t tail, done_head;	/* requests taken, answers written */
+	uint32_t seen;			/* head as it was read last */
+	uint32_t inflight;
+	bool closing;
+	bool refused;			/* its ring lied */
+};
+
+struct server {
+	struct nvme_ctrl ctrl;
+	struct drv_device device;
+	struct session session[SESSIONS];
+	uint32_t live;			/* bit n: session n is open */
+	uint32_t answered;		/* bit n: session n has answers to publish */
+	struct request request[REQUESTS];
+	struct request *free;
+	struct request *again;		/* to be put again after a reset, before anything new */
+	uint32_t inflight;
+	bool closing;			/* some session is */
+	uint32_t tick, lines;		/* seconds of work; lines logged in this one */
+	uint32_t slow_s, abort_s;	/* when a command is called slow; when it is aborted */
+	uint64_t reads, writes, flushes, errors, next_id;
+	uint64_t faults;		/* of the device, as far as they were acted on */
+	handle_t signal;		/* what clients signal */
+};
+
+extern struct server server;
+
+/* session.c */
+/* The message of the call becomes that of the answer.  On OK its handles are kept, and w1 is to be closed after the reply. */
+enum status session_open(struct msg *m);
+struct session *session_find(uint64_t id);
+void session_end(struct session *s);
+void session_take(struct session *s);
+void session_publish(struct session *s);
+void session_answer(struct session *s, uint64_t cookie, enum status status, uint32_t detail);
+/* A request leaves the device: its answer, and its slot is free. */
+void request_done(struct request *r, enum status status, uint32_t detail);
+/* A line about trouble; only so many a second, so that no client can fill the log. */
+void complain(const char *format, ...) PRINTF(1, 2);
+const char *request_text(const struct request *r);
+
+/* recover.c: once a second while requests are in the device; and when something is wrong. */
+void recover_tick(void);
+void recover_reset(const char *why);
+/* Puts what a reset took out of the queues; false while some of it waits for room. */
+bool recover_again(void);

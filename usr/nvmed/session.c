@@ -1,0 +1,288 @@
+/*
+ * Sessions: a client's ring, its data area, and its byte range of a namespace.
+ *
+ * The ring is the client's to write.  Indices and entries are read once and judged (blk.h).  What an honest client can run into (a range,
+ * an alignment, a right) is answered with a status; indices that cannot be end the session, and nothing of it is believed any
+ * more.  Requests beyond the device's depth stay in the ring until completions make room.
+ *
+ * When a session closes, its requests in the device are waited for before the grant is taken back.
+ */
+#include "kern/base/bits.h"
+#include "kern/base/mmio.h"
+#include "usr/nvmed/nvmed.h"
+
+enum { LINES_A_TICK = 8 };
+
+static uint32_t
+number(const struct session *s)
+{
+	return (uint32_t)(s - server.session);
+}
+
+void
+complain(const char *format, ...)
+{
+	char text[200];
+	va_list ap;
+
+	if (++server.lines > LINES_A_TICK)
+		return;
+	va_start(ap, format);
+	fmt_vbuf(text, sizeof(text), format, ap);
+	va_end(ap);
+	log_line(1, "%s%s", text, server.lines == LINES_A_TICK ? "; more like it in this second are not logged" : "");
+}
+
+const char *
+request_text(const struct request *r)
+{
+	return r->io.op == NVME_OP_READ ? "read" : r->io.op == NVME_OP_WRITE ? "write" : "flush";
+}
+
+void
+session_answer(struct session *s, uint64_t cookie, enum status status, uint32_t detail)
+{
+	struct blk_done *d = &s->ring->done[s->done_head % BLK_SLOTS];
+
+	if (unlikely(status != OK))
+		server.errors++;
+	d->cookie = cookie;
+	d->status = status;
+	d->detail = detail;
+	s->done_head++;
+	server.answered |= 1u << number(s);
+}
+
+void
+request_done(struct request *r, enum status status, uint32_t detail)
+{
+	struct session *s = r->session;
+
+	session_answer(s, r->cookie, status, detail);
+	s->inflight--;
+	server.inflight--;
+	r->session = NULL;
+	r->next = server.free;
+	server.free = r;
+}
+
+/* Nothing of this ring is believed any more; what is in the device ends as usual. */
+static COLD void
+refuse(struct session *s, const char *why)
+{
+	s->refused = true;
+	complain("session %u is refused: %s", number(s), why);
+	store_relaxed(&s->ring->refused, E_CORRUPT);
+	server.answered |= 1u << number(s);
+}
+
+/* Judges a copied request; on OK what the command needs is filled in. */
+static ALWAYS_INLINE enum status
+judge(const struct session *s, const struct blk_req *r, struct nvme_io *io)
+{
+	uint32_t op = r->op & 0xff, mask = (1u << s->shift) - 1;
+
+	if (unlikely(op > BLK_FLUSH || (r->op & ~(0xffu | BLK_FUA)) != 0))
+		return E_INVALID;
+	if (unlikely((s->rights & (op == BLK_READ ? BLK_RIGHT_READ : BLK_RIGHT_WRITE)) == 0))
+		return E_RIGHTS;
+	io->op = (enum nvme_op)op;
+	io->nsid = s->ns->nsid;
+	io->fua = (r->op & BLK_FUA) != 0;
+	if (unlikely(op == BLK_FLUSH)) {
+		io->lba = io->bytes = io->blocks = 0;
+		io->data = (struct iova){ 0 };
+		return OK;
+	}
+	if (unlikely(((r->at | r->bytes) & mask) != 0 || (r->data & 3) != 0))
+		return E_ALIGN;
+	if (unlikely(r->bytes == 0 || r->bytes > server.ctrl.max_transfer_bytes || !range_within(r->at, r->bytes, 0, s->len) ||
+	    !range_within(r->data, r->bytes, 0, s->data_bytes)))
+		return E_RANGE;
+	io->lba = (s->base + r->at) >> s->shift;
+	io->bytes = r->bytes;
+	io->blocks = r->bytes >> s->shift;
+	io->data = (struct iova){ s->data.iova.v + r->data };
+	return OK;
+}
+
+/* One request into the device, or answered.  False: there is no room for it now. */
+static ALWAYS_INLINE bool
+take_one(struct session *s, const struct blk_req *from)
+{
+	struct blk_req r = { .at = once_load(&from->at), .data = once_load(&from->data),
+		.cookie = once_load(&from->cookie), .bytes = once_load(&from->bytes), .op = once_load(&from->op) };
+	struct request *q = server.free;
+	enum status e;
+
+	if (unlikely(q == NULL))
+		return false;
+	e = judge(s, &r, &q->io);
+	if (unlikely(e == OK && q->io.op == NVME_OP_FLUSH && !server.ctrl.volatile_cache)) {
+		server.flushes++;
+		session_answer(s, r.cookie, OK, 0);
+		return true;
+	}
+	if (likely(e == OK)) {
+		q->io.cookie = q;
+		e = nvme_ioq_put(s->q, &q->io);
+	}
+	if (unlikely(e == E_WOULD_BLOCK))
+		return false;
+	if (unlikely(e != OK)) {
+		session_answer(s, r.cookie, e, 0);
+		return true;
+	}
+	server.free = q->next;
+	q->session = s;
+	q->cookie = r.cookie;
+	q->q = s->q;
+	q->resets = 0;
+	s->inflight++;
+	server.inflight++;
+	return true;
+}
+
+/* Takes what the client wrote, as far as the device has room. */
+void
+session_take(struct session *s)
+{
+	struct blk_ring *ring = s->ring;
+	uint32_t n;
+
+	s->seen = load_acquire(&ring->head);
+	n = s->seen - s->tail;
+	if (n == 0 || unlikely(s->refused || s->closing))
+		return;
+	/*
+	 * An honest client has at most BLK_SLOTS requests anywhere: written, in the device, or answered and not read.  It has
+	 * read the answers before it used their slots again, so done_tail, read after head, is not too old.
+	 */
+	if (unlikely(n > BLK_SLOTS)) {
+		refuse(s, "it claims more requests than its ring holds");
+		return;
+	}
+	if (unlikely(n + s->inflight + (s->done_head - load_relaxed(&ring->done_tail)) > BLK_SLOTS)) {
+		refuse(s, "it has more requests than its ring has room for answers");
+		return;
+	}
+	for (; n != 0 && take_one(s, &ring->req[s->tail % BLK_SLOTS]); n--)
+		s->tail++;
+}
+
+/* Shows answers and wakes who sleeps. */
+void
+session_publish(struct session *s)
+{
+	store_release(&s->ring->done_head, s->done_head);
+	smp_full();
+	if (load_relaxed(&s->ring->client_sleeps) != 0)
+		(void)sys_ntfn_signal(s->client, s->client_bits);
+}
+
+static void
+drop_ring(struct session *s)
+{
+	(void)sys_mem_unmap(HANDLE_NONE, (uint64_t)(uintptr_t)s->ring, BLK_RING_PAGES * PAGE_SIZE);
+	(void)sys_handle_close(s->ring_memory);
+}
+
+void
+session_end(struct session *s)
+{
+	enum status e = drv_revoke(&server.device, &s->data);
+
+	if (e != OK)
+		log_line(1, "the data area of session %u stays out of use: %s", number(s), status_text(e));
+	(void)sys_handle_close(s->data.memory);
+	(void)sys_handle_close(s->client);
+	drop_ring(s);
+	server.live &= ~(1u << number(s));
+	*s = (struct session){ 0 };
+}
+
+struct session *
+session_find(uint64_t id)
+{
+	struct session *s = &server.session[(id & 0xff) % SESSIONS];
+
+	return id != 0 && s->id == id ? s : NULL;
+}
+
+/* The range, the rights and the sizes that were asked for, against namespace and memory objects. */
+static enum status
+judge_open(const struct msg *m, struct session *s)
+{
+	uint64_t bytes, pages, flags;
+	enum status e;
+
+	s->shift = log2_floor(s->ns->block_bytes);
+	bytes = s->ns->blocks << s->shift;
+	s->base = m->w[4];
+	s->len = m->w[5] != 0 ? m->w[5] : bytes - min_u64(bytes, s->base);
+	s->rights = (uint32_t)(m->w[3] >> 32);
+	s->data_bytes = m->w[6];
+	if ((s->rights & ~(BLK_RIGHT_READ | BLK_RIGHT_WRITE)) != 0)
+		return E_INVALID;
+	if ((s->rights & BLK_RIGHT_WRITE) != 0 && s->ns->read_only)
+		return E_READ_ONLY;
+	if (!range_within(s->base, s->len, 0, bytes) || s->len == 0 || s->data_bytes == 0)
+		return E_RANGE;
+	if (((s->base | s->len) & (s->ns->block_bytes - 1)) != 0)
+		return E_ALIGN;
+	e = sys_mem_info(m->w[0], &pages, &flags);
+	if (e != OK || pages < pages_of(s->data_bytes))
+		return E_INVALID;
+	return OK;
+}
+
+enum status
+session_open(struct msg *m)
+{
+	uint32_t index = (uint32_t)m->w[3], slot;
+	struct session *s, new = { 0 };
+	uint64_t ring;
+	enum status e;
+
+	if (server.live == BITS(SESSIONS - 1, 0))
+		return E_BUSY;
+	slot = lowest_bit(~(uint64_t)server.live);
+	s = &server.session[slot];
+	if (index >= server.ctrl.ns_count)
+		return E_NOT_FOUND;
+	if ((m->handles & 3) != 3)
+		return E_INVALID;
+	new.ns = &server.ctrl.ns[index];
+	e = judge_open(m, &new);
+	if (e != OK)
+		return e;
+	/* The ring is the server's own: a client could take memory of its own away while it is used here. */
+	new.ring = pages_alloc(BLK_RING_PAGES, &new.ring_memory);
+	if (new.ring == NULL)
+		return E_NO_MEMORY;
+	e = sys_handle_dup(new.ring_memory, RIGHT_READ | RIGHT_WRITE | RIGHT_GIVE, &ring);
+	if (e == OK) {
+		e = drv_grant(&server.device, (uint32_t)m->w[0], new.data_bytes, DMA_BOTH, false, &new.data);
+		if (e != OK)
+			(void)sys_handle_close(ring);
+	}
+	if (e != OK) {
+		drop_ring(&new);
+		return e;
+	}
+	new.client = (handle_t)m->w[1];
+	new.client_bits = m->w[7];
+	new.q = &server.ctrl.ioq[slot % server.ctrl.ioq_count];
+	new.id = ++server.next_id << 8 | slot;
+	*s = new;
+	server.live |= 1u << slot;
+	m->w[0] = server.signal;
+	m->w[1] = ring;
+	m->handles = 3;
+	m->w[2] = s->id;
+	m->w[3] = s->len;
+	m->w[4] = s->ns->block_bytes;
+	m->w[5] = server.ctrl.max_transfer_bytes;
+	m->w[6] = BIT(BIT_SESSION + slot);
+	return OK;
+}
