@@ -1,6 +1,6 @@
 /*
- * One CPU, as the portable kernel knows it.  The first three fields are used by entry code
- * of the architectures by offset.
+ * One CPU, as the portable kernel knows it.  The fields with an offset are used by entry code of
+ * the architectures.
  */
 #pragma once
 
@@ -8,6 +8,7 @@
 
 struct thread;
 struct mmu_space;
+struct run_queue;
 
 enum { CPUS_MAX = 32 };
 
@@ -18,9 +19,10 @@ struct cpu {
 	struct cpu *self;		/* 24 */
 	uint32_t id;			/* 32: 0 .. CPUS_MAX - 1; 0 boots */
 	bool online;			/* (a) set by the CPU itself */
-	bool resched;			/* (a) leave user mode's thread at the next chance */
+	bool resched;			/* 37: (a) leave user mode's thread at the next chance */
 	bool in_interrupt;		/* set by the architecture around interrupt handlers */
 	uint64_t hwid;
+	struct run_queue *rq;		/* (c) */
 	struct mmu_space *space;	/* active now, or NULL */
 	uint64_t tlb_flushes;		/* stale translations forgotten at a switch */
 	uint64_t shootdowns;		/* and because another CPU asked */
@@ -29,7 +31,7 @@ struct cpu {
 	uint32_t held_count;
 };
 
-static_assert(offsetof(struct cpu, current) == 0 && offsetof(struct cpu, kstack_top) == 8 &&
+static_assert(offsetof(struct cpu, current) == 0 && offsetof(struct cpu, resched) == 37 && offsetof(struct cpu, kstack_top) == 8 &&
     offsetof(struct cpu, scratch) == 16 && offsetof(struct cpu, self) == 24);
 
 extern struct cpu cpus[CPUS_MAX];

@@ -14,49 +14,10 @@ key_of(const struct object *o, uint16_t gen)
 	return (uint64_t)(uintptr_t)o << 16 | gen;
 }
 
-static ALWAYS_INLINE struct object *
-key_object(uint64_t key)
-{
-	/* Kernel addresses have their upper sixteen bits set, on both architectures. */
-	return (struct object *)(uintptr_t)(key >> 16 | 0xffffull << 48);
-}
-
 void
 handle_table_init(struct handle_table *t)
 {
 	lock_init(&t->lock, RANK_HANDLES);
-}
-
-static ALWAYS_INLINE struct handle_entry *
-entry_of(struct handle_table *t, handle_t h)
-{
-	uint32_t index = h & 0xffff;
-	struct handle_entry *page;
-
-	if (unlikely(index >= HANDLE_PAGES_MAX * HANDLES_PER_PAGE))
-		return NULL;
-	page = load_acquire(&t->page[index / HANDLES_PER_PAGE]);
-	return likely(page != NULL) ? &page[index % HANDLES_PER_PAGE] : NULL;
-}
-
-static ALWAYS_INLINE enum status
-lookup(struct process *p, handle_t h, struct object **o, uint64_t *meta, uint64_t *badge)
-{
-	struct handle_entry *e = entry_of(&p->handles, h);
-	uint64_t key;
-
-	if (unlikely(e == NULL))
-		return E_HANDLE;
-	key = load_acquire(&e->key);
-	if (unlikely((key & 0xffff) != h >> 16 || key >> 16 == 0))
-		return E_HANDLE;
-	*meta = load_relaxed(&e->meta);
-	*badge = load_relaxed(&e->badge);
-	__atomic_thread_fence(__ATOMIC_ACQUIRE);
-	if (unlikely(load_relaxed(&e->key) != key))
-		return E_HANDLE;
-	*o = key_object(key);
-	return OK;
 }
 
 enum status
@@ -65,7 +26,7 @@ handle_lock(struct process *p, handle_t h, enum object_type type, uint32_t right
 {
 	struct object *o;
 	uint64_t meta, b;
-	enum status s = lookup(p, h, &o, &meta, &b);
+	enum status s = handle_read(&p->handles, h, &o, &meta, &b);
 
 	if (unlikely(s != OK))
 		return s;
@@ -90,7 +51,7 @@ handle_ref(struct process *p, handle_t h, enum object_type type, uint32_t rights
 {
 	struct object *o;
 	uint64_t meta, b;
-	enum status s = lookup(p, h, &o, &meta, &b);
+	enum status s = handle_read(&p->handles, h, &o, &meta, &b);
 
 	if (s != OK)
 		return s;
@@ -166,7 +127,7 @@ handle_insert(struct process *p, struct object *o, uint32_t gen, uint32_t rights
 			return s;
 	}
 	index = t->free - 1;
-	e = entry_of(t, index);
+	e = handle_entry_of(t, index);
 	t->free = (uint32_t)e->next;
 	slot = (uint16_t)e->key;
 	e->meta = (uint64_t)gen << 32 | rights;
@@ -196,7 +157,7 @@ take_locked(struct handle_table *t, uint32_t index, struct handle_entry *e, uint
 	e->next = t->free;
 	t->free = index + 1;
 	t->used--;
-	return key_object(key);
+	return handle_key_object(key);
 }
 
 /* A handle is out of its table: its reference, and what its rights stood for. */
@@ -212,7 +173,7 @@ enum status
 handle_close(struct process *p, handle_t h)
 {
 	struct handle_table *t = &p->handles;
-	struct handle_entry *e = entry_of(t, h);
+	struct handle_entry *e = handle_entry_of(t, h);
 	struct object *o = NULL;
 	uint32_t rights = 0;
 
@@ -233,7 +194,7 @@ handle_copy(struct process *from, handle_t h, struct process *to, uint32_t right
 {
 	struct object *o;
 	uint64_t meta, badge;
-	enum status s = lookup(from, h, &o, &meta, &badge);
+	enum status s = handle_read(&from->handles, h, &o, &meta, &badge);
 	uint32_t have = (uint32_t)meta;
 
 	if (s != OK)
@@ -257,7 +218,7 @@ handle_query(struct process *p, handle_t h, enum object_type *type, uint32_t *ri
 {
 	struct object *o;
 	uint64_t meta;
-	enum status s = lookup(p, h, &o, &meta, badge);
+	enum status s = handle_read(&p->handles, h, &o, &meta, badge);
 
 	if (s != OK)
 		return s;
@@ -272,7 +233,7 @@ handle_for_each(struct process *p, enum object_type type, bool (*fn)(struct obje
 	struct handle_table *t = &p->handles;
 
 	for (uint32_t i = 0; i < t->pages * HANDLES_PER_PAGE; i++) {
-		struct handle_entry *e = entry_of(t, i);
+		struct handle_entry *e = handle_entry_of(t, i);
 		struct object *o = NULL;
 		uint32_t rights;
 		bool more;
@@ -281,8 +242,8 @@ handle_for_each(struct process *p, enum object_type type, bool (*fn)(struct obje
 			continue;
 		spin_lock(&t->lock);
 		rights = (uint32_t)e->meta;
-		if (e->key >> 16 != 0 && key_object(e->key)->type == type) {
-			o = key_object(e->key);
+		if (e->key >> 16 != 0 && handle_key_object(e->key)->type == type) {
+			o = handle_key_object(e->key);
 			object_get(o);
 		}
 		spin_unlock(&t->lock);
@@ -304,7 +265,7 @@ handle_close_some(struct process *p, unsigned n)
 	t->closed = true;
 	for (uint32_t i = 0; i < t->pages * HANDLES_PER_PAGE && t->used != 0 && n != 0; i++) {
 		uint32_t rights = 0;
-		struct object *o = take_locked(t, i, entry_of(t, i), &rights);
+		struct object *o = take_locked(t, i, handle_entry_of(t, i), &rights);
 
 		if (o == NULL)
 			continue;

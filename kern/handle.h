@@ -28,6 +28,64 @@ struct handle_table {
 	bool closed;			/* (l) the process is ending: no more handles */
 };
 
+/* The way of a reader. */
+
+static ALWAYS_INLINE struct object *
+handle_key_object(uint64_t key)
+{
+	/* Kernel addresses have their upper sixteen bits set, on both architectures. */
+	return (struct object *)(uintptr_t)(key >> 16 | 0xffffull << 48);
+}
+
+static ALWAYS_INLINE struct handle_entry *
+handle_entry_of(struct handle_table *t, handle_t h)
+{
+	uint32_t index = h & 0xffff;
+	struct handle_entry *page;
+
+	if (unlikely(index >= HANDLE_PAGES_MAX * HANDLES_PER_PAGE))
+		return NULL;
+	page = load_acquire(&t->page[index / HANDLES_PER_PAGE]);
+	return likely(page != NULL) ? &page[index % HANDLES_PER_PAGE] : NULL;
+}
+
+/* The object is what the entry said; whether it still is that object only its lock tells. */
+static ALWAYS_INLINE enum status
+handle_read(struct handle_table *t, handle_t h, struct object **o, uint64_t *meta, uint64_t *badge)
+{
+	struct handle_entry *e = handle_entry_of(t, h);
+	uint64_t key;
+
+	if (unlikely(e == NULL))
+		return E_HANDLE;
+	key = load_acquire(&e->key);
+	if (unlikely((key & 0xffff) != h >> 16 || key >> 16 == 0))
+		return E_HANDLE;
+	*meta = load_relaxed(&e->meta);
+	*badge = load_relaxed(&e->badge);
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	if (unlikely(load_relaxed(&e->key) != key))
+		return E_HANDLE;
+	*o = handle_key_object(key);
+	return OK;
+}
+
+/* handle_lock for those who have another way when anything is not as usual: NULL, whatever the reason. */
+static ALWAYS_INLINE struct object *
+handle_try_lock(struct handle_table *t, handle_t h, enum object_type type, uint32_t right, uint64_t *badge) NO_THREAD_SAFETY
+{
+	struct object *o;
+	uint64_t meta;
+
+	if (unlikely(handle_read(t, h, &o, &meta, badge) != OK) || unlikely(o->type != type) ||
+	    unlikely((meta & right) == 0) || unlikely(!spin_try(&o->lock)))
+		return NULL;
+	if (likely(o->gen == (uint32_t)(meta >> 32)))
+		return o;
+	spin_unlock(&o->lock);
+	return NULL;
+}
+
 void handle_table_init(struct handle_table *t);
 
 /*

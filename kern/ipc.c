@@ -7,6 +7,11 @@
  *   3. take receivers off the queue until one can be claimed; if there is none, queue up and block;
  *   4. note the receiver's process as the one that may reply, write message, badge and token into the
  *      receiver's registers, unlock, and hand the CPU over.
+ * Nearly always the receiver rests on the caller's CPU, and the whole turn is a direct hand-over (runqueue.h): results go
+ * straight into the registers of both, and the receiver continues in user mode from here.  A reply that goes on to receive is
+ * the same in the other direction.  Deadlines, handles, a notification beside the endpoint, somebody as urgent who waits for
+ * the CPU, another CPU: all these take the longer way, which does the same steps.
+ *
  * A reply checks the token against the caller's wait word twice around reading who may reply, and claims it
  * by that exact word: a late, repeated or forged token fails there.
  *
@@ -17,6 +22,7 @@
 #include "kern/handle.h"
 #include "kern/panic.h"
 #include "kern/process.h"
+#include "kern/runqueue.h"
 #include "kern/sched.h"
 #include "kern/thread.h"
 
@@ -36,10 +42,25 @@ endpoint_create(struct process *payer, struct endpoint **out)
 	return OK;
 }
 
+/* No handles, and not more words than there are: the two fields are neighbours. */
+static ALWAYS_INLINE bool
+only_words(uint64_t call)
+{
+	static_assert(TAG_HANDLES == TAG_WORDS << 4);
+	return (call & (TAG_HANDLES | TAG_WORDS)) <= FIELD_PREP(TAG_WORDS, 8);
+}
+
 static ALWAYS_INLINE uint64_t
 token_of(const struct thread *t, uint64_t wait)
 {
 	return (uint64_t)t->index << 48 | (wait >> 2 & BITS(47, 0));
+}
+
+/* The token of a thread in that slot of the table names this wait. */
+static ALWAYS_INLINE bool
+token_fits(uint64_t token, uint64_t wait)
+{
+	return ((token ^ wait >> 2) & BITS(47, 0)) == 0;
 }
 
 /* Copies the words of a message; the rest of the receiver's words become 0 so that nothing of its own past is taken
@@ -125,8 +146,59 @@ deliver(struct thread *t, const struct uregs *u, uint64_t wait, uint64_t badge, 
 	return OK;
 }
 
-enum status
-sys_ipc_call(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
+/* The wait that comes now, for o, may be at rest.  A timer would have to be taken back on the thread's own stack. */
+static ALWAYS_INLINE void
+rest(struct thread *t, enum rest kind, struct object *o, uint64_t deadline)
+{
+	if (deadline == DEADLINE_NEVER) {
+		t->rest_on = o;
+		t->rest = kind;
+	}
+}
+
+/* A wait in a queue of o, or for an answer, is over with s. */
+static ALWAYS_INLINE enum status
+queue_wait_over(struct thread *t, struct object *o, enum status s) NO_THREAD_SAFETY
+{
+	if (unlikely(!list_empty(&t->queue))) {
+		/* Timed out or cancelled before anybody took it: the queue is the endpoint's, type-stable. */
+		spin_lock(&o->lock);
+		list_remove(&t->queue);
+		spin_unlock(&o->lock);
+	}
+	return s;
+}
+
+void
+ipc_rested(void)
+{
+	struct cpu *c = this_cpu();
+	struct thread *t = c->current;
+	struct uregs *u = t->regs;
+	enum status s = t->wait_status;
+
+	switch (t->rest) {
+	case REST_NONE:		/* new */
+		goto out;
+	case REST_CALL:
+	case REST_RECEIVE:
+		s = queue_wait_over(t, t->rest_on, s);
+		break;
+	case REST_NOTIFICATION:
+		s = notification_wait_over(t, container_of(t->rest_on, struct notification, obj), s);
+		break;
+	case REST_DONE:
+		s = OK;
+	}
+	t->rest = REST_NONE;
+	u->call = (u->call & ~CALL_NUMBER) | s;
+out:
+	if (unlikely(c->resched || t->dying))
+		sched_preempt();
+}
+
+static NOINLINE enum status
+call_slow(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 {
 	struct object *o;
 	struct endpoint *e;
@@ -134,19 +206,22 @@ sys_ipc_call(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	uint64_t badge, wait;
 	enum status s;
 
-	if (unlikely(FIELD_GET(TAG_WORDS, u->call) > 8))
+	if (FIELD_GET(TAG_WORDS, u->call) > 8)
 		return E_INVALID;
 	s = handle_lock(t->proc, (handle_t)u->target, OBJ_ENDPOINT, RIGHT_CALL, &o, &badge);
-	if (unlikely(s != OK))
+	if (s != OK)
 		return s;
 	e = container_of(o, struct endpoint, obj);
 	t->reply_proc = NULL;
 	wait = thread_arm(t);
 	r = claim_receiver(e);
-	if (likely(r != NULL)) {
+	if (r != NULL) {
 		spin_unlock(&o->lock);
 		(void)deliver(t, u, wait, badge, r);
-		return sched_handoff(r, u->deadline);
+		rest(t, REST_CALL, o, u->deadline);
+		s = sched_handoff(r, u->deadline);
+		t->rest = REST_NONE;
+		return s;
 	}
 	if (u->deadline == 0) {
 		t->wait = wait & ~(uint64_t)WAIT_STATE;
@@ -156,14 +231,53 @@ sys_ipc_call(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	t->badge = badge;
 	list_push_back(&e->callers, &t->queue);
 	spin_unlock(&o->lock);
+	rest(t, REST_CALL, o, u->deadline);
 	s = sched_block(u->deadline);
-	if (unlikely(!list_empty(&t->queue))) {
-		/* Timed out or cancelled before anybody took it: the queue is the endpoint's, type-stable. */
-		spin_lock(&o->lock);
-		list_remove(&t->queue);
-		spin_unlock(&o->lock);
+	t->rest = REST_NONE;
+	return queue_wait_over(t, o, s);
+}
+
+/* The direct hand-over, or nothing is done and the slow way does it all. */
+enum status
+sys_ipc_call(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
+{
+	struct cpu *c = this_cpu();
+	struct run_queue *rq = c->rq;
+	struct endpoint *e;
+	struct object *o;
+	struct thread *r;
+	struct uregs *ru;
+	uint64_t badge, wait, tag;
+
+	if (unlikely(u->deadline != DEADLINE_NEVER || !only_words(u->call)))
+		return call_slow(t, u);
+	o = handle_try_lock(&t->proc->handles, (handle_t)u->target, OBJ_ENDPOINT, RIGHT_CALL, &badge);
+	if (unlikely(o == NULL))
+		return call_slow(t, u);
+	e = container_of(o, struct endpoint, obj);
+	r = queued_thread(e->receivers.next);
+	if (unlikely(list_empty(&e->receivers)) || unlikely(!direct_begin(rq, c, r, REST_RECEIVE)))
+		goto slow;
+	if (unlikely(!thread_claim(r))) {
+		direct_cancel(rq);
+		goto slow;
 	}
-	return s;
+	list_remove(&r->queue);
+	wait = thread_arm(t);
+	spin_unlock(&o->lock);
+	ru = r->regs;
+	tag = u->call & CALL_OUT;
+	copy_words(ru, u, tag);
+	ru->call = tag;		/* status OK */
+	ru->target = badge;
+	ru->token = token_of(t, wait);
+	t->reply_proc = r->proc;
+	t->rest = REST_CALL;	/* in no queue: rest_on is not looked at */
+	t->state = THREAD_BLOCKED;
+	run_direct(rq, c, t, r);
+slow:
+	spin_unlock(&o->lock);
+	return call_slow(t, u);
 }
 
 /* The reply half.  On OK *out is the caller, claimed, with the reply in its registers. */
@@ -303,17 +417,16 @@ receive(struct thread *t, struct uregs *u, struct thread *next) NO_THREAD_SAFETY
 		t->ntfn_bits = 0;
 		list_push_back(&e->receivers, &t->queue);
 		spin_unlock(&o->lock);
+		if (n == NULL)
+			rest(t, REST_RECEIVE, o, u->deadline);
 		if (next != NULL) {
 			s = sched_handoff(next, u->deadline);
 			next = NULL;
 		} else {
 			s = sched_block(u->deadline);
 		}
-		if (unlikely(!list_empty(&t->queue))) {
-			spin_lock(&o->lock);
-			list_remove(&t->queue);
-			spin_unlock(&o->lock);
-		}
+		t->rest = REST_NONE;
+		s = queue_wait_over(t, o, s);
 	}
 	if (n != NULL) {
 		spin_lock(&n->obj.lock);
@@ -345,13 +458,63 @@ sys_ipc_recv(struct thread *t, struct uregs *u)
 	return receive(t, u, NULL);
 }
 
-enum status
-sys_ipc_reply_recv(struct thread *t, struct uregs *u)
+static NOINLINE enum status
+reply_recv_slow(struct thread *t, struct uregs *u)
 {
 	struct thread *next = NULL;
 
 	(void)reply(t, u, &next);
 	return receive(t, u, next);
+}
+
+/* The direct hand-over back, or nothing is done and the slow way does it all. */
+enum status
+sys_ipc_reply_recv(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
+{
+	uint64_t token = u->token, index = token >> 48, wait, tag, badge;
+	struct cpu *cpu = this_cpu();
+	struct run_queue *rq = cpu->rq;
+	struct endpoint *e;
+	struct object *o;
+	struct thread *c;
+	struct uregs *cu;
+
+	if (unlikely(u->deadline != DEADLINE_NEVER || !only_words(u->call) || u->target >> 32 != HANDLE_NONE ||
+	    index >= THREADS_MAX))
+		return reply_recv_slow(t, u);
+	c = load_acquire(&threads[index]);
+	if (unlikely(c == NULL))
+		return reply_recv_slow(t, u);
+	wait = load_acquire(&c->wait);
+	if (unlikely((wait & WAIT_STATE) != WAIT_ARMED) || unlikely(!token_fits(token, wait)) ||
+	    unlikely(load_acquire(&c->reply_proc) != t->proc))
+		return reply_recv_slow(t, u);
+	o = handle_try_lock(&t->proc->handles, (handle_t)u->target, OBJ_ENDPOINT, RIGHT_RECV, &badge);
+	if (unlikely(o == NULL))
+		return reply_recv_slow(t, u);
+	e = container_of(o, struct endpoint, obj);
+	if (unlikely(!list_empty(&e->callers)) || unlikely(!direct_begin(rq, cpu, c, REST_CALL)))
+		goto slow;
+	if (unlikely(!thread_claim_word(c, wait))) {
+		direct_cancel(rq);
+		goto slow;
+	}
+	(void)thread_arm(t);
+	list_push_back(&e->receivers, &t->queue);
+	spin_unlock(&o->lock);
+	c->reply_proc = NULL;
+	cu = c->regs;
+	tag = u->call & CALL_OUT;
+	copy_words(cu, u, tag);
+	cu->call = tag;
+	t->ntfn_bits = 0;
+	t->rest = REST_RECEIVE;
+	t->rest_on = o;
+	t->state = THREAD_BLOCKED;
+	run_direct(rq, cpu, t, c);
+slow:
+	spin_unlock(&o->lock);
+	return reply_recv_slow(t, u);
 }
 
 static void

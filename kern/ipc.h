@@ -44,6 +44,12 @@ enum status sys_ipc_reply_recv(struct thread *t, struct uregs *u);
 enum status sys_ntfn_signal(struct thread *t, struct uregs *u);
 enum status sys_ntfn_wait(struct thread *t, struct uregs *u);
 
+/* A thread that was at rest, or is new, runs on its own stack: does what is left (thread->rest).  Entry code calls it. */
+void ipc_rested(void);
+
+/* After a wait for the notification that ended with s: what is left of it.  The result is the call's status. */
+enum status notification_wait_over(struct thread *t, struct notification *n, enum status s);
+
 /* A handle with RIGHT_RECV was made or went; with the last one the endpoint is dead. */
 void endpoint_receiver_added(struct object *o);
 void endpoint_receiver_gone(struct object *o);

@@ -69,6 +69,16 @@ spin_lock(struct spinlock *l) ACQUIRE(*l) NO_THREAD_SAFETY
 			lock_wait();
 }
 
+/* Takes the lock when it is free. */
+static inline bool
+spin_try(struct spinlock *l) TRY_ACQUIRE(true, *l) NO_THREAD_SAFETY
+{
+	if (unlikely(__atomic_exchange_n(&l->held, 1, __ATOMIC_ACQUIRE) != 0))
+		return false;
+	lock_check_acquire(l);
+	return true;
+}
+
 static inline void
 spin_unlock(struct spinlock *l) RELEASE(*l) NO_THREAD_SAFETY
 {

@@ -7,6 +7,7 @@
 #include "kern/ipc.h"
 #include "kern/handle.h"
 #include "kern/process.h"
+#include "kern/runqueue.h"
 #include "kern/sched.h"
 #include "kern/thread.h"
 
@@ -21,12 +22,12 @@ notification_create(struct process *payer, struct notification **out)
 	return s;
 }
 
-void
-notification_signal(struct notification *n, uint64_t bits) NO_THREAD_SAFETY
+/* The notification is locked, and unlocked then. */
+static ALWAYS_INLINE void
+signal_locked(struct notification *n, uint64_t bits) NO_THREAD_SAFETY
 {
 	struct thread *w;
 
-	spin_lock(&n->obj.lock);
 	n->bits |= bits;
 	w = n->waiter;
 	if (w != NULL && n->bits != 0 && thread_claim(w)) {
@@ -41,17 +42,74 @@ notification_signal(struct notification *n, uint64_t bits) NO_THREAD_SAFETY
 	spin_unlock(&n->obj.lock);
 }
 
-enum status
-sys_ntfn_signal(struct thread *t, struct uregs *u)
+void
+notification_signal(struct notification *n, uint64_t bits) NO_THREAD_SAFETY
 {
+	spin_lock(&n->obj.lock);
+	signal_locked(n, bits);
+}
+
+/* The locked notification's waiter is more urgent and rests here: it goes on at once.  Or (false) nothing was done. */
+static ALWAYS_INLINE bool
+signal_direct(struct thread *t, struct uregs *u, struct notification *n, uint64_t bits) NO_THREAD_SAFETY
+{
+	struct thread *w = n->waiter;
+	struct cpu *c = this_cpu();
+	struct run_queue *rq = c->rq;
+	struct uregs *wu;
+
+	if (w == NULL || w->prio <= t->prio || !direct_begin(rq, c, w, REST_NOTIFICATION))
+		return false;
+	if (unlikely(!thread_claim(w))) {
+		direct_cancel(rq);
+		return false;
+	}
+	n->waiter = NULL;
+	n->bits = 0;
+	spin_unlock(&n->obj.lock);
+	wu = w->regs;
+	wu->w[0] = bits;
+	wu->call = OK;
+	u->call = OK;
+	t->rest = REST_DONE;
+	/* It stays first among its equals, with what is left of its slice. */
+	t->slice_end = rq->slice_end != DEADLINE_NEVER ? rq->slice_end : 0;
+	rq->slice_end = DEADLINE_NEVER;
+	enqueue(rq, t, true);
+	run_direct(rq, c, t, w);
+}
+
+enum status
+sys_ntfn_signal(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
+{
+	struct notification *n;
 	struct object *o;
-	enum status s = handle_ref(t->proc, (handle_t)u->w[0], OBJ_NOTIFICATION, RIGHT_SIGNAL, &o, NULL);
+	uint64_t bits;
+	enum status s = handle_lock(t->proc, (handle_t)u->w[0], OBJ_NOTIFICATION, RIGHT_SIGNAL, &o, NULL);
 
 	if (s != OK)
 		return s;
-	notification_signal(container_of(o, struct notification, obj), u->w[1]);
-	object_put(o);
+	n = container_of(o, struct notification, obj);
+	bits = n->bits | u->w[1];
+	if (bits != 0)
+		(void)signal_direct(t, u, n, bits);
+	signal_locked(n, u->w[1]);
 	return OK;
+}
+
+enum status
+notification_wait_over(struct thread *t, struct notification *n, enum status s) NO_THREAD_SAFETY
+{
+	if (s == OK) {
+		t->regs->w[0] = t->ntfn_bits;
+		return OK;
+	}
+	/* The slot is type-stable: at worst it is another notification now, and the waiter is not us. */
+	spin_lock(&n->obj.lock);
+	if (n->waiter == t)
+		n->waiter = NULL;
+	spin_unlock(&n->obj.lock);
+	return s;
 }
 
 enum status
@@ -86,17 +144,13 @@ sys_ntfn_wait(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	t->ntfn_bits = 0;
 	n->waiter = t;
 	spin_unlock(&o->lock);
-	s = sched_block(u->w[1]);
-	if (s != OK) {
-		/* The slot is type-stable: at worst it is another notification now, and the waiter is not us. */
-		spin_lock(&o->lock);
-		if (n->waiter == t)
-			n->waiter = NULL;
-		spin_unlock(&o->lock);
-		return s;
+	if (u->w[1] == DEADLINE_NEVER) {
+		t->rest_on = o;
+		t->rest = REST_NOTIFICATION;
 	}
-	u->w[0] = t->ntfn_bits;
-	return OK;
+	s = sched_block(u->w[1]);
+	t->rest = REST_NONE;
+	return notification_wait_over(t, n, s);
 }
 
 void

@@ -145,6 +145,7 @@ process_end(struct process *p, enum exit_reason reason, uint64_t code, const str
 		store_release(&t->dying, true);
 		if (t == me)
 			continue;
+		sched_poke(t);
 		if (thread_claim(t)) {
 			t->wait_status = E_CANCELLED;
 			sched_wake(t);

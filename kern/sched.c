@@ -22,24 +22,9 @@
 #include "kern/md/mmu.h"
 #include "kern/panic.h"
 #include "kern/process.h"
+#include "kern/runqueue.h"
 #include "kern/thread.h"
 #include "kern/worker.h"
-
-enum { PRIOS = 32 };
-
-struct run_queue {
-	struct spinlock lock;
-	uint32_t ready;			/* bit p: queue[p] holds a thread */
-	struct list queue[PRIOS];
-	struct list timers;		/* armed deadlines, earliest first */
-	struct thread *idle;
-	struct thread *previous;	/* switched away from; for sched_switched */
-	uint64_t switched_at;		/* cpu_cycles */
-	uint64_t slice_end;		/* DEADLINE_NEVER: nobody competes */
-	bool slice_over;		/* it ended; preempt() lets the next equal run */
-	uint64_t armed;			/* what the timer is set to */
-	uint64_t switches, interrupts;
-};
 
 static struct run_queue queues[CPUS_MAX];
 static struct thread idle_threads[CPUS_MAX];
@@ -70,6 +55,7 @@ sched_init_cpu(struct cpu *c)
 	list_init(&t->queue);
 	list_init(&t->timer);
 	c->current = t;
+	c->rq = rq;
 }
 
 static void
@@ -84,17 +70,6 @@ arm_timer(struct run_queue *rq)
 		rq->armed = next;
 		clock_arm(next);
 	}
-}
-
-static ALWAYS_INLINE void
-enqueue(struct run_queue *rq, struct thread *t, bool front)
-{
-	t->state = THREAD_READY;
-	if (front)
-		list_push_front(&rq->queue[t->prio], &t->run);
-	else
-		list_push_back(&rq->queue[t->prio], &t->run);
-	rq->ready |= 1u << t->prio;
 }
 
 static ALWAYS_INLINE void
@@ -149,23 +124,25 @@ sched_switched(void) NO_THREAD_SAFETY
 static ALWAYS_INLINE void
 switch_to(struct run_queue *rq, struct cpu *c, struct thread *from, struct thread *to)
 {
-	uint64_t now = cpu_cycles();
-
-	from->cycles += now - rq->switched_at;
-	rq->switched_at = now;
-	rq->switches++;
+	if (to->rest != REST_NONE)
+		to->ksp = cpu_prepare_user((uintptr_t)to->stack + KSTACK_SIZE);
+	rq->previous = from;
 	to->state = THREAD_RUNNING;
 	to->on_cpu = true;
-	rq->previous = from;
-	c->current = to;
-	if (to->proc != NULL) {
-		cpu_set_kernel_stack(c, (uintptr_t)(to->regs + 1));
-		mmu_activate(process_space(to->proc));
-		user_tls_switch(&from->tls, to->tls);
+	if (likely(to->proc != NULL)) {
+		enter_process(rq, c, from, to);
 	} else {
+		uint64_t now = cpu_cycles();
+
+		from->cycles += now - rq->switched_at;
+		rq->switched_at = now;
+		rq->switches++;
+		c->current = to;
 		/* A CPU without a process keeps no process's tables: the process may end on another CPU. */
 		mmu_activate(NULL);
 	}
+	if (from->rest != REST_NONE)
+		cpu_leave(to->ksp);
 	cpu_switch(&from->ksp, to->ksp);
 	sched_switched();
 }
@@ -226,7 +203,7 @@ sched_block(uint64_t deadline) NO_THREAD_SAFETY
 {
 	struct cpu *c = this_cpu();
 	struct thread *t = c->current;
-	struct run_queue *rq = rq_of(c->id);
+	struct run_queue *rq = c->rq;
 
 	spin_lock(&rq->lock);
 	if (t->wake_pending) {
@@ -245,22 +222,29 @@ sched_block(uint64_t deadline) NO_THREAD_SAFETY
 	return block_result(t, deadline);
 }
 
+/* Locks the run queue of a thread, whose CPU may change until then. */
+static ALWAYS_INLINE struct run_queue *
+lock_queue_of(struct thread *t) NO_THREAD_SAFETY
+{
+	for (;;) {
+		unsigned cpu = load_relaxed(&t->cpu);
+		struct run_queue *rq = rq_of(cpu);
+
+		spin_lock(&rq->lock);
+		if (likely(t->cpu == cpu))
+			return rq;
+		spin_unlock(&rq->lock);
+	}
+}
+
 void
 sched_wake(struct thread *t) NO_THREAD_SAFETY
 {
 	struct cpu *c = this_cpu();
-	struct run_queue *rq;
-	unsigned target;
+	struct run_queue *rq = lock_queue_of(t);
+	unsigned target = t->cpu;
 	bool kick = false;
 
-	for (;;) {		/* t->cpu may change until its queue is locked */
-		target = load_relaxed(&t->cpu);
-		rq = rq_of(target);
-		spin_lock(&rq->lock);
-		if (likely(t->cpu == target))
-			break;
-		spin_unlock(&rq->lock);
-	}
 	if (t->state != THREAD_BLOCKED) {
 		t->wake_pending = true;
 	} else {
@@ -295,7 +279,7 @@ sched_handoff(struct thread *to, uint64_t deadline) NO_THREAD_SAFETY
 {
 	struct cpu *c = this_cpu();
 	struct thread *t = c->current;
-	struct run_queue *rq = rq_of(c->id);
+	struct run_queue *rq = c->rq;
 
 	if (unlikely(to->cpu != c->id)) {
 		struct run_queue *other;
@@ -363,7 +347,7 @@ static void
 preempt(void) NO_THREAD_SAFETY
 {
 	struct cpu *c = this_cpu();
-	struct run_queue *rq = rq_of(c->id);
+	struct run_queue *rq = c->rq;
 	struct thread *t = c->current;
 
 	spin_lock(&rq->lock);
@@ -449,11 +433,13 @@ sched_ipi(void)
 }
 
 void
-sched_poke(struct thread *t)
+sched_poke(struct thread *t) NO_THREAD_SAFETY
 {
-	unsigned cpu = load_relaxed(&t->cpu);
+	struct run_queue *rq = lock_queue_of(t);
+	unsigned cpu = t->cpu;
 
 	cpus[cpu].resched = true;
+	spin_unlock(&rq->lock);
 	if (cpu != this_cpu()->id)
 		irqc_ipi(cpu);
 }

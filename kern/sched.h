@@ -52,7 +52,10 @@ void sched_sleep(uint64_t deadline);
 /* Lets others run when they should; interrupts are taken.  No lock held. */
 void sched_preempt_point(void);
 
-/* Asks whichever CPU runs t to leave user mode soon (t->dying was set). */
+/*
+ * Asks whichever CPU runs t to leave user mode soon (t->dying was set), and makes that CPU look at t->dying before t can
+ * wait: who finds t not waiting after this, and pokes once more, has told it.
+ */
 void sched_poke(struct thread *t);
 
 /* Finishes a switch on the new thread's stack; entry code of new threads calls it. */

@@ -2,7 +2,8 @@
  * Decoding of system calls.
  *
  * Each call decodes its arguments (looks handles up, copies user memory in once, bounds numbers), and only then does
- * something.  The table is made from kern/abi/syscalls.def.  Results go to u->w[0..]; the return value is the status.
+ * something.  The table is made from kern/abi/syscalls.def; entry code calls through it (kern/md/trap.h).  Results go to
+ * u->w[0..]; the return value is the status.
  */
 #include "kern/abi/syscall.h"
 #include "kern/base/str.h"
@@ -20,8 +21,6 @@
 #include "kern/sched.h"
 #include "kern/thread.h"
 #include "kern/uaccess.h"
-
-typedef enum status syscall_fn(struct thread *t, struct uregs *u);
 
 static enum status
 sys_null(struct thread *t UNUSED, struct uregs *u UNUSED)
@@ -508,26 +507,18 @@ sys_power(struct thread *t, struct uregs *u)
 	kernel_stop(u->w[1] == 1);
 }
 
-static syscall_fn *const table[] = {
+static enum status
+sys_none(struct thread *t UNUSED, struct uregs *u UNUSED)
+{
+	return E_SYSCALL;
+}
+
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Winitializer-overrides"
+syscall_fn *const syscall_table[256] = {
+	[0 ... 255] = sys_none,
 #define SYSCALL(number, name, in, out, text) [number] = sys_##name,
 #include "kern/abi/syscalls.def"
 #undef SYSCALL
 };
-
-void
-syscall_entry(struct uregs *u)
-{
-	struct thread *t = this_cpu()->current;
-	uint64_t nr = u->call & CALL_NUMBER;
-	enum status s;
-
-	if (unlikely(nr >= SYSCALL_COUNT)) {
-		u->call = E_SYSCALL;
-		return;
-	}
-	s = table[nr](t, u);
-	/* Calls that answer with a tag have put it there; others leave the number of the call. */
-	u->call = (u->call & ~CALL_NUMBER) | s;
-	if (unlikely(this_cpu()->resched || t->dying))
-		sched_preempt();
-}
+#pragma clang diagnostic pop

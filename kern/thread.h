@@ -26,6 +26,15 @@ enum { THREADS_MAX = 2048 };
 
 enum thread_state : uint8_t { THREAD_BLOCKED, THREAD_READY, THREAD_RUNNING, THREAD_DEAD };
 
+/* What a thread at rest (runqueue.h) has left to do before it is back in user mode. */
+enum rest : uint8_t {
+	REST_NONE,		/* it runs, or waits on its kernel stack */
+	REST_CALL,		/* waits for a reply, or for somebody to take the call */
+	REST_RECEIVE,		/* waits for a call */
+	REST_NOTIFICATION,	/* waits for bits */
+	REST_DONE,		/* nothing: it gave its CPU to a more urgent thread */
+};
+
 enum : uint64_t { WAIT_IDLE = 0, WAIT_ARMED = 1, WAIT_CLAIMED = 2, WAIT_STATE = 3, WAIT_SEQ = 4 };
 
 struct thread {
@@ -33,11 +42,13 @@ struct thread {
 	struct uregs *regs;		/* (c) its registers of user mode, at the top of the stack */
 	struct process *proc;		/* (c) NULL: a thread of the kernel's own */
 	uint64_t wait;			/* (a) sequence and state */
-	enum status wait_status;	/* written by the claimer */
+	/* Neighbours, so that a direct hand-over sets all four at once. */
 	enum thread_state state;	/* (run queue) */
+	enum rest rest;			/* (run queue), and its own while it runs */
 	bool wake_pending;		/* (run queue) woken before it had blocked */
 	bool on_cpu;			/* (a) its stack is in use by a CPU */
-	bool dying;			/* (a) its process ends */
+	bool dying;			/* 36: (a) its process ends; entry code looks at it */
+	enum status wait_status;	/* written by the claimer */
 	bool pinned;			/* (c) stays on its CPU */
 	uint8_t prio;			/* (c) */
 	uint8_t cpu;			/* (run queue) */
@@ -51,8 +62,8 @@ struct thread {
 	/* A call under way, as caller. */
 	struct process *reply_proc;	/* who may answer; NULL: not received yet */
 	uint64_t badge;
+	struct object *rest_on;		/* at rest: the endpoint or notification, type-stable and not counted */
 	/* As receiver. */
-	struct notification *ntfn;	/* waiting for this one too */
 	uint64_t ntfn_bits;		/* what woke it, 0: a message */
 
 	uint64_t deadline;		/* (timer's run queue) */
@@ -65,6 +76,8 @@ struct thread {
 	void (*kernel_fn)(void *);
 	struct list reap;
 };
+
+static_assert(offsetof(struct thread, dying) == 36);
 
 static inline bool
 thread_claim_word(struct thread *t, uint64_t armed)

@@ -71,11 +71,10 @@ vectors:
 	mrs	x23, sp_el0
 	stp	x30, x23, [sp, #240]
 	mrs	x1, esr_el1
-	mov	x0, sp
 	lsr	x2, x1, #26
 	cmp	x2, #0x15
-	b.ne	user_fault
-	b	user_call
+	b.eq	user_call
+	b	user_fault
 	.balign	128
 	save
 	b	user_irq
@@ -92,7 +91,22 @@ vectors:
 
 	.balign	64
 user_call:
-	bl	syscall_entry
+	and	w3, w8, #0xff
+	mrs	x2, tpidr_el1
+	adrp	x4, syscall_table
+	add	x4, x4, :lo12:syscall_table
+	ldr	x3, [x4, x3, lsl #3]
+	ldr	x0, [x2]			/* cpu->current */
+	mov	x1, sp
+	blr	x3
+	strb	w0, [sp, #64]			/* status, in regs->call */
+	mrs	x2, tpidr_el1
+	ldr	x0, [x2]
+	ldrb	w1, [x2, #37]			/* cpu->resched */
+	ldrb	w0, [x0, #36]			/* thread->dying */
+	orr	w0, w0, w1
+	cbz	w0, return_to_user
+	bl	sched_preempt
 	.globl	return_to_user
 return_to_user:
 	ldp	x30, x23, [sp, #240]
@@ -102,6 +116,7 @@ return_to_user:
 	eret
 
 user_fault:
+	mov	x0, sp
 	mrs	x2, far_el1
 	bl	trap_from_user
 	b	return_to_user
@@ -191,7 +206,7 @@ cpu_switch:
 	mov	x2, sp
 	str	x2, [x0]
 	mov	sp, x1
-	ldp	x19, x20, [sp, #0]
+1:	ldp	x19, x20, [sp, #0]
 	ldp	x21, x22, [sp, #16]
 	ldp	x23, x24, [sp, #32]
 	ldp	x25, x26, [sp, #48]
@@ -200,10 +215,28 @@ cpu_switch:
 	add	sp, sp, #96
 	ret
 
-	.globl	first_user, first_kernel
-first_user:
-	bl	sched_switched
+/* void cpu_leave(uintptr_t load) */
+	.globl	cpu_leave
+cpu_leave:
+	mov	sp, x0
+	b	1b
+
+/* void cpu_continue(struct uregs *to, bool *on_cpu) */
+	.globl	cpu_continue
+cpu_continue:
+	mov	sp, x0
+	stlrb	wzr, [x1]
 	b	return_to_user
+
+/* Threads that were at rest, and new ones. */
+	.globl	first_user
+first_user:
+	mov	x29, #0
+	bl	sched_switched
+	bl	ipc_rested
+	b	return_to_user
+
+	.globl	first_kernel
 first_kernel:
 	bl	sched_switched
 	mov	x0, x20

@@ -47,9 +47,8 @@ cpu_cycles(void)
 
 /* The exception stack is wherever the thread left EL1 from: its top. */
 static ALWAYS_INLINE void
-cpu_set_kernel_stack(struct cpu *c, uintptr_t top)
+cpu_set_kernel_stack(struct cpu *c UNUSED, uintptr_t top UNUSED)
 {
-	c->kstack_top = top;
 }
 
 extern uint64_t mmu_empty_ttbr0;

@@ -33,12 +33,20 @@ syscall_fast:
 	pushq %rdx
 	pushq %rsi
 	pushq %rdi
-	movq %rsp, %rdi
-	call syscall_entry
+	movzbl %al, %eax
+	movq %gs:0, %rdi		/* cpu->current */
+	movq %rsp, %rsi
+	call *syscall_table(, %rax, 8)
+	movb %al, 64(%rsp)		/* status, in regs->call */
+	movq %gs:0, %rcx
+	movb %gs:37, %al		/* cpu->resched */
+	orb 36(%rcx), %al		/* thread->dying */
+	jnz call_preempt
 /*
  * The way back by SYSRET.  The return address is one past a SYSCALL instruction in a mapped user page, or one that
  * thread_create checked: always canonical.
  */
+call_return:
 	popq %rdi
 	popq %rsi
 	popq %rdx
@@ -183,7 +191,7 @@ cpu_switch:
 	pushq %r15
 	movq %rsp, (%rdi)
 	movq %rsi, %rsp
-	popq %r15
+1:	popq %r15
 	popq %r14
 	popq %r13
 	popq %r12
@@ -191,10 +199,29 @@ cpu_switch:
 	popq %rbp
 	ret
 
-/* First instructions of new threads. */
+/* void cpu_leave(uintptr_t load) */
+	.globl cpu_leave
+cpu_leave:
+	movq %rdi, %rsp
+	jmp 1b
+
+/* void cpu_continue(struct uregs *to, bool *on_cpu) */
+	.globl cpu_continue
+cpu_continue:
+	movq %rdi, %rsp
+	movb $0, (%rsi)
+	jmp call_return
+
+call_preempt:
+	call sched_preempt
+	jmp call_return
+
+/* First instructions of new threads, and of those that were at rest. */
 	.globl first_user, first_kernel
 first_user:
+	xorl %ebp, %ebp
 	call sched_switched
+	call ipc_rested
 	jmp return_to_user
 first_kernel:
 	call sched_switched

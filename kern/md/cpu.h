@@ -48,9 +48,20 @@ NODISCARD enum status cpu_start(const struct machine *m, uint64_t hwid, struct c
 void cpu_switch(uintptr_t *save, uintptr_t load);
 
 /*
- * A new thread's first kernel stack pointer.  User: continues in user mode with the registers
- * at cpu_user_regs(stack_top).  Kernel: calls fn(arg), interrupts off, which never returns.
- * Both first call sched_switched() (kern/sched.c), which finishes the switch.
+ * Threads at rest (kern/runqueue.h) leave their kernel stack empty.  These two leave the current stack for good, so:
+ *
+ *   cpu_leave      continues on "load" as cpu_switch does
+ *   cpu_continue   continues in user mode by "to"; stores false to *on_cpu (release) once the current stack is left
+ *
+ * A thread at rest is continued by cpu_continue, or by cpu_prepare_user on its stack.
+ */
+NORETURN void cpu_leave(uintptr_t load);
+NORETURN void cpu_continue(struct uregs *to, bool *on_cpu);
+
+/*
+ * A kernel stack pointer for cpu_switch to a thread with nothing on its kernel stack.  User, new or at rest: calls
+ * ipc_rested(), then continues in user mode with the registers at cpu_user_regs(stack_top).  Kernel: calls fn(arg),
+ * interrupts off, which never returns.  Both first call sched_switched() (kern/sched.c), which finishes the switch.
  */
 uintptr_t cpu_prepare_user(uintptr_t stack_top);
 uintptr_t cpu_prepare_kernel(uintptr_t stack_top, void (*fn)(void *), void *arg);

@@ -26,10 +26,18 @@
 #include "kern/abi/process.h"
 #include "kern/md/cpu.h"
 
+struct thread;
+
 /* --- kernel's side --- */
 
-/* A system call of the current thread.  Interrupts off.  On return to user mode u is in force. */
-void syscall_entry(struct uregs *u);
+/*
+ * System calls, by number.  Entry code calls syscall_table[u->call & 0xff](this_cpu()->current, u), with interrupts off, and
+ * stores the status that it returns in bits 7:0 of u->call: calls that answer with a tag have put it there.  When then
+ * this_cpu()->resched or the current thread's "dying" is set, it calls sched_preempt().  On return to user mode u is in force.
+ * A call may also not return, and continue another thread (kern/runqueue.h).
+ */
+typedef enum status syscall_fn(struct thread *t, struct uregs *u);
+extern syscall_fn *const syscall_table[256];
 
 /* The current thread did something that ends its process.  Does not return to the instruction. */
 void trap_user_fault(struct uregs *u, const struct fault_info *f);
