@@ -39,6 +39,7 @@ extern const char __kernel_start[], __text_end[], __rodata_end[], __kernel_end[]
 
 const uint64_t mmu_boot_limit = 4 * GIB;
 uint64_t mmu_kernel_cr3, mmu_idle_cr3;
+uint64_t mmu_phys_offset;		/* physical address of the image, less where it was linked to be loaded */
 
 static uint64_t *kernel_root;
 static uint64_t window_next = WINDOW, stack_next = STACKS;
@@ -95,8 +96,8 @@ kernel_leaf(uint64_t va, uint64_t pa, unsigned level, uint64_t bits)
 static void
 direct_map(uint64_t base, uint64_t end, bool huge)
 {
-	uint64_t image = (uint64_t)(uintptr_t)__kernel_start - KERNEL_VMA;
-	uint64_t image_ro = (uint64_t)(uintptr_t)__rodata_end - KERNEL_VMA;
+	uint64_t image = (uint64_t)(uintptr_t)__kernel_start - KERNEL_VMA + mmu_phys_offset;
+	uint64_t image_ro = (uint64_t)(uintptr_t)__rodata_end - KERNEL_VMA + mmu_phys_offset;
 
 	while (base < end) {
 		uint64_t size = huge && is_aligned(base, GIB) && end - base >= GIB ? GIB :
@@ -132,7 +133,7 @@ mmu_init(const struct machine *m)
 		uint64_t bits = va < (uint64_t)(uintptr_t)__text_end ? 0 :
 		    va < (uint64_t)(uintptr_t)__rodata_end ? PTE_NX : PTE_NX | PTE_W;
 
-		kernel_leaf(va, va - KERNEL_VMA, 0, bits);
+		kernel_leaf(va, va - KERNEL_VMA + mmu_phys_offset, 0, bits);
 	}
 	(void)kernel_table(kernel_root, index_at(WINDOW, 3));
 	mmu_kernel_cr3 = frame_of(kernel_root).v;

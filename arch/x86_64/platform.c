@@ -1,5 +1,6 @@
 /*
- * What the loader left, as a struct machine: PVH start_info (memory map, command line, archive, RSDP), then ACPI.
+ * What the loader left, as a struct machine: PVH start_info (memory map, command line, archive, RSDP) or our own loader's record,
+ * then ACPI.
  *
  * Everything here is read through the boot map, which ends at 4 GiB; tables above that are refused.
  * Source: Xen public headers hvm/start_info (layout), ACPI.
@@ -9,6 +10,7 @@
 #include "kern/frame.h"
 #include "kern/machine/acpi.h"
 #include "kern/machine/find.h"
+#include "kern/machine/handover.h"
 #include "kern/machine/machine.h"
 #include "kern/md/console.h"
 #include "kern/md/cpu.h"
@@ -27,8 +29,9 @@ struct start_memory { uint64_t base, size; uint32_t type, unused; };
 
 static struct machine machine;
 extern const char __load_start[], __load_end[];
+extern uint64_t mmu_phys_offset;
 
-NORETURN void platform_start(uint32_t start_info);
+NORETURN void platform_start(uint64_t start, uint64_t image);
 
 static const void *
 boot_ptr(void *ctx UNUSED, uint64_t at, uint64_t len)
@@ -36,30 +39,16 @@ boot_ptr(void *ctx UNUSED, uint64_t at, uint64_t len)
 	return range_within(at, len, 0, mmu_boot_limit) ? frame_ptr((struct paddr){ at }) : NULL;
 }
 
-void
-platform_start(uint32_t start)
+static void
+from_pvh(struct machine *m, struct acpi_source *source, const struct start_info *si)
 {
-	const struct start_info *si;
-	const struct start_memory *map;
-	struct acpi_source source = { .map = boot_ptr };
-	struct machine *m = &machine;
-	uint64_t len;
+	const struct start_memory *map = boot_ptr(NULL, si->memmap, (uint64_t)si->memmap_entries * sizeof(*map));
 
-	cpus[0].id = 0;
-	cpu_count = 1;
-	cpu_init(&cpus[0]);
-	console_early();
-	si = frame_ptr((struct paddr){ start });
-	if (start == 0 || si->magic != START_MAGIC)
-		panic("not started by a PVH loader");
-	map = boot_ptr(NULL, si->memmap, (uint64_t)si->memmap_entries * sizeof(*map));
 	if (map == NULL || si->version < 1)
 		panic("the loader gave no memory map");
 	for (uint32_t i = 0; i < si->memmap_entries; i++)
 		machine_add_memory(m, map[i].base, map[i].size, map[i].type == 1 ? MEM_RAM :
 		    map[i].type == 3 ? MEM_ACPI_RECLAIM : map[i].type == 4 ? MEM_ACPI_NVS : MEM_RESERVED);
-	/* Firmware's data, start_info, and the page that further CPUs start in. */
-	machine_add_memory(m, 0, MIB, MEM_FIRMWARE_TABLES);
 	machine_add_memory(m, (uint64_t)(uintptr_t)__load_start,
 	    (uint64_t)(uintptr_t)__load_end - (uint64_t)(uintptr_t)__load_start, MEM_KERNEL);
 	if (si->cmdline != 0 && boot_ptr(NULL, si->cmdline, 1) != NULL)
@@ -72,18 +61,47 @@ platform_start(uint32_t start)
 			machine_add_memory(m, mod->base, mod->size, MEM_ARCHIVE);
 		}
 	}
-	source.rsdp = si->rsdp;
+	source->rsdp = si->rsdp;
+}
+
+void
+platform_start(uint64_t start, uint64_t image)
+{
+	struct acpi_source source = { .map = boot_ptr };
+	struct machine *m = &machine;
+	const void *left = boot_ptr(NULL, start, sizeof(struct handover));
+	bool here = false;
+
+	mmu_phys_offset = image - (uint64_t)(uintptr_t)__load_start;
+	cpus[0].id = 0;
+	cpu_count = 1;
+	cpu_init(&cpus[0]);
+	console_early();
+	if (left == NULL)
+		panic("the loader left nothing below 4 GiB");
+	if (handover_is(left)) {
+		const struct handover *h = left;
+
+		if (handover_machine(m, h, start) != OK)
+			panic("the loader's record is of another version");
+		source.rsdp = h->rsdp;
+	} else if (((const struct start_info *)left)->magic == START_MAGIC) {
+		from_pvh(m, &source, left);
+	} else {
+		panic("not started by a PVH loader or our own");
+	}
+	/* Firmware's data, start_info, and the page that further CPUs start in. */
+	machine_add_memory(m, 0, MIB, MEM_FIRMWARE_TABLES);
 	if (acpi_machine(m, &source) != OK)
 		machine_note(m, "ACPI: no usable tables; going on with what a PC usually has");
 	find_dmar(m, &source);
 	find_ivrs(m, &source);
-	len = 0;
-	for (uint32_t i = 0; i < m->cpu_count; i++) {
-		m->cpu[i].boot = m->cpu[i].hwid == cpuid(1, 0).b >> 24;
-		len += m->cpu[i].boot;
-	}
 	cpus[0].hwid = cpuid(1, 0).b >> 24;
-	if (len == 0) {		/* no MADT: at least this one */
+	for (uint32_t i = 0; i < m->cpu_count; i++) {
+		m->cpu[i].boot = m->cpu[i].hwid == cpus[0].hwid;
+		here |= m->cpu[i].boot;
+	}
+	if (!here) {		/* no MADT: at least this one */
 		m->cpu_count = 1;
 		m->cpu[0] = (struct machine_cpu){ .hwid = cpus[0].hwid, .enabled = true, .boot = true };
 	}

@@ -1,9 +1,12 @@
 /*
  * From the loader to C.
  *
- * PVH [Xen x86/HVM direct boot]: 32-bit protected mode, flat segments, paging off, EBX = start_info.
- * The boot map holds the first 4 GiB three times: at 0 (to get here), at the direct map, and at the
- * image's own address (first GiB only).  mmu_init replaces it.
+ * Two ways in.  PVH [Xen x86/HVM direct boot]: 32-bit protected mode, flat segments, paging off, EBX = start_info, the image
+ * where it was linked.  Our loader [kern/machine/handover.h]: the image's first byte, long mode, RDI = record, the image at any
+ * 2 MiB boundary below 4 GiB.  What both share finds its own place by RIP.
+ *
+ * The boot map holds the first 4 GiB at 0 (to get here) and at the direct map, and the image at its own address.
+ * mmu_init replaces it.
  */
 #define KERNEL_VMA	0xffffffff80000000
 #define CR4_PAE		0x20
@@ -18,37 +21,96 @@
 	.long pvh_start
 
 	.section .boot, "awx"
+	.code64
+	.globl image_start
+image_start:
+	cli
+	cld
+
+	/* rdi: the loader's record.  Built before CR3 is loaded: we may run on these very tables. */
+long_mode:
+	leaq image_start(%rip), %rbp	/* where the image lies */
+	leaq boot_pd(%rip), %rbx
+	movl $0x83, %eax		/* present, writable, 2 MiB */
+	movq %rbx, %rdx
+	movl $2048, %ecx
+1:	movq %rax, (%rdx)
+	addq $0x200000, %rax
+	addq $8, %rdx
+	decl %ecx
+	jnz 1b
+
+	leaq boot_pdpt(%rip), %r8
+	leaq 3(%rbx), %rax		/* present, writable */
+	xorl %ecx, %ecx
+2:	movq %rax, (%r8,%rcx,8)
+	addq $4096, %rax
+	incl %ecx
+	cmpl $4, %ecx
+	jb 2b
+
+	leaq boot_pd_image + 8(%rip), %rdx
+	leaq 0x83(%rbp), %rax
+	movl $32, %ecx			/* 64 MiB */
+3:	movq %rax, (%rdx)
+	addq $0x200000, %rax
+	addq $8, %rdx
+	decl %ecx
+	jnz 3b
+
+	leaq boot_pdpt_high(%rip), %r9
+	leaq boot_pd_image + 3(%rip), %rax
+	movq %rax, 510 * 8(%r9)
+	leaq boot_pml4(%rip), %rdx
+	leaq 3(%r8), %rax
+	movq %rax, (%rdx)
+	movq %rax, 256 * 8(%rdx)
+	leaq 3(%r9), %rax
+	movq %rax, 511 * 8(%rdx)
+	movq %rdx, %cr3
+
+	movl $EFER, %ecx
+	rdmsr
+	orl $EFER_LME_NXE, %eax
+	wrmsr
+	movl $CR0_PG_WP_PE, %eax
+	movq %rax, %cr0
+	movl $CR4_PAE, %eax
+	movq %rax, %cr4
+	leaq boot_stack_end(%rip), %rsp
+	leaq boot_gdt(%rip), %rax
+	movq %rax, boot_gdtr + 2(%rip)
+	lgdt boot_gdtr(%rip)
+	pushq $8
+	leaq 4f(%rip), %rax
+	pushq %rax
+	lretq
+4:	xorl %eax, %eax
+	movl %eax, %ds
+	movl %eax, %es
+	movl %eax, %ss
+	movl %eax, %fs
+	movl %eax, %gs
+	movabsq $high_start, %rax
+	jmpq *%rax
+
 	.code32
 	.globl pvh_start
 pvh_start:
 	cld
 	cli
-	movl $boot_stack_end, %esp
-	movl %ebx, %esi			/* start_info */
 
-	/* 4 page directories of 2 MiB pages. */
+	/* Just enough to be in long mode: the first 16 MiB. */
+	movl $0x83, %eax
 	movl $boot_pd, %edi
-	movl $0x83, %eax		/* present, writable, 2 MiB */
-	movl $2048, %ecx
+	movl $8, %ecx
 1:	movl %eax, (%edi)
-	movl $0, 4(%edi)
 	addl $0x200000, %eax
 	addl $8, %edi
 	decl %ecx
 	jnz 1b
-
-	movl $boot_pd + 3, %eax
-	movl $boot_pdpt, %edi
-	movl $4, %ecx
-2:	movl %eax, (%edi)
-	addl $4096, %eax
-	addl $8, %edi
-	decl %ecx
-	jnz 2b
-	movl $boot_pd + 3, boot_pdpt_high + 510 * 8
+	movl $boot_pd + 3, boot_pdpt
 	movl $boot_pdpt + 3, boot_pml4
-	movl $boot_pdpt + 3, boot_pml4 + 256 * 8
-	movl $boot_pdpt_high + 3, boot_pml4 + 511 * 8
 
 	movl $boot_pml4, %eax
 	movl %eax, %cr3
@@ -60,38 +122,32 @@ pvh_start:
 	wrmsr
 	movl $CR0_PG_WP_PE, %eax
 	movl %eax, %cr0
+	movl $boot_gdt, boot_gdtr + 2
 	lgdt boot_gdtr
+	movl %ebx, %edi			/* start_info; the upper half is 0 */
 	ljmp $8, $long_mode
 
 	.code64
-long_mode:
-	xorl %eax, %eax
-	movl %eax, %ds
-	movl %eax, %es
-	movl %eax, %ss
-	movl %eax, %fs
-	movl %eax, %gs
-	movabsq $high_start, %rax
-	jmpq *%rax
-
 	.balign 8
 boot_gdt:
 	.quad 0
 	.quad 0x00af9a000000ffff	/* code, 64 bit */
 boot_gdtr:
 	.word . - boot_gdt - 1
-	.long boot_gdt
+	.quad 0				/* address, filled in */
 
 	.balign 4096
 boot_pml4:	.fill 512, 8, 0
 boot_pdpt:	.fill 512, 8, 0
 boot_pdpt_high:	.fill 512, 8, 0
 boot_pd:	.fill 2048, 8, 0
+boot_pd_image:	.fill 512, 8, 0
 boot_stack:	.fill 512, 1, 0
 boot_stack_end:
 
 	.section .text
-high_start:
+high_start:				/* rdi: record or start_info, rbp: where the image lies */
+	movq %rdi, %rsi
 	leaq __bss_start(%rip), %rdi
 	leaq __kernel_end(%rip), %rcx
 	subq %rdi, %rcx
@@ -102,8 +158,9 @@ high_start:
 	decq %rcx
 	jnz 3b
 	leaq first_stack_end(%rip), %rsp
+	movq %rsi, %rdi
+	movq %rbp, %rsi
 	xorl %ebp, %ebp
-	movl %esi, %edi
 	call platform_start
 	ud2
 

@@ -339,6 +339,8 @@ fadt(struct machine *m, const struct acpi_source *src, const uint8_t *t, uint32_
 		p->psci = (acpi_u16(t + 129) & 2) != 0 ? PSCI_HVC : PSCI_SMC;
 	for (unsigned i = 0; len >= 276 && i < 8 && t[268 + i] > ' ' && t[268 + i] <= '~'; i++)
 		p->hypervisor[i] = (char)t[268 + i];
+	if (p->psci != PSCI_NONE)
+		return;			/* which ends and restarts the machine: no need of the DSDT */
 	address = len >= 148 && acpi_u64(t + 140) != 0 ? acpi_u64(t + 140) : acpi_u32(t + 40);
 	dsdt = acpi_table_at(m, src, address, "DSDT", &n);
 	if (dsdt == NULL)

@@ -25,7 +25,7 @@ BEGIN {
 	rule("dev/drv\\.h$", tier0)
 	rule("dev/", tier0 "|" tier1 "|dev/drv\\.h$|OWN")
 	rule("arch/", "kern/|dev/iommu/|" tier1 "|dev/[a-z0-9]+/xlate\\.h$|arch/OWN", "^md_inline\\.h$")
-	rule("boot/", tier0 "|boot/")
+	rule("boot/", tier0 "|boot/|kern/machine/handover\\.h$", "^boot_md\\.h$")
 	rule("usr/", tier0 "|" tier1 "|" fdt "|dev/drv\\.h$|dev/(nvme|virtio|[a-z0-9]+)/|usr/", "^md_call\\.h$")
 }
 function rule(file, quoted, angle) {

@@ -1,0 +1,53 @@
+/*
+ * The loader's record to struct machine.  Pure, like the other front ends.
+ */
+#include "kern/machine/handover.h"
+#include "kern/base/str.h"
+#include "kern/machine/machine.h"
+
+static_assert((int)HANDOVER_CMDLINE <= (int)MACHINE_CMDLINE_MAX);
+
+bool
+handover_is(const void *p)
+{
+	uint64_t magic;
+
+	memcpy(&magic, p, sizeof(magic));
+	return magic == HANDOVER_MAGIC;
+}
+
+enum status
+handover_machine(struct machine *m, const struct handover *h, uint64_t at)
+{
+	static const enum machine_memory_kind kinds[] = {
+		[HANDOVER_RAM] = MEM_RAM, [HANDOVER_RESERVED] = MEM_RESERVED,
+		[HANDOVER_ACPI_RECLAIM] = MEM_ACPI_RECLAIM, [HANDOVER_ACPI_NVS] = MEM_ACPI_NVS,
+	};
+
+	if (!handover_is(h) || h->version != HANDOVER_VERSION || h->size != sizeof(*h) || h->range_count > HANDOVER_RANGES)
+		return E_CORRUPT;
+	for (uint32_t i = 0; i < h->range_count; i++) {
+		const struct handover_range *r = &h->range[i];
+
+		if (r->len > UINT64_MAX - r->base)
+			machine_note(m, "loader: memory range at 0x%llx is absurd: ignored", (unsigned long long)r->base);
+		else
+			machine_add_memory(m, r->base, r->len, r->kind < ARRAY_SIZE(kinds) ? kinds[r->kind] : MEM_RESERVED);
+	}
+	if (h->range_lost != 0)
+		machine_note(m, "loader: %u pieces of firmware's memory map did not fit: not used", h->range_lost);
+	machine_add_memory(m, h->image.base, h->image.len, MEM_KERNEL);
+	machine_add_memory(m, at, sizeof(*h), MEM_FIRMWARE_TABLES);
+	if (h->archive.len != 0) {
+		m->archive = (struct machine_region){ h->archive.base, h->archive.len };
+		machine_add_memory(m, h->archive.base, h->archive.len, MEM_ARCHIVE);
+	}
+	if (h->fdt.len != 0)
+		machine_add_memory(m, h->fdt.base, h->fdt.len, MEM_FIRMWARE_TABLES);
+	str_copy(m->cmdline, h->cmdline, sizeof(m->cmdline));
+	if (h->seed_known == 1) {
+		memcpy(m->seed, h->seed, sizeof(m->seed));
+		m->seed_known = true;
+	}
+	return OK;
+}
