@@ -12,11 +12,11 @@ OUT      := build
 # ---- Goals, tools, parallelism ----------------------------------------------------------------
 
 ALL_ARCHES := arm64 x86_64
-ARCHES     := $(or $(ARCH),$(ALL_ARCHES))
-RUN_ARCH   := $(or $(ARCH),arm64)
+ARCHES     := $(or $(filter-out all,$(ARCH)),$(ALL_ARCHES))
+RUN_ARCH   := $(or $(filter-out all,$(ARCH)),arm64)
 
 ifneq (,$(filter-out $(ALL_ARCHES),$(ARCHES)))
-$(error ARCH=$(ARCH) is not known; valid: $(ALL_ARCHES))
+$(error ARCH=$(ARCH) is not known; valid: $(ALL_ARCHES) all)
 endif
 ifneq (1,$(words $(filter release debug,$(BUILD))))
 $(error BUILD=$(BUILD) is not known; valid: release debug)
@@ -88,6 +88,13 @@ USER_CFLAGS_arm64    :=
 USER_CFLAGS_x86_64   := -mcmodel=small
 KERNEL_LDFLAGS_arm64  :=
 KERNEL_LDFLAGS_x86_64 :=
+# The UEFI application: the Windows targets have UEFI's calling convention and file format.
+BOOT_CFLAGS := -std=gnu23 -ffreestanding -nostdlibinc $(WARN) -O2 -fno-stack-protector -mgeneral-regs-only -I.
+BOOT_CFLAGS_arm64  := --target=aarch64-unknown-windows
+BOOT_CFLAGS_x86_64 := --target=x86_64-unknown-windows -mno-red-zone
+BOOT_LINK := lld-link-19 -subsystem:efi_application -entry:efi_main -nodefaultlib -timestamp:0
+BOOT_WORDS = $(strip loader=uefi $(APPEND))
+BOOT_SRC  := boot/main.c kern/base/fmt.c kern/base/str.c
 LDFLAGS := -static --gc-sections -z max-page-size=4096 -z noexecstack -z norelro --build-id=none --fatal-warnings
 
 include $(wildcard $(ALL_ARCHES:%=arch/%/files.mk))
@@ -164,6 +171,29 @@ $$(O_$(1))/kernel.elf: $$(KOBJ_$(1)) $$(O_$(1))/kernel.list arch/$(1)/link.ld to
 	    echo '$$@: code moved between the two links; .ksymtab must come after it' >&2; exit 1; }
 $$(O_$(1))/Image: $$(O_$(1))/kernel.elf
 	$$(Q)$$(OBJCOPY) -O binary $$< $$@
+
+# boot.efi looks for its parts on the file system; capos.efi carries them.
+BOOT_OBJ_$(1) := $$(call objects,$$(O_$(1))/boot,$$(BOOT_SRC))
+BFLAGS_$(1) := $$(BOOT_CFLAGS_$(1)) $$(BOOT_CFLAGS) -Iarch/$(1)
+$$(eval $$(call stamp_rule,$$(O_$(1))/boot.flags,BFLAGS_$(1)))
+$$(O_$(1))/boot/kern/base/str.o: FILE_CFLAGS := -fno-builtin
+$$(O_$(1))/boot/%.o: %.c $$(O_$(1))/boot.flags
+	$$(call say,CC,$(1) $$<)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(BFLAGS_$(1)) $$(FILE_CFLAGS) $$(DEPS) -c -o $$@ $$<
+$$(O_$(1))/kernel.boot: $$(O_$(1))/kernel.elf
+	$$(Q)$$(OBJCOPY) --strip-debug --remove-section=.comment $$< $$@
+$$(O_$(1))/boot.efi: $$(BOOT_OBJ_$(1)) boot/payload.S
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC) $$(BOOT_CFLAGS_$(1)) -c -o $$@.o boot/payload.S
+	$$(Q)$$(BOOT_LINK) -out:$$@ $$(BOOT_OBJ_$(1)) $$@.o
+$$(O_$(1))/capos.efi: $$(BOOT_OBJ_$(1)) boot/payload.S $$(O_$(1))/kernel.boot $$(O_$(1))/boot-$$(MANIFEST).cpio $$(O_$(1))/append
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC) $$(BOOT_CFLAGS_$(1)) -DKERNEL='"$$(O_$(1))/kernel.boot"' -DARCHIVE='"$$(O_$(1))/boot-$$(MANIFEST).cpio"' \
+	    -DCMDLINE='"$$(O_$(1))/append"' -c -o $$@.o boot/payload.S
+	$$(Q)$$(BOOT_LINK) -out:$$@ $$(BOOT_OBJ_$(1)) $$@.o
+$$(eval $$(call stamp_rule,$$(O_$(1))/append,BOOT_WORDS))
+-include $$(BOOT_OBJ_$(1):.o=.d)
 
 $$(O_$(1))/libuser.a: $$(UOBJ_$(1)) $$(O_$(1))/user.list
 	$$(call say,AR,$$@)
@@ -327,16 +357,16 @@ kyua = $(Q)$(foreach f,$(filter-out $(TREE_WANT),$(shell find $(OUT)/tests -type
 	s=$$?; tools/results $$db || s=1; mv -f $$db $(OUT)/tests.db; exit $$s
 
 .PHONY: test test-host test-arm64 test-x86_64 accept fuzz proof lint bench
-test: $(ALL_ARCHES:%=image-%) $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(FUZZERS) $(HOST_TOOLS) $(foreach a,$(ALL_ARCHES),$(call SYS_TESTS,$(a)))
+test: $(ALL_ARCHES:%=image-%) $(ALL_ARCHES:%=uefi-%) $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(FUZZERS) $(HOST_TOOLS) $(foreach a,$(ALL_ARCHES),$(call SYS_TESTS,$(a)))
 	$(call kyua,)
 test-host: $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(FUZZERS)
 	$(call kyua,host)
-test-arm64: image-arm64 $(HOST_TOOLS) $(KYUAFILES) $(SHELL_TESTS) $(call SYS_TESTS,arm64)
+test-arm64: image-arm64 uefi-arm64 $(HOST_TOOLS) $(KYUAFILES) $(SHELL_TESTS) $(call SYS_TESTS,arm64)
 	$(call kyua,arm64)
-test-x86_64: image-x86_64 $(HOST_TOOLS) $(KYUAFILES) $(SHELL_TESTS) $(call SYS_TESTS,x86_64)
+test-x86_64: image-x86_64 uefi-x86_64 $(HOST_TOOLS) $(KYUAFILES) $(SHELL_TESTS) $(call SYS_TESTS,x86_64)
 	$(call kyua,x86_64)
 # The long forms: see capos_scale in tests/lib/qemu.subr.
-accept: all $(HOST_TOOLS) $(KYUAFILES) $(SHELL_TESTS) $(foreach a,$(ALL_ARCHES),$(call SYS_TESTS,$(a)))
+accept: all $(ALL_ARCHES:%=uefi-%) $(HOST_TOOLS) $(KYUAFILES) $(SHELL_TESTS) $(foreach a,$(ALL_ARCHES),$(call SYS_TESTS,$(a)))
 	$(call kyua,$(ARCHES),-v test_suites.capos.scale=full)
 
 fuzz: $(FUZZERS)
@@ -355,13 +385,13 @@ bench: all $(HOST_TOOLS)
 
 RUN_VARS := ARCH=$(RUN_ARCH)
 .PHONY: run debug
-run: image-$(RUN_ARCH) $(if $(DISK),,$(OUT)/disk.img)
+run: image-$(RUN_ARCH) $(if $(DISK),,$(OUT)/disk.img) $(if $(filter uefi,$(BOOT)),$(OUT)/capos-$(RUN_ARCH).img)
 	@$(RUN_VARS) tools/run
 debug: image-$(RUN_ARCH) $(if $(DISK),,$(OUT)/disk.img)
 	@$(RUN_VARS) GDB=1 tools/run
 export MANIFEST
 export KERNEL INITRD IOMMU SMP MEM CPU MACHINE DISK DISKS BLOCK_SIZE ROOT_PORT NVME CMD APPEND TIMEOUT
-export MONITOR GDB_PORT TRACE QEMU QEMU_EXTRA DRY
+export BOOT BOOT_DISK FIRMWARE MONITOR GDB_PORT TRACE QEMU QEMU_EXTRA DRY
 
 # The default disk: an ext4 file system that holds this repository's documents.
 DISK_FILES := $(sort $(wildcard *.md LICENSE docs/*.md kern/*.md kern/*/*.md dev/*/*.md kern/abi/*.h))
@@ -370,6 +400,24 @@ $(OUT)/disk.img: $(DISK_FILES) $(OUT)/disk.list tools/mkdisk
 	$(call say,MKDISK,$@)
 	@mkdir -p $(@D)
 	$(Q)tools/mkdisk $@ $(DISK_FILES)
+
+# What a firmware starts: one disk for the architectures in it.
+.PHONY: image
+image: $(OUT)/capos-$(if $(filter-out all,$(ARCH)),$(ARCH),all).img $(foreach a,$(ARCHES),$(O_$(a))/capos.efi)
+	@echo "$<: a disk for UEFI firmware; $(foreach a,$(ARCHES),$(O_$(a))/capos.efi): the same as one file"
+IMAGE_LIST = $(MANIFEST) $(BOOT_WORDS) $(DISK_FILES)
+$(eval $(call stamp_rule,$(OUT)/image.list,IMAGE_LIST))
+# $(1) file, $(2) architectures
+define image_rules
+$(1): tools/mkimage tools/mkdisk $(OUT)/image.list $(DISK_FILES) $(foreach a,$(2),$(O_$(a))/boot.efi $(O_$(a))/kernel.boot $(O_$(a))/boot-$(MANIFEST).cpio)
+	$$(call say,IMAGE,$$@)
+	$$(Q)CMDLINE='$$(BOOT_WORDS)' DATA='$$(DISK_FILES)' tools/mkimage $$@ \
+	    $(foreach a,$(2),$(a)=$(O_$(a))/boot.efi,$(O_$(a))/kernel.boot,$(O_$(a))/boot-$(MANIFEST).cpio)
+endef
+.PHONY: $(ALL_ARCHES:%=uefi-%)
+$(ALL_ARCHES:%=uefi-%): uefi-%: $(OUT)/capos-%.img $(OUT)/%/$(BUILD)/capos.efi
+$(foreach a,$(ALL_ARCHES),$(eval $(call image_rules,$(OUT)/capos-$(a).img,$(a))))
+$(eval $(call image_rules,$(OUT)/capos-all.img,$(ALL_ARCHES)))
 
 # ---- Odds and ends ----------------------------------------------------------------------------
 
@@ -401,6 +449,7 @@ Targets
   fuzz              each fuzzer for FUZZ_SECONDS
   proof             bounded proofs (CBMC)
   bench             guest instructions per operation, beside ceilings and peers (CHECK=1: twice, must agree)
+  image             a disk that UEFI firmware starts (ARCH=all: both in one), and capos.efi, the same as one file
   lint              layers, words, sizes, style
   format            clang-format over all C files
   compile_commands.json
@@ -423,6 +472,7 @@ Variables of run and debug (tools/run tells more)
   DISK              raw image, written to; "none" (a generated ext4 image; changes are dropped)
   DISKS             more images, each behind an NVMe controller of its own
   BLOCK_SIZE        512 or 4096 (512)
+  BOOT              direct, or uefi: firmware starts the disk that "make image" makes (direct)
   ROOT_PORT=1       controllers behind PCIe root ports
   NVME              more properties of the first controller, as "mdts=5,max_ioqpairs=2"
   CMD               shell commands, separated by ";": run them, power off; status 0 if all succeeded
