@@ -17,39 +17,18 @@
 
 struct spinlock device_claim_lock = SPINLOCK_INIT(RANK_CLAIM);
 
-/* Stage one of the verdict: is there a unit that enforces it, or why not. */
+/* The verdict over one function of the group, under the manifest's policy. */
 static enum status
-verdict(const struct pci_function *f, uint32_t flags, const char **why)
+judge(const struct pci_function *f, const struct lane_policy *p, struct lane_verdict *v)
 {
-	const struct iommu_unit *u = f->unit >= 0 ? iommu_by_index((uint32_t)f->unit) : NULL;
+	struct lane_facts facts;
 
-	*why = "direct";
-	if (f->bridge)
-		*why = "a bridge";
-	else if (f->never)
-		*why = "quarantined";
-	else if (f->unit < 0)
-		*why = f->no_unit;
-	else if (u == NULL)
-		*why = "its IOMMU is not in use";
-	else if (u->broken)
-		*why = "its IOMMU is broken";
-	else if (!pci_can_reset(f))
-		*why = "no reset method";
-	else if (!u->facts.interrupt_isolation && (flags & CLAIM_CONSENT_INTERRUPTS) == 0)
-		*why = "interrupt_isolation=none, and the manifest does not consent";
-	else if ((flags & CLAIM_CONSENT_UNVALIDATED) == 0)
-		*why = "programmed, not validated, and the manifest does not consent";
-	else
+	device_facts(f, &facts);
+	lane_decide(&facts, p, v);
+	if (v->lane == LANE_DIRECT)
 		return OK;
+	log_warn("device %02x:%02x.%x: %s", f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, v->text);
 	return f->never ? E_QUARANTINED : E_REFUSED;
-}
-
-enum dma_lane
-device_lane(const struct pci_function *f, const char **why)
-{
-	return verdict(f, CLAIM_CONSENT_INTERRUPTS | CLAIM_CONSENT_UNVALIDATED, why) == OK ? LANE_DIRECT :
-	    LANE_UNSUPPORTED;
 }
 
 enum status
@@ -57,9 +36,8 @@ sys_device_claim(struct thread *t, struct uregs *u)
 {
 	struct pci_function *f;
 	struct object *o, *k;
+	struct lane_verdict v;
 	struct device *d;
-	const char *why = "";
-	uint32_t flags = (uint32_t)u->w[2];
 	handle_t h;
 	enum status s = handle_ref(t->proc, (handle_t)u->w[0], OBJ_KERNEL, KERNEL_DEVICES, &k, NULL);
 
@@ -78,9 +56,8 @@ sys_device_claim(struct thread *t, struct uregs *u)
 	list_init(&d->windows);
 	d->work.step = device_end_step;
 	d->group = f->group;
-	d->lane = LANE_DIRECT;
-	d->doorbell = DOORBELL_MAPPED;
-	/* The whole group or nothing. */
+	device_policy((uint32_t)u->w[2], &d->policy);
+	/* The whole group or nothing, and the first function's verdict for all: theirs are no better. */
 	spin_lock(&device_claim_lock);
 	for (uint32_t i = 0; i < pci_count && s == OK; i++) {
 		struct pci_function *g = &pci_functions[i];
@@ -92,16 +69,12 @@ sys_device_claim(struct thread *t, struct uregs *u)
 		else if (d->function_count == GROUP_FUNCTIONS_MAX)
 			s = E_OVERFLOW;
 		else
-			s = verdict(g, flags, &why);
-		if (s == OK)
-			d->function[d->function_count++].fn = g;
-		else if (why[0] != 0)
-			log_warn("device %02x:%02x.%x: unsupported: %s", g->rid >> 8, g->rid >> 3 & 31, g->rid & 7, why);
-	}
-	for (unsigned i = 0; i < d->function_count && s == OK; i++) {
-		/* One domain lives on one unit. */
-		if (d->function[i].fn->unit != d->function[0].fn->unit)
-			s = E_UNSUPPORTED;
+			s = judge(g, &d->policy, &v);
+		if (s != OK)
+			break;
+		if (d->function_count == 0)
+			d->verdict = v;
+		d->function[d->function_count++].fn = g;
 	}
 	for (unsigned i = 0; i < d->function_count && s == OK; i++) {
 		d->function[i].fn->claimed = d;
@@ -127,9 +100,7 @@ sys_device_claim(struct thread *t, struct uregs *u)
 		object_put(o);		/* runs the end */
 		return s;
 	}
-	log_info("device %02x:%02x.%x: direct-remapping by %s: programmed, not validated (consent); doorbells mapped%s",
-	    f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, d->domain.io.unit->name,
-	    d->domain.io.unit->facts.interrupt_isolation ? "" : "; interrupt_isolation=none (consent)");
+	log_info("device %02x:%02x.%x: %s", f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, d->verdict.text);
 	u->w[0] = h;
 	return OK;
 }

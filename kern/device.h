@@ -24,6 +24,7 @@
 #include "kern/abi/dma.h"
 #include "kern/base/list.h"
 #include "kern/dma/domain.h"
+#include "kern/dma/lane.h"
 #include "kern/md/irqc.h"
 #include "kern/memory.h"
 #include "kern/object.h"
@@ -78,8 +79,8 @@ struct device {
 	struct group_function function[GROUP_FUNCTIONS_MAX];
 	struct dma_domain domain;	/* (l) */
 	bool domain_live, mastering;
-	enum dma_lane lane;
-	enum dma_doorbell doorbell;
+	struct lane_policy policy;	/* (c) */
+	struct lane_verdict verdict;	/* (c) of its first function, under the policy */
 	struct list buffers, irqs, windows;	/* (l) */
 	struct watch watch;		/* (l) */
 	uint64_t fault_seq;		/* (a) */
@@ -104,8 +105,17 @@ enum status sys_mmio_access(struct thread *t, struct uregs *u);
 enum status sys_dma_map(struct thread *t, struct uregs *u);
 enum status sys_dma_unmap(struct thread *t, struct uregs *u);
 
-/* What a claim of this function would get with the manifest's consent, and the step that decides. */
-enum dma_lane device_lane(const struct pci_function *f, const char **why);
+/* What is seen of a function, and what a claim's flags (CLAIM_*) say. */
+void device_facts(const struct pci_function *f, struct lane_facts *out);
+void device_policy(uint32_t claim_flags, struct lane_policy *out);
+
+/* The verdict with every consent that a manifest can give. */
+void device_verdict_at_most(const struct pci_function *f, struct lane_verdict *out);
+/* What one step sees: under the claim's policy, or with every consent while nobody has claimed it. */
+enum evidence device_evidence(const struct pci_function *f, enum lane_step step, const char **text);
+
+/* One line of the log for each device: its steps, and what is the best that it can get. */
+void devices_report(void);
 
 /* A fault of a function: counted, its owner told, and shut off when it storms (D11). */
 void device_fault(struct pci_function *f, const struct dma_fault *fault);

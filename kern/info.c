@@ -37,7 +37,7 @@ fill_device(struct device *d, struct device_info *out)
 {
 	*out = (struct device_info){
 		.segment = d->function[0].fn->segment, .rid = d->function[0].fn->rid, .functions = d->function_count,
-		.lane = d->lane, .doorbell = d->doorbell, .state = d->state, .generation = d->generation,
+		.lane = d->verdict.lane, .doorbell = d->verdict.doorbell, .state = d->state, .generation = d->generation,
 		.owner = d->obj.payer != NULL ? d->obj.payer->id : 0, .fault_seq = d->fault_seq,
 	};
 	if (d->domain_live) {
@@ -125,7 +125,7 @@ fill_memory(struct memory_info *m)
 static void
 fill_function(const struct pci_function *f, struct function_info *out)
 {
-	const char *why = "";
+	struct lane_verdict v;
 
 	*out = (struct function_info){
 		.segment = f->segment, .rid = f->rid, .vendor = f->vendor, .device = f->device,
@@ -136,10 +136,24 @@ fill_function(const struct pci_function *f, struct function_info *out)
 		.bus_master = f->master, .is_bridge = f->bridge, .unit = f->unit, .endpoint = f->endpoint,
 		.faults = f->faults,
 	};
-	out->verdict = device_lane(f, &why);
-	str_copy(out->reason, why, sizeof(out->reason));
+	device_verdict_at_most(f, &v);
+	out->verdict = v.lane;
+	if (v.reason != NULL)
+		str_copy(out->reason, v.reason, sizeof(out->reason));
 	for (unsigned i = 0; i < DEVICE_BARS; i++)
 		out->bar_len[i] = f->bar[i].len;
+}
+
+static void
+fill_evidence(const struct pci_function *f, enum lane_step step, struct evidence_info *out)
+{
+	const char *text;
+
+	static_assert(STEP_ALL <= EVIDENCE_STEPS);
+	*out = (struct evidence_info){ .segment = f->segment, .rid = f->rid };
+	out->answer = device_evidence(f, step, &text);
+	str_copy(out->step, lane_step_text(step), sizeof(out->step));
+	str_copy(out->text, text, sizeof(out->text));
 }
 
 static void
@@ -167,6 +181,7 @@ union answer {
 	struct function_info function;
 	struct unit_info unit;
 	struct grant_info grant;
+	struct evidence_info evidence;
 	struct device_info device;
 	struct clock_info clock;
 };
@@ -201,6 +216,12 @@ kernel_info(uint32_t what, uint64_t index, union answer *a, size_t *size)
 			return E_NOT_FOUND;
 		fill_function(&pci_functions[index], &a->function);
 		*size = sizeof(a->function);
+		return OK;
+	case INFO_EVIDENCE:
+		if (index / EVIDENCE_STEPS >= pci_count || index % EVIDENCE_STEPS >= STEP_ALL)
+			return E_NOT_FOUND;
+		fill_evidence(&pci_functions[index / EVIDENCE_STEPS], (enum lane_step)(index % EVIDENCE_STEPS), &a->evidence);
+		*size = sizeof(a->evidence);
 		return OK;
 	case INFO_UNIT:
 		if (index > UINT32_MAX || iommu_nth((uint32_t)index) == NULL)

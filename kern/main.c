@@ -9,6 +9,7 @@
 #include "kern/base/str.h"
 #include "kern/console.h"
 #include "kern/cpu.h"
+#include "kern/device.h"
 #include "kern/dma/iommu.h"
 #include "kern/dma/unit.h"
 #include "kern/elf.h"
@@ -201,6 +202,7 @@ kernel_main(struct machine *m)
 	worker_init();
 	pci_init(m);
 	units_init(m);
+	devices_report();
 	start_cpus(m);
 	if (cpu_count > 1)
 		log_info("cpus: %u online", cpu_count);

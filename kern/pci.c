@@ -164,15 +164,20 @@ pci_make_harmless(struct pci_function *f)
 		    (ACS_SV | ACS_RR | ACS_CR | ACS_UF | (is_port(f) ? ACS_TB : 0)));
 }
 
+bool
+pci_services_off(const struct pci_function *f)
+{
+	return (f->cap_ats == 0 || (pci_read(f, f->cap_ats + ATS_CONTROL, 2) & ATS_ENABLE) == 0) &&
+	    (f->cap_pri == 0 || (pci_read(f, f->cap_pri + PRI_CONTROL, 2) & 1) == 0) &&
+	    (f->cap_pasid == 0 || (pci_read(f, f->cap_pasid + PASID_CONTROL, 2) & 1) == 0) &&
+	    (f->cap_sriov == 0 || (pci_read(f, f->cap_sriov + SRIOV_CONTROL, 2) & SRIOV_VF_ENABLE) == 0);
+}
+
 /* Is what must be off really off?  A function that cannot be made harmless is given to nobody. */
 static bool
 is_harmless(const struct pci_function *f)
 {
-	return (f->header == 1 || (pci_read(f, CFG_COMMAND, 2) & COMMAND_MASTER) == 0) &&
-	    (f->cap_ats == 0 || (pci_read(f, f->cap_ats + ATS_CONTROL, 2) & ATS_ENABLE) == 0) &&
-	    (f->cap_pri == 0 || (pci_read(f, f->cap_pri + PRI_CONTROL, 2) & 1) == 0) &&
-	    (f->cap_pasid == 0 || (pci_read(f, f->cap_pasid + PASID_CONTROL, 2) & 1) == 0) &&
-	    (f->cap_sriov == 0 || (pci_read(f, f->cap_sriov + SRIOV_CONTROL, 2) & SRIOV_VF_ENABLE) == 0);
+	return (f->header == 1 || (pci_read(f, CFG_COMMAND, 2) & COMMAND_MASTER) == 0) && pci_services_off(f);
 }
 
 static void
@@ -397,7 +402,6 @@ static void
 find_ids(struct pci_function *f)
 {
 	struct idmap_path p = { .segment = f->segment, .rid = f->rid, .secondary = secondary_of };
-	bool reserved;
 	uint32_t n;
 	int up;
 
@@ -406,14 +410,14 @@ find_ids(struct pci_function *f)
 	p.deeper = up >= 0;
 	if (machine_find_its(mach, f->segment, f->rid, &n, &f->device_id))
 		f->its = (int16_t)n;
-	if (machine_find_iommu(mach, &p, &n, &f->endpoint, &reserved, &f->no_unit))
+	if (machine_find_iommu(mach, &p, &n, &f->endpoint, &f->reserved, &f->no_unit))
 		f->unit = (int16_t)n;
-	if (reserved)
-		f->no_unit = "firmware goes on using memory with it, or may (reserved region)";
-	if (f->problem != NULL)
+	else
+		f->unit_absent = machine_without_iommu(mach, &p);
+	if (f->problem != NULL) {
 		f->no_unit = f->problem;
-	if (f->no_unit != NULL)
 		f->unit = -1;
+	}
 }
 
 /* Ports must do all of it; others all of what they have: a bit that is not there says that nothing can meet there. */

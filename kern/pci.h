@@ -74,6 +74,8 @@ struct pci_function {
 	int16_t its;			/* machine.irqc.its index, -1 none */
 	uint32_t device_id;		/* the ITS's id */
 	const char *no_unit;		/* why there is none */
+	bool unit_absent;		/* no unit, and firmware says that none is in the way: not in doubt */
+	bool reserved;			/* firmware goes on using memory with it, or may */
 	uint32_t faults;		/* (a) */
 	struct device *claimed;		/* (device claim lock) */
 	bool never;			/* a reset failed or a teardown was not confirmed: not claimable again */
@@ -110,6 +112,10 @@ bool pci_idle(const struct pci_function *f);
  */
 uint64_t pci_reset_step(struct pci_function *f, uint32_t *state);
 bool pci_can_reset(const struct pci_function *f);
+const char *pci_reset_method(const struct pci_function *f);	/* for people; NULL: none */
+
+/* ATS, PRI, PASID and virtual functions read back as off. */
+bool pci_services_off(const struct pci_function *f);
 
 /* MSI-X, all by the kernel. */
 NODISCARD enum status pci_msix_open(struct pci_function *f);	/* all vectors masked and cleared, table enabled */

@@ -37,10 +37,18 @@ has_d3(const struct pci_function *f)
 	return f->cap_pm != 0 && f->header == 0 && (pci_read(f, f->cap_pm + PM_CONTROL, 2) & PM_NO_SOFT_RESET) == 0;
 }
 
+const char *
+pci_reset_method(const struct pci_function *f)
+{
+	if (f->bridge || f->problem != NULL)
+		return NULL;
+	return f->flr ? "function-level reset" : has_af(f) ? "function-level reset (AF)" : has_d3(f) ? "reset from D3hot" : NULL;
+}
+
 bool
 pci_can_reset(const struct pci_function *f)
 {
-	return !f->bridge && f->problem == NULL && (f->flr || has_af(f) || has_d3(f));
+	return pci_reset_method(f) != NULL;
 }
 
 /* What reset would lose, and our tables do not have. */

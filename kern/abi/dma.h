@@ -17,6 +17,14 @@ enum dma_lane : uint8_t { LANE_UNSUPPORTED, LANE_DIRECT, LANE_BROKERED };
 
 enum dma_doorbell : uint8_t { DOORBELL_MAPPED, DOORBELL_MEDIATED };
 
+/* What was seen at one step of the verdict over a device. */
+enum evidence : uint8_t {
+	EVIDENCE_NOT_ASKED,	/* the step is of another lane */
+	EVIDENCE_YES,
+	EVIDENCE_CONSENT,	/* missing, and good enough only if the manifest says so by name */
+	EVIDENCE_NO,
+};
+
 enum dma_fault_kind : uint8_t {
 	FAULT_NOT_MAPPED,	/* no translation */
 	FAULT_PERMISSION,

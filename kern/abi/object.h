@@ -71,6 +71,7 @@ enum info_what : uint32_t {
 	INFO_DEVICE,		/* OBJ_DEVICE: itself; OBJ_KERNEL: index-th claimed.  struct device_info */
 	INFO_CLOCK,		/* any OBJ_KERNEL.  struct clock_info */
 	INFO_CMDLINE,		/* any OBJ_KERNEL.  text, 0-terminated */
+	INFO_EVIDENCE,		/* OBJ_KERNEL, index = PCI function * EVIDENCE_STEPS + step.  struct evidence_info */
 };
 
 struct memory_info {
@@ -104,6 +105,15 @@ struct function_info {
 	uint64_t bar_len[DEVICE_BARS];
 	uint32_t faults;
 	char reason[96];			/* which step decided the verdict */
+};
+
+/* What one step of the verdict over a function saw; E_NOT_FOUND past the last step, and past the last function. */
+enum { EVIDENCE_STEPS = 16 };
+
+struct evidence_info {
+	uint16_t segment, rid;
+	uint8_t answer;				/* enum evidence */
+	char step[16], text[96];
 };
 
 struct unit_info {

@@ -20,7 +20,8 @@ ask(const struct lane_facts *f, const struct lane_policy *p, enum lane_step step
 {
 	switch (step) {
 	case STEP_FUNCTION:
-		return !f->endpoint ? "a bridge or the kernel's own" : !f->sound ? "quarantined" : NULL;
+		return f->problem != NULL ? f->problem : !f->endpoint ? "a bridge or the kernel's own" :
+		    !f->sound ? "quarantined" : NULL;
 	case STEP_RESET:
 		return f->resettable ? NULL : "no reset method";
 	case STEP_GROUP:
@@ -80,6 +81,66 @@ is_asked(const struct lane_facts *f, enum lane_step step)
 	}
 }
 
+/* What a step that says yes has seen. */
+static const char *
+seen(const struct lane_facts *f, enum lane_step step)
+{
+	switch (step) {
+	case STEP_FUNCTION:
+		return "an endpoint";
+	case STEP_RESET:
+		return f->reset != NULL ? f->reset : "it can be reset";
+	case STEP_GROUP:
+		return "its group can be claimed as one";
+	case STEP_SERVICES:
+		return "ATS, PRI and PASID read back as off";
+	case STEP_DISCOVERED:
+		if (f->route == ROUTE_NO_UNIT)
+			return f->no_unit != NULL ? f->no_unit : "no IOMMU in its way";
+		return f->unit != NULL ? f->unit : "an IOMMU in its way";
+	case STEP_PROGRAMMED:
+		return "its IOMMU is on, and its registers read back as written";
+	case STEP_SYNCHRONISED:
+		return "an invalidation went round";
+	case STEP_RESERVED:
+		return "firmware reserves no memory for it";
+	case STEP_INTERRUPTS:
+		return f->interrupt_isolation ? "its message interrupts are checked against its id" : "interrupt_isolation=none";
+	case STEP_VALIDATED:
+		return f->canary == CANARY_PASSED ? "validated" : f->canary == CANARY_SILENT ? "validated, silent" :
+		    "programmed, not validated";
+	case STEP_TRANSLATOR:
+		return "the kernel checks its queues, and can see it stopped";
+	case STEP_POLICY:
+		return "allowed by the manifest";
+	case STEP_ALL:
+		break;
+	}
+	return "";
+}
+
+enum evidence
+lane_evidence(const struct lane_facts *f, const struct lane_policy *p, enum lane_step step, const char **text)
+{
+	struct lane_policy all = *p;
+	const char *no;
+
+	*text = "";
+	if (!is_asked(f, step))
+		return EVIDENCE_NOT_ASKED;
+	no = ask(f, p, step);
+	all.consent_unvalidated = all.consent_silent = all.consent_interrupts = true;
+	if (no != NULL && ask(f, &all, step) != NULL) {
+		*text = no;
+		return EVIDENCE_NO;
+	}
+	*text = seen(f, step);
+	if (no != NULL || (step == STEP_INTERRUPTS && !f->interrupt_isolation) ||
+	    (step == STEP_VALIDATED && f->canary != CANARY_PASSED))
+		return EVIDENCE_CONSENT;
+	return EVIDENCE_YES;
+}
+
 static void
 describe_direct(const struct lane_facts *f, struct lane_verdict *out)
 {
@@ -107,7 +168,11 @@ lane_decide(const struct lane_facts *f, const struct lane_policy *p, struct lane
 
 		if (no != NULL) {
 			out->step = step;
-			fmt_buf(out->text, sizeof(out->text), "unsupported: %s", no);
+			out->reason = no;
+			if (step == STEP_TRANSLATOR && f->no_unit != NULL)
+				fmt_buf(out->text, sizeof(out->text), "unsupported: %s (%s)", no, f->no_unit);
+			else
+				fmt_buf(out->text, sizeof(out->text), "unsupported: %s", no);
 			return;
 		}
 	}

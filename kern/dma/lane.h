@@ -54,7 +54,9 @@ struct lane_facts {
 	bool translator;		/* the kernel can check its queue entries */
 	bool quiesce;			/* ... and can see it stopped, without a unit's help */
 	/* names for the text; may be NULL */
-	const char *unit, *no_unit;
+	const char *problem;		/* why it is not an endpoint to be used */
+	const char *unit, *no_unit;	/* its unit, or why there is none */
+	const char *reset;		/* how it is reset */
 };
 
 /* The manifest's word about one device or class. */
@@ -77,10 +79,17 @@ struct lane_verdict {
 	enum dma_doorbell doorbell;
 	enum lane_step step;		/* which decided; STEP_ALL: every one said yes by itself */
 	bool consent;			/* some step said yes by consent only */
+	const char *reason;		/* unsupported: what that step said; else NULL */
 	char text[160];			/* one line, for log and evidence: lane, label, reason */
 };
 
 void lane_decide(const struct lane_facts *f, const struct lane_policy *p, struct lane_verdict *out);
+
+/*
+ * What one step says by itself, whatever the steps before it said.  *text: what was seen, or what is missing.  CONSENT:
+ * the policy consents, or would have to.
+ */
+enum evidence lane_evidence(const struct lane_facts *f, const struct lane_policy *p, enum lane_step step, const char **text);
 
 /* "discovered", "synchronised" ... */
 const char *lane_step_text(enum lane_step s);

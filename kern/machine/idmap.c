@@ -101,6 +101,9 @@ stream_is_reserved(const struct machine *m, uint32_t iommu, uint32_t stream)
 	return false;
 }
 
+static const char no_map[] = "firmware's id map leads it to no IOMMU", no_iommu[] = "no IOMMU in firmware's tables",
+    no_scope[] = "in no IOMMU's device scope";
+
 /* By scope: an explicit one, or the unit of the rest. */
 static const char *
 by_scope(const struct machine *m, const struct idmap_path *p, uint32_t *iommu)
@@ -123,7 +126,7 @@ by_scope(const struct machine *m, const struct idmap_path *p, uint32_t *iommu)
 		*iommu = i;
 		return NULL;
 	}
-	return "in no IOMMU's device scope";
+	return no_scope;
 }
 
 bool
@@ -149,9 +152,9 @@ machine_find_iommu(const struct machine *m, const struct idmap_path *p, uint32_t
 		return true;
 	}
 	if (m->stream_map_count != 0)
-		*why = "firmware's id map leads it to no IOMMU";
+		*why = no_map;
 	else if (m->iommu_count == 0)
-		*why = "no IOMMU in firmware's tables";
+		*why = no_iommu;
 	else
 		*why = by_scope(m, p, &unit);
 	if (*why == NULL && m->iommu[unit].kind == IOMMU_NONE)
@@ -161,6 +164,17 @@ machine_find_iommu(const struct machine *m, const struct idmap_path *p, uint32_t
 	*iommu = unit;
 	*endpoint = p->rid;
 	return true;
+}
+
+bool
+machine_without_iommu(const struct machine *m, const struct idmap_path *p)
+{
+	uint32_t iommu, endpoint;
+	const char *why;
+	bool reserved;
+
+	return !machine_find_iommu(m, p, &iommu, &endpoint, &reserved, &why) && m->dropped == 0 && !m->scopes_lost &&
+	    (why == no_map || why == no_iommu || why == no_scope);
 }
 
 bool

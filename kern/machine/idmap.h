@@ -28,6 +28,12 @@ struct idmap_path {
 bool machine_find_iommu(const struct machine *m, const struct idmap_path *p, uint32_t *iommu, uint32_t *endpoint,
     bool *reserved, const char **why);
 
+/*
+ * No IOMMU was found, and nothing is in doubt: the machine has none, or its tables, which could be read whole, lead this
+ * requester past all of them (a root bus that bypasses the IOMMU).
+ */
+bool machine_without_iommu(const struct machine *m, const struct idmap_path *p);
+
 /* The ITS (index in machine.irqc.its[]) and device id; false where there is none. */
 bool machine_find_its(const struct machine *m, uint16_t segment, uint16_t rid, uint32_t *its, uint32_t *device_id);
 

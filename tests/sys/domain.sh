@@ -1,5 +1,5 @@
 #! /usr/bin/env atf-sh
-# DMA domains: grants that come into force late.
+# DMA domains: which devices get one, and grants that come into force late.
 . "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
 
 # D2: a unit in caching mode may remember that nothing was mapped; each grant waits for its invalidation.
@@ -17,6 +17,43 @@ a_unit_in_caching_mode_serves_a_disk_body() {
 	[ "$(capos_value 'invalidations ([0-9]+)')" -ge $((maps + unmaps)) ] || capos_fail 'grants were not invalidated'
 }
 
+# D10: each step of the verdict is said, at boot and on demand.
+atf_test_case the_evidence_names_every_step
+the_evidence_names_every_step_body() {
+	capos_disk disk.img 1M 32
+	capos_boot DISK=disk.img CMD='evidence; sha256 nvme0n1; evidence'
+	capos_expect 'device 00:01\.0: function yes, reset yes, group yes, services yes, discovered yes, programmed yes, synchronised yes, reserved yes' \
+	    '010802: at most direct-remapping, claimed$' \
+	    '^  programmed +yes +its IOMMU is on' '^  synchronised +yes' '^  validated +by consent +programmed, not validated' \
+	    '^  policy +yes +allowed by the manifest' 'class 060000: unsupported: no reset method'
+}
+
+# A root bus that bypasses the IOMMU: nothing behind it is given to anybody.
+atf_test_case a_bus_that_bypasses_the_iommu_is_refused_by_name
+a_bus_that_bypasses_the_iommu_is_refused_by_name_body() {
+	[ "$ARCH" = x86_64 ] || atf_skip "the emulator's device tree does not tell of a bypass"
+	capos_disk disk.img 1M 33
+	capos_boot DISK=disk.img QEMU_EXTRA='-machine default_bus_bypass_iommu=on' CMD='sleep 300; devices'
+	capos_expect "unsupported: no IOMMU in its way.*in no IOMMU's device scope" 'nvmed is not started'
+	capos_refute 'direct-remapping' 'bus master on'
+}
+
+atf_test_case a_host_bridge_that_bypasses_the_iommu_is_refused_by_name
+a_host_bridge_that_bypasses_the_iommu_is_refused_by_name_body() {
+	[ "$ARCH" = x86_64 ] || atf_skip "the emulator's device tree does not tell of a second host bridge"
+	capos_disk disk.img 1M 34
+	capos_disk other.img 1M 35
+	pxb='-device pxb-pcie,bus_nr=32,id=pxb,bus=pcie.0,bypass_iommu=on -device pcie-root-port,id=rp,bus=pxb,chassis=1'
+	capos_boot DISK=disk.img CMD='sleep 300; devices; sha256 nvme0n1' \
+	    QEMU_EXTRA="$pxb -drive if=none,id=other,file=other.img,format=raw -device nvme,serial=other,drive=other,bus=rp"
+	capos_expect "device 21:00\.0: unsupported: no IOMMU in its way.*in no IOMMU's device scope" \
+	    'device 21:00\.0: nvmed is not started' "^$(capos_sha256 disk.img)  nvme0n1"
+	[ "$(grep -c 'bus master on' serial.txt)" -eq 1 ] || capos_fail 'mastering is not on for exactly one device'
+}
+
 atf_init_test_cases() {
+	atf_add_test_case the_evidence_names_every_step
+	atf_add_test_case a_bus_that_bypasses_the_iommu_is_refused_by_name
+	atf_add_test_case a_host_bridge_that_bypasses_the_iommu_is_refused_by_name
 	atf_add_test_case a_unit_in_caching_mode_serves_a_disk
 }

@@ -26,6 +26,7 @@ const struct command commands[] = {
 	{ "mem", "", "memory and objects in use", cmd_mem },
 	{ "cpus", "", "CPUs: time, switches, interrupts", cmd_cpus },
 	{ "devices", "", "PCI tree, driver, group, verdict", cmd_devices },
+	{ "evidence", "", "what each step of the verdict over a device saw", cmd_evidence },
 	{ "iommu", "", "units, features in use, domains, faults", cmd_iommu },
 	{ "dma", "", "grants by owner", cmd_dma },
 	{ "blk", "", "disks", cmd_blk },

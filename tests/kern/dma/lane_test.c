@@ -210,6 +210,47 @@ ATF_TC_BODY(the_step_that_decided_is_named, tc)
 	f.translator = true;
 	f.quiesce = false;
 	decides(f, all, STEP_TRANSLATOR, "unsupported: no IOMMU in its way, and no way to see it stopped");
+	f.no_unit = "firmware's id map leads it to no IOMMU";
+	decides(f, all, STEP_TRANSLATOR,
+	    "unsupported: no IOMMU in its way, and no way to see it stopped (firmware's id map leads it to no IOMMU)");
+	f = best;
+	f.problem = "a header of unknown type";
+	decides(f, all, STEP_FUNCTION, "unsupported: a header of unknown type");
+}
+
+/* Each step speaks for itself, and together they are the verdict. */
+ATF_TC_WITHOUT_HEAD(the_evidence_of_the_steps_is_the_verdict);
+ATF_TC_BODY(the_evidence_of_the_steps_is_the_verdict, tc)
+{
+	for (unsigned bits = 0; bits < 1u << BOOLS; bits++)
+		for (unsigned r = 0; r < ROUTES; r++)
+			for (unsigned k = 0; k < POLICIES; k += 3) {
+				struct lane_facts f = facts_of(bits, (enum lane_route)r, (enum lane_canary)(bits % CANARIES));
+				struct lane_policy p = policy_of(k), all = p;
+				bool no = false, consent = false;
+				struct lane_verdict v, w;
+
+				all.consent_unvalidated = all.consent_silent = all.consent_interrupts = true;
+				lane_decide(&f, &p, &v);
+				lane_decide(&f, &all, &w);
+				for (enum lane_step s = STEP_FUNCTION; s < STEP_ALL; s = (enum lane_step)(s + 1)) {
+					const char *text;
+					enum evidence e = lane_evidence(&f, &p, s, &text);
+
+					ATF_REQUIRE_EQ(e == EVIDENCE_NOT_ASKED, text[0] == 0);
+					if (s == w.step) {
+						ATF_REQUIRE_EQ(e, EVIDENCE_NO);
+						ATF_REQUIRE(!no);	/* none before it said so */
+					}
+					no |= e == EVIDENCE_NO;
+					consent |= e == EVIDENCE_CONSENT;
+				}
+				ATF_REQUIRE_EQ(no, w.lane == LANE_UNSUPPORTED);
+				ATF_REQUIRE(no || consent || v.lane == w.lane);
+				if (v.lane == LANE_DIRECT)
+					ATF_REQUIRE_EQ(consent, v.consent);
+				ATF_REQUIRE_EQ(v.reason != NULL, v.lane == LANE_UNSUPPORTED);
+			}
 }
 
 /* Until there are canaries, translators and interrupt remapping. */
@@ -255,6 +296,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, policy_never_raises_a_verdict_but_by_consent);
 	ATF_TP_ADD_TC(tp, nothing_known_is_unsupported);
 	ATF_TP_ADD_TC(tp, the_step_that_decided_is_named);
+	ATF_TP_ADD_TC(tp, the_evidence_of_the_steps_is_the_verdict);
 	ATF_TP_ADD_TC(tp, a_unit_of_today_is_direct_with_its_gaps_on_the_label);
 	ATF_TP_ADD_TC(tp, doorbells_are_mediated_unless_chosen_or_impossible);
 	return atf_no_error();

@@ -136,6 +136,41 @@ ATF_TC_BODY(the_first_run_that_holds_the_masked_id_wins, tc)
 	ATF_CHECK(!find((struct idmap_path){ .rid = 0x10f }));
 }
 
+static bool
+without(struct idmap_path p)
+{
+	p.secondary = secondary;
+	return machine_without_iommu(&m, &p);
+}
+
+/* D10: "past all of them" is said only when the tables were read whole and say so. */
+ATF_TC_WITHOUT_HEAD(a_requester_is_without_iommu_only_when_nothing_is_in_doubt);
+ATF_TC_BODY(a_requester_is_without_iommu_only_when_nothing_is_in_doubt, tc)
+{
+	start(0);
+	ATF_CHECK(without((struct idmap_path){ .rid = 0x10 }));
+	m.dropped = 1;
+	ATF_CHECK(!without((struct idmap_path){ .rid = 0x10 }));
+	start(1);		/* DMAR: explicit scopes, none for the rest (a bus that bypasses) */
+	scope(SCOPE_ENDPOINT, 0, UINT32_MAX, "10");
+	ATF_CHECK(!without((struct idmap_path){ .rid = 0x10 }));
+	ATF_CHECK(without((struct idmap_path){ .rid = 0x18 }));
+	ATF_CHECK(!without((struct idmap_path){ .rid = 0x18, .deeper = true }));
+	m.scopes_lost = true;
+	ATF_CHECK(!without((struct idmap_path){ .rid = 0x18 }));
+	start(1);		/* one that was refused is in the way all the same */
+	m.iommu[0].include_all = true;
+	ATF_CHECK(!without((struct idmap_path){ .rid = 0x10 }));
+	m.iommu[0].kind = IOMMU_NONE;
+	ATF_CHECK(!without((struct idmap_path){ .rid = 0x10 }));
+	start(1);		/* an id map with a hole */
+	machine_add_idmap(&m, false, &(struct machine_idmap){ .rid_base = 0x100, .count = 0x100, .rid_mask = 0xffff, .target = 0 });
+	ATF_CHECK(without((struct idmap_path){ .rid = 0x10 }));
+	ATF_CHECK(!without((struct idmap_path){ .rid = 0x110 }));
+	machine_add_idmap(&m, false, &(struct machine_idmap){ .count = 0x100, .rid_mask = 0xffff, .target = MACHINE_IOMMU_LOST });
+	ATF_CHECK(!without((struct idmap_path){ .rid = 0x10 }));
+}
+
 ATF_TC_WITHOUT_HEAD(reserved_regions_are_found_by_scope_by_stream_and_in_doubt);
 ATF_TC_BODY(reserved_regions_are_found_by_scope_by_stream_and_in_doubt, tc)
 {
@@ -177,6 +212,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, paths_of_scopes_follow_the_bridges_as_they_are_numbered);
 	ATF_TP_ADD_TC(tp, a_refused_or_lost_unit_is_nobodys_protection);
 	ATF_TP_ADD_TC(tp, the_first_run_that_holds_the_masked_id_wins);
+	ATF_TP_ADD_TC(tp, a_requester_is_without_iommu_only_when_nothing_is_in_doubt);
 	ATF_TP_ADD_TC(tp, reserved_regions_are_found_by_scope_by_stream_and_in_doubt);
 	ATF_TP_ADD_TC(tp, runs_that_do_not_fit_lead_nowhere);
 	return atf_no_error();
