@@ -9,6 +9,7 @@
 struct thread;
 struct mmu_space;
 struct run_queue;
+struct trace_ring;
 
 enum { CPUS_MAX = 32 };
 
@@ -24,6 +25,7 @@ struct cpu {
 	uint64_t hwid;
 	struct run_queue *rq;		/* (c) */
 	struct mmu_space *space;	/* active now, or NULL */
+	struct trace_ring *trace;	/* NULL: traces nothing */
 	uint64_t tlb_flushes;		/* stale translations forgotten at a switch */
 	uint64_t shootdowns;		/* and because another CPU asked */
 	void *md;			/* the architecture's own */

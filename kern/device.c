@@ -31,6 +31,16 @@ judge(const struct pci_function *f, const struct lane_policy *p, struct lane_ver
 	return f->never ? E_QUARANTINED : E_REFUSED;
 }
 
+void
+device_master(struct device *d, bool on)
+{
+	for (unsigned i = 0; i < d->function_count; i++) {
+		pci_bus_master(d->function[i].fn, on);
+		trace(BUS_MASTER, function_tag(d->function[i].fn), on);
+	}
+	d->mastering = on;
+}
+
 enum status
 sys_device_claim(struct thread *t, struct uregs *u)
 {
@@ -82,17 +92,22 @@ sys_device_claim(struct thread *t, struct uregs *u)
 	}
 	spin_unlock(&device_claim_lock);
 	if (s != OK) {
+		trace(DEVICE_REFUSED, function_tag(f), t->proc->id, s);
 		d->function_count = 0;
 		object_put(o);
 		return s;
 	}
+	trace(DEVICE_CLAIM, device_tag(d), t->proc->id, d->verdict.lane);
 	d->state = DEVICE_CLAIMED;
 	d->generation = 1;
 	s = domain_init(&d->domain, iommu_by_index((uint32_t)f->unit), &t->proc->quota, d->generation);
 	if (s == OK) {
 		d->domain_live = true;
-		for (unsigned i = 0; i < d->function_count && s == OK; i++)
+		for (unsigned i = 0; i < d->function_count && s == OK; i++) {
 			s = d->domain.io.unit->ops->attach(&d->domain.io, d->function[i].fn->endpoint);
+			if (s == OK)
+				trace(DMA_ATTACH, function_tag(d->function[i].fn));
+		}
 	}
 	if (s == OK)
 		s = handle_insert(t->proc, o, o->gen, RIGHT_READ | RIGHT_WRITE | RIGHT_GIVE | RIGHT_MANAGE | RIGHT_DMA, 0, &h);
@@ -275,6 +290,7 @@ irq_fire(void *arg)
 	struct irq *i = arg;
 
 	i->count++;
+	trace(INTERRUPT, function_tag(i->device->function[i->function].fn), i->vector);
 	notification_signal(i->ntfn, i->bits);
 }
 
@@ -446,9 +462,7 @@ sys_device_reset(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 		return s;
 	object_get(&d->obj);
 	d->generation++;
-	for (unsigned i = 0; i < d->function_count; i++)
-		pci_bus_master(d->function[i].fn, false);
-	d->mastering = false;
+	device_master(d, false);
 	spin_unlock(&d->obj.lock);
 	for (unsigned i = 0; i < d->function_count && s == OK; ) {
 		uint64_t next = pci_reset_step(d->function[i].fn, &state);
@@ -476,9 +490,7 @@ sys_device_reset(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 
 				(void)pci_msix_restore(d->function[i->function].fn, i->vector);
 			}
-			for (unsigned i = 0; i < d->function_count; i++)
-				pci_bus_master(d->function[i].fn, true);
-			d->mastering = true;
+			device_master(d, true);
 		} else {
 			s = E_STALE;
 		}

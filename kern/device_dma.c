@@ -30,12 +30,15 @@ device_sleep(struct device *d, const struct fence *f, uint64_t deadline) NO_THRE
 	return OK;
 }
 
+static uint64_t grant_len(const struct grant *g) { return iova_len(&g->entry.range); }
+
 /* What the unit has just said made it so; the device's lock is held.  The client is told (D8). */
 static void
 poison(struct buffer *b)
 {
 	struct memory *m = b->memory;
 
+	trace(DMA_QUARANTINE, device_tag(b->device), grant_iova(&b->grant), grant_len(&b->grant));
 	spin_lock(&m->obj.lock);
 	m->poisoned = true;
 	watch_fire(&m->watch);
@@ -51,14 +54,28 @@ device_buffer_quarantine(struct buffer *b)
 }
 
 enum status
-device_buffer_settle(struct buffer *b)
+device_buffer_revoke(struct buffer *b)
 {
-	enum status s = domain_settle(&b->device->domain, &b->grant);
+	enum status s = domain_revoke(&b->device->domain, &b->grant);
 
 	if (s == OK)
+		trace(DMA_UNMAP, device_tag(b->device), grant_iova(&b->grant), grant_len(&b->grant));
+	return s;
+}
+
+enum status
+device_buffer_settle(struct buffer *b)
+{
+	struct iova at = grant_iova(&b->grant);
+	uint64_t len = grant_len(&b->grant);
+	enum status s = domain_settle(&b->device->domain, &b->grant);
+
+	if (s == OK) {
+		trace(DMA_INVALIDATED, device_tag(b->device), at, len);
 		list_remove(&b->link);
-	else if (s != E_WOULD_BLOCK)
+	} else if (s != E_WOULD_BLOCK) {
 		poison(b);
+	}
 	return s;
 }
 
@@ -133,11 +150,9 @@ sys_dma_map(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 			list_push_back(&d->buffers, &b->link);
 		s = publish(b, s);
 		if (s == OK) {
-			if (!d->mastering) {
-				d->mastering = true;
-				for (unsigned i = 0; i < d->function_count; i++)
-					pci_bus_master(d->function[i].fn, true);
-			}
+			trace(DMA_MAP, device_tag(d), grant_iova(&b->grant), len, (enum dma_dir)dir);
+			if (!d->mastering)
+				device_master(d, true);
 			u->w[1] = grant_iova(&b->grant).v;
 		}
 		spin_unlock(&d->obj.lock);
@@ -174,7 +189,7 @@ take_back(struct buffer *b, uint64_t deadline)
 	enum status s;
 
 	spin_lock(&d->obj.lock);
-	s = domain_revoke(&d->domain, &b->grant);
+	s = device_buffer_revoke(b);
 	if (s == E_STATE)	/* on its way already, or over */
 		s = grant_state(&b->grant) == LEDGER_QUARANTINED ? E_QUARANTINED : OK;
 	while (s == OK && grant_state(&b->grant) == LEDGER_REVOKING) {
@@ -217,7 +232,7 @@ end_step(struct work *w)
 	enum status s;
 
 	spin_lock(&d->obj.lock);
-	s = domain_revoke(&d->domain, &b->grant);
+	s = device_buffer_revoke(b);
 	if (s == E_BUSY)	/* an accepted queue entry still names it */
 		next = clock_now() + NS_PER_MS;
 	else if (grant_state(&b->grant) == LEDGER_REVOKING && device_buffer_settle(b) == E_WOULD_BLOCK)

@@ -71,13 +71,12 @@ device_end_step(struct work *w)
 			object_put(&x->obj);
 			return 0;
 		}
+		trace(DEVICE_WINDOWS, device_tag(d));
 		set_step(d, END_MASTER, 0);
 		return 0;
 	}
 	case END_MASTER:
-		for (unsigned i = 0; i < d->function_count; i++)
-			pci_bus_master(d->function[i].fn, false);
-		d->mastering = false;
+		device_master(d, false);
 		set_step(d, END_DRAIN, DRAIN_NS);
 		return 0;
 	case END_DRAIN:
@@ -89,6 +88,7 @@ device_end_step(struct work *w)
 			quarantine(d, "transactions still pending");
 			break;
 		}
+		trace(DEVICE_DRAINED, device_tag(d), d->failed ? E_TIMED_OUT : OK);
 		set_step(d, END_VECTORS, 0);
 		return 0;
 	case END_VECTORS:
@@ -103,6 +103,7 @@ device_end_step(struct work *w)
 			d->function[i].source_open = false;
 		}
 		spin_unlock(&d->obj.lock);
+		trace(DEVICE_VECTORS, device_tag(d));
 		set_step(d, END_BLOCK, 0);
 		return 0;
 	case END_BLOCK:
@@ -115,6 +116,7 @@ device_end_step(struct work *w)
 		for (unsigned i = 0; i < d->function_count; i++)
 			fence_add(&d->fence, u->ops->detach(&d->domain.io, d->function[i].fn->endpoint), now + FENCE_DEADLINE_NS);
 		spin_unlock(&d->obj.lock);
+		trace(DMA_DETACH, device_tag(d));
 		set_step(d, END_FENCE, 0);
 		return 0;
 	case END_FENCE: {
@@ -124,6 +126,7 @@ device_end_step(struct work *w)
 			return fence_poll_at(&d->fence, now);
 		if (s != OK)
 			quarantine(d, "the IOMMU did not confirm that it is blocked");
+		trace(DMA_BLOCKED, device_tag(d), s);
 		set_step(d, END_UNMAP, 0);
 		return 0;
 	}
@@ -145,7 +148,7 @@ device_end_step(struct work *w)
 			/* What could not be confirmed to be blocked may still be written, whatever its entries say. */
 			if (d->failed)
 				device_buffer_quarantine(b);
-			else if (domain_revoke(&d->domain, &b->grant) != OK)
+			else if (device_buffer_revoke(b) != OK)
 				KASSERT(!"a pin outlived its generation");
 		}
 		spin_unlock(&d->obj.lock);
@@ -189,6 +192,7 @@ device_end_step(struct work *w)
 				quarantine(d, "its reset did not work");
 			else if (next != 0)
 				return next;
+			trace(DEVICE_RESET, function_tag(d->function[d->at].fn), next == UINT64_MAX ? E_IO : OK);
 			d->at++;
 			d->reset_state = 0;
 		}
@@ -209,6 +213,7 @@ device_end_step(struct work *w)
 		spin_unlock(&device_claim_lock);
 		spin_lock(&d->obj.lock);
 		d->state = d->failed ? DEVICE_QUARANTINED : DEVICE_FREE;
+		trace(DEVICE_FREE, device_tag(d), d->failed ? E_QUARANTINED : OK);
 		waiter = d->waiter;
 		d->waiter = NULL;
 		watch_fire(&d->watch);
@@ -236,6 +241,7 @@ begin_end(struct device *d)
 	d->generation++;
 	if (d->domain_live)
 		ledger_bump(&d->domain.ledger, d->domain.ledger.generation + 1);	/* no grant is found or pinned any more */
+	trace(DEVICE_ENDS, device_tag(d), d->generation);
 	d->step = END_WINDOWS;
 	object_get(&d->obj);
 	spin_unlock(&d->obj.lock);

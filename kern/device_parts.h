@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kern/device.h"
+#include "kern/trace.h"
 
 enum : uint64_t {
 	DRAIN_NS = NS_PER_S, POLL_NS = 20 * NS_PER_US,
@@ -15,6 +16,13 @@ enum : uint64_t {
 extern struct spinlock device_claim_lock;
 
 static inline struct device *device_of(struct object *o) { return container_of(o, struct device, obj); }
+
+/* A function, and the first of a group, as the trace names them. */
+static inline uint32_t function_tag(const struct pci_function *f) { return (uint32_t)f->segment << 16 | f->rid; }
+static inline uint32_t device_tag(const struct device *d) { return function_tag(d->function[0].fn); }
+
+/* Bus mastering of the whole group. */
+void device_master(struct device *d, bool on);
 
 /* Finds a live claim by handle; locked on OK. */
 NODISCARD enum status device_lock(struct thread *t, uint64_t handle, uint32_t rights, struct device **out);
@@ -28,6 +36,8 @@ void device_irq_unroute(struct device *d, struct irq *i);
  */
 NODISCARD enum status device_sleep(struct device *d, const struct fence *f, uint64_t deadline);
 
+/* domain_revoke, traced.  The device's lock is held. */
+NODISCARD enum status device_buffer_revoke(struct buffer *b);
 /* The grant is revoking: one look at its fence.  The device's lock is held.  See domain_settle. */
 NODISCARD enum status device_buffer_settle(struct buffer *b);
 /* The device could not be stopped: the grant is quarantined, its memory poisoned.  The device's lock is held. */

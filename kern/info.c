@@ -15,6 +15,8 @@
 #include "kern/process.h"
 #include "kern/sched.h"
 #include "kern/thread.h"
+#include "kern/trace.h"
+#include "kern/trace_ring.h"
 #include "kern/uaccess.h"
 
 /* Counts objects down to the wanted one. */
@@ -246,6 +248,24 @@ kernel_info(uint32_t what, uint64_t index, union answer *a, size_t *size)
 	return E_INVALID;
 }
 
+/* The records of one CPU, as many as fit; result: bytes. */
+static enum status
+trace_info(struct uregs *u)
+{
+	uint64_t room = u->w[4] / sizeof(struct trace_record), n = 0;
+	struct trace_record r;
+	enum status s = OK;
+
+	if (u->w[2] >= cpu_count)
+		return E_NOT_FOUND;
+	for (uint32_t i = 0; i < TRACE_RECORDS && n < room && s == OK; i++)
+		if (trace_get((unsigned)u->w[2], i, &r))
+			s = copy_out(u->w[3] + n++ * sizeof(r), &r, sizeof(r));
+	if (s == OK)
+		u->w[0] = n * sizeof(r);
+	return s;
+}
+
 enum status
 sys_info(struct thread *t, struct uregs *u)
 {
@@ -258,6 +278,10 @@ sys_info(struct thread *t, struct uregs *u)
 
 	if (s != OK)
 		return s;
+	if (o->type == OBJ_KERNEL && what == INFO_TRACE) {
+		object_put(o);
+		return (rights & KERNEL_TRACE) != 0 ? trace_info(u) : E_RIGHTS;
+	}
 	if (o->type == OBJ_KERNEL && what == INFO_CMDLINE) {
 		from = the_machine->cmdline;
 		size = strlen(the_machine->cmdline) + 1;

@@ -27,6 +27,7 @@
 #include "kern/process.h"
 #include "kern/sched.h"
 #include "kern/thread.h"
+#include "kern/trace.h"
 #include "kern/worker.h"
 
 struct machine *the_machine;
@@ -89,6 +90,7 @@ start_cpus(const struct machine *m)
 			return;
 		}
 		*c = (struct cpu){ .id = cpu_count, .hwid = m->cpu[i].hwid };
+		trace_init_cpu(c);
 		s = cpu_start(m, m->cpu[i].hwid, c, (char *)stack + KSTACK_SIZE);
 		if (s != OK) {
 			log_error("cpu %llx: did not start: %s", (unsigned long long)m->cpu[i].hwid, status_text(s));
@@ -97,6 +99,7 @@ start_cpus(const struct machine *m)
 				return;
 			continue;
 		}
+		trace(CPU_STARTED, cpu_count);
 		cpu_count++;
 	}
 }
@@ -187,6 +190,7 @@ kernel_main(struct machine *m)
 	if (has_word("debug"))
 		log_set_console_level(LOG_DEBUG);
 	sched_init_cpu(c);
+	trace_init_cpu(c);
 	__stack_chk_guard = cpu_random() & ~0xffull;	/* a 0 byte stops string overruns */
 	log_info("capOS on %s: %s", m->model[0] != 0 ? m->model : "an unnamed machine", cpu_features());
 	for (uint32_t i = 0; i < m->note_count; i++)

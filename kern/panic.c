@@ -15,6 +15,7 @@
 #include "kern/pci.h"
 #include "kern/process.h"
 #include "kern/thread.h"
+#include "kern/trace.h"
 
 static bool panicking;
 
@@ -49,6 +50,12 @@ say(const char *format, ...)
 	n = fmt_vbuf(line, sizeof(line), format, ap);
 	va_end(ap);
 	console_put(line, n < sizeof(line) ? n : sizeof(line) - 1);
+}
+
+static void
+say_line(const char *line)
+{
+	say("  %s\n", line);
 }
 
 static void
@@ -98,6 +105,7 @@ panic(const char *format, ...)
 	if (t != NULL && t->proc != NULL)
 		say("  while running %s[%u]\n", t->proc->name, t->proc->id);
 	backtrace();
+	trace_say_last(say_line);
 	say("capos: stopped\n");
 	cpu_halt();
 }

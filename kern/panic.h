@@ -2,7 +2,7 @@
  * The end, in order: our own broken invariants, and nothing else, come here.
  *
  * panic() stops the other CPUs, turns bus mastering off everywhere (D1), and writes an
- * epitaph (message, CPU, registers, backtrace with symbol names) through the polled
+ * epitaph (message, CPU, backtrace with symbol names, the last trace records) through the polled
  * console, taking no lock and writing no log; then it stops the machine.
  */
 #pragma once

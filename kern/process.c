@@ -14,6 +14,7 @@
 #include "kern/panic.h"
 #include "kern/sched.h"
 #include "kern/thread.h"
+#include "kern/trace.h"
 #include "kern/uaccess.h"
 
 static uint32_t next_id;
@@ -58,6 +59,7 @@ process_create(struct process *parent, const char *name, uint64_t pages_max, uin
 		return s;
 	}
 	p->space_live = true;
+	trace(PROCESS_NEW, p->id, trace_name(p->name), p->parent_id);
 	*out = p;
 	return OK;
 undo_objects:
@@ -132,6 +134,7 @@ process_end(struct process *p, enum exit_reason reason, uint64_t code, const str
 		return;
 	}
 	p->state = PROCESS_ENDING;
+	trace(PROCESS_ENDS, p->id, reason);
 	p->epitaph.reason = reason;
 	p->epitaph.exit_code = code;
 	memcpy(p->epitaph.name, p->name, sizeof(p->name));
@@ -170,6 +173,7 @@ trap_user_fault(struct uregs *u, const struct fault_info *f)
 
 	log_error("%s[%u]: %s at pc 0x%llx, address 0x%llx", p->name, p->id, fault_kind_text(f->kind),
 	    (unsigned long long)uregs_pc(u), (unsigned long long)f->address);
+	trace(PROCESS_FAULT, p->id, f->kind, uregs_pc(u), f->address);
 	process_end(p, EXIT_FAULT, 0, f);
 	if (p->epitaph.reason == EXIT_FAULT && p->epitaph.thread == t->index && p->epitaph.frame_count == 0)
 		note_backtrace(p, u, &p->epitaph);
@@ -187,6 +191,7 @@ process_thread_gone(struct process *p, struct thread *t)
 	last = --p->thread_count == 0;
 	if (last && p->state == PROCESS_RUNNING) {
 		p->state = PROCESS_ENDING;
+		trace(PROCESS_ENDS, p->id, EXIT_NORMAL);
 		p->epitaph.reason = EXIT_NORMAL;
 		memcpy(p->epitaph.name, p->name, sizeof(p->name));
 	}
@@ -252,6 +257,7 @@ end_step(struct work *w)
 	give_back_unused(p);
 	spin_lock(&p->obj.lock);
 	p->state = PROCESS_DEAD;
+	trace(PROCESS_DEAD, p->id);
 	watch_fire(&p->watch);
 	spin_unlock(&p->obj.lock);
 	if (p->parent == NULL) {

@@ -25,6 +25,7 @@
 #include "kern/md/irqc.h"
 #include "kern/panic.h"
 #include "kern/quota.h"
+#include "kern/trace.h"
 #include "arch/x86_64/x86.h"
 
 enum : uint64_t {
@@ -386,6 +387,7 @@ flush(struct mmu_space *s, uint64_t va, uint64_t pages)
 	others = tlb_users(s) & ~me;
 	if (others == 0)
 		return;
+	trace(SHOOTDOWN, va, pages, others);
 	spin_lock(&shoot_lock);
 	shoot.space = s;
 	shoot.va = va;

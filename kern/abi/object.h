@@ -47,7 +47,8 @@ enum rights : uint32_t {
 	KERNEL_LOG     = 1u << 18,	/* read the log; writing needs any OBJ_KERNEL handle */
 	KERNEL_INFO    = 1u << 19,	/* process list, memory, units, grants */
 	KERNEL_POWER   = 1u << 20,
-	KERNEL_ALL     = 0x1f0000,
+	KERNEL_TRACE   = 1u << 21,	/* read the trace */
+	KERNEL_ALL     = 0x3f0000,
 };
 
 /* mem_create flags */
@@ -72,6 +73,7 @@ enum info_what : uint32_t {
 	INFO_CLOCK,		/* any OBJ_KERNEL.  struct clock_info */
 	INFO_CMDLINE,		/* any OBJ_KERNEL.  text, 0-terminated */
 	INFO_EVIDENCE,		/* OBJ_KERNEL, index = PCI function * EVIDENCE_STEPS + step.  struct evidence_info */
+	INFO_TRACE,		/* OBJ_KERNEL with KERNEL_TRACE, index = cpu.  As many struct trace_record as fit, not sorted */
 };
 
 struct memory_info {

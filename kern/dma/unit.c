@@ -11,6 +11,7 @@
 #include "kern/machine/machine.h"
 #include "kern/md/clock.h"
 #include "kern/pci.h"
+#include "kern/trace.h"
 #include "kern/worker.h"
 
 enum { BATCH = 16 };
@@ -44,6 +45,8 @@ report(struct entry *e, const struct dma_fault *f)
 	for (uint32_t i = 0; i < pci_count; i++)
 		if (pci_functions[i].unit == (int)e->unit->index && pci_functions[i].endpoint == f->endpoint)
 			fn = &pci_functions[i];
+	trace(DMA_FAULT, fn != NULL ? (uint32_t)fn->segment << 16 | fn->rid : f->endpoint, (struct iova){ f->iova }, f->write,
+	    f->kind);
 	if (fn != NULL) {
 		n = __atomic_add_fetch(&fn->faults, 1, __ATOMIC_RELAXED);
 		device_fault(fn, f);

@@ -61,6 +61,9 @@ main(void)
 		if (sys_handle_dup(start_info->handle[i].handle, i == 0 ? KERNEL_INFO | RIGHT_GIVE : RIGHT_CALL | RIGHT_RECV |
 		    RIGHT_GIVE | RIGHT_MANAGE, &handles[handle_count]) == OK)
 			handle_count++;
+	/* The trace is for those who were given the right to it. */
+	if (sys_info(start_handle("kernel"), INFO_TRACE, 0, (uint64_t)(uintptr_t)page, sizeof(page), &ok) != E_RIGHTS)
+		die("the trace is open to everybody");
 	for (unsigned n = 0; n < CALLS; n++) {
 		struct sysregs r = { .target = word(), .deadline = rnd() % 2 == 0 ? 0 : now_ns() + rnd() % 100000, .token = word() };
 		uint64_t nr = rnd() % (SYSCALL_COUNT + 8);

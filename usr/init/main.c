@@ -71,7 +71,7 @@ start_child(struct child *c, const char *args)
 		return E_NOT_FOUND;
 	s.give[s.count].name = "kernel";
 	s.give[s.count].rights = manager ? KERNEL_DEVICES | KERNEL_INFO | KERNEL_LOG | RIGHT_GIVE :
-	    KERNEL_CONSOLE | KERNEL_INFO | KERNEL_LOG | KERNEL_POWER | RIGHT_GIVE;
+	    KERNEL_CONSOLE | KERNEL_INFO | KERNEL_LOG | KERNEL_POWER | KERNEL_TRACE | RIGHT_GIVE;
 	s.give[s.count++].handle = boot_info->kernel;
 	if (manager) {
 		s.give[s.count].name = "archive";

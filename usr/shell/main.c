@@ -37,6 +37,7 @@ const struct command commands[] = {
 	{ "bench", "[ready|ipc|signal|disk|...]", "marked regions for the instruction counter", cmd_bench },
 	{ "date", "", "the date, UTC", cmd_date },
 	{ "log", "[-d]", "the system log; with dates", cmd_log },
+	{ "trace", "[N]", "the last N things that the kernel traced", cmd_trace },
 	{ "kill", "PID|NAME", "ends a process", cmd_kill },
 	{ "killer", "NAME MILLISECONDS", "ends a process later, while commands go on", cmd_killer },
 	{ "repeat", "N \"COMMAND; ...\"", "runs commands N times", cmd_repeat },

@@ -1,6 +1,7 @@
 /*
  * Commands about the system.  What they show comes from info() and never holds a physical address.
  */
+#include "kern/abi/trace_text.h"
 #include "kern/base/bits.h"
 #include "kern/base/date.h"
 #include "usr/shell/shell.h"
@@ -203,6 +204,79 @@ cmd_log(int argc, char **argv)
 			print_raw(text, n);
 	}
 	return 0;
+}
+
+/* By time, then by CPU, then in the order in which the CPU wrote them. */
+static bool
+before(const struct trace_record *a, const struct trace_record *b)
+{
+	if (a->time_ns != b->time_ns)
+		return a->time_ns < b->time_ns;
+	return a->cpu != b->cpu ? a->cpu < b->cpu : a->count < b->count;
+}
+
+static void
+sift(struct trace_record *r, uint64_t at, uint64_t n)
+{
+	for (uint64_t child; (child = 2 * at + 1) < n; at = child) {
+		struct trace_record swap = r[at];
+
+		if (child + 1 < n && before(&r[child], &r[child + 1]))
+			child++;
+		if (!before(&swap, &r[child]))
+			return;
+		r[at] = r[child];
+		r[child] = swap;
+	}
+}
+
+static void
+sort(struct trace_record *r, uint64_t n)
+{
+	for (uint64_t i = n / 2; i-- != 0; )
+		sift(r, i, n);
+	while (n > 1) {
+		struct trace_record swap = r[--n];
+
+		r[n] = r[0];
+		r[0] = swap;
+		sift(r, 0, n);
+	}
+}
+
+int
+cmd_trace(int argc, char **argv)
+{
+	enum : uint64_t { ROOM = 2 * MIB };
+	struct trace_record *r;
+	uint64_t want = 40, n = 0, got, s;
+	handle_t memory;
+	char text[TRACE_TEXT];
+
+	if (argc > 2 || (argc == 2 && !number(argv[1], &want))) {
+		print("usage: trace [N]\n");
+		return 1;
+	}
+	r = pages_alloc(ROOM / PAGE_SIZE, &memory);
+	if (r == NULL) {
+		print("trace: no memory\n");
+		return 1;
+	}
+	for (uint64_t cpu = 0; ; cpu++, n += got / sizeof(*r)) {
+		s = sys_info(kernel, INFO_TRACE, cpu, (uint64_t)(uintptr_t)(r + n), ROOM - n * sizeof(*r), &got);
+		if (s != OK)
+			break;
+	}
+	sort(r, n);
+	for (uint64_t i = n - (want < n ? want : n); i < n && !interrupted(); i++) {
+		trace_text(&r[i], text);
+		print("%s\n", text);
+	}
+	(void)sys_mem_unmap(HANDLE_NONE, (uint64_t)(uintptr_t)r, ROOM);
+	(void)sys_handle_close(memory);
+	if (s != E_NOT_FOUND)
+		print("trace: %s\n", status_text((enum status)s));
+	return s != E_NOT_FOUND;
 }
 
 int
