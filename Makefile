@@ -140,6 +140,9 @@ $$(eval $$(call stamp_rule,$$(O_$(1))/boot.list,PROGRAMS))
 # str.c defines memcpy and its family: the compiler must not turn its loops into calls of them.
 $$(O_$(1))/kernel/kern/base/str.o $$(O_$(1))/user/kern/base/str.o: FILE_CFLAGS := -fno-builtin
 
+# Its functions call nothing that returns: a frame would be of no use.
+$$(O_$(1))/kernel/kern/ipc_direct.o: FILE_CFLAGS := -fomit-frame-pointer -momit-leaf-frame-pointer
+
 $$(O_$(1))/kernel/%.o: %.c $$(O_$(1))/kernel.flags | arch/$(1)/link.ld
 	$$(call say,CC,$(1) $$<)
 	@mkdir -p $$(@D)

@@ -14,10 +14,14 @@ key_of(const struct object *o, uint16_t gen)
 	return (uint64_t)(uintptr_t)o << 16 | gen;
 }
 
+const struct handle_entry handle_no_page[HANDLES_PER_PAGE];
+
 void
 handle_table_init(struct handle_table *t)
 {
 	lock_init(&t->lock, RANK_HANDLES);
+	for (uint32_t i = 0; i < HANDLE_PAGES_MAX; i++)
+		t->page[i] = (struct handle_entry *)handle_no_page;	/* read only: nothing to take out of it */
 }
 
 enum status
@@ -173,12 +177,13 @@ enum status
 handle_close(struct process *p, handle_t h)
 {
 	struct handle_table *t = &p->handles;
-	struct handle_entry *e = handle_entry_of(t, h);
+	struct handle_entry *e;
 	struct object *o = NULL;
 	uint32_t rights = 0;
 
-	if (e == NULL)
+	if (!handle_in_range(h))
 		return E_HANDLE;
+	e = handle_entry_of(t, h);
 	spin_lock(&t->lock);
 	if ((e->key & 0xffff) == h >> 16)
 		o = take_locked(t, h & 0xffff, e, &rights);
@@ -286,7 +291,7 @@ handle_table_fini(struct process *p)
 
 	for (uint32_t i = 0; i < t->pages; i++) {
 		frame_free(frame_of(t->page[i]), 0);
-		t->page[i] = NULL;
+		t->page[i] = (struct handle_entry *)handle_no_page;
 		quota_give_pages(&p->quota, 1);
 	}
 	t->pages = 0;

@@ -5,7 +5,7 @@
  * generation in 63:32, rights in 31:0) and badge.  Readers take no lock: they read key, then the
  * other words, then key again.  Writers hold the table's lock and change key last when filling and
  * first when emptying, so that a reader that saw the same key twice saw one handle.  Pages of the
- * table are never given back while the process lives.
+ * table are never given back while the process lives; pages that it does not have are one page of nothing.
  */
 #pragma once
 
@@ -28,41 +28,53 @@ struct handle_table {
 	bool closed;			/* (l) the process is ending: no more handles */
 };
 
+/* Stands for every page that a table does not have yet: entries without an object. */
+extern const struct handle_entry handle_no_page[HANDLES_PER_PAGE];
+
 /* The way of a reader. */
 
 static ALWAYS_INLINE struct object *
 handle_key_object(uint64_t key)
 {
 	/* Kernel addresses have their upper sixteen bits set, on both architectures. */
-	return (struct object *)(uintptr_t)(key >> 16 | 0xffffull << 48);
+	uintptr_t at = (uintptr_t)(key >> 16 | 0xffffull << 48);
+
+	__asm__("" : "+r"(at));		/* or the constant would be made anew for every field */
+	return (struct object *)at;
 }
 
+static ALWAYS_INLINE bool
+handle_in_range(handle_t h)
+{
+	return (h & 0xffff) < HANDLE_PAGES_MAX * HANDLES_PER_PAGE;
+}
+
+/* h is in range. */
 static ALWAYS_INLINE struct handle_entry *
 handle_entry_of(struct handle_table *t, handle_t h)
 {
 	uint32_t index = h & 0xffff;
-	struct handle_entry *page;
+	struct handle_entry *page = load_relaxed(&t->page[index / HANDLES_PER_PAGE]);
 
-	if (unlikely(index >= HANDLE_PAGES_MAX * HANDLES_PER_PAGE))
-		return NULL;
-	page = load_acquire(&t->page[index / HANDLES_PER_PAGE]);
-	return likely(page != NULL) ? &page[index % HANDLES_PER_PAGE] : NULL;
+	return &page[index % HANDLES_PER_PAGE];		/* depends on the pointer, so it is read after it */
 }
 
 /* The object is what the entry said; whether it still is that object only its lock tells. */
 static ALWAYS_INLINE enum status
 handle_read(struct handle_table *t, handle_t h, struct object **o, uint64_t *meta, uint64_t *badge)
 {
-	struct handle_entry *e = handle_entry_of(t, h);
+	struct handle_entry *e;
 	uint64_t key;
 
-	if (unlikely(e == NULL))
+	if (unlikely(!handle_in_range(h)))
 		return E_HANDLE;
+	e = handle_entry_of(t, h);
 	key = load_acquire(&e->key);
-	if (unlikely((key & 0xffff) != h >> 16 || key >> 16 == 0))
+	if (unlikely((uint16_t)key != h >> 16) || unlikely(key >> 16 == 0))
 		return E_HANDLE;
 	*meta = load_relaxed(&e->meta);
-	*badge = load_relaxed(&e->badge);
+	if (badge != NULL)
+		*badge = load_relaxed(&e->badge);
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	if (unlikely(load_relaxed(&e->key) != key))
 		return E_HANDLE;

@@ -3,30 +3,27 @@
  *
  * A call, step by step:
  *   1. look the endpoint up: it comes back locked and alive;
- *   2. arm the caller's wait; its sequence number is the reply token;
+ *   2. arm the caller's wait; its wait word (thread.h) is the reply token;
  *   3. take receivers off the queue until one can be claimed; if there is none, queue up and block;
  *   4. note the receiver's process as the one that may reply, write message, badge and token into the
  *      receiver's registers, unlock, and hand the CPU over.
- * Nearly always the receiver rests on the caller's CPU, and the whole turn is a direct hand-over (runqueue.h): results go
- * straight into the registers of both, and the receiver continues in user mode from here.  A reply that goes on to receive is
- * the same in the other direction.  Deadlines, handles, a notification beside the endpoint, somebody as urgent who waits for
- * the CPU, another CPU: all these take the longer way, which does the same steps.
+ * Nearly always the receiver rests on the caller's CPU, and the whole turn is a direct hand-over: ipc_direct.c.  Deadlines,
+ * handles, a notification beside the endpoint, somebody as urgent who waits for the CPU, another CPU: all these take the
+ * longer way, here.
  *
- * A reply checks the token against the caller's wait word twice around reading who may reply, and claims it
+ * A reply checks the token against the caller's wait word before reading who may reply, and claims it
  * by that exact word: a late, repeated or forged token fails there.
  *
  * Handles travel only when the tag says so, by a slower path that runs with the receiver claimed and no lock
  * held; a handle that cannot be passed arrives as 0 and the sender is told.
  */
-#include "kern/ipc.h"
+#include "kern/ipc_parts.h"
 #include "kern/handle.h"
 #include "kern/panic.h"
 #include "kern/process.h"
 #include "kern/runqueue.h"
 #include "kern/sched.h"
 #include "kern/thread.h"
-
-enum { CALL_OUT = TAG_WORDS | TAG_HANDLES | TAG_LABEL };
 
 NODISCARD enum status
 endpoint_create(struct process *payer, struct endpoint **out)
@@ -40,48 +37,6 @@ endpoint_create(struct process *payer, struct endpoint **out)
 	list_init(&(*out)->callers);
 	list_init(&(*out)->receivers);
 	return OK;
-}
-
-/* No handles, and not more words than there are: the two fields are neighbours. */
-static ALWAYS_INLINE bool
-only_words(uint64_t call)
-{
-	static_assert(TAG_HANDLES == TAG_WORDS << 4);
-	return (call & (TAG_HANDLES | TAG_WORDS)) <= FIELD_PREP(TAG_WORDS, 8);
-}
-
-static ALWAYS_INLINE uint64_t
-token_of(const struct thread *t, uint64_t wait)
-{
-	return (uint64_t)t->index << 48 | (wait >> 2 & BITS(47, 0));
-}
-
-/* The token of a thread in that slot of the table names this wait. */
-static ALWAYS_INLINE bool
-token_fits(uint64_t token, uint64_t wait)
-{
-	return ((token ^ wait >> 2) & BITS(47, 0)) == 0;
-}
-
-/* Copies the words of a message; the rest of the receiver's words become 0 so that nothing of its own past is taken
- * for the sender's. */
-static ALWAYS_INLINE void
-copy_words(struct uregs *to, const struct uregs *from, uint64_t tag)
-{
-	uint64_t words = FIELD_GET(TAG_WORDS, tag);
-
-	if (words == 0)
-		return;
-	to->w[0] = from->w[0];
-	to->w[1] = from->w[1];
-	to->w[2] = from->w[2];
-	to->w[3] = from->w[3];
-	if (unlikely(words > 4)) {
-		to->w[4] = from->w[4];
-		to->w[5] = from->w[5];
-		to->w[6] = from->w[6];
-		to->w[7] = from->w[7];
-	}
 }
 
 /* Handles named by the tag become handles of the receiver's process, with the sender's rights to them. */
@@ -103,12 +58,6 @@ copy_handles(struct process *from, const struct uregs *fu, struct process *to, s
 		tu->w[i] = h;
 	}
 	return result;
-}
-
-static ALWAYS_INLINE struct thread *
-queued_thread(struct list *l)
-{
-	return list_entry(l, struct thread, queue);
 }
 
 /* Takes a receiver off the queue and claims it; NULL when none is left. */
@@ -137,7 +86,7 @@ deliver(struct thread *t, const struct uregs *u, uint64_t wait, uint64_t badge, 
 	copy_words(ru, u, tag);
 	ru->call = tag;		/* status OK */
 	ru->target = badge;
-	ru->token = token_of(t, wait);
+	ru->token = wait;
 	r->wait_status = OK;
 	r->ntfn_bits = 0;
 	store_release(&t->reply_proc, r->proc);
@@ -156,10 +105,14 @@ rest(struct thread *t, enum rest kind, struct object *o, uint64_t deadline)
 	}
 }
 
-/* A wait in a queue of o, or for an answer, is over with s. */
+/*
+ * A wait in a queue of o, or for an answer, is over with s.  From here on nobody may answer: a server that guesses the
+ * token of some later wait finds no process named that may.
+ */
 static ALWAYS_INLINE enum status
 queue_wait_over(struct thread *t, struct object *o, enum status s) NO_THREAD_SAFETY
 {
+	t->reply_proc = NULL;
 	if (unlikely(!list_empty(&t->queue))) {
 		/* Timed out or cancelled before anybody took it: the queue is the endpoint's, type-stable. */
 		spin_lock(&o->lock);
@@ -197,8 +150,8 @@ out:
 		sched_preempt();
 }
 
-static NOINLINE enum status
-call_slow(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
+enum status
+ipc_call_slow(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 {
 	struct object *o;
 	struct endpoint *e;
@@ -212,7 +165,6 @@ call_slow(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	if (s != OK)
 		return s;
 	e = container_of(o, struct endpoint, obj);
-	t->reply_proc = NULL;
 	wait = thread_arm(t);
 	r = claim_receiver(e);
 	if (r != NULL) {
@@ -221,7 +173,7 @@ call_slow(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 		rest(t, REST_CALL, o, u->deadline);
 		s = sched_handoff(r, u->deadline);
 		t->rest = REST_NONE;
-		return s;
+		return queue_wait_over(t, o, s);
 	}
 	if (u->deadline == 0) {
 		t->wait = wait & ~(uint64_t)WAIT_STATE;
@@ -237,70 +189,19 @@ call_slow(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	return queue_wait_over(t, o, s);
 }
 
-/* The direct hand-over, or nothing is done and the slow way does it all. */
-enum status
-sys_ipc_call(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
-{
-	struct cpu *c = this_cpu();
-	struct run_queue *rq = c->rq;
-	struct endpoint *e;
-	struct object *o;
-	struct thread *r;
-	struct uregs *ru;
-	uint64_t badge, wait, tag;
-
-	if (unlikely(u->deadline != DEADLINE_NEVER || !only_words(u->call)))
-		return call_slow(t, u);
-	o = handle_try_lock(&t->proc->handles, (handle_t)u->target, OBJ_ENDPOINT, RIGHT_CALL, &badge);
-	if (unlikely(o == NULL))
-		return call_slow(t, u);
-	e = container_of(o, struct endpoint, obj);
-	r = queued_thread(e->receivers.next);
-	if (unlikely(list_empty(&e->receivers)) || unlikely(!direct_begin(rq, c, r, REST_RECEIVE)))
-		goto slow;
-	if (unlikely(!thread_claim(r))) {
-		direct_cancel(rq);
-		goto slow;
-	}
-	list_remove(&r->queue);
-	wait = thread_arm(t);
-	spin_unlock(&o->lock);
-	ru = r->regs;
-	tag = u->call & CALL_OUT;
-	copy_words(ru, u, tag);
-	ru->call = tag;		/* status OK */
-	ru->target = badge;
-	ru->token = token_of(t, wait);
-	t->reply_proc = r->proc;
-	t->rest = REST_CALL;	/* in no queue: rest_on is not looked at */
-	t->state = THREAD_BLOCKED;
-	run_direct(rq, c, t, r);
-slow:
-	spin_unlock(&o->lock);
-	return call_slow(t, u);
-}
-
 /* The reply half.  On OK *out is the caller, claimed, with the reply in its registers. */
 static ALWAYS_INLINE enum status
 reply(struct thread *t, struct uregs *u, struct thread **out)
 {
-	uint64_t token = u->token, wait, tag = u->call & CALL_OUT;
-	uint64_t index = token >> 48;
-	struct thread *c;
+	uint64_t token = token_wait(u->token), tag = u->call & CALL_OUT;
+	struct thread *c = token_thread(token);
 	struct uregs *cu;
 	enum status s = OK;
 
-	if (unlikely(index >= THREADS_MAX || FIELD_GET(TAG_WORDS, tag) > 8))
+	if (unlikely(FIELD_GET(TAG_WORDS, tag) > 8))
 		return E_INVALID;
-	c = load_acquire(&threads[index]);
-	if (unlikely(c == NULL))
-		return E_PEER;
-	wait = load_acquire(&c->wait);
-	if (unlikely((wait & WAIT_STATE) != WAIT_ARMED || token_of(c, wait) != token))
-		return E_PEER;
-	if (unlikely(load_acquire(&c->reply_proc) != t->proc))
-		return E_PEER;
-	if (unlikely(!thread_claim_word(c, wait)))
+	if (unlikely(c == NULL) || unlikely(load_acquire(&c->wait) != token) ||
+	    unlikely(load_acquire(&c->reply_proc) != t->proc) || unlikely(!thread_claim_word(c, token)))
 		return E_PEER;
 	c->reply_proc = NULL;
 	cu = c->regs;
@@ -365,7 +266,7 @@ receive(struct thread *t, struct uregs *u, struct thread *next) NO_THREAD_SAFETY
 		copy_words(u, cu, tag);
 		u->call = tag;
 		u->target = c->badge;
-		u->token = token_of(c, wait);
+		u->token = wait;
 		if (unlikely((tag & TAG_HANDLES) != 0)) {
 			from = c->proc;
 			object_get(&from->obj);
@@ -458,63 +359,13 @@ sys_ipc_recv(struct thread *t, struct uregs *u)
 	return receive(t, u, NULL);
 }
 
-static NOINLINE enum status
-reply_recv_slow(struct thread *t, struct uregs *u)
+enum status
+ipc_reply_recv_slow(struct thread *t, struct uregs *u)
 {
 	struct thread *next = NULL;
 
 	(void)reply(t, u, &next);
 	return receive(t, u, next);
-}
-
-/* The direct hand-over back, or nothing is done and the slow way does it all. */
-enum status
-sys_ipc_reply_recv(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
-{
-	uint64_t token = u->token, index = token >> 48, wait, tag, badge;
-	struct cpu *cpu = this_cpu();
-	struct run_queue *rq = cpu->rq;
-	struct endpoint *e;
-	struct object *o;
-	struct thread *c;
-	struct uregs *cu;
-
-	if (unlikely(u->deadline != DEADLINE_NEVER || !only_words(u->call) || u->target >> 32 != HANDLE_NONE ||
-	    index >= THREADS_MAX))
-		return reply_recv_slow(t, u);
-	c = load_acquire(&threads[index]);
-	if (unlikely(c == NULL))
-		return reply_recv_slow(t, u);
-	wait = load_acquire(&c->wait);
-	if (unlikely((wait & WAIT_STATE) != WAIT_ARMED) || unlikely(!token_fits(token, wait)) ||
-	    unlikely(load_acquire(&c->reply_proc) != t->proc))
-		return reply_recv_slow(t, u);
-	o = handle_try_lock(&t->proc->handles, (handle_t)u->target, OBJ_ENDPOINT, RIGHT_RECV, &badge);
-	if (unlikely(o == NULL))
-		return reply_recv_slow(t, u);
-	e = container_of(o, struct endpoint, obj);
-	if (unlikely(!list_empty(&e->callers)) || unlikely(!direct_begin(rq, cpu, c, REST_CALL)))
-		goto slow;
-	if (unlikely(!thread_claim_word(c, wait))) {
-		direct_cancel(rq);
-		goto slow;
-	}
-	(void)thread_arm(t);
-	list_push_back(&e->receivers, &t->queue);
-	spin_unlock(&o->lock);
-	c->reply_proc = NULL;
-	cu = c->regs;
-	tag = u->call & CALL_OUT;
-	copy_words(cu, u, tag);
-	cu->call = tag;
-	t->ntfn_bits = 0;
-	t->rest = REST_RECEIVE;
-	t->rest_on = o;
-	t->state = THREAD_BLOCKED;
-	run_direct(rq, cpu, t, c);
-slow:
-	spin_unlock(&o->lock);
-	return reply_recv_slow(t, u);
 }
 
 static void

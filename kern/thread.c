@@ -43,6 +43,7 @@ thread_get(struct thread **out)
 			return E_NO_MEMORY;
 		}
 		t = p;
+		wait = FIELD_PREP(WAIT_INDEX, index);
 	}
 	*t = (struct thread){
 		.wait = wait, .index = index, .stack = stack, .state = THREAD_BLOCKED,

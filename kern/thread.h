@@ -2,7 +2,7 @@
  * Threads.
  *
  * A thread that waits (for a message, a reply, a notification, a deadline, hardware) has an armed "wait word":
- * a sequence number and a state.  Whoever wants to end the wait must claim it first (compare and swap of the
+ * a sequence number, its index and a state.  Whoever wants to end the wait must claim it first (compare and swap of the
  * exact word), so that exactly one of sender, signaller, timer and killer wins; only the winner writes the
  * thread's results and wakes it.  Queues may hold a thread whose wait was claimed by another; it takes itself
  * off when it runs again, before it can wait anew.  So whoever finds a thread in a queue, under the queue's
@@ -13,6 +13,7 @@
 #pragma once
 
 #include "kern/abi/status.h"
+#include "kern/base/bits.h"
 #include "kern/base/list.h"
 #include "kern/base/mmio.h"
 #include "kern/md/cpu.h"
@@ -35,23 +36,30 @@ enum rest : uint8_t {
 	REST_DONE,		/* nothing: it gave its CPU to a more urgent thread */
 };
 
-enum : uint64_t { WAIT_IDLE = 0, WAIT_ARMED = 1, WAIT_CLAIMED = 2, WAIT_STATE = 3, WAIT_SEQ = 4 };
+/* The wait word: state, then the thread's index, then the sequence number.  Armed it is the reply token. */
+enum : uint64_t {
+	WAIT_ARMED = 1, WAIT_CLAIMED = 2,
+	WAIT_STATE = BITS(1, 0),
+	WAIT_INDEX = BITS(12, 2),
+	WAIT_SEQ   = BIT(13),		/* one */
+};
+static_assert(THREADS_MAX == WAIT_INDEX / BIT(2) + 1);
 
 struct thread {
-	uintptr_t ksp;			/* saved kernel stack pointer while not running */
-	struct uregs *regs;		/* (c) its registers of user mode, at the top of the stack */
-	struct process *proc;		/* (c) NULL: a thread of the kernel's own */
-	uint64_t wait;			/* (a) sequence and state */
 	/* Neighbours, so that a direct hand-over sets all four at once. */
+	bool on_cpu;			/* (a) its stack is in use by a CPU */
 	enum thread_state state;	/* (run queue) */
 	enum rest rest;			/* (run queue), and its own while it runs */
 	bool wake_pending;		/* (run queue) woken before it had blocked */
-	bool on_cpu;			/* (a) its stack is in use by a CPU */
-	bool dying;			/* 36: (a) its process ends; entry code looks at it */
+	bool dying;			/* 4: (a) its process ends; entry code looks at it */
 	enum status wait_status;	/* written by the claimer */
 	bool pinned;			/* (c) stays on its CPU */
 	uint8_t prio;			/* (c) */
 	uint8_t cpu;			/* (run queue) */
+	uintptr_t ksp;			/* saved kernel stack pointer while not running */
+	struct uregs *regs;		/* (c) its registers of user mode, at the top of the stack */
+	struct process *proc;		/* (c) NULL: a thread of the kernel's own */
+	uint64_t wait;			/* (a) */
 	uint32_t index;			/* (c) in the thread table */
 
 	struct list run;		/* (run queue) */
@@ -60,7 +68,7 @@ struct thread {
 	struct list siblings;		/* (process) */
 
 	/* A call under way, as caller. */
-	struct process *reply_proc;	/* who may answer; NULL: not received yet */
+	struct process *reply_proc;	/* who may answer; NULL: not received yet, or no call */
 	uint64_t badge;
 	struct object *rest_on;		/* at rest: the endpoint or notification, type-stable and not counted */
 	/* As receiver. */
@@ -77,7 +85,7 @@ struct thread {
 	struct list reap;
 };
 
-static_assert(offsetof(struct thread, dying) == 36);
+static_assert(offsetof(struct thread, dying) == 4);
 
 static inline bool
 thread_claim_word(struct thread *t, uint64_t armed)
@@ -102,6 +110,16 @@ thread_arm(struct thread *t)
 	uint64_t w = (t->wait & ~(uint64_t)WAIT_STATE) + WAIT_SEQ + WAIT_ARMED;
 
 	store_release(&t->wait, w);
+	return w;
+}
+
+/* The same under the lock of its run queue, which whoever claims it takes before it can go on. */
+static inline uint64_t
+thread_arm_locked(struct thread *t)
+{
+	uint64_t w = (t->wait & ~(uint64_t)WAIT_STATE) + WAIT_SEQ + WAIT_ARMED;
+
+	store_relaxed(&t->wait, w);
 	return w;
 }
 

@@ -5,8 +5,7 @@
  * where SP_EL1 points whenever a process runs.  A system call is told apart by the exception class (EC 15h: SVC).
  */
 	.macro save
-	sub	sp, sp, #272
-	stp	x0, x1, [sp, #0]
+	stp	x0, x1, [sp, #-272]!
 	stp	x2, x3, [sp, #16]
 	stp	x4, x5, [sp, #32]
 	stp	x6, x7, [sp, #48]
@@ -30,7 +29,6 @@
 	ldp	x21, x22, [sp, #256]
 	msr	elr_el1, x21
 	msr	spsr_el1, x22
-	ldp	x0, x1, [sp, #0]
 	ldp	x2, x3, [sp, #16]
 	ldp	x4, x5, [sp, #32]
 	ldp	x6, x7, [sp, #48]
@@ -45,6 +43,7 @@
 	ldp	x24, x25, [sp, #192]
 	ldp	x26, x27, [sp, #208]
 	ldp	x28, x29, [sp, #224]
+	ldp	x0, x1, [sp], #272
 	.endm
 
 	.text
@@ -93,8 +92,7 @@ vectors:
 user_call:
 	and	w3, w8, #0xff
 	mrs	x2, tpidr_el1
-	adrp	x4, syscall_table
-	add	x4, x4, :lo12:syscall_table
+	adr	x4, syscall_table
 	ldr	x3, [x4, x3, lsl #3]
 	ldr	x0, [x2]			/* cpu->current */
 	mov	x1, sp
@@ -103,7 +101,7 @@ user_call:
 	mrs	x2, tpidr_el1
 	ldr	x0, [x2]
 	ldrb	w1, [x2, #37]			/* cpu->resched */
-	ldrb	w0, [x0, #36]			/* thread->dying */
+	ldrb	w0, [x0, #4]			/* thread->dying */
 	orr	w0, w0, w1
 	cbz	w0, return_to_user
 	bl	sched_preempt
@@ -112,7 +110,6 @@ return_to_user:
 	ldp	x30, x23, [sp, #240]
 	msr	sp_el0, x23
 	restore
-	add	sp, sp, #272
 	eret
 
 user_fault:
@@ -160,7 +157,6 @@ kernel_sync:
 	bl	trap_from_kernel
 	ldr	x30, [sp, #240]
 	restore
-	add	sp, sp, #272
 	eret
 1:	mov	x3, sp
 	ldr	x0, =emergency_stack_end
@@ -180,7 +176,6 @@ kernel_irq:
 	bl	trap_kernel_irq
 	ldr	x30, [sp, #240]
 	restore
-	add	sp, sp, #272
 	eret
 
 kernel_error:
@@ -220,13 +215,6 @@ cpu_switch:
 cpu_leave:
 	mov	sp, x0
 	b	1b
-
-/* void cpu_continue(struct uregs *to, bool *on_cpu) */
-	.globl	cpu_continue
-cpu_continue:
-	mov	sp, x0
-	stlrb	wzr, [x1]
-	b	return_to_user
 
 /* Threads that were at rest, and new ones. */
 	.globl	first_user

@@ -51,6 +51,14 @@ cpu_set_kernel_stack(struct cpu *c UNUSED, uintptr_t top UNUSED)
 {
 }
 
+/* cpu.h */
+NORETURN static ALWAYS_INLINE void
+cpu_continue(struct uregs *to, bool *on_cpu)
+{
+	__asm__ volatile("mov sp, %0; stlrb wzr, [%1]; b return_to_user" :: "r"(to), "r"(on_cpu) : "memory");
+	__builtin_unreachable();
+}
+
 extern uint64_t mmu_empty_ttbr0;
 
 /* The id field is the ASID in its register position. */

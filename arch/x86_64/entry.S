@@ -17,9 +17,7 @@ syscall_fast:
 	pushq %r11
 	pushq $0x23
 	pushq %rcx
-	subq $16, %rsp			/* error, vector */
-	pushq %r11
-	pushq %rcx
+	subq $32, %rsp			/* error, vector, r11, rcx: what an earlier entry left there */
 	pushq %rbp
 	pushq %r15
 	pushq %r14
@@ -40,12 +38,13 @@ syscall_fast:
 	movb %al, 64(%rsp)		/* status, in regs->call */
 	movq %gs:0, %rcx
 	movb %gs:37, %al		/* cpu->resched */
-	orb 36(%rcx), %al		/* thread->dying */
+	orb 4(%rcx), %al		/* thread->dying */
 	jnz call_preempt
 /*
  * The way back by SYSRET.  The return address is one past a SYSCALL instruction in a mapped user page, or one that
  * thread_create checked: always canonical.
  */
+	.globl call_return
 call_return:
 	popq %rdi
 	popq %rsi
@@ -204,13 +203,6 @@ cpu_switch:
 cpu_leave:
 	movq %rdi, %rsp
 	jmp 1b
-
-/* void cpu_continue(struct uregs *to, bool *on_cpu) */
-	.globl cpu_continue
-cpu_continue:
-	movq %rdi, %rsp
-	movb $0, (%rsi)
-	jmp call_return
 
 call_preempt:
 	call sched_preempt

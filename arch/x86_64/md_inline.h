@@ -60,6 +60,14 @@ cpu_set_kernel_stack(struct cpu *c, uintptr_t top)
 	__builtin_memcpy(rsp0, &top, sizeof(top));
 }
 
+/* cpu.h */
+NORETURN static ALWAYS_INLINE void
+cpu_continue(struct uregs *to, bool *on_cpu)
+{
+	__asm__ volatile("movq %0, %%rsp; movb $0, %1; jmp call_return" :: "r"(to), "m"(*on_cpu) : "memory");
+	__builtin_unreachable();
+}
+
 extern uint64_t mmu_kernel_cr3, mmu_idle_cr3;
 uint64_t mmu_trampoline_map(void);
 

@@ -8,6 +8,7 @@
  *   struct cpu *this_cpu(void)       one or two instructions
  *   void mmu_activate(struct mmu_space *s)       mmu.h
  *   void cpu_set_kernel_stack(struct cpu *c, uintptr_t top)   where the next entry from user mode starts
+ *   void cpu_continue(struct uregs *to, bool *on_cpu)    below
  *   uint64_t cpu_cycles(void)        the raw counter behind clock_now, one instruction
  *   void irq_window(void)            interrupts on for an instant, then off again: pending ones are taken
  *   void user_tls_switch(uint64_t *save, uint64_t load)  saves and loads the process-writable thread register
@@ -51,12 +52,12 @@ void cpu_switch(uintptr_t *save, uintptr_t load);
  * Threads at rest (kern/runqueue.h) leave their kernel stack empty.  These two leave the current stack for good, so:
  *
  *   cpu_leave      continues on "load" as cpu_switch does
- *   cpu_continue   continues in user mode by "to"; stores false to *on_cpu (release) once the current stack is left
+ *   cpu_continue   (md_inline.h) continues in user mode by "to"; stores false to *on_cpu (release) once the
+ *                  current stack is left
  *
  * A thread at rest is continued by cpu_continue, or by cpu_prepare_user on its stack.
  */
 NORETURN void cpu_leave(uintptr_t load);
-NORETURN void cpu_continue(struct uregs *to, bool *on_cpu);
 
 /*
  * A kernel stack pointer for cpu_switch to a thread with nothing on its kernel stack.  User, new or at rest: calls
