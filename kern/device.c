@@ -100,6 +100,8 @@ sys_device_claim(struct thread *t, struct uregs *u)
 	trace(DEVICE_CLAIM, device_tag(d), t->proc->id, d->verdict.lane);
 	d->state = DEVICE_CLAIMED;
 	d->generation = 1;
+	d->holder = t->proc;
+	object_get(&d->holder->obj);
 	s = domain_init(&d->domain, iommu_by_index((uint32_t)f->unit), &t->proc->quota, d->generation);
 	if (s == OK) {
 		d->domain_live = true;
@@ -118,6 +120,33 @@ sys_device_claim(struct thread *t, struct uregs *u)
 	log_info("device %02x:%02x.%x: %s", f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, d->verdict.text);
 	u->w[0] = h;
 	return OK;
+}
+
+enum status
+device_pass(struct process *to, handle_t h)
+{
+	struct process *from = NULL;
+	struct object *o;
+	struct device *d;
+	enum status s = OK;
+
+	if (handle_ref(to, h, OBJ_DEVICE, RIGHT_DMA, &o, NULL) != OK)
+		return OK;
+	d = device_of(o);
+	spin_lock(&d->obj.lock);
+	if (d->domain_live && d->holder != to) {
+		s = domain_charge(&d->domain, &to->quota);
+		if (s == OK) {
+			from = d->holder;
+			d->holder = to;
+			object_get(&to->obj);
+		}
+	}
+	spin_unlock(&d->obj.lock);
+	if (from != NULL)
+		object_put(&from->obj);
+	object_put(o);
+	return s;
 }
 
 enum status

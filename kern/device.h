@@ -78,6 +78,7 @@ struct device {
 	uint16_t function_count;
 	struct group_function function[GROUP_FUNCTIONS_MAX];
 	struct dma_domain domain;	/* (l) */
+	struct process *holder;		/* (l) counted: pays for the domain's tables */
 	bool domain_live, mastering;
 	struct lane_policy policy;	/* (c) */
 	struct lane_verdict verdict;	/* (c) of its first function, under the policy */
@@ -125,6 +126,13 @@ void device_faults_lost(uint32_t unit);
 /* Maps a register window of a claim that is alive. */
 NODISCARD enum status mmio_map(struct mmio *w, struct process *p, uint64_t offset, uint64_t len, uint64_t va,
     uint8_t prot, uint64_t *va_out);
+
+/*
+ * A process was given a handle by one that manages it.  If it is a device's, with RIGHT_DMA, it pays for the domain from now
+ * on (D13).  E_QUOTA: it cannot, and the one before goes on paying.  A handle that comes with a message moves no charge:
+ * nobody makes another pay.
+ */
+NODISCARD enum status device_pass(struct process *to, handle_t h);
 
 /*
  * The process ends: every claim that it can use (RIGHT_DMA) ends with it.  True when all of them are over; until then

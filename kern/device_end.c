@@ -284,7 +284,12 @@ device_destroy(struct object *o)
 	if (d->watch.ntfn != NULL)
 		object_put(&d->watch.ntfn->obj);
 	d->watch.ntfn = NULL;
-	return !begin_end(d);
+	if (begin_end(d))
+		return false;
+	if (d->holder != NULL)
+		object_put(&d->holder->obj);
+	d->holder = NULL;
+	return true;
 }
 
 static bool

@@ -19,8 +19,6 @@
 
 static uint32_t next_id;
 
-enum : uint64_t { DEVICE_TABLE_PAGES = 512 };
-
 static uint64_t end_step(struct work *w);
 
 enum status
@@ -206,18 +204,6 @@ process_thread_gone(struct process *p, struct thread *t)
  * A dead process takes nothing more: what it did not use goes back to its parent at once, though the object may stay for
  * its epitaph, or for memory that others still hold.
  */
-struct reserve { struct process *payer; uint64_t *pages; };
-
-static bool
-keep_for_device(struct object *o, void *arg)
-{
-	struct reserve *r = arg;
-
-	if (o->payer == r->payer)
-		*r->pages -= min_u64(*r->pages, DEVICE_TABLE_PAGES);
-	return true;
-}
-
 static void
 give_back_unused(struct process *p)
 {
@@ -226,8 +212,6 @@ give_back_unused(struct process *p)
 
 	if (p->parent == NULL)
 		return;
-	/* Claims that live on under other processes need I/O page tables at its cost. */
-	object_for_each(OBJ_DEVICE, keep_for_device, &(struct reserve){ p, &pages });
 	p->quota.pages_max -= pages;
 	p->quota.objects_max -= objects;
 	quota_give_pages(&p->parent->quota, pages);

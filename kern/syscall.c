@@ -80,6 +80,11 @@ sys_handle_give(struct thread *t, struct uregs *u)
 	if (s != OK)
 		return s;
 	s = handle_copy(t->proc, (handle_t)u->w[1], p, (uint32_t)u->w[2], &h);
+	if (s == OK) {
+		s = device_pass(p, h);
+		if (s != OK)
+			(void)handle_close(p, h);
+	}
 	object_put(&p->obj);
 	if (s == OK)
 		u->w[0] = h;
