@@ -388,7 +388,7 @@ bench: all $(HOST_TOOLS)
 
 RUN_VARS := ARCH=$(RUN_ARCH)
 .PHONY: run debug
-run: image-$(RUN_ARCH) $(if $(DISK),,$(OUT)/disk.img) $(if $(filter uefi,$(BOOT)),$(OUT)/capos-$(RUN_ARCH).img)
+run: image-$(RUN_ARCH) $(if $(DISK),,$(OUT)/disk.img) $(if $(filter uefi uboot,$(BOOT)),$(OUT)/capos-$(RUN_ARCH).img)
 	@$(RUN_VARS) tools/run
 debug: image-$(RUN_ARCH) $(if $(DISK),,$(OUT)/disk.img)
 	@$(RUN_VARS) GDB=1 tools/run
@@ -475,7 +475,7 @@ Variables of run and debug (tools/run tells more)
   DISK              raw image, written to; "none" (a generated ext4 image; changes are dropped)
   DISKS             more images, each behind an NVMe controller of its own
   BLOCK_SIZE        512 or 4096 (512)
-  BOOT              direct, or uefi: firmware starts the disk that "make image" makes (direct)
+  BOOT              direct; uefi or uboot: firmware starts the disk that "make image" makes (direct)
   ROOT_PORT=1       controllers behind PCIe root ports
   NVME              more properties of the first controller, as "mdts=5,max_ioqpairs=2"
   CMD               shell commands, separated by ";": run them, power off; status 0 if all succeeded

@@ -218,13 +218,6 @@ kernel_main(struct machine *m)
 void
 kernel_stop(bool restart)
 {
-	pci_masters_off_now();
-	for (uint32_t n = 0; iommu_nth(n) != NULL; n++)
-		iommu_nth(n)->ops->shut(iommu_nth(n));
 	log_info(restart ? "restart" : "power off");
-	if (restart)
-		cpu_reset(the_machine);
-	else
-		cpu_power_off(the_machine);
-	panic("the machine went on after it was told to stop");
+	stop(restart ? cpu_reset : cpu_power_off);
 }

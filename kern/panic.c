@@ -11,6 +11,7 @@
 #include "kern/dma/iommu.h"
 #include "kern/ksym.h"
 #include "kern/md/console.h"
+#include "kern/main.h"
 #include "kern/md/cpu.h"
 #include "kern/pci.h"
 #include "kern/process.h"
@@ -81,6 +82,25 @@ backtrace(void)
 	}
 }
 
+/* Nothing else runs, nothing masters the bus, no IOMMU lets anything through. */
+static void
+quiet(void)
+{
+	cpu_stop_others();
+	pci_masters_off_now();
+	for (uint32_t n = 0; iommu_nth(n) != NULL; n++)
+		iommu_nth(n)->ops->shut(iommu_nth(n));
+}
+
+void
+stop(void (*off)(const struct machine *))
+{
+	quiet();
+	off(the_machine);
+	say("capos: off: this machine cannot be switched off or restarted from here: do it by hand\n");
+	cpu_halt();
+}
+
 void
 panic(const char *format, ...)
 {
@@ -96,10 +116,7 @@ panic(const char *format, ...)
 		say("panic in panic: %s\n", message);
 		cpu_halt();
 	}
-	cpu_stop_others();
-	pci_masters_off_now();
-	for (uint32_t n = 0; iommu_nth(n) != NULL; n++)
-		iommu_nth(n)->ops->shut(iommu_nth(n));
+	quiet();
 	t = c != NULL ? c->current : NULL;
 	say("\ncapos: panic on cpu %u: %s\n", c != NULL ? c->id : 0, message);
 	if (t != NULL && t->proc != NULL)

@@ -11,6 +11,13 @@
 
 NORETURN COLD void panic(const char *format, ...) PRINTF(1, 2);
 
+/*
+ * The orderly end: stops the other CPUs, turns bus mastering off, then lets "off" (cpu_power_off, cpu_reset) end the machine.  When
+ * it comes back, says so and halts.
+ */
+struct machine;
+NORETURN void stop(void (*off)(const struct machine *));
+
 /* Only for what we computed ourselves; never for what a driver, a device, firmware or a process says. */
 #define KASSERT(cond) \
 	do { \

@@ -161,7 +161,6 @@ void
 cpu_power_off(const struct machine *m)
 {
 	(void)psci(m, PSCI_SYSTEM_OFF, 0, 0, 0);
-	log_error("power off: firmware offers no PSCI that works");
 }
 
 void

@@ -213,7 +213,6 @@ cpu_power_off(const struct machine *m)
 			outw((uint16_t)p->pm1b_control, (uint16_t)(p->s5_typb << 10 | 1 << 13));
 		clock_spin(10 * NS_PER_MS);
 	}
-	log_error("power off: firmware offers no way that works");
 }
 
 void
