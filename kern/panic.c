@@ -71,7 +71,7 @@ backtrace(void)
 		/* Frames lie in the kernel's half and go upwards; anything else ends the walk. */
 		if (((uintptr_t)fp & 7) != 0 || (intptr_t)fp >= 0)
 			break;
-		pc = fp[1];
+		pc = cpu_code_address(fp[1]);
 		name = symbol_find(pc, &offset);
 		if (name == NULL)
 			break;

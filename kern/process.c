@@ -104,7 +104,7 @@ note_backtrace(struct process *p, struct uregs *u, struct epitaph *e)
 
 		if ((fp & 7) != 0 || !mmu_copy_in(pair, (struct uva){ fp }, sizeof(pair)) || pair[1] == 0)
 			break;
-		e->frame[e->frame_count++] = pair[1];
+		e->frame[e->frame_count++] = cpu_code_address(pair[1]);
 		if (pair[0] <= fp)	/* stacks grow down: callers are above */
 			break;
 		fp = pair[0];

@@ -13,13 +13,15 @@
 #include "kern/md/clock.h"
 #include "kern/md/mmu.h"
 #include "kern/md/trap.h"
+#include "arch/arm64/pac.h"
 #include "arch/arm64/sysreg.h"
 
 enum : uint32_t { PSCI_CPU_ON = 0xc4000003, PSCI_SYSTEM_OFF = 0x84000008, PSCI_SYSTEM_RESET = 0x84000009 };
 
 struct cpu cpus[CPUS_MAX];
 uint32_t cpu_count;
-bool cpu_pan;
+bool cpu_pan, cpu_pac, cpu_bti;
+uint64_t cpu_pac_key[2];
 static char features[96];
 extern const char first_user[], first_kernel[], secondary_boot[];
 extern uint64_t mmu_phys_offset;
@@ -64,9 +66,40 @@ cpu_init(struct cpu *c)
 		__asm__ volatile(".inst 0xd500419f" ::: "memory");
 	}
 	ISB();
-	if (c->id == 0)
-		fmt_buf(features, sizeof(features), "implementer 0x%llx part 0x%llx:%s", (unsigned long long)(midr >> 24 & 0xff),
-		    (unsigned long long)(midr >> 4 & 0xfff), cpu_pan ? " PAN" : "");
+	if (c->id != 0)
+		return;
+	cpu_bti = FIELD_GET(BITS(3, 0), READ_SYS(id_aa64pfr1_el1)) != 0;
+	/* Of one of three algorithms: ISAR1.APA, ISAR1.API, ISAR2.APA3. */
+	cpu_pac = FIELD_GET(BITS(11, 4), READ_SYS(id_aa64isar1_el1)) != 0 || FIELD_GET(BITS(15, 12), READ_SYS(S3_0_C0_C6_2)) != 0;
+	fmt_buf(features, sizeof(features), "implementer 0x%llx part 0x%llx:%s%s%s", (unsigned long long)(midr >> 24 & 0xff),
+	    (unsigned long long)(midr >> 4 & 0xfff), cpu_pan ? " PAN" : "", cpu_bti ? " BTI" : "", cpu_pac ? " PAC" : "");
+}
+
+void
+pac_init(void)
+{
+	extern uint32_t *const pac_sites[], *const pac_sites_end[];
+
+	if (!cpu_pac)
+		return;
+	cpu_pac_key[0] = cpu_random();
+	cpu_pac_key[1] = cpu_random();
+	for (uint32_t *const *site = pac_sites; site < pac_sites_end; site++) {
+		**site = 0xd503201f;	/* nop, for the branch around */
+		cache_clean(*site, sizeof(**site));
+	}
+	__asm__ volatile("ic ialluis; dsb ish; isb" ::: "memory");
+}
+
+/* For a first switch to "to", where cpu_switch finds it signed with key B and the stack pointer that it returns with. */
+static uint64_t
+sign_return(const char *to, const void *sp)
+{
+	register uint64_t x17 __asm__("x17") = (uint64_t)(uintptr_t)to;
+	register uint64_t x16 __asm__("x16") = (uint64_t)(uintptr_t)sp;
+
+	__asm__("hint #10" : "+r"(x17) : "r"(x16));	/* pacib1716 */
+	return x17;
 }
 
 const char *
@@ -79,6 +112,7 @@ void
 secondary_start(struct cpu *c)
 {
 	cpu_init(c);
+	pac_start();
 	mmu_init_cpu();
 	kernel_secondary();
 }
@@ -113,7 +147,7 @@ cpu_prepare_user(uintptr_t top)
 
 	for (unsigned i = 0; i < 12; i++)
 		sp[i] = 0;
-	sp[11] = (uint64_t)(uintptr_t)first_user;	/* x30 */
+	sp[11] = sign_return(first_user, sp + 12);	/* x30 */
 	return (uintptr_t)sp;
 }
 
@@ -126,7 +160,7 @@ cpu_prepare_kernel(uintptr_t top, void (*fn)(void *), void *arg)
 		sp[i] = 0;
 	sp[0] = (uint64_t)(uintptr_t)fn;		/* x19 */
 	sp[1] = (uint64_t)(uintptr_t)arg;		/* x20 */
-	sp[11] = (uint64_t)(uintptr_t)first_kernel;
+	sp[11] = sign_return(first_kernel, sp + 12);
 	return (uintptr_t)sp;
 }
 

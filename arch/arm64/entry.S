@@ -46,6 +46,31 @@
 	ldp	x0, x1, [sp], #272
 	.endm
 
+	/* pac.h.  One branch each, which pac_init makes a nop.  take_key loses x12, x13. */
+	.macro pac_site
+9:	b	8f
+	.pushsection .pac_sites, "a"
+	.balign	8
+	.quad	9b
+	.popsection
+	.endm
+	.macro take_key
+	pac_site
+	adrp	x12, cpu_pac_key
+	add	x12, x12, :lo12:cpu_pac_key
+	ldp	x12, x13, [x12]
+	msr	S3_0_C2_C1_2, x12		/* APIBKeyLo, APIBKeyHi */
+	msr	S3_0_C2_C1_3, x13
+	isb
+8:
+	.endm
+	.macro drop_key
+	pac_site
+	msr	S3_0_C2_C1_2, xzr
+	msr	S3_0_C2_C1_3, xzr
+8:
+	.endm
+
 	.text
 	.balign	2048
 	.globl	vectors
@@ -90,6 +115,7 @@ vectors:
 
 	.balign	64
 user_call:
+	take_key
 	and	w3, w8, #0xff
 	mrs	x2, tpidr_el1
 	adr	x4, syscall_table
@@ -107,12 +133,14 @@ user_call:
 	bl	sched_preempt
 	.globl	return_to_user
 return_to_user:
+	drop_key
 	ldp	x30, x23, [sp, #240]
 	msr	sp_el0, x23
 	restore
 	eret
 
 user_fault:
+	take_key
 	mov	x0, sp
 	mrs	x2, far_el1
 	bl	trap_from_user
@@ -121,6 +149,7 @@ user_fault:
 user_irq_full:
 	b	bad_vector
 user_irq:
+	take_key
 	mrs	x23, sp_el0
 	stp	x30, x23, [sp, #240]
 	mov	x0, sp
@@ -128,6 +157,7 @@ user_irq:
 	b	return_to_user
 
 user_error:
+	take_key
 	mrs	x23, sp_el0
 	stp	x30, x23, [sp, #240]
 	mov	x0, sp
@@ -190,7 +220,7 @@ bad_vector:
 /* void cpu_switch(uintptr_t *save, uintptr_t load) */
 	.globl	cpu_switch
 cpu_switch:
-	bti	c
+	hint	#27				/* pacibsp, and a landing place */
 	sub	sp, sp, #96
 	stp	x19, x20, [sp, #0]
 	stp	x21, x22, [sp, #16]
@@ -208,6 +238,7 @@ cpu_switch:
 	ldp	x27, x28, [sp, #64]
 	ldp	x29, x30, [sp, #80]
 	add	sp, sp, #96
+	hint	#31				/* autibsp */
 	ret
 
 /* void cpu_leave(uintptr_t load) */

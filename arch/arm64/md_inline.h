@@ -61,7 +61,14 @@ cpu_continue(struct uregs *to, bool *on_cpu)
 
 extern uint64_t mmu_empty_ttbr0;
 
-/* The id field is the ASID in its register position. */
+/* Return addresses without their signature; bit 55 says which half of the address space they belong to. */
+static ALWAYS_INLINE uintptr_t
+cpu_code_address(uintptr_t v)
+{
+	return (v >> 55 & 1) != 0 ? v | 0xffffull << 48 : v & ~(0xffffull << 48);
+}
+
+/* The id field is the ASID in its register position.  Key A is the process's (pac.h). */
 static ALWAYS_INLINE void
 mmu_activate(struct mmu_space *s)
 {
@@ -70,6 +77,8 @@ mmu_activate(struct mmu_space *s)
 	if (c->space == s)
 		return;
 	c->space = s;
+	if (s != NULL && s->key[0] != 0)
+		__asm__ volatile("msr S3_0_C2_C1_0, %0; msr S3_0_C2_C1_1, %1" :: "r"(s->key[0]), "r"(s->key[1]));
 	__asm__ volatile("msr ttbr0_el1, %0; isb" :: "r"(s != NULL ? s->root.v | s->id : mmu_empty_ttbr0) : "memory");
 }
 

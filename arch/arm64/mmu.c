@@ -6,6 +6,9 @@
  * (inner shareable): no interprocessor interrupt is needed.
  *
  * Device registers of the kernel are nGnRnE: a configuration write must be complete when the next instruction runs.
+ *
+ * Code pages, the kernel's and programs', are guarded where the CPU has BTI: an indirect branch must land on a BTI
+ * instruction or one that signs the return address.  All code here is compiled so.
  * Manual: Arm ARM D8.
  */
 #include "kern/md/mmu.h"
@@ -19,6 +22,7 @@
 #include "kern/md/cpu.h"
 #include "kern/panic.h"
 #include "kern/quota.h"
+#include "arch/arm64/pac.h"
 #include "arch/arm64/sysreg.h"
 
 enum : uint64_t {
@@ -121,7 +125,7 @@ mmu_init(const struct machine *m)
 			direct_map(align_down(r->base, PAGE_SIZE), align_up(r->base + r->len, PAGE_SIZE), image, ro);
 	}
 	for (uint64_t va = (uint64_t)(uintptr_t)__kernel_start; va < (uint64_t)(uintptr_t)__kernel_end; va += PAGE_SIZE) {
-		uint64_t bits = va < (uint64_t)(uintptr_t)__text_end ? PTE_RO :
+		uint64_t bits = va < (uint64_t)(uintptr_t)__text_end ? PTE_RO | (cpu_bti ? PTE_GP : 0) :
 		    va < (uint64_t)(uintptr_t)__rodata_end ? PTE_RO | PTE_PXN : PTE_PXN;
 
 		kernel_leaf(va, va - KERNEL_VMA + image, 3, bits | ATTR_NORMAL | PTE_INNER);
@@ -144,7 +148,7 @@ mmu_init_cpu(void)
 	WRITE_SYS(ttbr0_el1, mmu_empty_ttbr0);
 	ISB();
 	__asm__ volatile("tlbi vmalle1; dsb nsh; isb" ::: "memory");
-	WRITE_SYS(sctlr_el1, READ_SYS(sctlr_el1) | SCTLR_WXN);
+	WRITE_SYS(sctlr_el1, READ_SYS(sctlr_el1) | SCTLR_WXN | (cpu_bti ? SCTLR_BT0 | SCTLR_BT1 : 0));
 	ISB();
 	mmu_zva_bytes = (dczid & BIT(4)) != 0 ? 0 : 4u << (dczid & 15);
 	this_cpu()->space = NULL;
@@ -234,6 +238,10 @@ mmu_space_init(struct mmu_space *s, struct quota *q)
 		return E_NO_MEMORY;
 	}
 	*s = (struct mmu_space){ .root = frame_of(root), .id = (uint64_t)id << ASID_SHIFT, .table_pages = 1, .quota = q };
+	if (cpu_pac) {
+		s->key[0] = cpu_random() | 1;
+		s->key[1] = cpu_random();
+	}
 	return OK;
 }
 
@@ -306,7 +314,7 @@ static uint64_t
 prot_bits(uint8_t prot)
 {
 	return PTE_VALID | PTE_PAGE | PTE_USER | PTE_AF | PTE_NG | PTE_PXN | ((prot & PROT_WRITE) != 0 ? 0 : PTE_RO) |
-	    ((prot & PROT_EXEC) != 0 ? 0 : PTE_UXN) | ((prot & PROT_DEVICE) != 0 ? ATTR_NGNRE : ATTR_NORMAL | PTE_INNER);
+	    ((prot & PROT_EXEC) != 0 ? (cpu_bti ? PTE_GP : 0) : PTE_UXN) | ((prot & PROT_DEVICE) != 0 ? ATTR_NGNRE : ATTR_NORMAL | PTE_INNER);
 }
 
 /* New code must be seen by instruction fetch: its data cache lines are cleaned, instruction caches invalidated. */

@@ -11,8 +11,10 @@
 #include "kern/machine/acpi.h"
 #include "kern/machine/handover.h"
 #include "kern/machine/machine.h"
+#include "kern/main.h"
 #include "kern/md/cpu.h"
 #include "kern/panic.h"
+#include "arch/arm64/pac.h"
 #include "arch/arm64/sysreg.h"
 
 enum : uint64_t { AFFINITY = BITS(39, 32) | BITS(23, 0), FDT_MAX = 2 * MIB };
@@ -100,5 +102,8 @@ platform_start(uint64_t start, uint64_t image)
 	}
 	if (!found)
 		machine_note(m, "firmware: this CPU is not in its list: going on alone");
+	the_machine = m;	/* its seed goes into the key */
+	pac_init();
+	pac_start();
 	kernel_main(m);
 }

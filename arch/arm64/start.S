@@ -135,6 +135,7 @@ to_el1:
 1:	mrs	x10, hcr_el2
 	and	x10, x10, #(1 << 34)		/* E2H, where it cannot be cleared */
 	mov	x9, #(1 << 31)			/* EL1 is AArch64 */
+	orr	x9, x9, #(3 << 40)		/* pointer authentication and its keys are EL1's (zero without) */
 	orr	x9, x9, x10
 	msr	hcr_el2, x9
 	isb
@@ -201,6 +202,7 @@ high_start:
 	brk	#0
 
 secondary_high:
+	hint	#36				/* bti j: a landing place */
 	ldr	x9, =vectors
 	msr	vbar_el1, x9
 	isb

@@ -23,7 +23,8 @@ enum : uint64_t {
 	TCR_AS = BIT(36), TCR_IPS_SHIFT = 32,
 
 	SCTLR_M = BIT(0), SCTLR_A = BIT(1), SCTLR_C = BIT(2), SCTLR_SA = BIT(3), SCTLR_SA0 = BIT(4), SCTLR_I = BIT(12),
-	SCTLR_WXN = BIT(19), SCTLR_SPAN = BIT(23),
+	SCTLR_WXN = BIT(19), SCTLR_SPAN = BIT(23), SCTLR_ENIB = BIT(30), SCTLR_ENIA = BIT(31),
+	SCTLR_BT0 = BIT(35), SCTLR_BT1 = BIT(36),	/* signing a return address is a landing place for calls only */
 	/* RES1 in the first version, and traps that stay open to user mode: WFI, WFE */
 	SCTLR_RES1 = BIT(11) | BIT(16) | BIT(18) | BIT(20) | BIT(22) | BIT(23) | BIT(28) | BIT(29),
 };

@@ -9,7 +9,7 @@
 #include "arch/arm64/sysreg.h"
 
 enum : uint32_t {
-	EC_UNKNOWN = 0x00, EC_FP = 0x07, EC_ILLEGAL = 0x0e, EC_SYSREG = 0x18, EC_IABORT_USER = 0x20, EC_IABORT = 0x21,
+	EC_UNKNOWN = 0x00, EC_FP = 0x07, EC_BRANCH = 0x0d, EC_ILLEGAL = 0x0e, EC_SYSREG = 0x18, EC_PAC = 0x1c, EC_IABORT_USER = 0x20, EC_IABORT = 0x21,
 	EC_PC_ALIGN = 0x22, EC_DABORT_USER = 0x24, EC_DABORT = 0x25, EC_SP_ALIGN = 0x26, EC_SERROR = 0x2f, EC_STEP = 0x32,
 	EC_BRK = 0x3c,
 };
@@ -65,6 +65,14 @@ trap_from_user(struct uregs *u, uint64_t esr, uint64_t far)
 		if (f.kind == FAULT_WRITE && far < u->sp + 8 && far + PAGE_SIZE >= u->sp)
 			f.kind = FAULT_STACK;
 		break;
+	case EC_BRANCH:
+		f.kind = FAULT_BRANCH;
+		f.address = uregs_pc(u);
+		break;
+	case EC_PAC:
+		f.kind = FAULT_SIGNATURE;
+		f.address = uregs_pc(u);
+		break;
 	case EC_FP:
 		f.kind = FAULT_FP;
 		break;
@@ -99,7 +107,8 @@ trap_from_kernel(struct uregs *u, uint64_t esr, uint64_t far)
 	}
 	name = symbol_find(u->pc, &offset);
 	panic("exception (esr 0x%llx, address 0x%llx) in %s+0x%lx, called from 0x%llx", (unsigned long long)esr,
-	    (unsigned long long)far, name != NULL ? name : "?", (unsigned long)offset, (unsigned long long)u->x[18]);
+	    (unsigned long long)far, name != NULL ? name : "?", (unsigned long)offset,
+	    (unsigned long long)cpu_code_address(u->x[18]));
 }
 
 void

@@ -98,6 +98,13 @@ mmu_activate(struct mmu_space *s)
 		tlb_leave(old, me);
 }
 
+/* Return addresses are what they are. */
+static ALWAYS_INLINE uintptr_t
+cpu_code_address(uintptr_t v)
+{
+	return v;
+}
+
 /* A process cannot write FS or GS base. */
 static ALWAYS_INLINE void
 user_tls_switch(uint64_t *save UNUSED, uint64_t load UNUSED)

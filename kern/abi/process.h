@@ -17,6 +17,8 @@ enum fault_kind : uint8_t {
 	FAULT_BREAKPOINT,
 	FAULT_MACHINE,		/* external abort, machine check: not the process's doing */
 	FAULT_STACK,		/* bad address within a page below the thread's stack pointer: stack overflow */
+	FAULT_BRANCH,		/* an indirect branch to what is no landing place */
+	FAULT_SIGNATURE,	/* an address whose signature is wrong */
 };
 
 static inline const char *
@@ -25,7 +27,8 @@ fault_kind_text(enum fault_kind k)
 	static const char *const text[] = {
 		"none", "read of a bad address", "write to a bad address", "jump to a bad address",
 		"undefined instruction", "division error", "floating point used", "misaligned access",
-		"breakpoint", "machine error", "stack overflow",
+		"breakpoint", "machine error", "stack overflow", "jump to what is no landing place",
+		"wrong signature of an address",
 	};
 
 	return k < sizeof(text) / sizeof(text[0]) ? text[k] : "unknown";

@@ -11,6 +11,7 @@
  *   void cpu_continue(struct uregs *to, bool *on_cpu)    below
  *   uint64_t cpu_cycles(void)        the raw counter behind clock_now, one instruction
  *   void irq_window(void)            interrupts on for an instant, then off again: pending ones are taken
+ *   uintptr_t cpu_code_address(uintptr_t v)     a return address as found on a stack, without its signature
  *   void user_tls_switch(uint64_t *save, uint64_t load)  saves and loads the process-writable thread register
  *                                    (nothing where a process cannot write one)
  */

@@ -37,6 +37,7 @@ enum mmu_prot : uint8_t {
 struct mmu_space {
 	struct paddr root;
 	uint64_t id;		/* (c) the architecture's: ASID or PCID, in its place in a register */
+	uint64_t key[2];	/* (c) the architecture's: arm64 pointer authentication; 0 none */
 	uint64_t cpus;		/* (a) CPUs that run it, by bit */
 	uint64_t stale;		/* (a) x86: CPUs that must forget its entries before they use it */
 	uint64_t table_pages;	/* root included */

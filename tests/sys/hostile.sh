@@ -22,7 +22,53 @@ a_fault_ends_with_a_readable_epitaph_body() {
 	capos_refute 'hostile +running'
 }
 
+# Guards of the CPU against code that goes astray.  QEMU has those of arm64 with -cpu max, and none of x86_64.
+guarded_cpu() {
+	case $ARCH in arm64) echo max,pauth-impdef=on ;; *) echo max ;; esac
+}
+
+atf_test_case a_call_into_the_middle_of_a_function_ends_the_process
+a_call_into_the_middle_of_a_function_ends_the_process_body() {
+	capos_boot CPU="$(guarded_cpu)" APPEND='hostile=jump' CMD='sleep 700; ps'
+	if [ "$ARCH" = arm64 ]; then
+		capos_expect 'capOS on .* BTI' 'init: hostile died: jump to what is no landing place' \
+		    'init:   #0 [0-9a-f]* victim\+0x4$' 'init:   #1 [0-9a-f]* (jump|main|start)\+0x'
+		capos_refute 'was possible'
+	else
+		capos_expect 'a call into the middle of a function was possible'
+	fi
+}
+
+atf_test_case a_forged_return_address_is_not_followed
+a_forged_return_address_is_not_followed_body() {
+	capos_boot CPU="$(guarded_cpu)" APPEND='hostile=return' CMD='sleep 700; ps'
+	if [ "$ARCH" = arm64 ]; then
+		capos_expect 'capOS on .* PAC' 'init: hostile died: (wrong signature of an address|jump to a bad address)'
+		capos_refute 'forged return address was followed'
+	else
+		capos_expect 'forged return address was followed'
+	fi
+}
+
+# The same programs and the same kernel on a CPU that knows nothing of it, and on one with it at a higher level.
+atf_test_case the_guards_change_nothing_for_others
+the_guards_change_nothing_for_others_body() {
+	[ "$ARCH" = arm64 ] || atf_skip 'arm64 only'
+	capos_disk disk.img 1M 31
+	capos_boot DISK=disk.img SMP=2 CPU=cortex-a72 APPEND='hostile=return' CMD='sleep 700; sha256 nvme0n1'
+	capos_expect 'forged return address was followed' "^$(capos_sha256 disk.img)  nvme0n1"
+	capos_boot DISK=disk.img SMP=2 CPU=max,pauth-impdef=on MACHINE=virt,virtualization=on CMD='sha256 nvme0n1; kill nvmed; sha256 nvme0n1'
+	capos_expect 'capOS on .* BTI PAC' "^$(capos_sha256 disk.img)  nvme0n1"
+	# And a panic still has its backtrace.
+	: >empty
+	capos_boot -p -s 1 CPU=max,pauth-impdef=on INITRD="$PWD/empty" CMD='ps'
+	capos_expect '^  panic\+0x' '^  kernel_main\+0x|^  platform_start\+0x'
+}
+
 atf_init_test_cases() {
+	atf_add_test_case a_call_into_the_middle_of_a_function_ends_the_process
+	atf_add_test_case a_forged_return_address_is_not_followed
+	atf_add_test_case the_guards_change_nothing_for_others
 	atf_add_test_case no_call_of_a_process_hurts_the_kernel
 	atf_add_test_case a_fault_ends_with_a_readable_epitaph
 }

@@ -2,7 +2,10 @@
  * A program that means no good: every system call, with random and edge-case arguments, and then every way to fault.
  *
  * Started by init when the kernel's command line says "hostile=SEED"; its first argument is the seed.  It must not be able to
- * do more than end itself.  "round N of M" lines tell how far it came; the last is "survived".
+ * do more than end itself.  Its last line is "survived".
+ *
+ * "hostile=jump" calls the middle of a function, "hostile=return" writes over a return address: what the CPU's own guards
+ * are for.  Where it has none, a line says that it was possible.
  */
 #include "kern/base/bits.h"
 #include "usr/lib/os.h"
@@ -47,12 +50,55 @@ word(void)
 	}
 }
 
+static volatile uint64_t reached;
+
+__attribute__((noinline)) static void
+victim(void)
+{
+	reached++;
+}
+
+/* Past its first instruction, which is the landing place on both architectures: four bytes. */
+static void
+jump(void)
+{
+	void (*volatile middle)(void) = (void (*)(void))((uintptr_t)victim + 4);
+
+	middle();
+	log_line(2, "a call into the middle of a function was possible");
+}
+
+NORETURN static void
+prize(void)
+{
+	log_line(2, "a forged return address was followed");
+	(void)sys_process_exit(0);
+	for (;;)
+		;
+}
+
+/* The word above the saved frame pointer is where it will return to. */
+__attribute__((noinline)) static void
+forge(void (*volatile to)(void))
+{
+	((void (*volatile *)(void))__builtin_frame_address(0))[1] = to;
+	reached++;
+}
+
 int
 main(void)
 {
 	static const uint8_t spared[] = { SYS_process_exit, SYS_thread_exit };
 	uint64_t done[SYSCALL_COUNT + 8] = { 0 }, ok = 0;
 
+	if (strncmp(start_info->args, "jump", 4) == 0) {
+		jump();
+		return 0;
+	}
+	if (strncmp(start_info->args, "return", 6) == 0) {
+		forge(prize);
+		return 0;
+	}
 	for (const char *p = start_info->args; *p >= '0' && *p <= '9'; p++)
 		state = state * 10 + (uint64_t)(*p - '0');
 	state = state * 0x9e3779b97f4a7c15 + 0x1234567;
