@@ -288,5 +288,6 @@ process_info(struct process *p, struct process_info *out)
 	out->pages_max = p->quota.pages_max;
 	out->objects = p->quota.objects;
 	out->objects_max = p->quota.objects_max;
+	out->large_leaves = p->space.large_leaves;
 	memcpy(out->name, p->name, sizeof(out->name));
 }

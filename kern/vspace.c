@@ -1,8 +1,11 @@
 /*
  * The mappings of a process, sorted by address.
  *
- * Mapping and unmapping go in steps of at most 256 pages with a preemption point between them.  Meanwhile the
- * mapping is busy: it holds its range of addresses, and nobody else may touch it.
+ * Mapping and unmapping go in steps with a preemption point between them.  Meanwhile the mapping is busy: it holds its
+ * range of addresses, and nobody else may touch it.
+ *
+ * A step ends where a large leaf could begin: at the next multiple of 2 MiB.  Both go in the same steps, and a mapping is only
+ * unmapped as a whole, so a large leaf is never split.
  */
 #include "kern/memory.h"
 #include "kern/base/bits.h"
@@ -11,9 +14,12 @@
 #include "kern/sched.h"
 #include "kern/device.h"
 
-enum : uint64_t { STEP_PAGES = 256, VA_FIRST = 0x1000'0000 };
+enum : uint64_t { VA_FIRST = 0x1000'0000 };
 
 static struct slab slab = { .size = sizeof(struct mapping) };
+
+/* Pages from an address to where the next step begins. */
+static inline uint64_t step_pages(uint64_t va) { return MMU_RUN - (va / PAGE_SIZE) % MMU_RUN; }
 
 static inline struct mapping *mapping_at(struct list *l) { return list_entry(l, struct mapping, link); }
 
@@ -59,8 +65,8 @@ take_down(struct process *p, struct mapping *m, uint64_t mapped) NO_THREAD_SAFET
 {
 	struct object *o = m->object;
 
-	for (uint64_t at = 0; at < mapped; at += STEP_PAGES * PAGE_SIZE) {
-		uint64_t n = min_u64(STEP_PAGES, (mapped - at) / PAGE_SIZE);
+	for (uint64_t at = 0, n; at < mapped; at += n * PAGE_SIZE) {
+		n = min_u64(step_pages(m->va + at), (mapped - at) / PAGE_SIZE);
 
 		spin_lock(&p->vs_lock);
 		mmu_unmap(&p->space, (struct uva){ m->va + at }, n);
@@ -153,13 +159,13 @@ vspace_map(struct process *p, struct object *o, uint64_t offset, uint64_t len, u
 			base.v = io->base.v + offset + done;
 			n = (len - done) / PAGE_SIZE;
 		}
-		n = min_u64(min_u64(n, STEP_PAGES), (len - done) / PAGE_SIZE);
+		n = min_u64(min_u64(n, step_pages(va + done)), (len - done) / PAGE_SIZE);
 		spin_lock(&p->vs_lock);
 		s = mmu_map(&p->space, (struct uva){ va + done }, base, n, prot);
 		spin_unlock(&p->vs_lock);
 		if (s == OK) {
 			done += n * PAGE_SIZE;
-			if (n == STEP_PAGES)
+			if (is_aligned(va + done, MMU_RUN * PAGE_SIZE))
 				sched_preempt_point();
 		}
 	}

@@ -251,6 +251,7 @@ free_tables(struct mmu_space *s, uint64_t *t, unsigned level)
 	for (unsigned i = 0; i < 512; i++) {
 		if ((t[i] & PTE_VALID) == 0)
 			continue;
+		KASSERT((t[i] & PTE_TABLE) != 0);
 		if (level < 2)
 			free_tables(s, table_at(t[i]), level + 1);
 		frame_free(frame_of(table_at(t[i])), 0);
@@ -278,12 +279,13 @@ mmu_space_fini(struct mmu_space *s)
 	spin_unlock(&lock);
 }
 
+/* The entry of va at the level (3: of 4 KiB, 2: of 2 MiB); makes tables on the way when asked to. */
 static enum status
-walk(struct mmu_space *s, uint64_t va, bool make, uint64_t **out)
+walk(struct mmu_space *s, uint64_t va, unsigned to, bool make, uint64_t **out)
 {
 	uint64_t *t = frame_ptr(s->root);
 
-	for (unsigned level = 0; level < 3; level++) {
+	for (unsigned level = 0; level < to; level++) {
 		uint64_t *e = &t[index_at(va, level)];
 
 		if ((*e & PTE_VALID) == 0) {
@@ -304,9 +306,10 @@ walk(struct mmu_space *s, uint64_t va, bool make, uint64_t **out)
 			DSB(ishst);
 			*(volatile uint64_t *)e = frame_of(n).v | PTE_VALID | PTE_TABLE;
 		}
+		KASSERT((*e & PTE_TABLE) != 0);
 		t = table_at(*e);
 	}
-	*out = &t[index_at(va, 3)];
+	*out = &t[index_at(va, to)];
 	return OK;
 }
 
@@ -325,31 +328,6 @@ sync_code(struct paddr pa, uint64_t pages)
 	__asm__ volatile("ic ialluis; dsb ish; isb" ::: "memory");
 }
 
-enum status
-mmu_map(struct mmu_space *s, struct uva va, struct paddr pa, uint64_t pages, uint8_t prot)
-{
-	uint64_t *e = NULL, bits = prot_bits(prot);
-
-	if ((prot & PROT_EXEC) != 0)
-		sync_code(pa, pages);
-	for (uint64_t i = 0; i < pages; i++) {
-		uint64_t at = va.v + i * PAGE_SIZE;
-
-		if (e == NULL || (at & (2 * MIB - 1)) == 0) {
-			enum status st = walk(s, at, true, &e);
-
-			if (st != OK) {
-				mmu_unmap(s, va, i);
-				return st;
-			}
-		}
-		*(volatile uint64_t *)e++ = (pa.v + i * PAGE_SIZE) | bits;
-	}
-	DSB(ishst);
-	ISB();
-	return OK;
-}
-
 static void
 flush(struct mmu_space *s, uint64_t va, uint64_t pages)
 {
@@ -364,23 +342,90 @@ flush(struct mmu_space *s, uint64_t va, uint64_t pages)
 	ISB();
 }
 
-void
-mmu_unmap(struct mmu_space *s, struct uva va, uint64_t pages)
+/*
+ * A table that maps nothing any more makes room for a large leaf: it is broken off and forgotten everywhere before the leaf
+ * is made, and freed.
+ */
+static void
+drop_table(struct mmu_space *s, uint64_t va, uint64_t *e)
 {
-	uint64_t *e = NULL;
-	bool any = false;
+	uint64_t old = *e;
 
+	*(volatile uint64_t *)e = 0;
+	flush(s, va, 1);
+	frame_free(frame_of(table_at(old)), 0);
+	s->table_pages--;
+	quota_give_pages(s->quota, 1);
+}
+
+static enum status
+map_large(struct mmu_space *s, uint64_t va, uint64_t pa, uint64_t bits)
+{
+	uint64_t *e;
+	enum status st = walk(s, va, 2, true, &e);
+
+	if (st != OK)
+		return st;
+	if ((*e & PTE_VALID) != 0)
+		drop_table(s, va, e);
+	*(volatile uint64_t *)e = pa | (bits & ~PTE_PAGE);
+	s->large_leaves++;
+	return OK;
+}
+
+enum status
+mmu_map(struct mmu_space *s, struct uva va, struct paddr pa, uint64_t pages, uint8_t prot)
+{
+	uint64_t *e = NULL, bits = prot_bits(prot);
+	enum status st = OK;
+
+	if ((prot & PROT_EXEC) != 0)
+		sync_code(pa, pages);
+	if (pages == MMU_RUN && is_aligned(va.v | pa.v, 2 * MIB)) {
+		st = map_large(s, va.v, pa.v, bits);
+		pages = 0;
+	}
 	for (uint64_t i = 0; i < pages; i++) {
 		uint64_t at = va.v + i * PAGE_SIZE;
 
 		if (e == NULL || (at & (2 * MIB - 1)) == 0) {
-			if (walk(s, at, false, &e) != OK) {
-				e = NULL;
-				continue;
+			st = walk(s, at, 3, true, &e);
+			if (st != OK) {
+				mmu_unmap(s, va, i);
+				return st;
 			}
 		}
-		any |= (*e & PTE_VALID) != 0;
-		*(volatile uint64_t *)e++ = 0;
+		*(volatile uint64_t *)e++ = (pa.v + i * PAGE_SIZE) | bits;
+	}
+	DSB(ishst);
+	ISB();
+	return st;
+}
+
+void
+mmu_unmap(struct mmu_space *s, struct uva va, uint64_t pages)
+{
+	uint64_t *e;
+	bool any = false;
+
+	for (uint64_t i = 0, n; i < pages; i += n) {
+		uint64_t at = va.v + i * PAGE_SIZE;
+
+		n = min_u64(pages - i, MMU_RUN - at / PAGE_SIZE % MMU_RUN);
+		if (walk(s, at, 2, false, &e) != OK || (*e & PTE_VALID) == 0)
+			continue;
+		if ((*e & PTE_TABLE) == 0) {
+			KASSERT(n == MMU_RUN);
+			*(volatile uint64_t *)e = 0;
+			s->large_leaves--;
+			flush(s, at, 1);
+			continue;
+		}
+		e = table_at(*e) + index_at(at, 3);
+		for (uint64_t k = 0; k < n; k++) {
+			any |= (e[k] & PTE_VALID) != 0;
+			*(volatile uint64_t *)&e[k] = 0;
+		}
 	}
 	if (any)
 		flush(s, va.v, pages);

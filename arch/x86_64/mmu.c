@@ -267,6 +267,7 @@ free_tables(struct mmu_space *s, uint64_t *t, unsigned level)
 	for (unsigned i = 0; i < (level == 3 ? 256 : ENTRIES); i++) {
 		if ((t[i] & PTE_P) == 0)
 			continue;
+		KASSERT((t[i] & PTE_PS) == 0);
 		if (level > 1)
 			free_tables(s, table_at(t[i]), level - 1);
 		frame_free(frame_of(table_at(t[i])), 0);
@@ -289,13 +290,13 @@ mmu_space_fini(struct mmu_space *s)
 	spin_unlock(&lock);
 }
 
-/* The leaf entry of va; makes tables on the way when asked to. */
+/* The entry of va at the level (0: of 4 KiB, 1: of 2 MiB); makes tables on the way when asked to. */
 static enum status
-walk(struct mmu_space *s, uint64_t va, bool make, uint64_t **out)
+walk(struct mmu_space *s, uint64_t va, unsigned to, bool make, uint64_t **out)
 {
 	uint64_t *t = frame_ptr(s->root);
 
-	for (unsigned level = 3; level > 0; level--) {
+	for (unsigned level = 3; level > to; level--) {
 		uint64_t *e = &t[index_at(va, level)];
 
 		if ((*e & PTE_P) == 0) {
@@ -315,9 +316,10 @@ walk(struct mmu_space *s, uint64_t va, bool make, uint64_t **out)
 			s->table_pages++;
 			*(volatile uint64_t *)e = frame_of(n).v | TABLE;
 		}
+		KASSERT((*e & PTE_PS) == 0);
 		t = table_at(*e);
 	}
-	*out = &t[index_at(va, 0)];
+	*out = &t[index_at(va, to)];
 	return OK;
 }
 
@@ -326,27 +328,6 @@ prot_bits(uint8_t prot)
 {
 	return PTE_P | PTE_U | ((prot & PROT_WRITE) != 0 ? PTE_W : 0) | ((prot & PROT_EXEC) != 0 ? 0 : PTE_NX) |
 	    ((prot & PROT_DEVICE) != 0 ? PTE_PCD | PTE_PWT : 0);
-}
-
-enum status
-mmu_map(struct mmu_space *s, struct uva va, struct paddr pa, uint64_t pages, uint8_t prot)
-{
-	uint64_t *e = NULL, bits = prot_bits(prot);
-
-	for (uint64_t i = 0; i < pages; i++) {
-		uint64_t at = va.v + i * PAGE_SIZE;
-
-		if (e == NULL || (at & (2 * MIB - 1)) == 0) {
-			enum status st = walk(s, at, true, &e);
-
-			if (st != OK) {
-				mmu_unmap(s, va, i);
-				return st;
-			}
-		}
-		*(volatile uint64_t *)e++ = (pa.v + i * PAGE_SIZE) | bits;
-	}
-	return OK;
 }
 
 static void
@@ -400,23 +381,81 @@ flush(struct mmu_space *s, uint64_t va, uint64_t pages)
 	spin_unlock(&shoot_lock);
 }
 
-void
-mmu_unmap(struct mmu_space *s, struct uva va, uint64_t pages)
+/* A table that maps nothing any more makes room for a large leaf: first it is forgotten, then freed. */
+static void
+drop_table(struct mmu_space *s, uint64_t va, uint64_t *e)
 {
-	uint64_t *e = NULL;
-	bool any = false;
+	uint64_t old = *e;
 
+	*(volatile uint64_t *)e = 0;
+	flush(s, va, 1);
+	frame_free(frame_of(table_at(old)), 0);
+	s->table_pages--;
+	quota_give_pages(s->quota, 1);
+}
+
+static enum status
+map_large(struct mmu_space *s, uint64_t va, uint64_t pa, uint64_t bits)
+{
+	uint64_t *e;
+	enum status st = walk(s, va, 1, true, &e);
+
+	if (st != OK)
+		return st;
+	if ((*e & PTE_P) != 0)
+		drop_table(s, va, e);
+	*(volatile uint64_t *)e = pa | bits | PTE_PS;
+	s->large_leaves++;
+	return OK;
+}
+
+enum status
+mmu_map(struct mmu_space *s, struct uva va, struct paddr pa, uint64_t pages, uint8_t prot)
+{
+	uint64_t *e = NULL, bits = prot_bits(prot);
+
+	if (pages == MMU_RUN && is_aligned(va.v | pa.v, 2 * MIB))
+		return map_large(s, va.v, pa.v, bits);
 	for (uint64_t i = 0; i < pages; i++) {
 		uint64_t at = va.v + i * PAGE_SIZE;
 
 		if (e == NULL || (at & (2 * MIB - 1)) == 0) {
-			if (walk(s, at, false, &e) != OK) {
-				e = NULL;
-				continue;
+			enum status st = walk(s, at, 0, true, &e);
+
+			if (st != OK) {
+				mmu_unmap(s, va, i);
+				return st;
 			}
 		}
-		any |= (*e & PTE_P) != 0;
-		*(volatile uint64_t *)e++ = 0;
+		*(volatile uint64_t *)e++ = (pa.v + i * PAGE_SIZE) | bits;
+	}
+	return OK;
+}
+
+void
+mmu_unmap(struct mmu_space *s, struct uva va, uint64_t pages)
+{
+	uint64_t *e;
+	bool any = false;
+
+	for (uint64_t i = 0, n; i < pages; i += n) {
+		uint64_t at = va.v + i * PAGE_SIZE;
+
+		n = min_u64(pages - i, MMU_RUN - at / PAGE_SIZE % MMU_RUN);
+		if (walk(s, at, 1, false, &e) != OK || (*e & PTE_P) == 0)
+			continue;
+		if ((*e & PTE_PS) != 0) {
+			KASSERT(n == MMU_RUN);
+			*(volatile uint64_t *)e = 0;
+			s->large_leaves--;
+			flush(s, at, 1);
+			continue;
+		}
+		e = table_at(*e) + index_at(at, 0);
+		for (uint64_t k = 0; k < n; k++) {
+			any |= (e[k] & PTE_P) != 0;
+			*(volatile uint64_t *)&e[k] = 0;
+		}
 	}
 	if (any)
 		flush(s, va.v, pages);

@@ -66,5 +66,6 @@ struct process_info {
 	uint32_t handles;
 	uint64_t cpu_ns;
 	uint64_t pages, pages_max, objects, objects_max;
+	uint64_t large_leaves;			/* 2 MiB each, mapped now */
 	char name[PROCESS_NAME];
 };

@@ -41,6 +41,7 @@ struct mmu_space {
 	uint64_t cpus;		/* (a) CPUs that run it, by bit */
 	uint64_t stale;		/* (a) x86: CPUs that must forget its entries before they use it */
 	uint64_t table_pages;	/* root included */
+	uint64_t large_leaves;	/* mapped now */
 	struct quota *quota;	/* charged for tables */
 };
 
@@ -71,11 +72,16 @@ void mmu_space_fini(struct mmu_space *s);
 
 /*
  * Maps pages frames from pa on (contiguous) at va; nothing is mapped there now.  E_NO_MEMORY
- * or E_QUOTA leave nothing of the run mapped.  At most 512 pages a call, so that no call is long.
+ * or E_QUOTA leave nothing of the run mapped.  At most MMU_RUN pages a call, so that no call is long; exactly so many
+ * at addresses that are multiples of their size become one large leaf.
  */
+enum : uint64_t { MMU_RUN = 512 };	/* 2 MiB */
 NODISCARD enum status mmu_map(struct mmu_space *s, struct uva va, struct paddr pa, uint64_t pages, uint8_t prot);
 
-/* Unmaps whatever is mapped in the run (at most 512 pages a call); on return no CPU uses it. */
+/*
+ * Unmaps whatever is mapped in the run (at most MMU_RUN pages a call); on return no CPU uses it.  A large leaf lies in the run
+ * as a whole: leaves are never split.
+ */
 void mmu_unmap(struct mmu_space *s, struct uva va, uint64_t pages);
 
 /*

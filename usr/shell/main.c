@@ -24,6 +24,7 @@ const struct command commands[] = {
 	{ "help", "", "this list", cmd_help },
 	{ "ps", "", "processes: state, CPU time, memory, handles", cmd_ps },
 	{ "mem", "", "memory and objects in use", cmd_mem },
+	{ "memtest", "MIB", "maps memory in every way, writes and reads it", cmd_memtest },
 	{ "cpus", "", "CPUs: time, switches, interrupts", cmd_cpus },
 	{ "devices", "", "PCI tree, driver, group, verdict", cmd_devices },
 	{ "evidence", "", "what each step of the verdict over a device saw", cmd_evidence },

@@ -303,6 +303,74 @@ cmd_kill(int argc, char **argv)
 	return 1;
 }
 
+/* Each word of a page as its place in the object asks for it. */
+static uint64_t
+pattern(uint64_t offset, uint64_t round)
+{
+	return (offset ^ round << 56) * 0x9e3779b97f4a7c15 + round;
+}
+
+/* Maps the object from "offset" on at va; fills it or looks whether it is still so; unmaps it. */
+static bool
+memory_round(handle_t memory, uint64_t offset, uint64_t len, uint64_t va, uint64_t round, bool fill)
+{
+	struct process_info p = { 0 };
+	uint64_t at, bad = 0;
+	enum status s = sys_mem_map(HANDLE_NONE, memory, offset, len, va, 3, &at);
+
+	if (s != OK) {
+		print("memtest: %s\n", status_text(s));
+		return false;
+	}
+	for (uint64_t i = 0; i < len; i += 512) {
+		volatile uint64_t *w = (volatile uint64_t *)(uintptr_t)(at + i);
+
+		if (fill)
+			*w = pattern(offset + i, round);
+		else
+			bad += *w != pattern(offset + i, round);
+	}
+	for (uint64_t i = 0; info(INFO_PROCESS, i, &p, sizeof(p)) && strcmp(p.name, "shell") != 0; i++)
+		;
+	print("memtest: %s %llu KiB from %llu KiB on, %llu large leaves, %llu wrong\n", fill ? "wrote" : "read",
+	    (unsigned long long)(len / KIB), (unsigned long long)(offset / KIB), (unsigned long long)p.large_leaves,
+	    (unsigned long long)bad);
+	s = sys_mem_unmap(HANDLE_NONE, at, len);
+	return s == OK && bad == 0;
+}
+
+/*
+ * The same memory at the same address: as large leaves, then shifted by a page, which takes small ones, and so on.  Every way is
+ * written once and read by the others.
+ */
+int
+cmd_memtest(int argc, char **argv)
+{
+	enum : uint64_t { VA = 0x2000'0000'0000, LARGE = 2 * MIB };
+	uint64_t mib, len, h;
+	bool ok = true;
+
+	if (argc != 2 || !number(argv[1], &mib) || mib < 4 || mib % 2 != 0 || mib > 1 << 20) {
+		print("usage: memtest MIB (even, at least 4)\n");
+		return 1;
+	}
+	len = mib * MIB;
+	if (sys_mem_create(len / PAGE_SIZE, 0, &h) != OK) {
+		print("memtest: no memory\n");
+		return 1;
+	}
+	for (uint64_t round = 0; round < 2 && ok && !interrupted(); round++) {
+		/* All of it by one way, then what both ways reach by the other. */
+		ok = memory_round((handle_t)h, 0, len, VA, round, true) &&
+		    memory_round((handle_t)h, PAGE_SIZE, len - LARGE, VA, round, false) &&
+		    memory_round((handle_t)h, 0, len, VA, round, false) &&
+		    memory_round((handle_t)h, PAGE_SIZE, len - LARGE, VA, round + 2, true) &&
+		    memory_round((handle_t)h, PAGE_SIZE, len - LARGE, VA, round + 2, false);
+	}
+	(void)sys_handle_close(h);
+	return ok ? 0 : 1;
+}
+
 static struct { char name[PROCESS_NAME]; uint64_t at; bool running; } later;
 static uint8_t later_stack[16384] ALIGNED(16);
 

@@ -1,0 +1,34 @@
+#! /usr/bin/env atf-sh
+# Memory of processes: large leaves and small ones, much of it.
+. "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
+
+# The same addresses change between large leaves, small ones and none; tables come and go with them.
+atf_test_case large_leaves_and_small_ones_show_the_same_memory
+large_leaves_and_small_ones_show_the_same_memory_body() {
+	capos_boot SMP=2 CMD='memtest 4; mem; memtest 64; memtest 6; memtest 64; mem'
+	capos_expect 'wrote 65536 KiB from 0 KiB on, 32 large leaves, 0 wrong' \
+	    'read 63488 KiB from 4 KiB on, 0 large leaves, 0 wrong' 'read 65536 KiB from 0 KiB on, 32 large leaves, 0 wrong'
+	capos_refute 'leaves, [1-9][0-9]* wrong'
+	# User pages are back; of the tables as many stay as the largest address range took.
+	[ "$(sed -n 's/^pages: .* user \([0-9]*\) .*/\1/p' serial.txt | sort -u | wc -l)" -eq 1 ] || capos_fail 'pages leaked'
+	first=$(sed -n 's/^pages: .* tables \([0-9]*\) .*/\1/p' serial.txt | head -n 1)
+	last=$(sed -n 's/^pages: .* tables \([0-9]*\) .*/\1/p' serial.txt | tail -n 1)
+	[ $((last - first)) -le 32 ] || capos_fail "tables grew from $first to $last"
+}
+
+# 64 GiB, most of it above 4 GiB.
+atf_test_case memory_above_4_gib_is_used
+memory_above_4_gib_is_used_head() { atf_set timeout 900; }
+memory_above_4_gib_is_used_body() {
+	capos_disk disk.img 1M 50
+	capos_boot DISK=disk.img MEM=64G SMP=2 \
+	    QEMU_EXTRA='-object memory-backend-ram,id=ram,size=64G,reserve=off -machine memory-backend=ram' \
+	    CMD='mem; memtest 100; sha256 nvme0n1'
+	capos_expect 'memory: 65[0-9]{3} MiB' 'read 102400 KiB from 0 KiB on, 50 large leaves, 0 wrong' \
+	    "^$(capos_sha256 disk.img)  nvme0n1"
+}
+
+atf_init_test_cases() {
+	atf_add_test_case large_leaves_and_small_ones_show_the_same_memory
+	atf_add_test_case memory_above_4_gib_is_used
+}
