@@ -14,6 +14,7 @@
 #include "kern/dma/unit.h"
 #include "kern/elf.h"
 #include "kern/frame.h"
+#include "kern/lock.h"
 #include "kern/log.h"
 #include "kern/machine/machine.h"
 #include "kern/md/clock.h"
@@ -70,12 +71,30 @@ read_wall(const struct machine *m)
 		log_info("clock: it is %s UTC", text);
 }
 
+/* True when it came online within a second. */
+static bool
+comes_online(const struct cpu *c)
+{
+	uint64_t deadline = clock_now() + NS_PER_S;
+
+	while (!load_acquire(&c->online)) {
+		if (clock_now() > deadline)
+			return false;
+		lock_wait();
+	}
+	return true;
+}
+
+/* One after the other: each has the next stack and the next struct cpu, unless it does not come. */
 static void
 start_cpus(const struct machine *m)
 {
+	static struct cpu_start starts[MACHINE_CPUS_MAX];	/* one that comes late looks at its own */
+	void *stack = NULL;
+
 	for (uint32_t i = 0; i < m->cpu_count; i++) {
 		struct cpu *c = &cpus[cpu_count];
-		void *stack;
+		enum start_state waiting = START_WAITING;
 		enum status s;
 
 		if (m->cpu[i].boot || !m->cpu[i].enabled)
@@ -84,24 +103,34 @@ start_cpus(const struct machine *m)
 			log_warn("cpus: more than %u: the rest stays off", CPUS_MAX);
 			return;
 		}
-		stack = mmu_stack_alloc();
 		if (stack == NULL) {
-			log_error("cpus: no memory for another stack");
-			return;
-		}
-		*c = (struct cpu){ .id = cpu_count, .hwid = m->cpu[i].hwid };
-		trace_init_cpu(c);
-		s = cpu_start(m, m->cpu[i].hwid, c, (char *)stack + KSTACK_SIZE);
-		if (s != OK) {
-			log_error("cpu %llx: did not start: %s", (unsigned long long)m->cpu[i].hwid, status_text(s));
-			/* It may still come up late, on this stack: neither is used for another. */
-			if (s == E_TIMED_OUT)
+			stack = mmu_stack_alloc();
+			if (stack == NULL) {
+				log_error("cpus: no memory for another stack");
 				return;
-			continue;
+			}
+			*c = (struct cpu){ .id = cpu_count };
+			trace_init_cpu(c);
 		}
-		trace(CPU_STARTED, cpu_count);
-		cpu_count++;
+		c->hwid = m->cpu[i].hwid;
+		starts[i] = (struct cpu_start){ START_WAITING, c->hwid, (char *)stack + KSTACK_SIZE, c };
+		s = cpu_start(m, &starts[i]);
+		if (s == OK && !comes_online(c))
+			s = __atomic_compare_exchange_n(&starts[i].state, &waiting, START_GIVEN_UP, false, __ATOMIC_ACQ_REL,
+			    __ATOMIC_ACQUIRE) ? E_TIMED_OUT : comes_online(c) ? OK : E_STATE;
+		if (s != OK)
+			log_error("cpu %llx: did not start: %s", (unsigned long long)c->hwid,
+			    s == E_TIMED_OUT ? "no answer" : s == E_STATE ? "it stopped half way" : status_text(s));
+		if (s == E_STATE)
+			return;		/* it has the stack */
+		if (s == OK) {
+			trace(CPU_STARTED, cpu_count);
+			cpu_count++;
+			stack = NULL;
+		}
 	}
+	if (stack != NULL)
+		mmu_stack_free(stack);
 }
 
 void

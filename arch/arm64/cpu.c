@@ -17,6 +17,7 @@
 #include "arch/arm64/sysreg.h"
 
 enum : uint32_t { PSCI_CPU_ON = 0xc4000003, PSCI_SYSTEM_OFF = 0x84000008, PSCI_SYSTEM_RESET = 0x84000009 };
+enum : int32_t { PSCI_INVALID = -2, PSCI_DENIED = -3, PSCI_NOT_PRESENT = -7, PSCI_DISABLED = -8 };
 
 struct cpu cpus[CPUS_MAX];
 uint32_t cpu_count;
@@ -24,11 +25,12 @@ bool cpu_pan, cpu_pac, cpu_bti;
 uint64_t cpu_pac_key[2];
 static char features[96];
 extern const char first_user[], first_kernel[], secondary_boot[];
-extern uint64_t mmu_phys_offset;
+extern uint64_t mmu_phys_offset, secondary_ttbr[2];
 void secondary_start(struct cpu *c);
 void gic_stop_others(void);
 
-static int64_t
+/* The result of a call is a signed 32-bit number. */
+static int32_t
 psci(const struct machine *m, uint64_t fn, uint64_t a, uint64_t b, uint64_t c)
 {
 	register uint64_t x0 __asm__("x0") = fn;
@@ -44,7 +46,7 @@ psci(const struct machine *m, uint64_t fn, uint64_t a, uint64_t b, uint64_t c)
 		    "x11", "x12", "x13", "x14", "x15", "x16", "x17", "memory");
 	else
 		return -1;
-	return (int64_t)x0;
+	return (int32_t)x0;
 }
 
 void
@@ -118,26 +120,25 @@ secondary_start(struct cpu *c)
 }
 
 enum status
-cpu_start(const struct machine *m, uint64_t hwid, struct cpu *c, void *stack_top)
+cpu_start(const struct machine *m, const struct cpu_start *s)
 {
 	uint64_t entry = (uint64_t)(uintptr_t)secondary_boot - 0xffffffff80000000 + mmu_phys_offset;
-	uint64_t deadline;
 
 	if (m->power.psci == PSCI_NONE)
 		return E_UNSUPPORTED;
-	c->kstack_top = (uintptr_t)stack_top;
-	/* It reads its record and the start-up tables with the MMU still off. */
-	cache_clean(c, sizeof(*c));
-	DSB(sy);
-	if (psci(m, PSCI_CPU_ON, hwid, entry, (uint64_t)(uintptr_t)c) != 0)
-		return E_IO;
-	deadline = clock_now() + NS_PER_S;
-	while (!load_acquire(&c->online)) {
-		if (clock_now() > deadline)
-			return E_TIMED_OUT;
-		lock_wait();
+	/* It reads these with the MMU still off. */
+	cache_clean(secondary_ttbr, sizeof(secondary_ttbr));
+	switch (psci(m, PSCI_CPU_ON, s->hwid, entry, (uint64_t)(uintptr_t)s)) {
+	case 0:
+		return OK;
+	case PSCI_INVALID:
+	case PSCI_NOT_PRESENT:
+		return E_NOT_FOUND;
+	case PSCI_DENIED:
+	case PSCI_DISABLED:
+		return E_REFUSED;
 	}
-	return OK;
+	return E_IO;
 }
 
 uintptr_t

@@ -173,7 +173,7 @@ to_el1:
 	msr	elr_el2, x30
 	eret
 
-	/* Further CPUs: PSCI starts them here with x0 = struct cpu (virtual address). */
+	/* Further CPUs: PSCI starts them here with x0 = struct cpu_start (virtual address). */
 	.globl secondary_boot
 secondary_boot:
 	mov	x20, x0
@@ -206,14 +206,21 @@ secondary_high:
 	ldr	x9, =vectors
 	msr	vbar_el1, x9
 	isb
+1:	ldaxr	w9, [x20]			/* struct cpu_start: does anybody wait? */
+	cmp	w9, #1
+	b.ne	2f
+	mov	w9, #2
+	stlxr	w10, w9, [x20]
+	cbnz	w10, 1b
+	ldp	x9, x20, [x20, #16]
 	msr	tpidr_el1, x20
-	ldr	x9, [x20, #8]			/* cpu->kstack_top */
 	mov	sp, x9
 	mov	x29, #0
 	mov	x30, #0
 	mov	x0, x20
 	bl	secondary_start
-	brk	#0
+2:	wfi
+	b	2b
 
 	.bss
 	.balign	4096

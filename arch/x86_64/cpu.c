@@ -40,7 +40,7 @@ static char features[160];
 bool cpu_smap, cpu_pcid;
 
 extern const char syscall_fast[], first_user[], first_kernel[];
-extern char trampoline[], trampoline_end[], trampoline_cr3[], trampoline_stack[], trampoline_cpu[];
+extern char trampoline[], trampoline_end[], trampoline_cr3[], trampoline_start[];
 void trap_init_cpu(void);
 void secondary_start(struct cpu *c);
 
@@ -179,26 +179,23 @@ secondary_start(struct cpu *c)
 }
 
 enum status
-cpu_start(const struct machine *m UNUSED, uint64_t hwid, struct cpu *c, void *stack_top)
+cpu_start(const struct machine *m UNUSED, const struct cpu_start *s)
 {
 	char *page = frame_ptr((struct paddr){ 0x8000 });
-	uint64_t deadline;
-	uint64_t words[3];
+	static bool placed;
 
-	if (hwid > 254 || mmu_kernel_cr3 >= 4 * GIB)
+	if (s->hwid > 254 || mmu_kernel_cr3 >= 4 * GIB)
 		return E_UNSUPPORTED;
-	words[0] = mmu_trampoline_map();
-	words[1] = (uint64_t)(uintptr_t)stack_top;
-	words[2] = (uint64_t)(uintptr_t)c;
-	memcpy(page, trampoline, (size_t)(trampoline_end - trampoline));
-	memcpy(page + (trampoline_cr3 - trampoline), words, sizeof(words));
-	apic_send_init_sipi((uint32_t)hwid, 8);
-	deadline = clock_now() + NS_PER_S;
-	while (!load_acquire(&c->online)) {
-		if (clock_now() > deadline)
-			return E_TIMED_OUT;
-		lock_wait();
+	/* Once: a CPU that was given up may still run here. */
+	if (!placed) {
+		uint64_t cr3 = mmu_trampoline_map();
+
+		memcpy(page, trampoline, (size_t)(trampoline_end - trampoline));
+		memcpy(page + (trampoline_cr3 - trampoline), &cr3, sizeof(cr3));
+		placed = true;
 	}
+	store_release((uint64_t *)(page + (trampoline_start - trampoline)), (uint64_t)(uintptr_t)s);
+	apic_send_init_sipi((uint32_t)s->hwid, 8);
 	return OK;
 }
 

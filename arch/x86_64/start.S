@@ -170,10 +170,10 @@ high_start:				/* rdi: record or start_info, rbp: where the image lies */
 first_stack_end:
 
 /*
- * Further CPUs: real mode at page TRAMPOLINE.  Copied there by cpu_start, which fills in the three words at its end.
+ * Further CPUs: real mode at page TRAMPOLINE.  Copied there by cpu_start, which fills in the two words at its end.
  */
 	.section .rodata
-	.globl trampoline, trampoline_end, trampoline_cr3, trampoline_stack, trampoline_cpu
+	.globl trampoline, trampoline_end, trampoline_cr3, trampoline_start
 	.set TRAMPOLINE, 0x8000
 	.code16
 	.balign 16
@@ -211,12 +211,25 @@ tramp64:
 	movl %eax, %ss
 	movl %eax, %fs
 	movl %eax, %gs
-	movq (TRAMPOLINE + trampoline_stack - trampoline), %rsp
-	movq (TRAMPOLINE + trampoline_cpu - trampoline), %rdi
+	movq (TRAMPOLINE + trampoline_start - trampoline), %rdi	/* struct cpu_start */
+	/* Is this CPU meant, and does anybody wait for it? */
+	movl $1, %eax
+	cpuid
+	shrl $24, %ebx
+	cmpq %rbx, 8(%rdi)
+	jne 1f
+	movl $1, %eax
+	movl $2, %ecx
+	lock cmpxchgl %ecx, (%rdi)
+	jne 1f
+	movq 16(%rdi), %rsp
+	movq 24(%rdi), %rdi
 	xorl %ebp, %ebp
 	movabsq $secondary_start, %rax
 	callq *%rax
-	ud2
+1:	cli
+	hlt
+	jmp 1b
 	.balign 8
 tramp_gdt:
 	.quad 0
@@ -228,6 +241,5 @@ tramp_gdtr:
 	.long TRAMPOLINE + tramp_gdt - trampoline
 	.balign 8
 trampoline_cr3:		.quad 0
-trampoline_stack:	.quad 0
-trampoline_cpu:		.quad 0
+trampoline_start:	.quad 0
 trampoline_end:

@@ -22,6 +22,7 @@
 
 struct machine;
 struct cpu;
+struct cpu_start;
 
 #include <md_inline.h>
 
@@ -38,10 +39,11 @@ NORETURN void kernel_secondary(void);
 void cpu_init(struct cpu *c);
 
 /*
- * Starts the CPU with this hardware id; it runs kernel_secondary on the given stack with this_cpu() == c.
- * E_TIMED_OUT when it does not report (c->online) within a second; E_UNSUPPORTED without a way to start one.
+ * Asks the CPU s->hwid to start: it takes s, then runs kernel_secondary on s->stack_top with this_cpu() == s->cpu.  s stays
+ * valid for ever.  OK: asked for; whether it comes is another matter.  E_UNSUPPORTED without a way to start it; E_NOT_FOUND:
+ * firmware knows no such CPU; E_REFUSED, E_IO: firmware will not, or cannot.
  */
-NODISCARD enum status cpu_start(const struct machine *m, uint64_t hwid, struct cpu *c, void *stack_top);
+NODISCARD enum status cpu_start(const struct machine *m, const struct cpu_start *s);
 
 /*
  * Saves the callee-saved state on the current kernel stack, stores the stack pointer in *save, and
