@@ -2,25 +2,20 @@
  * Marked regions for the instruction-counting plugin (tests/bench/run): a no-op instruction at each end, which works in any
  * guest and costs nothing elsewhere.
  *
- * What takes two processes runs against a copy of this program: a new process that gets this one's segments, byte for byte,
- * and starts in another function.
+ * What takes two processes runs against a copy of this program (copy.h).
  */
 #include "usr/lib/blk.h"
+#include "usr/shell/copy.h"
 #include "usr/shell/shell.h"
 
 enum { ROUNDS = 10000, SIGNALS = 1000, READS_DEPTH_1 = 512, READS_DEPTH_32 = 4096, READS_LARGE = 512, GRANTS = 64 };
-enum { PRIORITY = 10, PRIORITY_LOW = 5, COPY_PAGES = 256, COPY_STACK_PAGES = 4 };
-enum : uint64_t { COPY_STACK_TOP = 0x7000'0000'0000 };
+enum { PRIORITY = 10, PRIORITY_LOW = 5 };
 
-/* The linker script's: where the segments begin, and the end. */
-extern char image_text[], image_rodata[], image_data[], image_end[];
-
-static handle_t copy = HANDLE_NONE;
 static struct blk disk;
 
 /* Answers calls with nothing. */
 static NORETURN void
-server(uint64_t endpoint)
+server(uint64_t endpoint, uint64_t arg UNUSED)
 {
 	uint64_t call = SYS_ipc_recv, target = endpoint, token = 0, w[4] = { 0 };
 
@@ -33,70 +28,12 @@ server(uint64_t endpoint)
 
 /* Signals a thread of higher priority, which opens its eyes in region 14's end. */
 static NORETURN void
-signaller(uint64_t ntfn)
+signaller(uint64_t ntfn, uint64_t arg UNUSED)
 {
 	for (;;) {
 		MARK(14);
 		(void)sys_ntfn_signal(ntfn, 1);
 	}
-}
-
-/* A segment of the copy: memory made and filled here, then mapped there at the same address. */
-static enum status
-segment(handle_t process, uint64_t from, uint64_t end, uint64_t prot)
-{
-	uint64_t len = align_up(end, PAGE_SIZE) - from, h, here, there;
-	enum status s = sys_mem_create(len / PAGE_SIZE, 0, &h);
-
-	if (s != OK)
-		return s;
-	s = sys_mem_map(HANDLE_NONE, h, 0, len, 0, 3, &here);
-	if (s == OK) {
-		memcpy((void *)(uintptr_t)here, (const void *)(uintptr_t)from, end - from);
-		(void)sys_mem_unmap(HANDLE_NONE, here, len);
-		s = sys_mem_map(process, h, 0, len, from, prot, &there);
-	}
-	(void)sys_handle_close(h);
-	return s;
-}
-
-/* This program once more, starting in fn with a handle that is given to it. */
-static enum status
-start_copy(void (*fn)(uint64_t), handle_t given, uint32_t rights, uint8_t priority)
-{
-	uint64_t p, h, va, there, id;
-	enum status s = sys_process_create((uint64_t)(uintptr_t)"bench", 5, COPY_PAGES, 32, &p);
-
-	if (s != OK)
-		return s;
-	s = segment((handle_t)p, (uintptr_t)image_text, (uintptr_t)image_rodata, 5);
-	if (s == OK)
-		s = segment((handle_t)p, (uintptr_t)image_rodata, (uintptr_t)image_data, 1);
-	if (s == OK)
-		s = segment((handle_t)p, (uintptr_t)image_data, (uintptr_t)image_end, 3);
-	if (s == OK)
-		s = sys_mem_create(COPY_STACK_PAGES, 0, &h);
-	if (s == OK) {
-		s = sys_mem_map(p, h, 0, COPY_STACK_PAGES * PAGE_SIZE, COPY_STACK_TOP - COPY_STACK_PAGES * PAGE_SIZE, 3, &va);
-		(void)sys_handle_close(h);
-	}
-	if (s == OK)
-		s = sys_handle_give(p, given, rights, &there);
-	if (s == OK)
-		s = sys_thread_create(p, (uint64_t)(uintptr_t)fn, COPY_STACK_TOP - STACK_ENTRY, there, 0,
-		    priority | CPU_ANY << 8, &id);
-	if (s != OK)
-		(void)sys_process_kill(p, 0);
-	copy = (handle_t)p;
-	return s;
-}
-
-static void
-end_copy(void)
-{
-	(void)sys_process_kill(copy, 0);
-	(void)sys_handle_close(copy);
-	copy = HANDLE_NONE;
 }
 
 static void
@@ -114,6 +51,7 @@ round_trips(handle_t endpoint, uint64_t words)
 static int
 bench_ipc(void)
 {
+	handle_t copy = HANDLE_NONE;
 	uint64_t e, t = now_ns();
 	enum status s;
 
@@ -124,7 +62,7 @@ bench_ipc(void)
 	print("null call: %llu ns\n", (unsigned long long)((now_ns() - t) / ROUNDS));
 	s = sys_endpoint_create(&e);
 	if (s == OK)
-		s = start_copy(server, (handle_t)e, RIGHT_RECV, PRIORITY);
+		s = copy_start(&copy, server, (handle_t)e, RIGHT_RECV, 0, PRIORITY, CPU_ANY);
 	if (s != OK) {
 		print("bench: no second process: %s\n", status_text(s));
 		return 1;
@@ -140,7 +78,7 @@ bench_ipc(void)
 	round_trips((handle_t)e, 4);
 	MARK(7);
 	print("call and reply, 4 words: %llu ns\n", (unsigned long long)((now_ns() - t) / ROUNDS));
-	end_copy();
+	copy_end(&copy);
 	(void)sys_handle_close(e);
 	return 0;
 }
@@ -148,18 +86,19 @@ bench_ipc(void)
 static int
 bench_signal(void)
 {
+	handle_t copy = HANDLE_NONE;
 	uint64_t n, bits;
 	enum status s = sys_ntfn_create(&n);
 
 	if (s == OK)
-		s = start_copy(signaller, (handle_t)n, RIGHT_SIGNAL, PRIORITY_LOW);
+		s = copy_start(&copy, signaller, (handle_t)n, RIGHT_SIGNAL, 0, PRIORITY_LOW, CPU_ANY);
 	for (unsigned i = 0; i < SIGNALS && s == OK; i++) {
 		s = sys_ntfn_wait(n, DEADLINE_NEVER, &bits);
 		MARK(15);
 	}
 	if (s != OK)
 		print("bench: signal: %s\n", status_text(s));
-	end_copy();
+	copy_end(&copy);
 	(void)sys_handle_close(n);
 	return s != OK;
 }

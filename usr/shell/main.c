@@ -36,6 +36,7 @@ const struct command commands[] = {
 	{ "write", "DEV OFFSET TEXT", "writes text to a disk", cmd_write },
 	{ "flush", "DEV", "makes earlier writes durable", cmd_flush },
 	{ "bench", "[ready|ipc|signal|disk|...]", "marked regions for the instruction counter", cmd_bench },
+	{ "stress", "[ROUNDS]", "messages and signals from all sides, every answer checked", cmd_stress },
 	{ "date", "", "the date, UTC", cmd_date },
 	{ "log", "[-d]", "the system log; with dates", cmd_log },
 	{ "trace", "[N]", "the last N things that the kernel traced", cmd_trace },

@@ -23,4 +23,4 @@ typedef int command_fn(int argc, char **argv);
 
 command_fn cmd_killer, cmd_ps, cmd_mem, cmd_memtest, cmd_cpus, cmd_date, cmd_trace, cmd_devices, cmd_evidence, cmd_iommu, cmd_dma;
 command_fn cmd_log, cmd_kill, cmd_poweroff, cmd_reboot;
-command_fn cmd_blk, cmd_sha256, cmd_hexdump, cmd_write, cmd_flush, cmd_bench, cmd_rogue, cmd_sleep;
+command_fn cmd_blk, cmd_sha256, cmd_hexdump, cmd_write, cmd_flush, cmd_bench, cmd_rogue, cmd_sleep, cmd_stress;
