@@ -379,7 +379,7 @@ proof:
 lint:
 	$(Q)s=0; for f in layers words sizes style; do tests/lint/$$f.sh || s=1; done; exit $$s
 bench: all $(HOST_TOOLS)
-	$(Q)tests/bench/run $(if $(CHECK),check)
+	$(Q)tests/bench/run $(if $(CHECK),check,$(if $(PEERS),peers))
 
 # ---- Named gates: one short name per promise that the documents ask for -----------------------
 # (none yet: run-pci-nvme, run-iommu-remapping, run-net, run-virtio-blk come with their lanes)
@@ -451,7 +451,8 @@ Targets
   accept            the system tests in their long form (1 GiB disks, hundred kills)
   fuzz              each fuzzer for FUZZ_SECONDS
   proof             bounded proofs (CBMC)
-  bench             guest instructions per operation, beside ceilings and peers (CHECK=1: twice, must agree)
+  bench             guest instructions per operation, beside ceilings and peers (CHECK=1: twice, must agree;
+                    PEERS=1: with Linux measured beside it)
   image             a disk that UEFI firmware starts (ARCH=all: both in one), and capos.efi, the same as one file
   lint              layers, words, sizes, style
   format            clang-format over all C files

@@ -8,7 +8,7 @@
 #include "usr/shell/copy.h"
 #include "usr/shell/shell.h"
 
-enum { ROUNDS = 10000, SIGNALS = 1000, READS_DEPTH_1 = 512, READS_DEPTH_32 = 4096, READS_LARGE = 512, GRANTS = 64 };
+enum { ROUNDS = 10000, SIGNALS = 1000, READS_DEPTH_1 = 512, READS_DEPTH_32 = 4096, READS_LARGE = 2048, GRANTS = 64 };
 enum { PRIORITY = 10, PRIORITY_LOW = 5 };
 
 static struct blk disk;
