@@ -8,8 +8,8 @@
  * names a slot in flight.  Phase, id, head and queue come from one 64-bit read.  The first completion that breaks a rule ends
  * the belief in all that follow, until the controller was reset.
  *
- * Completions are given back to the device when they fill a quarter of the ring.  It can go on meanwhile: what is in
- * flight and what was not given back fit into the ring together but for that quarter, and then it is given.
+ * Completions are given back to the device when they fill a quarter of the ring, or when what is in flight would not find room
+ * beside them: so the completion ring never fills up.
  */
 #include "dev/nvme/parts.h"
 #include "kern/base/mmio.h"
@@ -107,7 +107,7 @@ commit(struct nvme_ioq *q, bool give)
 enum status
 nvme_ioq_ring(struct nvme_ioq *q)
 {
-	return commit(q, q->taken > q->entries / 4);
+	return commit(q, q->taken > q->entries / 4 || q->taken > q->free_count);
 }
 
 enum status

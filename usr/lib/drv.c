@@ -119,12 +119,13 @@ drv_queue_reset(struct drv_queue *q)
 enum status
 drv_queue_commit(struct drv_queue *q, uint32_t sq_tail, uint32_t cq_head)
 {
+	/* Room for completions first. */
+	if (cq_head != UINT32_MAX)
+		mmio_write32(q->cq_doorbell, cq_head);
 	if (sq_tail != UINT32_MAX) {
 		io_publish();
 		mmio_write32(q->sq_doorbell, sq_tail);
 	}
-	if (cq_head != UINT32_MAX)
-		mmio_write32(q->cq_doorbell, cq_head);
 	return OK;
 }
 

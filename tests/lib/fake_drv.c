@@ -1,0 +1,158 @@
+/*
+ * dev/drv.h on the host: fake_drv.h.
+ */
+#include "tests/lib/fake_drv.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kern/base/bits.h"
+
+static struct drv_device *the_device;	/* of drv_now, drv_queue_commit and drv_log, which name none */
+
+void
+fake_drv_init(struct drv_device *d, uint64_t regs_len)
+{
+	*d = (struct drv_device){ .regs_len = regs_len, .vectors = 16, .pages_left = UINT64_MAX, .step_ns = 1000,
+		.next_iova = 0x1'2345'6000 };
+	if (posix_memalign((void **)&d->regs, PAGE_SIZE, align_up(regs_len, PAGE_SIZE)) != 0)
+		abort();
+	memset(d->regs, 0, align_up(regs_len, PAGE_SIZE));
+	the_device = d;
+}
+
+void
+fake_drv_fini(struct drv_device *d)
+{
+	for (uint32_t i = 0; i < d->buffers; i++)
+		free(d->buffer[i].ptr);
+	free(d->regs);
+	the_device = NULL;
+}
+
+void *
+fake_drv_at(struct drv_device *d, uint64_t iova, uint64_t len, enum dma_dir dir)
+{
+	for (uint32_t i = 0; i < d->buffers; i++) {
+		struct fake_buffer *b = &d->buffer[i];
+
+		if (range_within(iova, len, b->iova, b->len) && (b->dir & dir) == dir)
+			return b->ptr + (iova - b->iova);
+	}
+	d->faults++;
+	return NULL;
+}
+
+enum status
+drv_window(struct drv_device *d, unsigned bar, struct drv_window *out)
+{
+	if (bar != 0 || d->regs_len == 0)
+		return E_NOT_FOUND;
+	*out = (struct drv_window){ d->regs, d->regs_len };
+	return OK;
+}
+
+enum status
+drv_memory(struct drv_device *d, uint64_t len, enum dma_dir dir, struct drv_memory *out)
+{
+	struct fake_buffer *b = &d->buffer[d->buffers];
+
+	len = align_up(len, PAGE_SIZE);
+	if (d->buffers == FAKE_BUFFERS || d->pages_left < len / PAGE_SIZE)
+		return E_NO_MEMORY;
+	d->pages_left -= len / PAGE_SIZE;
+	*b = (struct fake_buffer){ .iova = d->next_iova, .len = len, .dir = dir };
+	if (posix_memalign((void **)&b->ptr, PAGE_SIZE, len) != 0)
+		abort();
+	memset(b->ptr, 0, len);
+	d->next_iova += len + PAGE_SIZE;	/* a hole behind each */
+	*out = (struct drv_memory){ .ptr = b->ptr, .iova = { b->iova }, .len = len, .buffer = d->buffers };
+	d->buffers++;
+	return OK;
+}
+
+enum status
+drv_queue(struct drv_device *d, uint32_t id, uint64_t sq_bytes, uint64_t cq_bytes, uint64_t sq_at, uint64_t cq_at,
+    struct drv_queue *out)
+{
+	enum status s;
+
+	if (sq_at + 4 > d->regs_len || cq_at + 4 > d->regs_len)
+		return E_RANGE;
+	s = drv_memory(d, sq_bytes, DMA_TO_DEVICE, &out->sq);
+	if (s == OK)
+		s = drv_memory(d, cq_bytes, DMA_FROM_DEVICE, &out->cq);
+	out->handle = id;
+	return s;
+}
+
+void
+drv_queue_reset(struct drv_queue *q)
+{
+	memset(q->sq.ptr, 0, q->sq.len);
+	memset(q->cq.ptr, 0, q->cq.len);
+}
+
+enum status
+drv_queue_commit(struct drv_queue *q, uint32_t sq_tail, uint32_t cq_head)
+{
+	the_device->sq_rings += sq_tail != UINT32_MAX;
+	the_device->cq_rings += cq_head != UINT32_MAX;
+	the_device->doorbell(the_device->model, q->handle, sq_tail, cq_head);
+	return OK;
+}
+
+uint32_t drv_vectors(struct drv_device *d) { return d->vectors; }
+
+enum status
+drv_vector(struct drv_device *d, uint32_t n, uint64_t bits UNUSED)
+{
+	if (n >= d->vectors)
+		return E_RANGE;
+	if ((d->vectors_denied & 1u << n) != 0)
+		return E_NO_MEMORY;
+	if ((d->vectors_bound & 1u << n) != 0)
+		return E_BUSY;
+	d->vectors_bound |= 1u << n;
+	return OK;
+}
+
+uint64_t
+drv_now(void)
+{
+	the_device->now += the_device->step_ns;
+	the_device->step(the_device->model);
+	return the_device->now;
+}
+
+uint64_t
+drv_wait(struct drv_device *d, uint64_t deadline)
+{
+	d->now = max_u64(d->now, deadline);
+	d->step(d->model);
+	return 0;
+}
+
+uint64_t drv_faults(struct drv_device *d) { return d->faults; }
+
+enum status
+drv_reset(struct drv_device *d, uint64_t deadline UNUSED)
+{
+	d->resets++;
+	if (d->reset_fails)
+		return E_TIMED_OUT;
+	d->reset(d->model);
+	return OK;
+}
+
+void
+drv_log(const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(the_device->log, sizeof(the_device->log), format, ap);
+	va_end(ap);
+}
