@@ -235,6 +235,7 @@ driver_ended(struct driver *d)
 static void
 call(struct msg *m)
 {
+	static uint64_t badge;
 	struct process_info p;
 	enum status s = E_NOT_FOUND;
 	uint64_t n, h;
@@ -245,7 +246,9 @@ call(struct msg *m)
 		if (m->w[0] < driver_count) {
 			struct driver *d = &drivers[m->w[0]];
 
-			s = sys_endpoint_mint(d->endpoint, 0, &h);
+			/* A badge of its own for each handle: servers tell clients apart by it.  Unique over restarts of this one. */
+			badge = max_u64(badge + 1, now_ns());
+			s = sys_endpoint_mint(d->endpoint, badge, &h);
 			m->w[1] = m->w[0];
 			m->w[0] = h;
 			m->w[2] = 0;

@@ -42,17 +42,19 @@ tick(void)
 static NORETURN void
 listen(void)
 {
-	uint64_t period = server.ctrl.polled ? POLL_NS : TICK_NS, bits;
+	uint64_t period = server.ctrl.polled ? POLL_NS : TICK_NS, next = now_ns() + period, bits;
 
 	for (;;) {
-		enum status s = msg_recv(endpoint, listener, &handed, load_relaxed(&resting) ? DEADLINE_NEVER : now_ns() + period);
+		enum status s = msg_recv(endpoint, listener, &handed, load_relaxed(&resting) ? DEADLINE_NEVER : next);
 
 		if (s == E_TIMED_OUT) {
 			tick();
+			next = now_ns() + period;
 		} else if (s == E_STALE || s == E_HANDLE) {
 			die("the endpoint is gone");
 		} else if (s == OK && handed.notification) {
 			store_relaxed(&resting, 0);
+			next = now_ns() + period;
 		} else if (s == OK) {
 			(void)sys_ntfn_signal(server.device.ntfn, BIT_CALL);
 			do
@@ -233,7 +235,7 @@ call(void)
 	case BLK_CALL_CLOSE:
 	case BLK_CALL_PING:
 		m.handles = 0;
-		session = session_find(m.w[0]);
+		session = session_find(m.w[0], m.badge);
 		if (session == NULL)
 			s = E_STALE;
 		else if (m.label == BLK_CALL_CLOSE)

@@ -32,7 +32,7 @@ struct request {
 };
 
 struct session {
-	uint64_t id;			/* 0: free */
+	uint64_t id, badge;		/* id 0: free; badge: of the handle that it was opened by */
 	struct blk_ring *ring;
 	struct drv_memory data;
 	handle_t ring_memory, client;
@@ -70,7 +70,8 @@ extern struct server server;
 /* session.c */
 /* The message of the call becomes that of the answer.  On OK its handles are kept, and w1 is to be closed after the reply. */
 enum status session_open(struct msg *m);
-struct session *session_find(uint64_t id);
+/* NULL: there is none, or another client's. */
+struct session *session_find(uint64_t id, uint64_t badge);
 void session_end(struct session *s);
 void session_take(struct session *s);
 void session_publish(struct session *s);

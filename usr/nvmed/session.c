@@ -148,7 +148,7 @@ void
 session_take(struct session *s)
 {
 	struct blk_ring *ring = s->ring;
-	uint32_t n;
+	uint32_t n, unread;
 
 	s->seen = load_acquire(&ring->head);
 	n = s->seen - s->tail;
@@ -162,7 +162,8 @@ session_take(struct session *s)
 		refuse(s, "it claims more requests than its ring holds");
 		return;
 	}
-	if (unlikely(n + s->inflight + (s->done_head - load_relaxed(&ring->done_tail)) > BLK_SLOTS)) {
+	unread = s->done_head - load_relaxed(&ring->done_tail);
+	if (unlikely(unread > BLK_SLOTS || n + s->inflight + unread > BLK_SLOTS)) {
 		refuse(s, "it has more requests than its ring has room for answers");
 		return;
 	}
@@ -202,18 +203,18 @@ session_end(struct session *s)
 }
 
 struct session *
-session_find(uint64_t id)
+session_find(uint64_t id, uint64_t badge)
 {
 	struct session *s = &server.session[(id & 0xff) % SESSIONS];
 
-	return id != 0 && s->id == id ? s : NULL;
+	return id != 0 && s->id == id && s->badge == badge ? s : NULL;
 }
 
 /* The range, the rights and the sizes that were asked for, against namespace and memory objects. */
 static enum status
 judge_open(const struct msg *m, struct session *s)
 {
-	uint64_t bytes, pages, flags;
+	uint64_t bytes, pages, flags, type_rights, badge;
 	enum status e;
 
 	s->shift = log2_floor(s->ns->block_bytes);
@@ -232,6 +233,9 @@ judge_open(const struct msg *m, struct session *s)
 		return E_ALIGN;
 	e = sys_mem_info(m->w[0], &pages, &flags);
 	if (e != OK || pages < pages_of(s->data_bytes))
+		return E_INVALID;
+	e = sys_handle_info(m->w[1], &type_rights, &badge);
+	if (e != OK || (uint32_t)type_rights != OBJ_NOTIFICATION || (type_rights >> 32 & RIGHT_SIGNAL) == 0)
 		return E_INVALID;
 	return OK;
 }
@@ -273,6 +277,7 @@ session_open(struct msg *m)
 	new.client = (handle_t)m->w[1];
 	new.client_bits = m->w[7];
 	new.q = &server.ctrl.ioq[slot % server.ctrl.ioq_count];
+	new.badge = m->badge;
 	new.id = ++server.next_id << 8 | slot;
 	*s = new;
 	server.live |= 1u << slot;

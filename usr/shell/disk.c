@@ -21,8 +21,8 @@ server_of(uint64_t c)
 	return (handle_t)m.w[0];
 }
 
-static bool
-open_disk(const char *name, uint32_t rights, uint64_t bytes)
+bool
+disk_open(struct blk *b, const char *name, uint32_t rights, uint64_t bytes)
 {
 	uint64_t c = 0, n = 0;
 	const char *p = name + 4;
@@ -44,7 +44,7 @@ open_disk(const char *name, uint32_t rights, uint64_t bytes)
 		print("%s: no such controller; \"blk\" lists disks\n", name);
 		return false;
 	}
-	s = blk_open(&disk, e, (uint32_t)n - 1, rights, bytes);
+	s = blk_open(b, e, (uint32_t)n - 1, rights, bytes);
 	if (s != OK) {
 		print("%s: %s\n", name, status_text(s));
 		(void)sys_handle_close(e);
@@ -56,11 +56,25 @@ bad:
 	return false;
 }
 
-static void
-close_disk(void)
+void
+disk_close(struct blk *b)
 {
-	blk_close(&disk);
-	(void)sys_handle_close(disk.endpoint);
+	blk_close(b);
+	(void)sys_handle_close(b->endpoint);
+}
+
+/* "64 MiB", "977.0 KiB": whole units where they are. */
+static void
+size_text(char *to, size_t size, uint64_t bytes)
+{
+	if (bytes % MIB == 0)
+		fmt_buf(to, size, "%llu MiB", (unsigned long long)(bytes / MIB));
+	else if (bytes >= GIB)
+		fmt_buf(to, size, "%llu.%llu GiB", (unsigned long long)(bytes / GIB), (unsigned long long)(bytes % GIB * 10 / GIB));
+	else if (bytes >= MIB)
+		fmt_buf(to, size, "%llu.%llu MiB", (unsigned long long)(bytes / MIB), (unsigned long long)(bytes % MIB * 10 / MIB));
+	else
+		fmt_buf(to, size, "%llu.%llu KiB", (unsigned long long)(bytes / KIB), (unsigned long long)(bytes % KIB * 10 / KIB));
 }
 
 int
@@ -81,13 +95,15 @@ cmd_blk(int argc UNUSED, char **argv UNUSED)
 		}
 		for (uint64_t n = 0; ; n++) {
 			struct msg m = { .label = BLK_CALL_INFO, .words = 1, .w = { n } };
+			char size[32];
 
 			if (msg_call(e, &m, now_ns() + 10 * NS_PER_S) != OK || m.label != OK)
 				break;
-			print("nvme%llun%llu %.40s serial %.20s: %llu MiB, %llu blocks of %llu bytes; reads %llu writes %llu flushes %llu "
+			size_text(size, sizeof(size), m.w[0] * m.w[1]);
+			print("nvme%llun%llu %.40s serial %.20s: %s, %llu blocks of %llu bytes%s; reads %llu writes %llu flushes %llu "
 			    "errors %llu\n", (unsigned long long)c, (unsigned long long)n + 1, (const char *)&name.w[0],
-			    (const char *)&name.w[5], (unsigned long long)(m.w[0] * m.w[1] / MIB), (unsigned long long)m.w[0],
-			    (unsigned long long)m.w[1], (unsigned long long)m.w[4], (unsigned long long)m.w[5],
+			    (const char *)&name.w[5], size, (unsigned long long)m.w[0], (unsigned long long)m.w[1],
+			    m.w[2] >> 32 != 0 ? ", read only" : "", (unsigned long long)m.w[4], (unsigned long long)m.w[5],
 			    (unsigned long long)m.w[6], (unsigned long long)m.w[7]);
 			found++;
 		}
@@ -112,7 +128,7 @@ cmd_sha256(int argc, char **argv)
 		print("usage: sha256 DEV [OFFSET LENGTH]\n");
 		return 1;
 	}
-	if (!open_disk(argv[1], BLK_RIGHT_READ, DEPTH * CHUNK))
+	if (!disk_open(&disk, argv[1], BLK_RIGHT_READ, DEPTH * CHUNK))
 		return 1;
 	if (argc == 2)
 		len = disk.len;
@@ -179,7 +195,7 @@ cmd_sha256(int argc, char **argv)
 	print("\n");
 	result = 0;
 out:
-	close_disk();
+	disk_close(&disk);
 	return result;
 }
 
@@ -194,7 +210,7 @@ cmd_hexdump(int argc, char **argv)
 		print("usage: hexdump DEV [OFFSET [LENGTH up to 64K]]\n");
 		return 1;
 	}
-	if (!open_disk(argv[1], BLK_RIGHT_READ, CHUNK))
+	if (!disk_open(&disk, argv[1], BLK_RIGHT_READ, CHUNK))
 		return 1;
 	first = align_down(offset, disk.block_bytes);
 	span = align_up(offset + len, disk.block_bytes) - first;
@@ -214,7 +230,7 @@ cmd_hexdump(int argc, char **argv)
 			print("\n");
 		}
 	}
-	close_disk();
+	disk_close(&disk);
 	return s != OK;
 }
 
@@ -229,7 +245,7 @@ cmd_write(int argc, char **argv)
 		return 1;
 	}
 	len = strlen(argv[3]);
-	if (!open_disk(argv[1], BLK_RIGHT_READ | BLK_RIGHT_WRITE, CHUNK))
+	if (!disk_open(&disk, argv[1], BLK_RIGHT_READ | BLK_RIGHT_WRITE, CHUNK))
 		return 1;
 	first = align_down(offset, disk.block_bytes);
 	span = align_up(offset + len, disk.block_bytes) - first;
@@ -243,7 +259,7 @@ cmd_write(int argc, char **argv)
 		print("write: %s\n", status_text(s));
 	else
 		print("%llu bytes at %llu\n", (unsigned long long)len, (unsigned long long)offset);
-	close_disk();
+	disk_close(&disk);
 	return s != OK;
 }
 
@@ -256,12 +272,12 @@ cmd_flush(int argc, char **argv)
 		print("usage: flush DEV\n");
 		return 1;
 	}
-	if (!open_disk(argv[1], BLK_RIGHT_WRITE, PAGE_SIZE))
+	if (!disk_open(&disk, argv[1], BLK_RIGHT_WRITE, PAGE_SIZE))
 		return 1;
 	s = blk_do(&disk, BLK_FLUSH, 0, 0, 0);
 	if (s != OK)
 		print("flush: %s\n", status_text(s));
-	close_disk();
+	disk_close(&disk);
 	return s != OK;
 }
 

@@ -1,5 +1,6 @@
 /*
- * The shell's parts: line editing (line.c), commands about the system (sys.c) and about disks (disk.c).
+ * The shell's parts: line editing (line.c), commands about the system (sys.c) and about disks (disk.c), a hostile client of
+ * disks (liar.c), benchmarks (bench.c).
  */
 #pragma once
 
@@ -17,6 +18,12 @@ void line_start(void);
 
 /* Numbers: decimal, 0x..., with K, M, G.  False when it is not one. */
 bool number(const char *text, uint64_t *out);
+
+/* A session with a disk by its name; says why not.  close also gives the server's endpoint back. */
+struct blk;
+bool disk_open(struct blk *b, const char *name, uint32_t rights, uint64_t bytes);
+void disk_close(struct blk *b);
+int cmd_liar(int argc, char **argv);
 
 /* A command: its arguments, split; the exit status. */
 typedef int command_fn(int argc, char **argv);

@@ -1,0 +1,96 @@
+#! /usr/bin/env atf-sh
+# Disks that are odd or broken, clients that lie.
+. "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
+
+atf_test_case a_lying_client_is_refused_and_harms_nobody
+a_lying_client_is_refused_and_harms_nobody_head() { atf_set timeout 900; }
+a_lying_client_is_refused_and_harms_nobody_body() {
+	capos_disk disk.img 8M 40
+	for smp in 1 4; do
+		cp disk.img work.img
+		capos_boot DISK=work.img SMP=$smp CMD='liar nvme0n1; liar nvme0n1; devices; mem; sha256 nvme0n1'
+		[ "$(grep -c '^liar: 0 failures, the server lived' serial.txt)" -eq 2 ] || capos_fail 'a lie was believed'
+		capos_expect '^liar: a write without the right: rights missing' '^liar: closing the session of another: stale' \
+		    'is refused: it claims more requests than its ring holds' 'bus master on, 0 faults' 'quarantined 0$' \
+		    "^$(capos_sha256 disk.img)  nvme0n1"
+		cmp disk.img work.img || capos_fail 'the liar changed the disk'
+	done
+}
+
+# Numbers with holes, both block sizes, one that this driver leaves out.
+atf_test_case several_namespaces_of_different_blocks
+several_namespaces_of_different_blocks_head() { atf_set timeout 900; }
+several_namespaces_of_different_blocks_body() {
+	capos_disk one.img 4M 41
+	capos_disk two.img 8M 42
+	capos_disk three.img 2M 43
+	args=
+	n=0
+	for ns in one:1:512 two:3:4096 three:7:16384; do
+		IFS=: read -r file nsid size <<-END
+			$ns
+		END
+		args="$args -drive if=none,id=n$n,format=raw,file=$file.img"
+		args="$args -device nvme-ns,bus=many,drive=n$n,nsid=$nsid,logical_block_size=$size,physical_block_size=$size"
+		n=$((n + 1))
+	done
+	capos_boot QEMU_EXTRA="-device nvme,id=many,serial=many $args" \
+	    CMD='blk; sha256 nvme0n1; sha256 nvme0n2; write nvme0n2 5000000 holes; flush nvme0n2; sha256 nvme0n1'
+	[ "$(grep -c "^$(capos_sha256 one.img)  nvme0n1" serial.txt)" -eq 2 ] || capos_fail 'the first namespace is not right'
+	capos_disk was.img 8M 42
+	capos_expect "^$(capos_sha256 was.img)  nvme0n2" 'nvme0n1 .*: 4 MiB, 8192 blocks of 512 bytes' \
+	    'nvme0n2 .*: 8 MiB, 2048 blocks of 4096 bytes' 'namespace 7 has blocks of 2\^14 bytes: not used'
+	printf holes | dd of=was.img bs=1 seek=5000000 conv=notrunc 2>/dev/null
+	cmp was.img two.img || capos_fail 'the second namespace is not as it was written'
+}
+
+# The last part of a block is nobody's.
+atf_test_case a_disk_of_odd_size
+a_disk_of_odd_size_body() {
+	capos_disk disk.img 1000003 44
+	capos_boot DISK=disk.img BLOCK_SIZE=4096 CMD='blk; sha256 nvme0n1 0 999424; hexdump nvme0n1 999400 24'
+	capos_expect 'nvme0n1 .*: 976.0 KiB, 244 blocks of 4096 bytes' "^$(capos_sha256 disk.img 0 999424)  nvme0n1"
+	capos_boot -s 1 DISK=disk.img BLOCK_SIZE=4096 CMD='sha256 nvme0n1 0 1003520; hexdump nvme0n1 999424 16'
+	capos_expect 'the disk has 999424 bytes' '^hexdump: out of range'
+	: >tiny.img
+	truncate -s 1000 tiny.img
+	capos_boot -s any DISK=tiny.img BLOCK_SIZE=4096 CMD='blk'
+	capos_expect '^no disks|0 namespaces|capos: exit status'
+}
+
+# The medium fails once at one place: said in words, and what is read next is right.
+atf_test_case a_read_error_is_said_in_words
+a_read_error_is_said_in_words_body() {
+	capos_disk disk.img 4M 45
+	bad="driver=blkdebug,node-name=bad,image.driver=file,image.filename=disk.img"
+	bad="$bad,inject-error.0.event=none,inject-error.0.iotype=read,inject-error.0.errno=5"
+	bad="$bad,inject-error.0.sector=4096,inject-error.0.once=on"
+	capos_boot -s 1 QEMU_EXTRA="-blockdev $bad -device nvme,serial=bad,drive=bad" \
+	    CMD='sha256 nvme0n1 0 1M; sha256 nvme0n1; sha256 nvme0n1; blk'
+	capos_expect "^$(capos_sha256 disk.img 0 1048576)  nvme0n1" \
+	    'nvmed: read of .* namespace 1: unrecovered read error \(status type 2 code 0x81\)' \
+	    'sha256: read at [0-9]*: device error' "^$(capos_sha256 disk.img)  nvme0n1" 'errors 1$'
+}
+
+# A command that does not end in time: called slow, aborted; QEMU cannot take it back, so the controller is reset.
+# Its client gets an error, the other disk never notices, and the server lives.
+atf_test_case a_command_that_does_not_end_is_given_up
+a_command_that_does_not_end_is_given_up_head() { atf_set timeout 900; }
+a_command_that_does_not_end_is_given_up_body() {
+	capos_disk disk.img 4M 46
+	stuck="driver=null-co,node-name=stuck,size=1048576,latency-ns=12000000000"
+	capos_boot -s 1 DISK=disk.img MANIFEST=impatient QEMU_EXTRA="-blockdev $stuck -device nvme,serial=stuck,drive=stuck" \
+	    CMD='sha256 nvme1n1 0 4096; sha256 nvme0n1; blk'
+	capos_expect 'nvmed: read of 8 blocks at 0, namespace 1: no answer for 1 s' 'no answer for 2 s: aborted' \
+	    'did not end when it was aborted: the controller is reset, with 1 requests in flight' 'the controller is back' \
+	    'sha256: read at 0: timed out' "^$(capos_sha256 disk.img)  nvme0n1" '^nvme1n1 .* errors 1$'
+	capos_refute 'nvmed ended'
+}
+
+atf_init_test_cases() {
+	atf_add_test_case a_lying_client_is_refused_and_harms_nobody
+	atf_add_test_case several_namespaces_of_different_blocks
+	atf_add_test_case a_disk_of_odd_size
+	atf_add_test_case a_read_error_is_said_in_words
+	atf_add_test_case a_command_that_does_not_end_is_given_up
+}
