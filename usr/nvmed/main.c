@@ -57,9 +57,11 @@ listen(void)
 			next = now_ns() + period;
 		} else if (s == OK) {
 			(void)sys_ntfn_signal(server.device.ntfn, BIT_CALL);
-			do
+			do {
 				s = sys_ntfn_wait(listener, DEADLINE_NEVER, &bits);
-			while (s == OK && (bits & BIT_TAKEN) == 0);
+				if (s == OK && (bits & BIT_BUSY) != 0 && load_relaxed(&resting))
+					store_relaxed(&resting, 0);
+			} while (s == OK && (bits & BIT_TAKEN) == 0);
 		}
 	}
 }
@@ -128,6 +130,8 @@ may_sleep(void)
 		if (unlikely(load_relaxed(&resting)))
 			(void)sys_ntfn_signal(listener, BIT_BUSY);
 	}
+	if (unlikely(server.device.seen != 0))	/* taken by the driver while it waited for the controller */
+		return false;
 	for_each_bit(n, server.live) {
 		const struct session *s = &server.session[n];
 
