@@ -42,7 +42,7 @@ enum status sys_ipc_recv(struct thread *t, struct uregs *u);
 enum status sys_ipc_reply(struct thread *t, struct uregs *u);
 enum status sys_ipc_reply_recv(struct thread *t, struct uregs *u);
 enum status sys_ntfn_signal(struct thread *t, struct uregs *u);
-enum status sys_ntfn_wait(struct thread *t, struct uregs *u);
+enum status sys_ntfn_signal_wait(struct thread *t, struct uregs *u);
 
 /* A thread that was at rest, or is new, runs on its own stack: does what is left (thread->rest).  Entry code calls it. */
 void ipc_rested(void);

@@ -2,7 +2,7 @@
  * Notifications: 64 bits and at most one waiter.
  *
  * Signalling claims the waiter's wait (thread.h) under the notification's lock and leaves it the bits; when there is no waiter
- * to be had, the bits stay.  A waiter may be in ntfn_wait, or in a receive that named the notification (ipc.c).
+ * to be had, the bits stay.  A waiter may be in ntfn_signal_wait, or in a receive that named the notification (ipc.c).
  */
 #include "kern/ipc.h"
 #include "kern/handle.h"
@@ -112,13 +112,115 @@ notification_wait_over(struct thread *t, struct notification *n, enum status s) 
 	return s;
 }
 
+/* The wait of t for n is armed; until it is over, somebody may end it. */
+static ALWAYS_INLINE enum status
+wait_armed(struct thread *t, struct notification *n, uint64_t deadline)
+{
+	enum status s;
+
+	if (deadline == DEADLINE_NEVER) {
+		t->rest_on = &n->obj;
+		t->rest = REST_NOTIFICATION;
+	}
+	s = sched_block(deadline);
+	t->rest = REST_NONE;
+	return notification_wait_over(t, n, s);
+}
+
+/* n is locked, has no bits and no waiter; unlocks it. */
+static ALWAYS_INLINE void
+arm(struct thread *t, struct notification *n) NO_THREAD_SAFETY
+{
+	thread_arm(t);
+	t->ntfn_bits = 0;
+	n->waiter = t;
+	spin_unlock(&n->obj.lock);
+}
+
+/*
+ * The turn of two that share a ring: n has nothing for t, and the one who waits for "to" rests on this CPU.  Then he continues in t's
+ * place.  t is armed first, because two notifications are never locked at a time; who ends its wait meanwhile leaves wake_pending.
+ * False: nothing was done; else t waits for n, armed, and *signalled says whether "to" has its bits.
+ */
+static ALWAYS_INLINE bool
+turn_direct(struct thread *t, struct uregs *u, struct notification **n, bool *signalled) NO_THREAD_SAFETY
+{
+	struct cpu *c = this_cpu();
+	struct run_queue *rq = c->rq;
+	struct notification *to;
+	struct thread *w;
+	struct object *o;
+	struct uregs *wu;
+	uint64_t bits, badge;
+
+	*signalled = false;
+	o = handle_try_lock(&t->proc->handles, (handle_t)u->w[0], OBJ_NOTIFICATION, RIGHT_WAIT, &badge);
+	if (unlikely(o == NULL))
+		return false;
+	*n = container_of(o, struct notification, obj);
+	if (unlikely((*n)->bits != 0 || (*n)->waiter != NULL)) {
+		spin_unlock(&o->lock);
+		return false;
+	}
+	arm(t, *n);
+	o = handle_try_lock(&t->proc->handles, (handle_t)u->w[2], OBJ_NOTIFICATION, RIGHT_SIGNAL, &badge);
+	if (unlikely(o == NULL))
+		return true;
+	to = container_of(o, struct notification, obj);
+	bits = to->bits | u->w[3];
+	w = to->waiter;
+	*signalled = true;
+	if (w != NULL && w != t && bits != 0 && direct_begin(rq, c, w, REST_NOTIFICATION)) {
+		if (likely(!t->wake_pending) && likely(thread_claim(w))) {
+			to->waiter = NULL;
+			to->bits = 0;
+			spin_unlock(&o->lock);
+			wu = w->regs;
+			wu->w[0] = bits;
+			wu->call = OK;
+			t->rest_on = &(*n)->obj;
+			t->rest = REST_NOTIFICATION;
+			t->state = THREAD_BLOCKED;
+			rq->slice_end = DEADLINE_NEVER;
+			run_direct(rq, c, t, w);
+		}
+		direct_cancel(rq);
+	}
+	signal_locked(to, u->w[3]);
+	return true;
+}
+
+static enum status
+signal_handle(struct thread *t, uint64_t h, uint64_t bits) NO_THREAD_SAFETY
+{
+	struct object *o;
+	enum status s = handle_lock(t->proc, (handle_t)h, OBJ_NOTIFICATION, RIGHT_SIGNAL, &o, NULL);
+
+	if (s == OK)
+		signal_locked(container_of(o, struct notification, obj), bits);
+	return s;
+}
+
 enum status
-sys_ntfn_wait(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
+sys_ntfn_signal_wait(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 {
 	struct notification *n;
 	struct object *o;
-	enum status s;
+	enum status s = OK;
+	bool signalled;
 
+	if ((handle_t)u->w[2] != HANDLE_NONE) {
+		if (u->w[1] == DEADLINE_NEVER && turn_direct(t, u, &n, &signalled)) {
+			if (unlikely(!signalled))
+				s = signal_handle(t, u->w[2], u->w[3]);
+			if (likely(s == OK) || !thread_claim(t))
+				return wait_armed(t, n, DEADLINE_NEVER);
+			return notification_wait_over(t, n, s);
+		}
+		s = signal_handle(t, u->w[2], u->w[3]);
+		if (s != OK)
+			return s;
+	}
 	if ((handle_t)u->w[0] == HANDLE_NONE) {
 		if (u->w[1] == 0)
 			return E_TIMED_OUT;
@@ -140,17 +242,8 @@ sys_ntfn_wait(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 		spin_unlock(&o->lock);
 		return s;
 	}
-	thread_arm(t);
-	t->ntfn_bits = 0;
-	n->waiter = t;
-	spin_unlock(&o->lock);
-	if (u->w[1] == DEADLINE_NEVER) {
-		t->rest_on = o;
-		t->rest = REST_NOTIFICATION;
-	}
-	s = sched_block(u->w[1]);
-	t->rest = REST_NONE;
-	return notification_wait_over(t, n, s);
+	arm(t, n);
+	return wait_armed(t, n, u->w[1]);
 }
 
 void

@@ -122,7 +122,7 @@ main(void)
 		for (unsigned k = 0; k < 8; k++)
 			r.w[k] = word();
 		/* Waits that would not end by themselves get an end. */
-		if (nr == SYS_ntfn_wait)
+		if (nr == SYS_ntfn_signal_wait)
 			r.w[1] = now_ns() + rnd() % 100000;
 		if (nr == SYS_handle_revoke || nr == SYS_device_reset || nr == SYS_dma_unmap)
 			r.w[1] = now_ns() + rnd() % 1000000;

@@ -90,3 +90,10 @@
 #define SYSCALL(number, name, in, out, text) SYS_STUB_##in##_##out(name, number)
 #include "kern/abi/syscalls.def"
 #undef SYSCALL
+
+/* ntfn_signal_wait without a signal. */
+static inline enum status
+sys_ntfn_wait(uint64_t notification, uint64_t deadline, uint64_t *bits)
+{
+	return sys_ntfn_signal_wait(notification, deadline, 0, 0, bits);
+}
