@@ -57,7 +57,7 @@ struct nvme_ctrl {
 	uint32_t ns_count;
 	struct nvme_ns ns[NVME_NS_MAX];
 	uint32_t ioq_count, depth;
-	struct nvme_ioq admin, ioq[NVME_IOQ_MAX];
+	struct nvme_ioq ioq[NVME_IOQ_MAX], admin;
 	struct drv_memory page;		/* for identify */
 };
 
@@ -106,6 +106,13 @@ NODISCARD enum status nvme_ioq_put(struct nvme_ioq *q, const struct nvme_io *io)
 NODISCARD enum status nvme_ioq_ring(struct nvme_ioq *q);
 /* The same, with every completion that was taken. */
 NODISCARD enum status nvme_ioq_settle(struct nvme_ioq *q);
+
+/* There is a completion to take, or a fault to see: cheap to ask. */
+static inline bool
+nvme_ioq_ready(const struct nvme_ioq *q)
+{
+	return (q->cq[q->head].status & CQE_PHASE) == q->phase && q->fault == NULL;
+}
 
 /* Takes up to max completions.  One that names nothing outstanding is the device's fault: q->fault says so, and none is taken. */
 uint32_t nvme_ioq_take(struct nvme_ioq *q, struct nvme_done *out, uint32_t max);

@@ -1,15 +1,16 @@
 /*
  * The client's end of the block protocol.
  *
- * Restart (D12): every request is kept until it is answered.  When no answer comes for a while the client asks the server
- * whether it still knows the session; a new server does not, and gets a new session and all kept requests in their
- * order.  Reads and writes are idempotent; a flush is sent again after the writes before it.
+ * Restart (D12): every request is kept until it is answered.  A thread of each session, the keeper, stays in a call that the server
+ * answers only when the session ends; when the server dies the kernel ends that call, and the keeper wakes whoever waits for answers.
+ * He opens a new session with the successor and gives it all kept requests.  Reads and writes are idempotent; a flush covers
+ * what was answered before it was put.  So nobody needs a timer to find out.
  */
 #include "usr/lib/blk.h"
 #include "kern/base/bits.h"
 #include "kern/base/mmio.h"
 
-enum : uint64_t { ASK_NS = 200 * NS_PER_MS, CALL_NS = 5 * NS_PER_S };
+enum : uint64_t { CALL_NS = 5 * NS_PER_S, AGAIN_NS = 10 * NS_PER_MS, BIT_ANSWERS = 1, BIT_LOST = 2 };
 
 /* Lets go of what a server gave. */
 static void
@@ -25,6 +26,42 @@ detach(struct blk *b)
 	b->ring_memory = b->server = HANDLE_NONE;
 }
 
+static NORETURN void
+keep(struct blk *b)
+{
+	struct msg m = { .label = BLK_CALL_STAY, .words = 1, .w = { b->session } };
+	enum status s = msg_call(b->endpoint, &m, DEADLINE_NEVER);
+
+	if (s != OK || m.label != OK) {
+		store_release(&b->lost, 1);
+		(void)sys_ntfn_signal(b->ntfn, BIT_LOST);
+	}
+	/* From here on the stack is not used any more. */
+	store_release(&b->keeper, 0);
+	(void)sys_thread_exit();
+	for (;;)
+		;
+}
+
+static enum status
+start_keeper(struct blk *b)
+{
+	enum status s = E_INVALID;
+	uint64_t id;
+
+	while (load_acquire(&b->keeper) != 0)	/* an earlier one is about to end */
+		sleep_until(now_ns() + NS_PER_MS);
+	store_relaxed(&b->lost, 0);
+	store_release(&b->keeper, 1);
+	/* As urgent as the caller: the highest that is allowed. */
+	for (uint64_t priority = PRIORITY_MAX; s != OK && priority >= PRIORITY_MIN; priority--)
+		s = sys_thread_create(HANDLE_NONE, (uint64_t)(uintptr_t)keep, (uint64_t)(uintptr_t)(b->stack + BLK_STACK) -
+		    STACK_ENTRY, (uint64_t)(uintptr_t)b, 0, priority | CPU_ANY << 8, &id);
+	if (s != OK)
+		store_release(&b->keeper, 0);
+	return s;
+}
+
 static enum status
 attach(struct blk *b)
 {
@@ -36,7 +73,7 @@ attach(struct blk *b)
 	m.w[1] = b->ntfn;
 	m.w[3] = (uint64_t)b->rights << 32 | b->index;
 	m.w[6] = b->data_bytes;
-	m.w[7] = 1;
+	m.w[7] = BIT_ANSWERS;
 	s = msg_call(b->endpoint, &m, now_ns() + CALL_NS);
 	if (s != OK)
 		return s;
@@ -57,9 +94,8 @@ attach(struct blk *b)
 	b->block_bytes = m.w[4];
 	b->max_bytes = m.w[5];
 	b->server_bits = m.w[6];
-	b->head = b->done_tail = 0;
-	b->patience = now_ns() + ASK_NS;
-	return OK;
+	b->head = b->shown = b->done_tail = 0;
+	return start_keeper(b);
 }
 
 enum status
@@ -90,11 +126,13 @@ blk_open(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint
 void
 blk_close(struct blk *b)
 {
-	if (b->session != 0) {
-		struct msg m = { .label = BLK_CALL_CLOSE, .words = 1, .w = { b->session } };
+	struct msg m = { .label = BLK_CALL_CLOSE, .words = 1, .w = { b->session } };
 
+	if (b->session != 0)
 		(void)msg_call(b->endpoint, &m, now_ns() + CALL_NS);
-	}
+	/* The server has answered the keeper, or is gone. */
+	while (load_acquire(&b->keeper) != 0)
+		sleep_until(now_ns() + NS_PER_MS / 10);
 	detach(b);
 	if (b->data != NULL)
 		(void)sys_mem_unmap(HANDLE_NONE, (uint64_t)(uintptr_t)b->data, b->data_bytes);
@@ -125,36 +163,44 @@ blk_put(struct blk *b, uint32_t op, uint64_t at, uint64_t data, uint32_t bytes, 
 	return OK;
 }
 
+/* Shows the server what was put; true when it sleeps. */
+static ALWAYS_INLINE bool
+show(struct blk *b)
+{
+	if (b->shown == b->head)
+		return false;
+	b->shown = b->head;
+	store_release(&b->ring->head, b->head);
+	smp_full();
+	return load_relaxed(&b->ring->server_sleeps) != 0;
+}
+
 void
 blk_kick(struct blk *b)
 {
-	store_release(&b->ring->head, b->head);
-	smp_full();
-	if (load_relaxed(&b->ring->server_sleeps) != 0)
+	if (show(b))
 		(void)sys_ntfn_signal(b->server, b->server_bits);
 }
 
-static enum status
-ask(struct blk *b)
+/* The successor of a server that is gone gets everything that is not answered. */
+static COLD enum status
+find_successor(struct blk *b, uint64_t deadline)
 {
-	struct msg m = { .label = BLK_CALL_PING, .words = 1, .w = { b->session } };
-	enum status s = msg_call(b->endpoint, &m, now_ns() + CALL_NS);
+	for (;;) {
+		enum status s = attach(b);
 
-	if (s == OK && m.label == OK)
-		return OK;
-	if (s != OK && s != E_PEER && s != E_TIMED_OUT && s != E_WOULD_BLOCK)
-		return s;
-	if (s == OK && m.label != E_STALE)
-		return (enum status)m.label;
-	/* Another server: it has to learn everything anew. */
-	s = attach(b);
-	if (s != OK)
-		return s == E_PEER || s == E_TIMED_OUT ? OK : s;	/* not there yet: later */
+		if (s == OK)
+			break;
+		if (s != E_PEER && s != E_TIMED_OUT)
+			return s;
+		if (now_ns() >= deadline)
+			return E_TIMED_OUT;
+		sleep_until(now_ns() + AGAIN_NS);
+	}
 	b->restarts++;
 	for (uint32_t i = 0; i < BLK_SLOTS; i++)
 		if (b->slot_busy[i])
 			write_request(b, &b->kept[i]);
-	blk_kick(b);
 	return OK;
 }
 
@@ -173,7 +219,6 @@ take_answer(struct blk *b, uint32_t *cookie, uint32_t *detail, enum status *stat
 			continue;	/* the server's fault: nobody asked */
 		b->slot_busy[d.cookie] = false;
 		b->inflight--;
-		b->answered = true;
 		*cookie = (uint32_t)d.cookie;
 		*detail = d.detail;
 		*status = d.status < STATUS_COUNT ? (enum status)d.status : E_CORRUPT;
@@ -182,28 +227,27 @@ take_answer(struct blk *b, uint32_t *cookie, uint32_t *detail, enum status *stat
 	return false;
 }
 
-/* OK: look again.  The clock is read only when a wait ended by itself: answers that came meanwhile renew the patience. */
-static enum status
+/* OK: look again. */
+static ALWAYS_INLINE enum status
 sleep_for_answer(struct blk *b, uint64_t deadline)
 {
+	handle_t wake = HANDLE_NONE;
 	enum status s = OK;
 	uint64_t bits;
 
 	store_relaxed(&b->ring->client_sleeps, 1);
-	smp_full();
-	if (load_acquire(&b->ring->done_head) == b->done_tail) {
-		if (unlikely(load_relaxed(&b->ring->refused) != OK))
-			return (enum status)min_u64(load_relaxed(&b->ring->refused), E_CORRUPT);
-		s = sys_ntfn_wait(b->ntfn, min_u64(deadline, b->patience), &bits);
-	}
+	if (show(b))
+		wake = b->server;
+	else
+		smp_full();
+	if (unlikely(load_relaxed(&b->ring->refused) != OK))
+		return (enum status)min_u64(load_relaxed(&b->ring->refused), E_CORRUPT);
+	if (unlikely(load_acquire(&b->lost) != 0))
+		return find_successor(b, deadline);
+	/* One call: the server goes on, and this thread sleeps. */
+	if (wake != HANDLE_NONE || load_acquire(&b->ring->done_head) == b->done_tail)
+		s = sys_ntfn_signal_wait(b->ntfn, deadline, wake, b->server_bits, &bits);
 	store_relaxed(&b->ring->client_sleeps, 0);
-	if (likely(s != E_TIMED_OUT))
-		return s;
-	if (now_ns() >= deadline)
-		return E_TIMED_OUT;
-	s = b->answered ? OK : ask(b);
-	b->answered = false;
-	b->patience = now_ns() + ASK_NS;
 	return s;
 }
 
@@ -216,7 +260,7 @@ blk_next(struct blk *b, uint32_t *cookie, uint32_t *detail, uint64_t deadline)
 		if (take_answer(b, cookie, detail, &s))
 			return s;
 		s = sleep_for_answer(b, deadline);
-		if (s != OK)
+		if (unlikely(s != OK))
 			return s;
 	}
 }
@@ -229,6 +273,5 @@ blk_do(struct blk *b, uint32_t op, uint64_t at, uint64_t data, uint32_t bytes)
 
 	if (s != OK)
 		return s;
-	blk_kick(b);
 	return blk_next(b, &cookie, &detail, now_ns() + 60 * NS_PER_S);
 }

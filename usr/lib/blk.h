@@ -18,7 +18,7 @@
 #include "kern/base/mmio.h"
 #include "usr/lib/os.h"
 
-enum { BLK_SLOTS = 256, BLK_RING_PAGES = 4 };
+enum { BLK_SLOTS = 256, BLK_RING_PAGES = 4, BLK_STACK = 2048 };
 
 enum blk_op : uint32_t { BLK_READ, BLK_WRITE, BLK_FLUSH };
 enum : uint32_t { BLK_FUA = 1u << 8 };
@@ -52,7 +52,7 @@ enum blk_call : uint32_t {
 	BLK_CALL_NAME,		/* -> w0..w4 model, w5..w7 serial */
 	BLK_CALL_OPEN,		/* handles: w0 data, w1 notification; w3 rights << 32 | index, w4 base, w5 len (0: all), w6 data bytes, w7 bits -> w0 handle to signal, w1 ring, w2 session, w3 len, w4 block bytes, w5 max transfer, w6 bits */
 	BLK_CALL_CLOSE,		/* w0 session */
-	BLK_CALL_PING,		/* w0 session: OK, E_STALE, or E_CORRUPT for a session that was refused */
+	BLK_CALL_STAY,		/* w0 session: answered when the session ends, OK; E_STALE: there is none; E_PEER: the server died */
 	BLK_CALL_ROGUE,		/* test servers only: w0 IOVA, w1 write */
 };
 
@@ -70,14 +70,17 @@ struct blk {
 	bool slot_busy[BLK_SLOTS];
 	struct blk_req kept[BLK_SLOTS];		/* until answered: sent again to a server that was restarted */
 	uint64_t restarts;
-	uint64_t patience;			/* when a wait that nothing ended asks the server */
-	bool answered;				/* something came since patience was set */
+	uint32_t shown;				/* head as the server can see it */
+	uint32_t keeper;			/* its thread runs */
+	uint32_t lost;				/* the server is gone: its successor has to learn everything anew */
+	uint8_t stack[BLK_STACK] ALIGNED(16);	/* the keeper's */
 };
 
 NODISCARD enum status blk_open(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint64_t data_bytes);
 void blk_close(struct blk *b);
 /* E_WOULD_BLOCK: BLK_SLOTS are in flight.  The cookie must be below BLK_SLOTS and not in flight. */
 NODISCARD enum status blk_put(struct blk *b, uint32_t op, uint64_t at, uint64_t data, uint32_t bytes, uint32_t cookie);
+/* Shows the server what was put.  blk_next does so by itself before it sleeps, at less cost. */
 void blk_kick(struct blk *b);
 /* Next answer, waiting until the deadline.  A server that was restarted meanwhile gets everything unanswered again. */
 NODISCARD enum status blk_next(struct blk *b, uint32_t *cookie, uint32_t *detail, uint64_t deadline);

@@ -66,34 +66,39 @@ listen(void)
 	}
 }
 
+/* One command is done. */
+static ALWAYS_INLINE void
+complete(const struct nvme_done *d, bool distrust)
+{
+	struct request *r = d->cookie;
+	enum status e = d->status;
+
+	if (unlikely(r == NULL))	/* a rogue's, late */
+		return;
+	server.done[r->io.op]++;
+	if (unlikely(e != OK))
+		complain("%s of %u blocks at %llu, namespace %u: %s (status type %u code 0x%02x)", request_text(r), r->io.blocks,
+		    (unsigned long long)r->io.lba, r->io.nsid, nvme_status_text(d->sct_sc), d->sct_sc >> 8, d->sct_sc & 0xff);
+	if (unlikely(d->sct_sc == ABORTED))
+		e = E_TIMED_OUT;
+	/* A device may report success for an access that was refused (D11). */
+	request_done(r, distrust ? E_IO : e, d->sct_sc);
+}
+
 static ALWAYS_INLINE void
 take_completions(struct nvme_ioq *q, bool distrust)
 {
-	struct nvme_done d[32];
-	uint32_t n;
+	struct nvme_done d[16];
 
-	while ((n = nvme_ioq_take(q, d, ARRAY_SIZE(d))) != 0) {
-		for (uint32_t i = 0; i < n; i++) {
-			struct request *r = d[i].cookie;
+	while (nvme_ioq_ready(q)) {
+		uint32_t n = nvme_ioq_take(q, d, ARRAY_SIZE(d));
 
-			if (unlikely(r == NULL))	/* a rogue's, late */
-				continue;
-			if (r->io.op == NVME_OP_READ)
-				server.reads++;
-			else if (r->io.op == NVME_OP_WRITE)
-				server.writes++;
-			else
-				server.flushes++;
-			if (unlikely(d[i].status != OK))
-				complain("%s of %u blocks at %llu, namespace %u: %s (status type %u code 0x%02x)", request_text(r),
-				    r->io.blocks, (unsigned long long)r->io.lba, r->io.nsid, nvme_status_text(d[i].sct_sc),
-				    d[i].sct_sc >> 8, d[i].sct_sc & 0xff);
-			/* A device may report success for an access that was refused (D11). */
-			request_done(r, distrust ? E_IO : d[i].sct_sc == ABORTED ? E_TIMED_OUT : d[i].status, d[i].sct_sc);
-		}
+		for (uint32_t i = 0; i < n; i++)
+			complete(&d[i], distrust);
 		if (n < ARRAY_SIZE(d))
 			break;
 	}
+	server.dirty |= 1u << (q->id - 1);
 }
 
 #define for_each_bit(n, set)	for (uint32_t set_ = (set), n; set_ != 0 && (n = lowest_bit(set_), true); set_ &= set_ - 1)
@@ -102,18 +107,20 @@ take_completions(struct nvme_ioq *q, bool distrust)
 static void
 turn(bool distrust)
 {
-	struct nvme_ctrl *c = &server.ctrl;
+	struct nvme_ioq *q = server.ctrl.ioq;
 
-	for (uint32_t i = 0; i < c->ioq_count; i++)
-		take_completions(&c->ioq[i], distrust);
+	for (uint32_t i = 0; i < server.ioq_count; i++)
+		if (nvme_ioq_ready(&q[i]))
+			take_completions(&q[i], distrust);
 	if (likely(server.again == NULL) || recover_again())
 		for_each_bit(n, server.live)
 			session_take(&server.session[n]);
-	for (uint32_t i = 0; i < c->ioq_count; i++) {
-		(void)nvme_ioq_ring(&c->ioq[i]);
-		if (unlikely(c->ioq[i].fault != NULL))
-			recover_reset(c->ioq[i].fault);
+	for_each_bit(n, server.dirty) {
+		(void)nvme_ioq_ring(&q[n]);
+		if (unlikely(q[n].fault != NULL))
+			recover_reset(q[n].fault);
 	}
+	server.dirty = 0;
 	for_each_bit(n, server.answered)
 		session_publish(&server.session[n]);
 	server.answered = 0;
@@ -130,7 +137,8 @@ may_sleep(void)
 		if (unlikely(load_relaxed(&resting)))
 			(void)sys_ntfn_signal(listener, BIT_BUSY);
 	}
-	if (unlikely(server.device.seen != 0))	/* taken by the driver while it waited for the controller */
+	/* Bits that the driver took while it waited for the controller. */
+	if (unlikely(server.retry || server.device.seen != 0))
 		return false;
 	for_each_bit(n, server.live) {
 		const struct session *s = &server.session[n];
@@ -196,9 +204,9 @@ info(struct msg *m)
 	m->w[0] = ns->blocks;
 	m->w[2] = (uint64_t)ns->read_only << 32 | server.ctrl.ns_count;
 	m->w[3] = server.ctrl.max_transfer_bytes;
-	m->w[4] = server.reads;
-	m->w[5] = server.writes;
-	m->w[6] = server.flushes;
+	m->w[4] = server.done[NVME_OP_READ];
+	m->w[5] = server.done[NVME_OP_WRITE];
+	m->w[6] = server.done[NVME_OP_FLUSH];
 	m->w[7] = server.errors;
 }
 
@@ -211,6 +219,7 @@ call(void)
 	handle_t lent = HANDLE_NONE;
 	struct session *session;
 	enum status s = OK;
+	bool answer = true;
 
 	(void)sys_ntfn_signal(listener, BIT_TAKEN);
 	switch (m.label) {
@@ -237,16 +246,26 @@ call(void)
 		}
 		break;
 	case BLK_CALL_CLOSE:
-	case BLK_CALL_PING:
 		m.handles = 0;
 		session = session_find(m.w[0], m.badge);
 		if (session == NULL)
 			s = E_STALE;
-		else if (m.label == BLK_CALL_CLOSE)
+		else
 			session->closing = server.closing = true;
-		else if (session->refused)
-			s = E_CORRUPT;
 		end_closing();
+		break;
+	case BLK_CALL_STAY:
+		m.handles = 0;
+		session = session_find(m.w[0], m.badge);
+		if (session == NULL) {
+			s = E_STALE;
+		} else if (session->stays) {
+			s = E_BUSY;
+		} else {
+			session->stays = true;
+			session->stay = m.token;
+			answer = false;
+		}
 		break;
 	case BLK_CALL_ROGUE:
 		m.handles = 0;
@@ -262,7 +281,8 @@ call(void)
 			(void)sys_handle_close(handles[i]);
 	m.label = s;
 	m.words = 8;
-	(void)msg_reply(&m);
+	if (answer)
+		(void)msg_reply(&m);
 	if (lent != HANDLE_NONE)
 		(void)sys_handle_close(lent);
 }
@@ -283,6 +303,21 @@ fault(void)
 		recover_reset(nvme_ctrl_trouble(&server.ctrl));
 }
 
+/* Tells a client that its answer is there and sleeps, in one call. */
+static ALWAYS_INLINE uint64_t
+sleep_until_signalled(void)
+{
+	struct session *s = server.wake;
+	uint64_t bits = 0;
+
+	server.wake = NULL;
+	if (s == NULL)
+		(void)sys_ntfn_wait(server.device.ntfn, DEADLINE_NEVER, &bits);
+	else if (sys_ntfn_signal_wait(server.device.ntfn, DEADLINE_NEVER, s->client, s->client_bits, &bits) != OK)
+		bits = 0;	/* its notification is gone: look again, and sleep without it */
+	return bits;
+}
+
 static NORETURN void
 serve(void)
 {
@@ -292,8 +327,10 @@ serve(void)
 		uint64_t bits = 0;
 
 		turn(false);
-		if (may_sleep())
-			(void)sys_ntfn_wait(server.device.ntfn, DEADLINE_NEVER, &bits);
+		if (likely(may_sleep()))
+			bits = sleep_until_signalled();
+		else
+			session_wake();
 		wake_up();
 		bits |= server.device.seen;
 		server.device.seen = 0;
@@ -361,6 +398,9 @@ main(void)
 	s = nvme_ctrl_start(c, &server.device, argument("queues", 2), argument("depth", DEPTH), &why);
 	if (s != OK)
 		die("controller not usable: %s (%s)", why, status_text(s));
+	server.ioq_count = c->ioq_count;
+	server.max_transfer_bytes = c->max_transfer_bytes;
+	server.volatile_cache = c->volatile_cache;
 	(void)sys_watch(server.device.handle, server.device.ntfn, BIT_FAULT);
 	server.faults = drv_faults(&server.device);
 	log_line(2, "NVMe %u.%u, %s, serial %s, firmware %s: %u namespaces, %u queues of %u, %llu KiB a transfer",

@@ -40,27 +40,38 @@ struct session {
 	const struct nvme_ns *ns;
 	struct nvme_ioq *q;
 	uint32_t rights, shift;
+	uint32_t bit;			/* in server.live */
 	uint32_t tail, done_head;	/* requests taken, answers written */
 	uint32_t seen;			/* head as it was read last */
 	uint32_t inflight;
 	bool closing;
 	bool refused;			/* its ring lied */
+	bool stays;			/* a call waits for its end */
+	uint64_t stay;			/* the token to answer it by */
 };
 
+/* What every turn needs comes first. */
 struct server {
-	struct nvme_ctrl ctrl;
-	struct drv_device device;
-	struct session session[SESSIONS];
 	uint32_t live;			/* bit n: session n is open */
 	uint32_t answered;		/* bit n: session n has answers to publish */
-	struct request request[REQUESTS];
+	uint32_t dirty;			/* bit n: queue n has something to announce */
+	uint32_t inflight;
 	struct request *free;
 	struct request *again;		/* to be put again after a reset, before anything new */
-	uint32_t inflight;
+	uint64_t done[3], errors;	/* done: by operation */
+	uint64_t max_transfer_bytes;
+	bool volatile_cache;
 	bool closing;			/* some session is */
+	bool retry;			/* "again" was filled and not looked at yet */
+	uint32_t ioq_count;
+	struct session *wake;		/* its client sleeps: told when this thread sleeps, in the same call */
+	struct session session[SESSIONS];
+	struct nvme_ctrl ctrl;
+	struct drv_device device;
+	struct request request[REQUESTS];
 	uint32_t tick, lines;		/* seconds of work; lines logged in this one */
 	uint32_t slow_s, abort_s;	/* when a command is called slow; when it is aborted */
-	uint64_t reads, writes, flushes, errors, next_id;
+	uint64_t next_id;
 	uint64_t faults;		/* of the device, as far as they were acted on */
 	handle_t signal;		/* what clients signal */
 };
@@ -75,6 +86,8 @@ struct session *session_find(uint64_t id, uint64_t badge);
 void session_end(struct session *s);
 void session_take(struct session *s);
 void session_publish(struct session *s);
+/* Tells the client that session_publish left over. */
+void session_wake(void);
 void session_answer(struct session *s, uint64_t cookie, enum status status, uint32_t detail);
 /* A request leaves the device: its answer, and its slot is free. */
 void request_done(struct request *r, enum status status, uint32_t detail);

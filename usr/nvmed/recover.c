@@ -20,6 +20,7 @@ enum : uint64_t { RESETS_NS = 600 * NS_PER_S };
 bool
 recover_again(void)
 {
+	server.retry = false;
 	while (server.again != NULL) {
 		struct request *r = server.again;
 		enum status e = nvme_ioq_put(r->q, &r->io);
@@ -29,6 +30,8 @@ recover_again(void)
 		server.again = r->next;
 		if (e != OK)
 			request_done(r, e, 0);
+		else
+			server.dirty |= 1u << (r->q->id - 1);
 	}
 	return true;
 }
@@ -78,6 +81,7 @@ recover_reset(const char *reason)
 		r->next = server.again;
 		server.again = r;
 	}
+	server.retry = server.again != NULL;
 	log_line(2, "the controller is back, %u requests are put again", server.inflight);
 }
 

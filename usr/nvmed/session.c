@@ -50,7 +50,7 @@ session_answer(struct session *s, uint64_t cookie, enum status status, uint32_t 
 	d->status = status;
 	d->detail = detail;
 	s->done_head++;
-	server.answered |= 1u << number(s);
+	server.answered |= s->bit;
 }
 
 void
@@ -73,7 +73,7 @@ refuse(struct session *s, const char *why)
 	s->refused = true;
 	complain("session %u is refused: %s", number(s), why);
 	store_relaxed(&s->ring->refused, E_CORRUPT);
-	server.answered |= 1u << number(s);
+	server.answered |= s->bit;
 }
 
 /* Judges a copied request; on OK what the command needs is filled in. */
@@ -96,7 +96,7 @@ judge(const struct session *s, const struct blk_req *r, struct nvme_io *io)
 	}
 	if (unlikely(((r->at | r->bytes) & mask) != 0 || (r->data & 3) != 0))
 		return E_ALIGN;
-	if (unlikely(r->bytes == 0 || r->bytes > server.ctrl.max_transfer_bytes || !range_within(r->at, r->bytes, 0, s->len) ||
+	if (unlikely(r->bytes == 0 || r->bytes > server.max_transfer_bytes || !range_within(r->at, r->bytes, 0, s->len) ||
 	    !range_within(r->data, r->bytes, 0, s->data_bytes)))
 		return E_RANGE;
 	io->lba = (s->base + r->at) >> s->shift;
@@ -118,8 +118,8 @@ take_one(struct session *s, const struct blk_req *from)
 	if (unlikely(q == NULL))
 		return false;
 	e = judge(s, &r, &q->io);
-	if (unlikely(e == OK && q->io.op == NVME_OP_FLUSH && !server.ctrl.volatile_cache)) {
-		server.flushes++;
+	if (unlikely(e == OK && q->io.op == NVME_OP_FLUSH && !server.volatile_cache)) {
+		server.done[NVME_OP_FLUSH]++;
 		session_answer(s, r.cookie, OK, 0);
 		return true;
 	}
@@ -140,6 +140,7 @@ take_one(struct session *s, const struct blk_req *from)
 	q->resets = 0;
 	s->inflight++;
 	server.inflight++;
+	server.dirty |= 1u << (s->q->id - 1);
 	return true;
 }
 
@@ -171,14 +172,27 @@ session_take(struct session *s)
 		s->tail++;
 }
 
-/* Shows answers and wakes who sleeps. */
+void
+session_wake(void)
+{
+	struct session *s = server.wake;
+
+	server.wake = NULL;
+	if (s != NULL)
+		(void)sys_ntfn_signal(s->client, s->client_bits);
+}
+
+/* Shows answers.  Of several clients that sleep, the last one is left to be woken by whoever comes next: see server.wake. */
 void
 session_publish(struct session *s)
 {
 	store_release(&s->ring->done_head, s->done_head);
 	smp_full();
-	if (load_relaxed(&s->ring->client_sleeps) != 0)
-		(void)sys_ntfn_signal(s->client, s->client_bits);
+	if (load_relaxed(&s->ring->client_sleeps) == 0)
+		return;
+	if (unlikely(server.wake != NULL))
+		session_wake();
+	server.wake = s;
 }
 
 static void
@@ -191,14 +205,19 @@ drop_ring(struct session *s)
 void
 session_end(struct session *s)
 {
+	struct msg end = { .token = s->stay };
 	enum status e = drv_revoke(&server.device, &s->data);
 
+	if (server.wake == s)
+		session_wake();
+	if (s->stays)
+		(void)msg_reply(&end);
 	if (e != OK)
 		log_line(1, "the data area of session %u stays out of use: %s", number(s), status_text(e));
 	(void)sys_handle_close(s->data.memory);
 	(void)sys_handle_close(s->client);
 	drop_ring(s);
-	server.live &= ~(1u << number(s));
+	server.live &= ~s->bit;
 	*s = (struct session){ 0 };
 }
 
@@ -277,17 +296,18 @@ session_open(struct msg *m)
 	new.client = (handle_t)m->w[1];
 	new.client_bits = m->w[7];
 	new.q = &server.ctrl.ioq[slot % server.ctrl.ioq_count];
+	new.bit = 1u << slot;
 	new.badge = m->badge;
 	new.id = ++server.next_id << 8 | slot;
 	*s = new;
-	server.live |= 1u << slot;
+	server.live |= s->bit;
 	m->w[0] = server.signal;
 	m->w[1] = ring;
 	m->handles = 3;
 	m->w[2] = s->id;
 	m->w[3] = s->len;
 	m->w[4] = s->ns->block_bytes;
-	m->w[5] = server.ctrl.max_transfer_bytes;
+	m->w[5] = server.max_transfer_bytes;
 	m->w[6] = BIT(BIT_SESSION + slot);
 	return OK;
 }

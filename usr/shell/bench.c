@@ -120,8 +120,6 @@ reads(uint32_t n, uint32_t bytes, uint32_t depth)
 			s = s == OK ? blk_put(&disk, BLK_READ, (uint64_t)(put % 1024) * bytes, (uint64_t)cookie * bytes, bytes, cookie) : s;
 			put++;
 		}
-		if (blk_waiting(&disk) == 0)
-			blk_kick(&disk);
 	}
 	return s;
 }
