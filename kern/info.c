@@ -186,6 +186,7 @@ union answer {
 	struct evidence_info evidence;
 	struct device_info device;
 	struct clock_info clock;
+	uint32_t cpus;
 };
 
 /* Of the kernel as a whole; the handle's rights were checked. */
@@ -244,6 +245,11 @@ kernel_info(uint32_t what, uint64_t index, union answer *a, size_t *size)
 		a->clock = (struct clock_info){ cs.base, cs.mult, cs.shift, wall_at_boot_s };
 		*size = sizeof(a->clock);
 		return OK;
+	case INFO_CPUS:
+		for (unsigned i = 0; i < cpu_count; i++)
+			a->cpus += cpus[i].online;
+		*size = sizeof(a->cpus);
+		return OK;
 	}
 	return E_INVALID;
 }
@@ -286,7 +292,7 @@ sys_info(struct thread *t, struct uregs *u)
 		from = the_machine->cmdline;
 		size = strlen(the_machine->cmdline) + 1;
 	} else if (o->type == OBJ_KERNEL) {
-		s = what == INFO_CLOCK || (rights & (KERNEL_INFO | KERNEL_DEVICES)) != 0 ?
+		s = what == INFO_CLOCK || what == INFO_CPUS || (rights & (KERNEL_INFO | KERNEL_DEVICES)) != 0 ?
 		    kernel_info(what, u->w[2], &a, &size) : E_RIGHTS;
 	} else if (o->type == OBJ_PROCESS && what == INFO_PROCESS && (rights & RIGHT_READ) != 0) {
 		process_info(process_of(o), &a.process);

@@ -13,7 +13,7 @@
 
 #include "kern/base/bits.h"
 
-enum { PRP_POOL_PAGES = 128, PRP_ENTRIES = PAGE_SIZE / 8 };
+enum { PRP_POOL_PAGES = 64, PRP_ENTRIES = PAGE_SIZE / 8 };
 enum : uint16_t { PRP_NONE = UINT16_MAX };
 
 struct prp_pool {

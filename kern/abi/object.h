@@ -73,6 +73,7 @@ enum info_what : uint32_t {
 	INFO_CLOCK,		/* any OBJ_KERNEL.  struct clock_info */
 	INFO_CMDLINE,		/* any OBJ_KERNEL.  text, 0-terminated */
 	INFO_EVIDENCE,		/* OBJ_KERNEL, index = PCI function * EVIDENCE_STEPS + step.  struct evidence_info */
+	INFO_CPUS,		/* any OBJ_KERNEL.  uint32_t: how many are online */
 	INFO_TRACE,		/* OBJ_KERNEL with KERNEL_TRACE, index = cpu.  As many struct trace_record as fit, not sorted */
 };
 

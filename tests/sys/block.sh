@@ -87,10 +87,39 @@ a_command_that_does_not_end_is_given_up_body() {
 	capos_refute 'nvmed ended'
 }
 
+# A reset in the middle of work (D12): what was in flight is put again, and answered once.
+atf_test_case a_reset_under_load_loses_no_request
+a_reset_under_load_loses_no_request_body() {
+	late="driver=null-co,node-name=late,size=1048576,read-zeroes=on,latency-ns=700000000"
+	capos_boot QEMU_EXTRA="-blockdev $late -device nvme,serial=late,drive=late" CMD='rogue 0 x; sha256 nvme0n1 0 64K; blk'
+	capos_expect 'a test asks for it: the controller is reset, with 32 requests in flight' '32 requests are put again' \
+	    'rogue: call success, driver success, 32 of 32 requests done' \
+	    "^$(head -c 65536 /dev/zero | sha256sum | cut -d ' ' -f 1)  nvme0n1" 'errors 0$'
+	capos_refute 'nvmed ended: exit'
+}
+
+# A pair of queues for each CPU, as far as the controller goes; small queues, few vectors, small transfers, as clouds have them.
+atf_test_case queues_are_as_many_as_cpus_or_what_there_is
+queues_are_as_many_as_cpus_or_what_there_is_head() { atf_set timeout 900; }
+queues_are_as_many_as_cpus_or_what_there_is_body() {
+	capos_disk disk.img 4M 47
+	while read -r smp nvme says; do
+		capos_boot DISK=disk.img SMP=$smp NVME=$nvme CMD='sha256 nvme0n1; sha256 nvme0n1'
+		capos_expect "$says a transfer" "^$(capos_sha256 disk.img)  nvme0n1"
+	done <<-END
+		1 mdts=7 1 queues of 1024, 512 KiB
+		3 mdts=1 3 queues of 1024, 8 KiB
+		4 max_ioqpairs=2,msix_qsize=3,mqes=31,mdts=5 2 queues of 32, 128 KiB
+		2 msix_qsize=1,mqes=1,mdts=0 2 queues of 2, 32768 KiB
+	END
+}
+
 atf_init_test_cases() {
 	atf_add_test_case a_lying_client_is_refused_and_harms_nobody
 	atf_add_test_case several_namespaces_of_different_blocks
 	atf_add_test_case a_disk_of_odd_size
 	atf_add_test_case a_read_error_is_said_in_words
 	atf_add_test_case a_command_that_does_not_end_is_given_up
+	atf_add_test_case a_reset_under_load_loses_no_request
+	atf_add_test_case queues_are_as_many_as_cpus_or_what_there_is
 }

@@ -171,19 +171,27 @@ end_closing(void)
 	server.closing = more;
 }
 
-/* The driver lies about an address: the IOMMU must refuse it.  Only when started as "rogue". */
+enum { ROGUE_READ, ROGUE_WRITE, ROGUE_RESET };
+
+/* The driver lies about an address: the IOMMU must refuse it.  Or it resets its controller under load.  Only when started as "rogue". */
 static enum status
 rogue(struct msg *m)
 {
 	struct nvme_ioq *q = &server.ctrl.ioq[0];
-	struct nvme_io io = { .op = m->w[1] != 0 ? NVME_OP_WRITE : NVME_OP_READ, .data = { m->w[0] }, .bytes = 4096,
+	struct nvme_io io = { .op = m->w[1] == ROGUE_WRITE ? NVME_OP_WRITE : NVME_OP_READ, .data = { m->w[0] }, .bytes = 4096,
 		.nsid = server.ctrl.ns[0].nsid, .blocks = 4096 / server.ctrl.ns[0].block_bytes };
 	uint64_t until = now_ns() + 5 * NS_PER_S;
 	struct nvme_done d = { 0 };
 	enum status s;
 
-	if (strcmp(start_info->args, "rogue") != 0 || server.inflight != 0 || server.ctrl.ns_count == 0)
+	if (strcmp(start_info->args, "rogue") != 0 || server.ctrl.ns_count == 0)
 		return E_REFUSED;
+	if (m->w[1] == ROGUE_RESET) {
+		recover_reset("a test asks for it");
+		return OK;
+	}
+	if (server.inflight != 0)
+		return E_BUSY;
 	s = nvme_ioq_put(q, &io);
 	if (s != OK)
 		return s;
@@ -364,6 +372,16 @@ argument(const char *name, uint32_t otherwise)
 	return otherwise;
 }
 
+static uint32_t
+cpus(void)
+{
+	uint32_t n = 1;
+	uint64_t size;
+
+	(void)sys_info(start_handle("kernel"), INFO_CPUS, 0, (uint64_t)(uintptr_t)&n, sizeof(n), &size);
+	return n;
+}
+
 static handle_t
 notification(void)
 {
@@ -395,7 +413,7 @@ main(void)
 		server.request[i].next = server.free;
 		server.free = &server.request[i];
 	}
-	s = nvme_ctrl_start(c, &server.device, argument("queues", 2), argument("depth", DEPTH), &why);
+	s = nvme_ctrl_start(c, &server.device, argument("queues", cpus()), argument("depth", DEPTH), &why);
 	if (s != OK)
 		die("controller not usable: %s (%s)", why, status_text(s));
 	server.ioq_count = c->ioq_count;

@@ -281,6 +281,29 @@ cmd_flush(int argc, char **argv)
 	return s != OK;
 }
 
+/* The controller is reset while requests are in it: each is answered all the same. */
+static int
+reset_under_load(handle_t e)
+{
+	struct msg m = { .label = BLK_CALL_ROGUE, .words = 2, .w = { 0, 2 } };
+	enum { N = 32 };
+	uint32_t cookie, detail, good = 0;
+	enum status s = blk_open(&disk, e, 0, BLK_RIGHT_READ, N * PAGE_SIZE);
+
+	for (uint32_t i = 0; i < N && s == OK; i++)
+		s = blk_put(&disk, BLK_READ, i * PAGE_SIZE, i * PAGE_SIZE, PAGE_SIZE, i);
+	if (s == OK) {
+		blk_kick(&disk);
+		s = msg_call(e, &m, now_ns() + 20 * NS_PER_S);
+	}
+	for (uint32_t i = 0; i < N && s == OK && m.label == OK; i++)
+		good += blk_next(&disk, &cookie, &detail, now_ns() + 20 * NS_PER_S) == OK;
+	print("rogue: call %s, driver %s, %u of %u requests done\n", status_text(s), status_text((enum status)m.label), good, N);
+	if (s == OK)
+		blk_close(&disk);
+	return good != N;
+}
+
 int
 cmd_rogue(int argc, char **argv)
 {
@@ -288,15 +311,22 @@ cmd_rogue(int argc, char **argv)
 	struct msg m;
 	handle_t e;
 	enum status s = E_INVALID;
+	bool reset = argc == 3 && argv[2][0] == 'x';
 
-	if (argc != 4 || !number(argv[1], &c) || !number(argv[3], &iova)) {
-		print("usage: rogue CONTROLLER r|w IOVA\n");
+	if ((argc != 4 && !reset) || !number(argv[1], &c) || (!reset && !number(argv[3], &iova))) {
+		print("usage: rogue CONTROLLER r|w IOVA, or rogue CONTROLLER x\n");
 		return 1;
 	}
 	/* The driver is started again as one that obeys such requests. */
 	m = (struct msg){ .label = DEVMGR_ROGUE, .words = 1, .w = { c } };
 	(void)msg_call(devmgr, &m, now_ns() + 5 * NS_PER_S);
 	e = server_of(c);
+	if (reset) {
+		int result = reset_under_load(e);
+
+		(void)sys_handle_close(e);
+		return result;
+	}
 	m = (struct msg){ .label = BLK_CALL_ROGUE, .words = 2, .w = { iova, argv[2][0] == 'r' } };
 	s = msg_call(e, &m, now_ns() + 20 * NS_PER_S);
 	print("rogue: call %s, driver %s, device status 0x%llx\n", status_text(s), status_text((enum status)m.label),

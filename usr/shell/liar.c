@@ -122,7 +122,7 @@ race(const char *name)
 		return;
 	store_release(&race_on, 1);
 	if (sys_thread_create(HANDLE_NONE, (uint64_t)(uintptr_t)flip, (uint64_t)(uintptr_t)(stack + STACK_BYTES) - STACK_ENTRY,
-	    0, 0, 10 | CPU_ANY << 8, &id) != OK)
+	    0, 0, 9 | CPU_ANY << 8, &id) != OK)	/* on one CPU: while this thread waits */
 		store_release(&race_on, 0);
 	for (unsigned i = 0; i < RACES; i++) {
 		enum status s = blk_do(&liar, BLK_READ, 0, 0, 512);
@@ -163,6 +163,10 @@ bad_calls(const char *name)
 		return;
 	judge("closing the session of another", call(liar.endpoint,
 	    (struct msg){ .label = BLK_CALL_CLOSE, .words = 1, .w = { honest.session } }), E_STALE);
+	judge("staying in a session twice", call(liar.endpoint,
+	    (struct msg){ .label = BLK_CALL_STAY, .words = 1, .w = { liar.session } }), E_BUSY);
+	judge("staying in the session of another", call(liar.endpoint,
+	    (struct msg){ .label = BLK_CALL_STAY, .words = 1, .w = { honest.session } }), E_STALE);
 	open = (struct msg){ .label = BLK_CALL_OPEN, .words = 8, .handles = 3, .w = { liar.data_memory, liar.ntfn, 0,
 		(uint64_t)BLK_RIGHT_READ << 32, 0, 0, AREA, 1 } };
 	open.w[6] = AREA + PAGE_SIZE;
