@@ -208,7 +208,7 @@ cpu_power_off(const struct machine *m)
 		outw((uint16_t)p->pm1a_control, (uint16_t)(p->s5_typa << 10 | 1 << 13));
 		if (p->pm1b_control != 0)
 			outw((uint16_t)p->pm1b_control, (uint16_t)(p->s5_typb << 10 | 1 << 13));
-		clock_spin(10 * NS_PER_MS);
+		clock_spin(NS_PER_S);	/* how long it takes is the chipset's affair */
 	}
 }
 
