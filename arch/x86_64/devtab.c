@@ -3,6 +3,7 @@
  */
 #include "kern/dma/iommu.h"
 
+extern const struct iommu_driver amdvi_driver;
 extern const struct iommu_driver vtd_driver;
 
-const struct iommu_driver *const iommu_drivers[] = { &vtd_driver, NULL };
+const struct iommu_driver *const iommu_drivers[] = { &vtd_driver, &amdvi_driver, NULL };

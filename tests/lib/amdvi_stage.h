@@ -1,0 +1,165 @@
+/*
+ * The stage for tests of the AMD-Vi driver: a machine, kinds of units, and short names for the ops.
+ */
+#pragma once
+
+#include <atf-c.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "dev/iommu/amdvi_unit.h"
+#include "kern/base/bits.h"
+#include "kern/machine/machine.h"
+#include "kern/quota.h"
+#include "tests/lib/fake_kernel.h"
+#include "tests/lib/model_amdvi.h"
+
+enum : uint64_t { RAM = 0x4000'0000, AT = 0x1'0000'0000, REGS = 0xfed8'0000 };
+enum : uint16_t { IOAPIC = 0xa0 };
+
+struct variant {
+	const char *name;
+	struct fake_setup memory;
+	struct model_amdvi_setup unit;
+};
+
+static const struct variant variants[] = {
+	{ .name = "snooping" },
+	{ .name = "QEMU", .memory = { .not_coherent = true }, .unit = { .np_cache = true, .no_events = true } },
+	{ .name = "slow, store order of x86", .memory = { .order = FAKE_TSO, .seed = 3 }, .unit = { .ack_delay = 5, .lag = 3 } },
+	{ .name = "weak order", .memory = { .order = FAKE_WEAK, .seed = 4 }, .unit = { .lag = 2 } },
+	{ .name = "does not snoop, slow", .memory = { .not_coherent = true }, .unit = { .ack_delay = 2, .lag = 4 } },
+	{ .name = "caches absent entries", .unit = { .np_cache = true } },
+	{ .name = "caches absent entries, slow, does not snoop", .memory = { .not_coherent = true },
+	    .unit = { .np_cache = true, .lag = 2, .ack_delay = 1 } },
+	{ .name = "firmware has it on", .unit = { .firmware = true, .firmware_engines = true, .firmware_hole = true, .ack_delay = 2,
+	    .lag = 1 } },
+	{ .name = "its function is hidden", .unit = { .hidden = true } },
+	{ .name = "late events, 52 bits", .unit = { .late_events = true, .host_width = 52, .np_cache = true } },
+};
+
+static struct machine machines[1];
+static struct machine *machine = &machines[0];
+static struct model_amdvi *model;
+static struct iommu_unit *unit;
+static struct quota quota;
+
+static UNUSED void
+describe(const struct variant *v)
+{
+	memset(machine, 0, sizeof(*machine));
+	machine->iommu_count = 1;
+	machine->iommu[0] = (struct machine_iommu){
+		.kind = IOMMU_AMDVI, .base = REGS, .len = 0x4000, .requester = MODEL_AMDVI_RID, .capability = 0x40,
+		.host_width = v->unit.host_width != 0 ? v->unit.host_width : 40,
+		.ivhd_flags = IVHD_HT_TUN | IVHD_PASS_PW | (v->memory.not_coherent ? 0 : IVHD_COHERENT),
+	};
+	machine->scope_count = 1;
+	machine->scope[0] = (struct machine_scope){ .kind = SCOPE_IOAPIC, .reserved = UINT32_MAX, .path_len = 1, .path = { IOAPIC } };
+}
+
+/* Memory, model, description. */
+static UNUSED void
+set(const struct variant *v)
+{
+	if (model != NULL)
+		model_amdvi_destroy(model);
+	fake_kernel_init(&v->memory);
+	model = model_amdvi_create(&v->unit);
+	describe(v);
+	quota = (struct quota){ .pages_max = UINT64_MAX };
+}
+
+static UNUSED enum status
+probe(const struct variant *v)
+{
+	set(v);
+	return amdvi_driver.probe(machine, 0);
+}
+
+static UNUSED void
+start(const struct variant *v)
+{
+	enum status s = probe(v);
+
+	ATF_REQUIRE_MSG(s == OK, "%s: %s: %s", v->name, status_text(s), fake_log());
+	ATF_REQUIRE_EQ(fake_unit_count, 1);
+	unit = fake_units[0];
+}
+
+#define NO_VIOLATION(v) \
+	ATF_REQUIRE_MSG(model_amdvi_violations(model) == 0, "%s: %s", (v)->name, model_amdvi_violation(model))
+#define FOR_EACH_VARIANT(v) \
+	for (const struct variant *v = variants; v < variants + ARRAY_SIZE(variants); v++)
+
+static UNUSED void
+make(struct iommu_domain *d)
+{
+	enum status s;
+
+	*d = (struct iommu_domain){ .unit = unit, .quota = &quota };
+	s = unit->ops->domain_init(d);
+	ATF_REQUIRE_MSG(s == OK, "%s", status_text(s));
+}
+
+/* A user's page. */
+static UNUSED uint64_t
+page(unsigned order)
+{
+	struct paddr p;
+
+	ATF_REQUIRE_EQ(frame_alloc(order, FRAME_USER, 0, &p), OK);
+	return p.v;
+}
+
+/* Until the ticket is past, or a second went by. */
+static UNUSED enum status
+wait_for(struct iommu_ticket t)
+{
+	enum status s = E_WOULD_BLOCK;
+
+	for (unsigned i = 0; i < 100000 && s == E_WOULD_BLOCK; i++)
+		s = unit->ops->ticket_poll(unit, t);
+	return s;
+}
+
+static UNUSED void
+map(struct iommu_domain *d, uint64_t at, uint64_t to, uint64_t len, enum iommu_rights rights)
+{
+	enum status s = unit->ops->map(d, (struct iova){ at }, (struct paddr){ to }, len, rights);
+
+	ATF_REQUIRE_MSG(s == OK, "map: %s", status_text(s));
+	ATF_REQUIRE_EQ(wait_for(unit->ops->sync(d)), OK);
+}
+
+static UNUSED struct iommu_ticket
+unmap(struct iommu_domain *d, uint64_t at, uint64_t len)
+{
+	return unit->ops->unmap(d, (struct iova){ at }, len);
+}
+
+/* No access, and no interrupt. */
+static UNUSED bool
+blocked(uint32_t rid, uint64_t iova)
+{
+	struct model_amdvi_dma r = model_amdvi_dma(model, rid, iova, false), w = model_amdvi_dma(model, rid, iova, true);
+
+	return !r.done && !w.done && r.code == EVENT_IO_PAGE_FAULT && w.code == EVENT_IO_PAGE_FAULT &&
+	    (rid == IOAPIC) == model_amdvi_message(model, rid);
+}
+
+static UNUSED bool
+reaches(uint32_t rid, uint64_t iova, uint64_t pa, bool write)
+{
+	struct model_amdvi_dma d = model_amdvi_dma(model, rid, iova, write);
+
+	return d.done && !d.bypass && d.pa == pa;
+}
+
+static UNUSED bool
+refused(uint32_t rid, uint64_t iova, bool write)
+{
+	struct model_amdvi_dma d = model_amdvi_dma(model, rid, iova, write);
+
+	return !d.done && d.code == EVENT_IO_PAGE_FAULT;
+}
