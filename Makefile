@@ -4,7 +4,7 @@
 # ---- What the user may set --------------------------------------------------------------------
 
 BUILD    ?= release
-MANIFEST ?= default
+MANIFEST ?= $(if $(filter amd,$(IOMMU)),amd,default)
 V        ?= 0
 FUZZ_SECONDS ?= 60
 OUT      := build
@@ -463,13 +463,13 @@ Targets
 Variables (default)
   ARCH              arm64 or x86_64 (all: both; run, debug: arm64)
   BUILD             release or debug: lock ranks, UBSan traps, poisoned memory (release)
-  MANIFEST          boot manifest: dts/manifest/NAME.dts (default)
+  MANIFEST          boot manifest: dts/manifest/NAME.dts (default; amd with IOMMU=amd)
   V=1               show commands
   FUZZ_SECONDS      time for each fuzzer of make fuzz (60)
   KYUA_JOBS         tests at the same time (number of CPUs)
 
 Variables of run and debug (tools/run tells more)
-  IOMMU             smmuv3 or none on arm64, intel or none on x86_64 (smmuv3, intel)
+  IOMMU             smmuv3 or none on arm64; intel, amd or none on x86_64 (smmuv3, intel)
   SMP               CPUs (4)
   MEM               memory (1G)
   CPU               QEMU's CPU model (neoverse-n1 or cortex-a72; max)

@@ -48,6 +48,8 @@ ask(const struct lane_facts *f, const struct lane_policy *p, enum lane_step step
 		case CANARY_SILENT:
 			return p->consent_silent ? NULL : "validated, silent, and the manifest does not consent";
 		case CANARY_NOT_RUN:
+			if (!f->fault_log && !p->consent_silent)
+				return "fault_reporting=none, and the manifest does not consent";
 			return p->consent_unvalidated ? NULL : "programmed, not validated, and the manifest does not consent";
 		case CANARY_FAILED:
 			break;

@@ -93,8 +93,8 @@ iommu_register(struct iommu_unit *u)
 	e->unit = u;
 	e->work.step = drain;
 	count++;
-	log_info("%s: %s%s%s", u->name, u->facts.text, u->facts.coherent ? "" : ", not coherent",
-	    u->facts.interrupt_isolation ? "" : ", interrupt_isolation=none");
+	log_info("%s: %s%s%s%s", u->name, u->facts.text, u->facts.coherent ? "" : ", not coherent",
+	    u->facts.interrupt_isolation ? "" : ", interrupt_isolation=none", u->facts.fault_log ? "" : ", fault_reporting=none");
 	worker_add(&e->work);
 	return OK;
 }

@@ -69,6 +69,8 @@ read_manifest(void)
 			r->flags |= CLAIM_CONSENT_UNVALIDATED;
 		if (fdt_has_string(&t, node, "consent", "interrupt-isolation-none"))
 			r->flags |= CLAIM_CONSENT_INTERRUPTS;
+		if (fdt_has_string(&t, node, "consent", "fault-reporting-none"))
+			r->flags |= CLAIM_CONSENT_SILENT;
 		if (r->program == NULL)
 			log_line(1, "manifest: %s names no program: ignored", fdt_name(&t, node));
 		else

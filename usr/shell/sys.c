@@ -107,7 +107,8 @@ cmd_iommu(int argc UNUSED, char **argv UNUSED)
 	uint64_t i;
 
 	for (i = 0; info(INFO_UNIT, i, &u, sizeof(u)); i++) {
-		print("%s: %s%s%s\n", u.name, u.features, u.interrupt_isolation ? "" : ", interrupt_isolation=none",
+		print("%s: %s%s%s%s\n", u.name, u.features, u.interrupt_isolation ? "" : ", interrupt_isolation=none",
+		    u.fault_log ? "" : ", fault_reporting=none",
 		    u.broken ? ", BROKEN" : "");
 		print("  domains %u, endpoints %u, maps %llu, unmaps %llu, invalidations %llu, syncs %llu, faults %llu, lost %llu\n",
 		    u.domains, u.endpoints, (unsigned long long)u.maps, (unsigned long long)u.unmaps,

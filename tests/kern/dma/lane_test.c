@@ -59,7 +59,7 @@ by_hand(const struct lane_facts *f, const struct lane_policy *p)
 	if (f->route == ROUTE_UNIT && f->programmed && f->synchronised && f->unit_works && f->unreserved && !p->forbid_direct &&
 	    (f->interrupt_isolation || p->consent_interrupts) &&
 	    (f->canary == CANARY_PASSED || (f->canary == CANARY_SILENT && p->consent_silent) ||
-	    (f->canary == CANARY_NOT_RUN && p->consent_unvalidated)))
+	    (f->canary == CANARY_NOT_RUN && p->consent_unvalidated && (f->fault_log || p->consent_silent))))
 		return LANE_DIRECT;
 	return LANE_UNSUPPORTED;
 }
@@ -188,6 +188,12 @@ ATF_TC_BODY(the_step_that_decided_is_named, tc)
 	    "unsupported: interrupt_isolation=none, and the manifest does not consent");
 	decides(WITHOUT(canary), none, STEP_VALIDATED,
 	    "unsupported: programmed, not validated, and the manifest does not consent");
+	f = WITHOUT(canary);
+	f.fault_log = false;
+	decides(f, (struct lane_policy){ .consent_unvalidated = true }, STEP_VALIDATED,
+	    "unsupported: fault_reporting=none, and the manifest does not consent");
+	decides(f, all, STEP_ALL,
+	    "direct-remapping by smmu0: programmed, not validated (consent); doorbells mediated; fault_reporting=none");
 	decides(WITH(canary, CANARY_SILENT), none, STEP_VALIDATED,
 	    "unsupported: validated, silent, and the manifest does not consent");
 	decides(WITH(canary, CANARY_FAILED), all, STEP_VALIDATED, "unsupported: its IOMMU failed the live test");

@@ -1,0 +1,80 @@
+#! /usr/bin/env atf-sh
+# The IOMMUs that are not the architecture's default: the main job through each, its labels, and an attack.
+. "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
+
+# A word of guest memory, as QEMU's monitor shows it.
+memory_at() {
+	: >monitor.txt
+	capos_monitor "xp /2gx $1"
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		sleep 0.2
+		grep -a '^0000' monitor.txt && return
+	done
+	capos_fail "the monitor does not show memory at $1"
+}
+
+# rogue_write [NAME=value...]: a driver lets its disk write to an address that is nobody's, and memory at that address
+# must be the same afterwards.  The device itself may report success: so memory is asked.
+rogue_write() {
+	capos_disk disk.img 1M 30
+	capos_start DISK=disk.img "$@"
+	capos_wait '^capos> ' 300
+	memory_at 0x5000 >before.txt
+	capos_type 'rogue 0 w 0x5000'
+	capos_wait '^rogue: call success'
+	memory_at 0x5000 >after.txt
+	capos_type 'poweroff'
+	capos_end
+	cmp -s before.txt after.txt || capos_fail "memory at the address changed: $(cat before.txt after.txt)"
+}
+
+atf_test_case an_iommu_that_does_not_go_with_the_machine_is_said_so
+an_iommu_that_does_not_go_with_the_machine_is_said_so_body() {
+	case $ARCH in arm64) other=amd ;; *) other=smmuv3 ;; esac
+	capos_boot -s 2 IOMMU=$other
+	grep -q "IOMMU=$other does not go with ARCH=$ARCH; valid" qemu.err || capos_fail 'it was not refused'
+}
+
+atf_test_case the_hash_through_amd_vi
+the_hash_through_amd_vi_head() { atf_set timeout 900; }
+the_hash_through_amd_vi_body() {
+	capos_disk disk.img 16M 31
+	capos_boot DISK=disk.img IOMMU=amd SMP=4 CMD='devices; iommu; sha256 nvme0n1; kill nvmed; sha256 nvme0n1'
+	[ "$(grep -c "^$(capos_sha256 disk.img)  nvme0n1" serial.txt)" -eq 2 ] || capos_fail 'a hash is wrong or missing'
+	capos_expect 'direct-remapping by amdvi0: .*fault_reporting=none' '^amdvi0: AMD-Vi, 4 levels.*fault_reporting=none'
+}
+
+# The emulator's unit reports no faults: probe finds that out, and without consent the device is refused.
+atf_test_case silent_amd_vi_needs_the_manifests_consent
+silent_amd_vi_needs_the_manifests_consent_body() {
+	capos_disk disk.img 1M 32
+	capos_boot DISK=disk.img IOMMU=amd MANIFEST=default CMD='devices; blk'
+	capos_expect 'unsupported: fault_reporting=none, and the manifest does not consent' '^no disks'
+	capos_refute 'bus master on'
+}
+
+atf_test_case a_stray_write_does_not_pass_amd_vi
+a_stray_write_does_not_pass_amd_vi_head() { atf_set timeout 900; }
+a_stray_write_does_not_pass_amd_vi_body() {
+	rogue_write IOMMU=amd
+}
+
+# With pt=on the emulator translates nothing (AMD-80).  A driver knows only addresses of its domain, so none of its
+# requests arrives anywhere: it cannot work by accident.
+atf_test_case amd_vi_that_does_not_translate_is_no_way_to_a_disk
+amd_vi_that_does_not_translate_is_no_way_to_a_disk_head() { atf_set timeout 900; }
+amd_vi_that_does_not_translate_is_no_way_to_a_disk_body() {
+	capos_disk disk.img 1M 33
+	capos_boot -s any DISK=disk.img IOMMU=amd QEMU_EXTRA='-set device.iommu0.pt=on' CMD='blk; sha256 nvme0n1'
+	capos_expect 'nvmed: controller not usable' '^no disks'
+	capos_refute "$(capos_sha256 disk.img)"
+}
+
+atf_init_test_cases() {
+	atf_add_test_case an_iommu_that_does_not_go_with_the_machine_is_said_so
+	[ "$ARCH" = x86_64 ] || return 0
+	atf_add_test_case the_hash_through_amd_vi
+	atf_add_test_case silent_amd_vi_needs_the_manifests_consent
+	atf_add_test_case a_stray_write_does_not_pass_amd_vi
+	atf_add_test_case amd_vi_that_does_not_translate_is_no_way_to_a_disk
+}
