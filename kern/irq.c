@@ -112,7 +112,7 @@ irq_claim_message(irq_fn *fn, void *arg, const char *name, struct irqc_message *
 	enum status s;
 
 	if (next == 0) {
-		s = irqc_msi_open(&source, 0, 0, 8);
+		s = irqc_msi_open(&source, 0, IRQC_OWN, 8);
 		if (s != OK)
 			return s;
 	}

@@ -148,6 +148,8 @@ irqc_init_cpu(void)
 		its_init_cpu(c->id);
 }
 
+bool irqc_wide_ids(void) { return false; }
+
 const char *
 irqc_name(void)
 {

@@ -2,7 +2,8 @@
  * Local APICs (x2APIC when the CPU has it, else memory-mapped), I/O APICs, message interrupts.
  *
  * Vectors 32 .. 239 of each CPU lead to the kernel's slots by a table.  Wired interrupts go to the boot CPU; message
- * interrupts are handed out CPU by CPU.  The end-of-interrupt comes after the handler: a level line is quiet by then,
+ * interrupts are handed out CPU by CPU.  Where a unit remaps interrupts, a message or line carries an index and the unit's
+ * entry has the vector (kern/dma/irqmap.h); its vector is free again when the unit has forgotten the entry.  The end-of-interrupt comes after the handler: a level line is quiet by then,
  * and another message of the same vector waits in the request register.
  *
  * Manual: Intel SDM volume 3, chapter 11; 82093AA (I/O APIC).
@@ -10,6 +11,7 @@
 #include "kern/base/bits.h"
 #include "kern/base/mmio.h"
 #include "kern/cpu.h"
+#include "kern/dma/irqmap.h"
 #include "kern/lock.h"
 #include "kern/log.h"
 #include "kern/machine/machine.h"
@@ -30,13 +32,19 @@ enum : uint32_t {
 	ICR_PENDING = 1u << 12,
 };
 
-enum : uint16_t { FREE = 0, RESERVED = 0xffff };	/* else slot + 1 */
+enum : uint16_t { FREE = 0, RETIRED = 0xfffe, RESERVED = 0xffff };	/* else slot + 1 */
+enum { RETIRED_MAX = 256 };
 
 static bool x2apic;
 static volatile uint8_t *lapic;
 static uint16_t vectors[CPUS_MAX][256];
 static struct spinlock lock = SPINLOCK_INIT(RANK_IRQC);
-static struct { volatile uint8_t *regs; uint32_t gsi, count; } ioapic[MACHINE_IOAPIC_MAX];
+/* Of a slot whose interrupts a unit remaps. */
+static struct route { struct iommu_unit *unit; uint32_t requester, entry; } routes[IRQ_SLOTS];
+/* Vectors whose entries may still be in a unit's cache. */
+static struct { struct iommu_unit *unit; struct iommu_ticket ticket; uint8_t cpu, vector; } retired[RETIRED_MAX];	/* (l) */
+static uint32_t retired_count;									/* (l) */
+static struct { volatile uint8_t *regs; uint32_t gsi, count, id; } ioapic[MACHINE_IOAPIC_MAX];
 static uint32_t ioapics;
 static unsigned next_cpu;
 
@@ -108,6 +116,8 @@ apic_init_cpu(void)
 	apic_write(APIC_SVR, 0x100 | VEC_SPURIOUS);
 }
 
+bool irqc_wide_ids(void) { return x2apic; }
+
 const char *
 irqc_name(void)
 {
@@ -150,6 +160,7 @@ irqc_init(const struct machine *m)
 			continue;
 		ioapic[ioapics].regs = regs;
 		ioapic[ioapics].gsi = q->ioapic[i].gsi_base;
+		ioapic[ioapics].id = q->ioapic[i].id;
 		ioapic[ioapics].count = min_u64((io_read(ioapics, 1) >> 16 & 0xff) + 1, 240);
 		for (uint32_t r = 0; r < ioapic[ioapics].count; r++)
 			io_write(ioapics, 0x10 + 2 * r, LVT_MASKED);
@@ -163,6 +174,34 @@ void
 irqc_init_cpu(void)
 {
 	apic_init_cpu();
+}
+
+/* Vectors whose tickets are past are free again.  The unit's lock comes before ours: it is asked without. */
+static void
+sweep(void)
+{
+	for (uint32_t i = 0; i < RETIRED_MAX; i++) {
+		struct iommu_unit *u = NULL;
+		struct iommu_ticket t = { 0 };
+
+		spin_lock(&lock);
+		if (i < retired_count) {
+			u = retired[i].unit;
+			t = retired[i].ticket;
+		}
+		spin_unlock(&lock);
+		if (u == NULL)
+			return;
+		if (u->ops->ticket_poll(u, t) != OK)
+			continue;
+		spin_lock(&lock);
+		if (i < retired_count && retired[i].unit == u && retired[i].ticket.seq == t.seq) {
+			vectors[retired[i].cpu][retired[i].vector] = FREE;
+			retired[i] = retired[--retired_count];
+			i--;
+		}
+		spin_unlock(&lock);
+	}
 }
 
 static enum status
@@ -211,6 +250,9 @@ irqc_line_bind(const struct machine_line *line, uint32_t slot)
 	int i = find_ioapic(line->id);
 	uint8_t vector;
 	uint32_t reg;
+	struct irqmap_message m;
+	struct route *r = &routes[slot];
+	uint32_t high, low;
 	enum status s;
 
 	if (i < 0)
@@ -218,10 +260,21 @@ irqc_line_bind(const struct machine_line *line, uint32_t slot)
 	s = vector_claim(slot, 0, &vector);
 	if (s != OK)
 		return s;
+	high = (uint32_t)cpus[0].hwid << 24;
+	low = vector;
+	r->unit = irqmap_of_ioapic(the_machine, ioapic[i].id, &r->requester);
+	if (r->unit != NULL) {
+		s = r->unit->irqmap->open(r->unit, r->requester, (uint32_t)cpus[0].hwid, vector, &r->entry, &m);
+		if (s != OK)
+			return s;		/* the vector stays taken: lines are bound once, at boot */
+		/* The entry's bits are where a message has them: address 19:4, and bit 2. */
+		high = (uint32_t)(m.address >> 4) << 16;
+		low = m.line | (uint32_t)(m.address >> 2 & 1) << 11;
+	}
 	reg = 0x10 + 2 * (line->id - ioapic[i].gsi);
 	spin_lock(&lock);
-	io_write((unsigned)i, reg + 1, (uint32_t)cpus[0].hwid << 24);
-	io_write((unsigned)i, reg, vector | LVT_MASKED | (line->level ? 1u << 15 : 0) | (line->active_low ? 1u << 13 : 0));
+	io_write((unsigned)i, reg + 1, high);
+	io_write((unsigned)i, reg, low | LVT_MASKED | (line->level ? 1u << 15 : 0) | (line->active_low ? 1u << 13 : 0));
 	spin_unlock(&lock);
 	return OK;
 }
@@ -239,30 +292,69 @@ irqc_msi_open(struct irqc_source *s, uint16_t segment, uint32_t requester, uint3
 enum status
 irqc_msi_bind(struct irqc_source *s, uint32_t index, uint32_t slot, unsigned cpu, struct irqc_message *out)
 {
+	struct route *r = &routes[slot];
+	struct irqmap_message m;
 	uint8_t vector;
 	enum status e;
 
 	if (index >= s->count)
 		return E_RANGE;
+	sweep();
 	if (cpu >= cpu_count)
 		cpu = __atomic_fetch_add(&next_cpu, 1, __ATOMIC_RELAXED) % cpu_count;
 	e = vector_claim(slot, cpu, &vector);
 	if (e != OK)
 		return e;
-	out->address = 0xfee00000 | cpus[cpu].hwid << 12;
-	out->data = vector;
+	r->unit = s->requester == IRQC_OWN ? NULL : irqmap_of_function(s->segment, (uint16_t)s->requester, &r->requester);
+	if (r->unit == NULL) {
+		out->address = 0xfee00000 | cpus[cpu].hwid << 12;
+		out->data = vector;
+		return OK;
+	}
+	e = r->unit->irqmap->open(r->unit, r->requester, (uint32_t)cpus[cpu].hwid, vector, &r->entry, &m);
+	if (e != OK) {
+		store_release(&vectors[cpu][vector], FREE);
+		r->unit = NULL;
+		return e;
+	}
+	out->address = m.address;
+	out->data = m.data;
 	return OK;
+}
+
+/* A vector is free at once, or when its unit has forgotten the entry that leads to it.  No room to remember that: never. */
+static void
+vector_release(unsigned cpu, unsigned vector, struct iommu_unit *unit, struct iommu_ticket t)
+{
+	if (unit == NULL) {
+		vectors[cpu][vector] = FREE;
+	} else if (retired_count == RETIRED_MAX) {
+		vectors[cpu][vector] = RESERVED;
+	} else {
+		vectors[cpu][vector] = RETIRED;
+		retired[retired_count].unit = unit;
+		retired[retired_count].ticket = t;
+		retired[retired_count].cpu = (uint8_t)cpu;
+		retired[retired_count++].vector = (uint8_t)vector;
+	}
 }
 
 /* The vector's own table entry is masked by now; what was under way lands on a slot without a handler. */
 void
 irqc_msi_unbind(struct irqc_source *s UNUSED, uint32_t index UNUSED, uint32_t slot)
 {
+	struct route *r = &routes[slot];
+	struct iommu_unit *unit = r->unit;
+	struct iommu_ticket t = { 0 };
+
+	if (unit != NULL)
+		t = unit->irqmap->close(unit, r->requester, r->entry);
+	r->unit = NULL;
 	spin_lock(&lock);
 	for (unsigned c = 0; c < cpu_count; c++)
 		for (unsigned v = VEC_FIRST; v <= VEC_LAST; v++)
 			if (vectors[c][v] == slot + 1)
-				vectors[c][v] = FREE;
+				vector_release(c, v, unit, t);
 	spin_unlock(&lock);
 }
 
@@ -322,7 +414,7 @@ apic_dispatch(unsigned vector)
 		return;
 	}
 	slot = vectors[c->id][vector];
-	if (slot == FREE || slot == RESERVED) {
+	if (slot == FREE || slot >= RETIRED) {
 		apic_eoi();
 		return;
 	}

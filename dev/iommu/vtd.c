@@ -14,23 +14,24 @@
  *                    remapping and queue stopped; our queue on.  All units first, for chips that
  *                    hang when one is flushed while another has no queue (VTD-33)
  *   then for each    write buffer; root pointer; contexts flushed, then translations; fault interrupt;
- *                    translation on; protected memory regions off; read back
+ *                    translation on; protected memory regions off; read back; interrupt remapping (vtd_irq.c)
  * A unit that is refused blocks everything, where that can still be reached.
  *
  * Shut     the root pointer goes to an empty table, and all is flushed.  Translation stays on.
  * Order    entry stored -> cleaned if the walker does not snoop -> write buffer flushed if there is one
  *            -> invalidation queued -> ticket past -> frame, address and id may be used again.
  * Locks    v->lock (RANK_UNIT); see the other files.
- * Not here finding units (find_dmar.c), domains (kern/dma/domain.c), interrupt remapping: it will have its own
- *          interface beside iommu.h, and until then facts.interrupt_isolation is false.
+ * Not here finding units (find_dmar.c), domains (kern/dma/domain.c).
  * Manual   Intel VT-d 3 (translation), 6 (invalidation), 11 (registers).
  */
 #include "dev/iommu/fmt_vtdss.h"
 #include "dev/iommu/vtd_unit.h"
+#include "kern/dma/irqmap.h"
 #include "kern/base/bits.h"
 #include "kern/base/fmt.h"
 #include "kern/log.h"
 #include "kern/md/clock.h"
+#include "kern/md/irqc.h"
 #include "kern/md/mmu.h"
 #include "kern/panic.h"
 
@@ -518,9 +519,27 @@ enable(struct vtd *v)
 /* Made once for each machine: see the order of probe. */
 static struct {
 	const struct machine *machine;
+	const char *no_remapping;	/* why not; NULL: every unit can */
+	bool wide_ids;
 	struct vtd *unit[MACHINE_IOMMU_MAX];
 	enum status status[MACHINE_IOMMU_MAX];
 } all;
+
+/* All units or none, and no I/O APIC silenced: see vtd_irq.c. */
+static void
+judge_remapping(const struct machine *m)
+{
+	all.no_remapping = irqmap_ioapics_known(m) ? NULL : "firmware does not tell the id of every I/O APIC";
+	all.wide_ids = irqc_wide_ids();
+	for (uint32_t i = 0; i < m->iommu_count; i++) {
+		if (m->iommu[i].kind != IOMMU_VTD || all.status[i] != OK || (all.unit[i]->ecap & ECAP_IR) == 0)
+			all.no_remapping = "not every unit can (ECAP.IR)";
+		else if (!m->iommu[i].intr_remap)
+			all.no_remapping = "firmware does not offer it (DMAR)";
+		else if ((all.unit[i]->ecap & ECAP_EIM) == 0 || m->iommu[i].x2apic_opt_out)
+			all.wide_ids = false;
+	}
+}
 
 static void
 prepare_all(const struct machine *m)
@@ -543,6 +562,7 @@ prepare_all(const struct machine *m)
 		fmt_buf(v->unit.name, sizeof(v->unit.name), "vtd%u", i);
 		all.status[i] = prepare(v, &m->iommu[i]);
 	}
+	judge_remapping(m);
 }
 
 static enum status
@@ -568,6 +588,7 @@ vtd_probe(const struct machine *m, uint32_t index)
 		block_everything(v);
 		return s;
 	}
+	vtd_irq_start(v, all.wide_ids, all.no_remapping);
 	s = iommu_register(&v->unit);
 	if (s != OK) {
 		log_error("%s: refused: too many units", v->unit.name);

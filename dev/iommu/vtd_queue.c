@@ -12,7 +12,7 @@
  * Errors.
  *   IQE   The unit refuses a descriptor and stops at it (VTD-64).  It is ours, so it should not be, but its
  *         invalidation must not be lost: it is replaced in its slot by the whole form of its kind (all contexts,
- *         or all translations), which includes what was asked, and the queue goes on.  If the
+ *         all translations, or all interrupt entries), which includes what was asked, and the queue goes on.  If the
  *         replacement is refused too, nobody knows what was invalidated: the unit fails.
  *   ITE   A device TLB did not answer.  We use none, but the unit drops all WAITs that are queued.
  *         Their tickets are late, never lost: a flush of everything with a WAIT of a higher number is queued, and
@@ -131,7 +131,7 @@ repair_queue(struct vtd *v) REQUIRES(v->lock)
 	slot = cmdring_slot(&v->ring, (uint32_t)v->ring.head);
 	kind = FIELD_GET(INV_TYPE, slot[0]);
 	drain = slot[0] & (INV_DW | INV_DR);
-	if (v->ring.head == v->ring.shown || (kind != INV_CONTEXT && kind != INV_IOTLB)) {
+	if (v->ring.head == v->ring.shown || (kind != INV_CONTEXT && kind != INV_IOTLB && kind != INV_IEC)) {
 		vtd_fail(v, "its queue stopped");
 		return;
 	}
@@ -139,7 +139,8 @@ repair_queue(struct vtd *v) REQUIRES(v->lock)
 	log_error("%s: an invalidation was refused (type %llu); everything of its kind is invalidated instead",
 	    v->unit.name, (unsigned long long)kind);
 	unit_store64(&slot[1], 0);
-	unit_store64(&slot[0], kind | FIELD_PREP(INV_GRAN, GRAN_GLOBAL) | (kind == INV_IOTLB ? drain : 0));
+	unit_store64(&slot[0], kind == INV_IEC ? INV_IEC : kind | FIELD_PREP(INV_GRAN, GRAN_GLOBAL) |
+	    (kind == INV_IOTLB ? drain : 0));
 	unit_clean(slot, 16, v->coherent);
 	unit_publish();
 }
@@ -240,6 +241,8 @@ vtd_put_all(struct vtd *v)
 	vtd_put(v, INV_CONTEXT | FIELD_PREP(INV_GRAN, GRAN_GLOBAL), 0);
 	vtd_order(v);
 	vtd_put(v, INV_IOTLB | FIELD_PREP(INV_GRAN, GRAN_GLOBAL) | drain_bits(v), 0);
+	if (v->remaps)
+		vtd_put(v, INV_IEC, 0);
 }
 
 /* The address mask of the smallest aligned power of two of pages that holds a range. */

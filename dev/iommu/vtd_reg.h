@@ -25,6 +25,7 @@ enum : uint32_t {
 	VTD_IQH    = 0x80,	/* 64 */
 	VTD_IQT    = 0x88,	/* 64 */
 	VTD_IQA    = 0x90,	/* 64 */
+	VTD_IRTA   = 0xb8,	/* 64 */
 	VTD_IOTLB_OFFSET = 8,	/* 64, from ECAP.IRO * 16; IVA is at 0 */
 };
 
@@ -53,6 +54,7 @@ enum : uint64_t {
 	ECAP_C   = BIT(0),		/* walks snoop the CPUs' caches */
 	ECAP_QI  = BIT(1),
 	ECAP_IR  = BIT(3),
+	ECAP_EIM = BIT(4),		/* 32-bit processor ids in interrupt entries */
 	ECAP_PT  = BIT(6),
 	ECAP_SC  = BIT(7),		/* SNP in leaves */
 	ECAP_IRO = BITS(17, 8),
@@ -145,6 +147,7 @@ enum : uint64_t {
 	INV_TYPE    = BITS(3, 0),
 	INV_CONTEXT = 1,
 	INV_IOTLB   = 2,
+	INV_IEC     = 4,		/* interrupt entries */
 	INV_WAIT    = 5,
 	INV_GRAN    = BITS(5, 4),
 	GRAN_GLOBAL = 1,
@@ -153,6 +156,8 @@ enum : uint64_t {
 	GRAN_PAGE   = 3,		/* IOTLB */
 	INV_DID     = BITS(31, 16),
 	INV_SID     = BITS(47, 32),	/* context */
+	IEC_INDEX   = BIT(4),		/* one of them, or all */
+	IEC_IIDX    = BITS(47, 32),
 	INV_DW      = BIT(6),		/* IOTLB: drain writes, reads */
 	INV_DR      = BIT(7),
 	INV_AM      = BITS(5, 0),	/* IOTLB, high half: 1 << n pages */
@@ -160,6 +165,23 @@ enum : uint64_t {
 	WAIT_SW     = BIT(5),		/* store data when done */
 	WAIT_FN     = BIT(6),		/* what follows waits for what precedes */
 	WAIT_DATA   = BITS(63, 32),
+};
+
+/*
+ * Interrupt entries: 16 bytes [9.10; VTD-70].  Publish: store high, store low with P; take it back by clearing P.  DST in
+ * xAPIC mode is the 8-bit id in bits 15:8 of the field.
+ */
+enum : uint64_t {
+	IRTA_TABLE  = BITS(63, 12),
+	IRTA_EIME   = BIT(11),
+	IRTA_S      = BITS(3, 0),	/* 2 << n entries */
+	IRTE_P      = BIT(0),		/* low half */
+	IRTE_VECTOR = BITS(23, 16),
+	IRTE_DST    = BITS(63, 32),
+	IRTE_SID    = BITS(15, 0),	/* high half */
+	IRTE_SQ     = BITS(17, 16),	/* 0: all bits count */
+	IRTE_SVT    = BITS(19, 18),
+	SVT_SID     = 1,		/* the sender must be SID */
 };
 
 /* Requests in [base, base + len) are message interrupts before anything is translated [VTD-55]. */

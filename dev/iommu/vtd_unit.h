@@ -5,6 +5,7 @@
  *   vtd_tables.c  root and context tables: attach and detach
  *   vtd_queue.c   invalidation queue, tickets, its errors
  *   vtd_fault.c   fault records and their interrupt
+ *   vtd_irq.c     interrupt remapping
  */
 #pragma once
 
@@ -21,7 +22,9 @@
 enum : uint32_t {
 	VTD_RING_LG2 = 8,		/* descriptors of the queue: one page */
 	VTD_DIDS_MAX = 1024,		/* domain ids of ours; 0 is not used */
-	VTD_FLUSH_ALL = 3,		/* descriptors of a flush of everything */
+	VTD_FLUSH_ALL = 4,		/* descriptors of a flush of everything */
+	VTD_IRTES = 1024,		/* interrupt entries: as many as the kernel has slots */
+	VTD_IRT_ORDER = 2,
 };
 
 enum : uint64_t {
@@ -75,12 +78,19 @@ struct vtd {
 	uint16_t did[VTD_DIDS_MAX];
 	uint64_t did_ticket[VTD_DIDS_MAX];	/* beside did[]: past when the id's flush is */
 
+	uint64_t (*irt)[2];		/* (c) interrupt table */
+	bool remaps;			/* (c) it was shown to the unit */
+	bool wide_ids;			/* (c) processors have 32-bit ids there */
+	uint16_t irte_next, irte_count;	/* free entries: a queue, the longest free first */
+	uint16_t irte[VTD_IRTES];
+	uint64_t irte_ticket[VTD_IRTES];	/* beside irte[]: past when the entry is out of the cache */
+
 	bool registered;		/* (a) */
 	bool dead;			/* (l) unknown state: given up for good */
 	bool told;			/* (l) the kernel knows */
 	const char *why;
 };
-enum { VTD_ORDER = 2 };		/* frames of a struct vtd, log2 */
+enum { VTD_ORDER = 3 };		/* frames of a struct vtd, log2 */
 static_assert(sizeof(struct vtd) <= PAGE_SIZE << VTD_ORDER);
 
 static inline struct vtd *vtd_of(struct iommu_unit *u) { return u->priv; }
@@ -137,6 +147,11 @@ NODISCARD enum status vtd_attach(struct iommu_domain *d, uint32_t endpoint);
 struct iommu_ticket vtd_detach(struct iommu_domain *d, uint32_t endpoint);
 /* Finds and names the devices that reserved regions keep blocked. */
 void vtd_reserved_init(struct vtd *v, const struct machine *m, uint16_t segment);
+
+/* vtd_irq.c */
+
+/* Interrupt remapping, unless something is missing, which is said.  Translation may be on or off. */
+void vtd_irq_start(struct vtd *v, bool wide_ids, const char *missing);
 
 /* vtd_fault.c */
 

@@ -37,6 +37,7 @@
 #include "kern/base/types.h"
 
 struct iommu_unit;
+struct irqmap_ops;
 struct machine;
 struct machine_iommu;
 struct quota;
@@ -158,6 +159,7 @@ struct iommu_counters {			/* (a) births and deaths, for "iommu" and tests */
 
 struct iommu_unit {
 	const struct iommu_ops *ops;
+	const struct irqmap_ops *irqmap;	/* (c) after probe; NULL: no interrupt remapping (irqmap.h) */
 	char name[12];			/* "vtd0", "smmu1" */
 	struct iommu_facts facts;
 	struct iommu_counters counters;

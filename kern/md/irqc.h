@@ -14,6 +14,9 @@ struct machine_line;
 
 enum { IRQ_SLOTS = 1024 };
 
+/* Processors are named by 32-bit ids in messages and entries (x2APIC). */
+bool irqc_wide_ids(void);
+
 /* Kernel's side (kern/irq.c). */
 void irq_dispatch(uint32_t slot);
 
@@ -48,6 +51,7 @@ struct irqc_message {
  * doorbell: the physical page that the device must reach through its IOMMU domain, and the
  * register's offset in it; page.v == 0 where interrupts do not pass the IOMMU as memory (x86).
  */
+enum : uint32_t { IRQC_OWN = UINT32_MAX };	/* requester: a unit of the kernel's, whose messages nobody checks */
 struct irqc_source {
 	uint16_t segment;
 	uint32_t requester;	/* bus << 8 | device << 3 | function */

@@ -61,7 +61,7 @@ interrupt(struct model_vtd *m)
 		m->fn(m->fn_arg);
 }
 
-static void
+void
 record(struct model_vtd *m, uint32_t sid, uint64_t iova, bool write, uint8_t reason)
 {
 	bool any = first_record(m) != m->records;
@@ -121,6 +121,11 @@ wrong(const struct model_vtd *m, uint64_t lo, uint64_t hi)
 		if ((hi & BITS(63, 12) & ((PAGE_SIZE << (hi & 0x3f)) - 1)) != 0)
 			return "VTD-28: a misaligned address";
 		return NULL;
+	case 4:
+		if ((m->ecap & BIT(3)) == 0)
+			return "an interrupt entry invalidation without ECAP.IR";
+		return (lo & (BITS(26, 5) | BITS(63, 48))) != 0 || hi != 0 || ((lo & BIT(4)) == 0 && lo != 4) ?
+		    "reserved bits in an interrupt entry invalidation" : NULL;
 	case 5:
 		if ((lo & BITS(31, 7)) != 0 || (hi & 3) != 0)
 			return "reserved bits in a WAIT";
@@ -142,7 +147,10 @@ settle(struct model_vtd *m)
 	while (m->pending_count != 0) {
 		m->pending_count--;
 		cache_watch(m);
-		cache_apply(m, m->pending[m->pending_count][0], m->pending[m->pending_count][1]);
+		if ((m->pending[m->pending_count][0] & 15) == 4)
+			irq_apply(m, m->pending[m->pending_count][0]);
+		else
+			cache_apply(m, m->pending[m->pending_count][0], m->pending[m->pending_count][1]);
 		cache_watch(m);
 	}
 }
@@ -272,6 +280,18 @@ act(struct model_vtd *m)
 		m->gsts &= ~WBF;
 		cache_watch(m);
 		return;
+	case SIRTP:
+		if ((m->irta & BITS(10, 4)) != 0 || ((m->irta & BIT(11)) != 0 && (m->ecap & BIT(4)) == 0))
+			violate(m, "VTD-72: IRTA 0x%llx", (unsigned long long)m->irta);
+		if ((m->gsts & QIE) == 0)
+			violate(m, "VTD-73: the interrupt table before the queue");
+		m->irt = m->irta;
+		m->irt_set = m->need_iec_flush = true;
+		break;
+	case IRE:
+		if (set && (!m->irt_set || m->need_iec_flush))
+			violate(m, "VTD-73: interrupt remapping on before its table is set and the entry cache flushed");
+		break;
 	case QIE:
 		if (set && m->iqt != 0)
 			violate(m, "VTD-33: the queue starts with IQT not 0");
@@ -361,6 +381,7 @@ read_register(void *model, uint32_t offset, unsigned bytes)
 	case 0x80: width(m, offset, bytes, 8); return m->iqh;
 	case 0x88: width(m, offset, bytes, 8); return m->iqt;
 	case 0x90: width(m, offset, bytes, 8); return m->iqa;
+	case 0xb8: width(m, offset, bytes, 8); return m->irta;
 	}
 	violate(m, "read of register 0x%x", offset);
 	return 0;
@@ -431,6 +452,12 @@ write_register(void *model, uint32_t offset, unsigned bytes, uint64_t v)
 		m->iqt = v;
 		m->doorbells++;
 		progress(m);
+		return;
+	case 0xb8:
+		width(m, offset, bytes, 8);
+		if ((m->ecap & BIT(3)) == 0)
+			violate(m, "VTD-72: IRTA without ECAP.IR");
+		m->irta = v;
 		return;
 	case 0x90:
 		width(m, offset, bytes, 8);
@@ -542,6 +569,8 @@ model_vtd_create(const struct model_vtd_setup *setup)
 		m->iqt = setup->firmware_queue_stuck ? 64 : 0;
 		m->fsts |= setup->firmware_queue_stuck ? IQE : 0;
 	}
+	if (setup->old_format)
+		m->gsts |= CFI;
 	if (setup->firmware_remapping)
 		m->gsts |= IRE | SIRTP;
 	if (setup->protected_regions)

@@ -14,6 +14,9 @@
  *     after every effect of a descriptor.  So what can go stale does; and what it sees must be blocked
  *     or whole.
  *
+ *   - Interrupt entries are cached for ever too (absent ones with CAP.CM); a message in the old format is blocked
+ *     when remapping is on and the old format off, as the emulator does not (VTD-104).
+ *
  * What software does wrong is recorded as a violation, in words with the rule's id.
  */
 #pragma once
@@ -30,6 +33,7 @@ struct model_vtd_setup {
 	uint64_t cap, ecap;		/* 0: the above */
 	uint8_t host_width;		/* 0: 48 */
 	bool gone;			/* reads as all ones */
+	bool old_format;		/* messages in the old format pass until they are switched off (CFIS) */
 	bool firmware;			/* translates, everything passes */
 	bool firmware_queue, firmware_queue_stuck, firmware_remapping, firmware_scalable, protected_regions;
 	uint32_t ack_delay;		/* reads of GSTS until a command acts */
@@ -48,6 +52,17 @@ struct model_vtd_dma {
 	uint8_t reason;			/* of the fault, if not 0 */
 };
 struct model_vtd_dma model_vtd_dma(struct model_vtd *m, uint32_t sid, uint64_t iova, bool write);
+
+/* A message interrupt of a requester. */
+struct model_vtd_irq {
+	bool delivered;			/* as ... */
+	uint8_t vector;
+	uint32_t processor;
+	bool remapped;			/* by an entry, not as the sender says */
+	uint8_t reason;			/* of the fault, if not 0 */
+};
+struct model_vtd_irq model_vtd_send(struct model_vtd *m, uint32_t sid, uint64_t address, uint32_t data);
+uint32_t model_vtd_entries(struct model_vtd *m);		/* present in the interrupt table, as stored */
 
 /* A device that tries this address all the time, and records no faults. */
 void model_vtd_watch(struct model_vtd *m, uint32_t sid, uint64_t iova);

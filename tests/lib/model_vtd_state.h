@@ -15,6 +15,8 @@ struct context { bool used, present; uint32_t sid, did; uint64_t table; unsigned
 struct tlb { bool used, present; uint32_t sid, did; uint64_t at, to, root; uint8_t lg2, rights; };
 struct upper { bool used; uint32_t did; uint64_t at, table, root; uint8_t lg2, rights; };	/* an entry that leads to a table */
 
+struct irte { bool used; uint32_t index; uint64_t lo, hi; };
+
 struct watch {
 	uint32_t sid;
 	uint64_t iova;
@@ -49,6 +51,9 @@ struct model_vtd {
 	struct context context[CACHE];
 	struct tlb tlb[CACHE];
 	struct upper upper[CACHE];
+	struct irte irte[CACHE];
+	uint64_t irta, irt;			/* register; in force */
+	bool irt_set, need_iec_flush;
 	struct watch watch[WATCHES];
 	uint32_t watches;
 	bool watching;
@@ -74,4 +79,6 @@ struct model_vtd_dma cache_access(struct model_vtd *m, uint32_t sid, uint64_t io
 void cache_watch(struct model_vtd *m);			/* all watched requesters try */
 void cache_stored(struct model_vtd *m);			/* software stored something */
 void cache_apply(struct model_vtd *m, uint64_t lo, uint64_t hi);	/* one invalidation takes effect */
+void irq_apply(struct model_vtd *m, uint64_t lo);
+void record(struct model_vtd *m, uint32_t sid, uint64_t iova, bool write, uint8_t reason);
 void cache_freed(struct model_vtd *m, uint64_t pa, unsigned order);

@@ -10,6 +10,7 @@
 #include "dev/iommu/vtd_unit.h"
 #include "kern/base/bits.h"
 #include "kern/machine/machine.h"
+#include "kern/md/irqc.h"
 #include "kern/quota.h"
 #include "tests/lib/fake_kernel.h"
 #include "tests/lib/model_vtd.h"

@@ -70,9 +70,33 @@ amd_vi_that_does_not_translate_is_no_way_to_a_disk_body() {
 	capos_refute "$(capos_sha256 disk.img)"
 }
 
+# D9: with interrupt remapping a device's messages are checked against its id; without, the label says so.
+atf_test_case interrupts_are_remapped_where_the_unit_can
+interrupts_are_remapped_where_the_unit_can_head() { atf_set timeout 900; }
+interrupts_are_remapped_where_the_unit_can_body() {
+	capos_disk disk.img 1M 34
+	for more in '' eim=on caching-mode=on; do
+		capos_boot DISK=disk.img SMP=2 QEMU_EXTRA="${more:+-set device.iommu0.$more}" \
+		    CMD='iommu; sha256 nvme0n1; kill nvmed; sha256 nvme0n1'
+		capos_expect '^vtd0: .*interrupt remapping' 'direct-remapping by vtd0'
+		capos_refute 'interrupt_isolation=none'
+		[ "$(grep -c "^$(capos_sha256 disk.img)  nvme0n1" serial.txt)" -eq 2 ] || capos_fail "$more: a hash is wrong or missing"
+	done
+	# The console's line goes through it too.
+	capos_start
+	capos_wait '^capos> ' 300
+	capos_type 'iommu'
+	capos_wait '^vtd0: .*interrupt remapping'
+	capos_type 'poweroff'
+	capos_end
+	capos_boot DISK=disk.img QEMU_EXTRA='-set device.iommu0.intremap=off' CMD='iommu; sha256 nvme0n1'
+	capos_expect 'vtd0: no interrupt remapping: ' 'direct-remapping by vtd0: .*interrupt_isolation=none \(consent\)'
+}
+
 atf_init_test_cases() {
 	atf_add_test_case an_iommu_that_does_not_go_with_the_machine_is_said_so
 	[ "$ARCH" = x86_64 ] || return 0
+	atf_add_test_case interrupts_are_remapped_where_the_unit_can
 	atf_add_test_case the_hash_through_amd_vi
 	atf_add_test_case silent_amd_vi_needs_the_manifests_consent
 	atf_add_test_case a_stray_write_does_not_pass_amd_vi

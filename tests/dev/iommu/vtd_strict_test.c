@@ -2,10 +2,17 @@
  * The VT-d driver where it must be strict: nothing reaches a page whose ticket is past, whatever the
  * unit caches, however slow it is, and whatever goes wrong.
  */
-/* LINK: dev/iommu/vtd.c dev/iommu/vtd_tables.c dev/iommu/vtd_queue.c dev/iommu/vtd_fault.c dev/iommu/iopt.c
- * LINK: dev/iommu/fmt_vtdss.c dev/iommu/cmdring.c kern/quota.c kern/base/fmt.c kern/base/str.c
- * LINK: tests/lib/fake_kernel.c tests/lib/fake_panic.c tests/lib/model_vtd.c tests/lib/model_vtd_cache.c */
+/* LINK: dev/iommu/vtd.c dev/iommu/vtd_tables.c dev/iommu/vtd_queue.c dev/iommu/vtd_fault.c dev/iommu/vtd_irq.c
+ * LINK: dev/iommu/iopt.c dev/iommu/fmt_vtdss.c dev/iommu/cmdring.c kern/quota.c kern/base/fmt.c kern/base/str.c
+ * LINK: tests/lib/fake_kernel.c tests/lib/fake_panic.c tests/lib/model_vtd.c tests/lib/model_vtd_cache.c
+ * LINK: tests/lib/model_vtd_irq.c */
 #include "tests/lib/vtd_stage.h"
+
+#include "kern/dma/irqmap.h"
+
+/* Interrupt remapping is not offered here: vtd_irq_test.c. */
+bool irqmap_ioapics_known(const struct machine *m) { (void)m; return true; }
+bool irqc_wide_ids(void) { return false; }
 
 /* ---- Strict unmap ---- */
 
