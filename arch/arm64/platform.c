@@ -82,9 +82,10 @@ platform_start(uint64_t start, uint64_t image)
 		if (handover_machine(m, h, start) != OK)
 			panic("the loader's record is of another version");
 		map_memory(m);
-		if (h->rsdp != 0 && acpi_machine(m, &source) == OK)
+		if (h->rsdp != 0 && acpi_machine(m, &source) == OK) {
 			find_iort(m, &source);
-		else if (h->fdt.len != 0)
+			find_viot(m, &source);
+		} else if (h->fdt.len != 0)
 			from_fdt(m, h->fdt.base, h->fdt.len);
 		else
 			panic("neither ACPI tables nor a device tree that can be read");

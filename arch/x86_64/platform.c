@@ -96,6 +96,7 @@ platform_start(uint64_t start, uint64_t image)
 		machine_note(m, "ACPI: no usable tables; going on with what a PC usually has");
 	find_dmar(m, &source);
 	find_ivrs(m, &source);
+	find_viot(m, &source);
 	cpus[0].hwid = cpuid(1, 0).b >> 24;
 	for (uint32_t i = 0; i < m->cpu_count; i++) {
 		m->cpu[i].boot = m->cpu[i].hwid == cpus[0].hwid;

@@ -1,10 +1,13 @@
 /*
- * SMMUv3 units, the requester maps to them, and the maps to ITSs, from a device tree.
+ * SMMUv3 and virtio units, the requester maps to them, and the maps to ITSs, from a device tree.
  *
  * A host bridge's iommu-map takes its requesters to a unit's stream ids, its msi-map to an ITS's device ids.  In both the
  * first entry that matches counts, so an entry that leads to something unknown stays in the list, as a dead end.
  *
- * Sources: bindings arm,smmu-v3, pci-iommu (iommu-map), pci-msi (msi-map) (SMMU-115..117).
+ * A virtio unit is a PCI function, below the host bridge in the tree; its own requests are not translated, and its id is
+ * not in the map.
+ *
+ * Sources: bindings arm,smmu-v3, virtio,pci-iommu, pci-iommu (iommu-map), pci-msi (msi-map) (SMMU-115..117).
  */
 #include "kern/base/bits.h"
 #include "kern/base/str.h"
@@ -13,12 +16,15 @@
 #include "kern/machine/find.h"
 #include "kern/machine/idmap.h"
 
-/* The index of the unit, or of the ITS, whose node this is: by its registers. */
+/* The index of the unit, or of the ITS, whose node this is: by its registers; a PCI function has none. */
 static uint32_t
 index_of(const struct machine *m, const struct fdt *t, uint32_t node, bool msi)
 {
 	uint64_t base, len;
 
+	for (uint32_t i = 0; !msi && i < m->iommu_count; i++)
+		if (node != FDT_ROOT && m->iommu[i].node == node)
+			return i;
 	if (!fdt_reg_cpu(t, node, 0, &base, &len))
 		return MACHINE_IOMMU_LOST;
 	for (uint32_t i = 0; msi && i < m->irqc.its_count; i++)
@@ -110,6 +116,28 @@ unit(struct machine *m, const struct fdt *t, uint32_t node)
 	m->iommu[m->iommu_count++] = u;
 }
 
+/* The requester id is in the first cell of reg: bus 23:16, device 15:11, function 10:8. */
+static void
+virtio_unit(struct machine *m, const struct fdt *t, uint32_t node)
+{
+	struct machine_iommu u = { .kind = IOMMU_NONE, .node = node };
+	uint32_t parent = fdt_parent(t, node);
+
+	if (m->iommu_count == MACHINE_IOMMU_MAX) {
+		m->dropped++;
+		return;
+	}
+	for (uint32_t i = 0; i < m->host_count; i++)
+		if (m->host[i].node == parent && fdt_has(t, node, "reg")) {
+			u.kind = IOMMU_VIRTIO;
+			u.segment = m->host[i].segment;
+			u.requester = (uint16_t)(fdt_u32(t, node, "reg", 0) >> 8);
+		}
+	if (u.kind == IOMMU_NONE)
+		machine_note(m, "FDT: %.32s is below no host bridge that is known: refused", fdt_name(t, node));
+	m->iommu[m->iommu_count++] = u;
+}
+
 void
 find_smmu_fdt(struct machine *m, const void *blob, size_t max_len)
 {
@@ -122,6 +150,10 @@ find_smmu_fdt(struct machine *m, const void *blob, size_t max_len)
 	    n = fdt_compatible(&t, n, "arm,smmu-v3"))
 		if (fdt_enabled(&t, n))
 			unit(m, &t, n);
+	for (uint32_t n = fdt_compatible(&t, FDT_NONE, "virtio,pci-iommu"); n != FDT_NONE;
+	    n = fdt_compatible(&t, n, "virtio,pci-iommu"))
+		if (fdt_enabled(&t, n))
+			virtio_unit(m, &t, n);
 	for (uint32_t i = 0; i < m->host_count; i++) {
 		id_map(m, &t, &m->host[i], false);
 		id_map(m, &t, &m->host[i], true);

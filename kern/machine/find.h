@@ -14,5 +14,6 @@ struct acpi_source;
 
 void find_dmar(struct machine *m, const struct acpi_source *src);
 void find_ivrs(struct machine *m, const struct acpi_source *src);
+void find_viot(struct machine *m, const struct acpi_source *src);
 void find_iort(struct machine *m, const struct acpi_source *src);
 void find_smmu_fdt(struct machine *m, const void *blob, size_t max_len);

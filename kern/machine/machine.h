@@ -182,7 +182,9 @@ struct machine_iommu {
 	uint8_t host_width;		/* VT-d, AMD-Vi: physical address width in bits; else 0 */
 	bool intr_remap, x2apic_opt_out, opt_in;	/* VT-d DMAR flags */
 	uint8_t ivhd_flags;		/* AMD-Vi: what firmware asks the control register for */
-	uint16_t requester, capability;	/* AMD-Vi: the unit's own function, and its capability's offset there */
+	uint16_t requester;		/* AMD-Vi, virtio: the unit's own function */
+	uint16_t capability;		/* AMD-Vi: its capability's offset there */
+	uint32_t node;			/* device tree: the node's offset, of a unit that is a PCI function; else 0 */
 	uint32_t model;			/* SMMUv3: IORT model, 2 = CN99xx */
 	struct machine_line eventq, gerror, cmdq_sync, priq, combined;
 	bool msi_known;			/* the unit's own message interrupts: ITS index and device id */
