@@ -4,6 +4,7 @@
 #include "kern/dma/iommu.h"
 
 extern const struct iommu_driver amdvi_driver;
+extern const struct iommu_driver viommu_driver;
 extern const struct iommu_driver vtd_driver;
 
-const struct iommu_driver *const iommu_drivers[] = { &vtd_driver, &amdvi_driver, NULL };
+const struct iommu_driver *const iommu_drivers[] = { &vtd_driver, &amdvi_driver, &viommu_driver, NULL };
