@@ -469,7 +469,7 @@ Variables (default)
   KYUA_JOBS         tests at the same time (number of CPUs)
 
 Variables of run and debug (tools/run tells more)
-  IOMMU             smmuv3 or none on arm64; intel, amd or none on x86_64 (smmuv3, intel)
+  IOMMU             smmuv3, virtio or none on arm64; intel, amd, virtio or none on x86_64 (smmuv3, intel)
   SMP               CPUs (4)
   MEM               memory (1G)
   CPU               QEMU's CPU model (neoverse-n1 or cortex-a72; max)
