@@ -6,15 +6,16 @@ atf_test_case a_lying_client_is_refused_and_harms_nobody
 a_lying_client_is_refused_and_harms_nobody_head() { atf_set timeout 900; }
 a_lying_client_is_refused_and_harms_nobody_body() {
 	capos_disk disk.img 8M 40
-	for smp in 1 4; do
+	for how in 1: 4:abandon; do
 		cp disk.img work.img
-		capos_boot DISK=work.img SMP=$smp CMD='liar nvme0n1; liar nvme0n1; devices; mem; sha256 nvme0n1'
+		capos_boot DISK=work.img SMP=${how%:*} CMD="liar nvme0n1; liar nvme0n1 ${how#*:}; devices; mem; sha256 nvme0n1"
 		[ "$(grep -c '^liar: 0 failures, the server lived' serial.txt)" -eq 2 ] || capos_fail 'a lie was believed'
 		capos_expect '^liar: a write without the right: rights missing' '^liar: closing the session of another: stale' \
 		    'is refused: it claims more requests than its ring holds' 'bus master on, 0 faults' 'quarantined 0$' \
 		    "^$(capos_sha256 disk.img)  nvme0n1"
 		cmp disk.img work.img || capos_fail 'the liar changed the disk'
 	done
+	capos_expect 'ends: its client is gone'
 }
 
 # Numbers with holes, both block sizes, one that this driver leaves out.

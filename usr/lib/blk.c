@@ -29,9 +29,13 @@ detach(struct blk *b)
 static NORETURN void
 keep(struct blk *b)
 {
-	struct msg m = { .label = BLK_CALL_STAY, .words = 1, .w = { b->session } };
-	enum status s = msg_call(b->endpoint, &m, DEADLINE_NEVER);
+	struct msg m;
+	enum status s;
 
+	do {
+		m = (struct msg){ .label = BLK_CALL_STAY, .words = 1, .w = { b->session } };
+		s = msg_call(b->endpoint, &m, DEADLINE_NEVER);
+	} while (s == OK && m.label == E_WOULD_BLOCK);
 	if (s != OK || m.label != OK) {
 		store_release(&b->lost, 1);
 		(void)sys_ntfn_signal(b->ntfn, BIT_LOST);

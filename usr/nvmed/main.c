@@ -245,6 +245,8 @@ call(void)
 		memcpy(&m.w[5], server.ctrl.serial, 20);
 		break;
 	case BLK_CALL_OPEN:
+		session_probe();
+		end_closing();
 		s = session_open(&m);
 		if (s == OK) {
 			given &= ~3u;

@@ -48,6 +48,7 @@ struct session {
 	bool refused;			/* its ring lied */
 	bool stays;			/* a call waits for its end */
 	uint64_t stay;			/* the token to answer it by */
+	uint64_t alone_ns;		/* since when it did not, or a time before */
 };
 
 /* What every turn needs comes first. */
@@ -69,7 +70,7 @@ struct server {
 	struct nvme_ctrl ctrl;
 	struct drv_device device;
 	struct request request[REQUESTS];
-	uint32_t tick, lines;		/* seconds of work; lines logged in this one */
+	uint32_t tick;			/* seconds of work */
 	uint32_t slow_s, abort_s;	/* when a command is called slow; when it is aborted */
 	uint64_t next_id;
 	uint64_t faults;		/* of the device, as far as they were acted on */
@@ -84,6 +85,8 @@ enum status session_open(struct msg *m);
 /* NULL: there is none, or another client's. */
 struct session *session_find(uint64_t id, uint64_t badge);
 void session_end(struct session *s);
+/* Lets sessions end whose clients are gone: asks those that stay whether they still do. */
+void session_probe(void);
 void session_take(struct session *s);
 void session_publish(struct session *s);
 /* Tells the client that session_publish left over. */

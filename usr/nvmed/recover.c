@@ -122,7 +122,6 @@ recover_tick(void)
 	const char *trouble = nvme_ctrl_trouble(&server.ctrl);
 
 	server.tick++;
-	server.lines = 0;
 	for (uint32_t k = 0; k < server.ctrl.ioq_count; k++)
 		server.ctrl.ioq[k].now = server.tick;
 	if (trouble != NULL) {

@@ -11,7 +11,8 @@
 #include "kern/base/mmio.h"
 #include "usr/nvmed/nvmed.h"
 
-enum { LINES_A_TICK = 8 };
+enum { LINES_A_SECOND = 8 };
+enum : uint64_t { ALONE_NS = 5 * NS_PER_S };	/* how long a session may be without its keeper */
 
 static uint32_t
 number(const struct session *s)
@@ -22,15 +23,21 @@ number(const struct session *s)
 void
 complain(const char *format, ...)
 {
+	static uint64_t second;
+	static uint32_t lines;
+	uint64_t now = now_ns() / NS_PER_S;
 	char text[200];
 	va_list ap;
 
-	if (++server.lines > LINES_A_TICK)
+	if (now != second)
+		lines = 0;
+	second = now;
+	if (++lines > LINES_A_SECOND)
 		return;
 	va_start(ap, format);
 	fmt_vbuf(text, sizeof(text), format, ap);
 	va_end(ap);
-	log_line(1, "%s%s", text, server.lines == LINES_A_TICK ? "; more like it in this second are not logged" : "");
+	log_line(1, "%s%s", text, lines == LINES_A_SECOND ? "; more like it in this second are not logged" : "");
 }
 
 const char *
@@ -221,6 +228,33 @@ session_end(struct session *s)
 	*s = (struct session){ 0 };
 }
 
+/*
+ * Nobody tells a server that a client died, but the call that its keeper stays in can tell: the answer "again" reaches nobody.  A living
+ * keeper calls again at once.  A client without a keeper is none of ours, or died between two calls.
+ */
+void
+session_probe(void)
+{
+	uint64_t now = now_ns();
+
+	for (uint32_t i = 0; i < SESSIONS; i++) {
+		struct session *s = &server.session[i];
+		struct msg again = { .label = E_WOULD_BLOCK, .token = s->stay };
+		bool gone;
+
+		if (s->id == 0)
+			continue;
+		gone = s->stays ? msg_reply(&again) != OK : now - s->alone_ns > ALONE_NS;
+		if (s->stays)
+			s->alone_ns = now;
+		s->stays = false;
+		if (gone) {
+			s->closing = server.closing = true;
+			complain("session %u ends: its client is gone", i);
+		}
+	}
+}
+
 struct session *
 session_find(uint64_t id, uint64_t badge)
 {
@@ -298,6 +332,7 @@ session_open(struct msg *m)
 	new.q = &server.ctrl.ioq[slot % server.ctrl.ioq_count];
 	new.bit = 1u << slot;
 	new.badge = m->badge;
+	new.alone_ns = now_ns();
 	new.id = ++server.next_id << 8 | slot;
 	*s = new;
 	server.live |= s->bit;

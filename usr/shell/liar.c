@@ -236,13 +236,35 @@ too_many(const char *name)
 	disk_close(&liar);
 }
 
+/* Sessions that nobody stays in, as of clients that died: they must not take the place of others for good. */
+static void
+abandoned(const char *name)
+{
+	enum status s = OK;
+	unsigned n = 0;
+
+	if (!disk_open(&liar, name, BLK_RIGHT_READ, AREA))
+		return;
+	while (n++ < MANY && s == OK)
+		s = call(liar.endpoint, (struct msg){ .label = BLK_CALL_OPEN, .words = 8, .handles = 3, .w = { liar.data_memory,
+			liar.ntfn, 0, (uint64_t)BLK_RIGHT_READ << 32, 0, 0, AREA, 1 } });
+	judge("sessions abandoned until there are no more", s, E_BUSY);
+	sleep_until(now_ns() + 6 * NS_PER_S);
+	s = blk_open(&many[0], liar.endpoint, 0, BLK_RIGHT_READ, PAGE_SIZE);
+	judge("one more, a while later", s, OK);
+	if (s == OK)
+		blk_close(&many[0]);
+	judge("the session beside them", blk_do(&liar, BLK_READ, 0, 0, 4096), OK);
+	disk_close(&liar);
+}
+
 int
 cmd_liar(int argc, char **argv)
 {
 	enum status s;
 
-	if (argc != 2) {
-		print("usage: liar DEV\n");
+	if (argc != 2 && (argc != 3 || strcmp(argv[2], "abandon") != 0)) {
+		print("usage: liar DEV [abandon]\n");
 		return 1;
 	}
 	failures = 0;
@@ -260,6 +282,8 @@ cmd_liar(int argc, char **argv)
 	race(argv[1]);
 	bad_calls(argv[1]);
 	too_many(argv[1]);
+	if (argc == 3)
+		abandoned(argv[1]);
 	print("liar: %u failures, the server %s\n", failures, honest.restarts == 0 ? "lived" : "DIED");
 	failures += honest.restarts != 0;
 	disk_close(&honest);

@@ -44,7 +44,7 @@ const struct command commands[] = {
 	{ "killer", "NAME MILLISECONDS", "ends a process later, while commands go on", cmd_killer },
 	{ "repeat", "N \"COMMAND; ...\"", "runs commands N times", cmd_repeat },
 	{ "rogue", "CTRL r|w IOVA | x", "lets a driver lie about an address, or reset under load (test)", cmd_rogue },
-	{ "liar", "DEV", "a client that lies to a disk's server (test)", cmd_liar },
+	{ "liar", "DEV [abandon]", "a client that lies to a disk's server (test)", cmd_liar },
 	{ "sleep", "MILLISECONDS", "waits", cmd_sleep },
 	{ "poweroff", "", "", cmd_poweroff },
 	{ "reboot", "", "", cmd_reboot },
