@@ -1,8 +1,9 @@
 /*
  * The buddy allocator.
  *
- * One 16-byte record per frame, in an array carved out of RAM at boot.  A block of order n is headed by the record of
- * its first frame; free blocks of each order are chained through their heads by frame number (32 bits: 16 TiB).
+ * One 16-byte record per frame, in an array carved out of RAM at boot, numbered without the holes (zone.h).  A block of
+ * order n is headed by the record of its first frame; free blocks of each order are chained through their heads by number
+ * (32 bits: 16 TiB).  A block never crosses a zone.
  * Splitting and merging are the textbook ones.  A one-frame cache a CPU would save the lock; the lock is short,
  * and allocation is on no hot path.
  *
@@ -18,12 +19,13 @@
 #include "kern/md/cpu.h"
 #include "kern/md/mmu.h"
 #include "kern/panic.h"
+#include "kern/zone.h"
 
-enum : uint32_t { NONE = UINT32_MAX };
+enum : uint32_t { NONE = ZONE_NONE };
 enum : uint8_t { ORDER_INSIDE = 0xff };
 
 struct frame {
-	uint32_t next, prev;		/* free list, frame numbers relative to first */
+	uint32_t next, prev;		/* free list, by number */
 	enum frame_state state;
 	uint8_t order;			/* of the head of a block */
 	uint16_t unused;
@@ -32,7 +34,7 @@ struct frame {
 static_assert(sizeof(struct frame) == 16);
 
 static struct frame *frames;
-static uint64_t first, count;		/* frame numbers covered: [first, first + count) */
+static struct zones zones;
 static uint32_t free_head[FRAME_ORDER_MAX + 1];
 static struct frame_stats stats;
 static struct spinlock lock = SPINLOCK_INIT(RANK_FRAME);
@@ -77,42 +79,52 @@ unlink(uint32_t n) REQUIRES(lock)
 	f->order = ORDER_INSIDE;
 }
 
-/* Gives [n, n + len) to the lists in the largest aligned blocks. */
+static uint32_t
+number_of(struct paddr p)
+{
+	return zone_number(&zones, p.v >> PAGE_SHIFT);
+}
+
+/* Gives frames [frame, frame + len) of one zone to the lists in the largest aligned blocks. */
 static void
-add_range(uint64_t n, uint64_t len) REQUIRES(lock)
+add_range(uint64_t frame, uint64_t len) REQUIRES(lock)
 {
 	while (len != 0) {
-		uint64_t absolute = first + n;
-		unsigned order = absolute == 0 ? FRAME_ORDER_MAX : lowest_bit(absolute);
+		unsigned order = frame == 0 ? FRAME_ORDER_MAX : lowest_bit(frame);
 
 		order = (unsigned)min_u64(min_u64(order, FRAME_ORDER_MAX), log2_floor(len));
-		push((uint32_t)n, order);
-		n += 1ull << order;
+		push(zone_number(&zones, frame), order);
+		frame += 1ull << order;
 		len -= 1ull << order;
 	}
+}
+
+/* The archive becomes an object of init's: allocated, frame by frame.  machine_finish sorted it among the rest. */
+static bool
+is_ours(const struct machine_memory *r)
+{
+	return r->kind == MEM_RAM || r->kind == MEM_ARCHIVE;
 }
 
 void
 frame_init(const struct machine *m)
 {
-	uint64_t lo = UINT64_MAX, hi = 0, bytes, at = 0, taken_end;
+	uint64_t bytes, at = 0, taken_end, end_frame = 0;
 	bool placed = false;
 
 	for (uint32_t i = 0; i < m->memory_count; i++) {
 		const struct machine_memory *r = &m->memory[i];
+		uint64_t from = max_u64(r->base >> PAGE_SHIFT, end_frame), to = pages_of(r->base + r->len);
 
-		if (r->kind != MEM_RAM && r->kind != MEM_ARCHIVE)
+		if (!is_ours(r) || from >= to)
 			continue;
-		lo = min_u64(lo, r->base);
-		hi = max_u64(hi, r->base + r->len);
+		if (!zone_add(&zones, from, to - from))
+			panic("more memory than the frame records can number");
+		end_frame = to;
 	}
-	if (hi == 0)
+	if (zones.frames == 0)
 		panic("no memory");
-	first = lo >> PAGE_SHIFT;
-	count = (hi >> PAGE_SHIFT) - first;
-	if (count >= NONE)
-		panic("more memory than the frame records can number");
-	bytes = align_up(count * sizeof(struct frame), PAGE_SIZE);
+	bytes = align_up(zones.frames * sizeof(struct frame), PAGE_SIZE);
 	for (uint32_t i = 0; i < m->memory_count && !placed; i++) {
 		const struct machine_memory *r = &m->memory[i];
 
@@ -138,11 +150,10 @@ frame_init(const struct machine *m)
 		uint64_t base = r->base, end = r->base + r->len;
 
 		if (r->kind == MEM_ARCHIVE) {
-			/* Becomes an object of init's: allocated, frame by frame. */
 			base = align_down(base, PAGE_SIZE);
 			end = align_up(end, PAGE_SIZE);
 			for (uint64_t p = base; p < end; p += PAGE_SIZE)
-				frames[(p >> PAGE_SHIFT) - first] = (struct frame){ .state = FRAME_USER };
+				frames[number_of((struct paddr){ p })] = (struct frame){ .state = FRAME_USER };
 			stats.by_state[FRAME_USER] += (end - base) >> PAGE_SHIFT;
 			stats.total += (end - base) >> PAGE_SHIFT;
 			continue;
@@ -153,11 +164,11 @@ frame_init(const struct machine *m)
 		if (at >= base && at < end) {	/* the records themselves */
 			stats.by_state[FRAME_KERNEL] += bytes >> PAGE_SHIFT;
 			stats.by_state[FRAME_FREE] += (r->len - bytes) >> PAGE_SHIFT;
-			add_range((base >> PAGE_SHIFT) - first, (at - base) >> PAGE_SHIFT);
-			add_range((taken_end >> PAGE_SHIFT) - first, (end - taken_end) >> PAGE_SHIFT);
+			add_range(base >> PAGE_SHIFT, (at - base) >> PAGE_SHIFT);
+			add_range(taken_end >> PAGE_SHIFT, (end - taken_end) >> PAGE_SHIFT);
 		} else {
 			stats.by_state[FRAME_FREE] += r->len >> PAGE_SHIFT;
-			add_range((base >> PAGE_SHIFT) - first, r->len >> PAGE_SHIFT);
+			add_range(base >> PAGE_SHIFT, r->len >> PAGE_SHIFT);
 		}
 	}
 	spin_unlock(&lock);
@@ -167,7 +178,8 @@ frame_init(const struct machine *m)
 enum status
 frame_alloc(unsigned order, enum frame_state state, uint32_t flags, struct paddr *out)
 {
-	uint64_t limit = (flags & FRAME_BELOW_4G) != 0 ? (4 * GIB) >> PAGE_SHIFT : UINT64_MAX;
+	uint64_t limit = (flags & FRAME_BELOW_4G) != 0 ? (4 * GIB) >> PAGE_SHIFT :
+	    (flags & FRAME_BOOT) != 0 ? mmu_boot_limit >> PAGE_SHIFT : UINT64_MAX;
 	uint32_t n = NONE;
 	unsigned o;
 
@@ -176,7 +188,7 @@ frame_alloc(unsigned order, enum frame_state state, uint32_t flags, struct paddr
 	spin_lock(&lock);
 	for (o = order; o <= FRAME_ORDER_MAX; o++) {
 		n = free_head[o];
-		while (n != NONE && first + n + (1ull << o) > limit)
+		while (n != NONE && zone_frame(&zones, n) + (1ull << o) > limit)
 			n = frames[n].next;
 		if (n != NONE)
 			break;
@@ -195,7 +207,7 @@ frame_alloc(unsigned order, enum frame_state state, uint32_t flags, struct paddr
 	stats.by_state[FRAME_FREE] -= 1ull << order;
 	stats.by_state[state] += 1ull << order;
 	spin_unlock(&lock);
-	out->v = (first + n) << PAGE_SHIFT;
+	out->v = zone_frame(&zones, n) << PAGE_SHIFT;
 	if ((flags & FRAME_ZERO) != 0)
 		frame_zero(*out, 1ull << order);
 	return OK;
@@ -204,25 +216,26 @@ frame_alloc(unsigned order, enum frame_state state, uint32_t flags, struct paddr
 void
 frame_free(struct paddr base, unsigned order)
 {
-	uint32_t n = (uint32_t)((base.v >> PAGE_SHIFT) - first);
+	uint32_t n = number_of(base);
 
 #if CAPOS_DEBUG
 	memset(frame_ptr(base), 0xdf, PAGE_SIZE << order);
 #endif
 	spin_lock(&lock);
-	KASSERT(n < count && frames[n].state > FRAME_FREE && frames[n].state < FRAME_QUARANTINED);
+	KASSERT(n != NONE && frames[n].state > FRAME_FREE && frames[n].state < FRAME_QUARANTINED);
 	KASSERT(frames[n].order == order);
 	stats.by_state[frames[n].state] -= 1ull << order;
 	stats.by_state[FRAME_FREE] += 1ull << order;
 	while (order < FRAME_ORDER_MAX) {
-		uint64_t buddy = ((first + n) ^ (1ull << order));
+		uint64_t other = zone_frame(&zones, n) ^ (1ull << order);
+		uint32_t buddy = zone_number(&zones, other);
 
-		if (buddy < first || buddy - first + (1ull << order) > count)
+		/* Free with this order: then all of it is RAM of the same zone. */
+		if (buddy == NONE)
 			break;
-		buddy -= first;
 		if (frames[buddy].state != FRAME_FREE || frames[buddy].order != order)
 			break;
-		unlink((uint32_t)buddy);
+		unlink(buddy);
 		frames[n].order = ORDER_INSIDE;
 		frames[n].state = FRAME_FREE;
 		frames[buddy].state = FRAME_FREE;
@@ -236,10 +249,10 @@ frame_free(struct paddr base, unsigned order)
 void
 frame_quarantine(struct paddr base, unsigned order)
 {
-	uint32_t n = (uint32_t)((base.v >> PAGE_SHIFT) - first);
+	uint32_t n = number_of(base);
 
 	spin_lock(&lock);
-	KASSERT(n < count);
+	KASSERT(n != NONE);
 	stats.by_state[frames[n].state] -= 1ull << order;
 	stats.by_state[FRAME_QUARANTINED] += 1ull << order;
 	frames[n].state = FRAME_QUARANTINED;
@@ -249,9 +262,9 @@ frame_quarantine(struct paddr base, unsigned order)
 enum frame_state
 frame_state_of(struct paddr p)
 {
-	uint64_t n = (p.v >> PAGE_SHIFT) - first;
+	uint32_t n = number_of(p);
 
-	return n < count ? frames[n].state : FRAME_ABSENT;
+	return n != NONE ? frames[n].state : FRAME_ABSENT;
 }
 
 void

@@ -31,6 +31,7 @@ enum { FRAME_ORDER_MAX = 18 };		/* largest block: 1 GiB */
 enum frame_flags : uint32_t {
 	FRAME_ZERO   = 1u << 0,		/* cleared before return */
 	FRAME_BELOW_4G = 1u << 1,	/* for devices and tables with 32-bit addresses */
+	FRAME_BOOT   = 1u << 2,		/* can be reached before mmu_init has mapped all RAM */
 };
 
 /* Takes the RAM of the machine; must run before any allocation.  Logs how much there is. */

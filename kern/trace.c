@@ -20,14 +20,26 @@ trace_init_cpu(struct cpu *c)
 		c->trace = frame_ptr(p);
 }
 
-void
-trace_put(enum trace_type type, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+static ALWAYS_INLINE void
+put(bool hot, enum trace_type type, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
 {
 	struct cpu *cpu = this_cpu();
 	struct trace_ring *t = cpu->trace;
 
 	if (likely(t != NULL))
-		trace_ring_put(t, cpu_cycles(), (uint8_t)cpu->id, type, a, b, c, d);
+		trace_ring_put(t, cpu_cycles(), (uint8_t)cpu->id, hot, type, a, b, c, d);
+}
+
+void
+trace_put(enum trace_type type, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+	put(false, type, a, b, c, d);
+}
+
+void
+trace_put_hot(enum trace_type type, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+	put(true, type, a, b, c, d);
 }
 
 bool

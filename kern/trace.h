@@ -4,7 +4,7 @@
  *     trace(DMA_MAP, device, iova, len, dir);
  *
  * kern/abi/trace.def lists them with the kinds of their words; a point takes exactly these, so a physical
- * address (struct paddr) cannot be traced.  A record costs about 20 instructions and no lock; it goes to the
+ * address (struct paddr) cannot be traced.  A record costs about 30 instructions and no lock; it goes to the
  * ring of the CPU that runs (trace_ring.h).  Any context.  A CPU whose ring is not there yet traces nothing.
  */
 #pragma once
@@ -19,6 +19,7 @@ struct cpu;
 #define trace(name, ...)	trace_##name(__VA_ARGS__)
 
 void trace_put(enum trace_type type, uint64_t a, uint64_t b, uint64_t c, uint64_t d);
+void trace_put_hot(enum trace_type type, uint64_t a, uint64_t b, uint64_t c, uint64_t d);
 
 /* The ring of a CPU that is not online yet.  Without memory it has none. */
 void trace_init_cpu(struct cpu *c);
@@ -65,17 +66,27 @@ static inline uint64_t trace_iova_word(struct iova a) { return a.v; }
 static inline uint64_t trace_plain_word(uint64_t v) { return v; }
 #define TRACE_V(x)	_Generic((x), struct iova: trace_iova_word, default: trace_plain_word)(x)
 
+/* The type is a constant: one of the two calls. */
+static ALWAYS_INLINE void
+trace_any(enum trace_type type, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+	if (type >= TRACE_HOT_FIRST)
+		trace_put_hot(type, a, b, c, d);
+	else
+		trace_put(type, a, b, c, d);
+}
+
 #define TRACE1(name, text, k0) \
-	static inline void trace_##name(TRACE_P_##k0 a) { trace_put(TRACE_##name, TRACE_V(a), 0, 0, 0); }
+	static ALWAYS_INLINE void trace_##name(TRACE_P_##k0 a) { trace_any(TRACE_##name, TRACE_V(a), 0, 0, 0); }
 #define TRACE2(name, text, k0, k1) \
-	static inline void trace_##name(TRACE_P_##k0 a, TRACE_P_##k1 b) \
-	{ trace_put(TRACE_##name, TRACE_V(a), TRACE_V(b), 0, 0); }
+	static ALWAYS_INLINE void trace_##name(TRACE_P_##k0 a, TRACE_P_##k1 b) \
+	{ trace_any(TRACE_##name, TRACE_V(a), TRACE_V(b), 0, 0); }
 #define TRACE3(name, text, k0, k1, k2) \
-	static inline void trace_##name(TRACE_P_##k0 a, TRACE_P_##k1 b, TRACE_P_##k2 c) \
-	{ trace_put(TRACE_##name, TRACE_V(a), TRACE_V(b), TRACE_V(c), 0); }
+	static ALWAYS_INLINE void trace_##name(TRACE_P_##k0 a, TRACE_P_##k1 b, TRACE_P_##k2 c) \
+	{ trace_any(TRACE_##name, TRACE_V(a), TRACE_V(b), TRACE_V(c), 0); }
 #define TRACE4(name, text, k0, k1, k2, k3) \
-	static inline void trace_##name(TRACE_P_##k0 a, TRACE_P_##k1 b, TRACE_P_##k2 c, TRACE_P_##k3 d) \
-	{ trace_put(TRACE_##name, TRACE_V(a), TRACE_V(b), TRACE_V(c), TRACE_V(d)); }
+	static ALWAYS_INLINE void trace_##name(TRACE_P_##k0 a, TRACE_P_##k1 b, TRACE_P_##k2 c, TRACE_P_##k3 d) \
+	{ trace_any(TRACE_##name, TRACE_V(a), TRACE_V(b), TRACE_V(c), TRACE_V(d)); }
 #define TRACE_HOT_FOLLOW
 #include "kern/abi/trace.def"
 #undef TRACE1

@@ -22,10 +22,9 @@ struct trace_ring {
 static_assert(sizeof(struct trace_ring) <= PAGE_SIZE << TRACE_RING_ORDER);
 
 static ALWAYS_INLINE void
-trace_ring_put(struct trace_ring *t, uint64_t time, uint8_t cpu, enum trace_type type, uint64_t a, uint64_t b, uint64_t c,
-    uint64_t d)
+trace_ring_put(struct trace_ring *t, uint64_t time, uint8_t cpu, bool hot, enum trace_type type, uint64_t a, uint64_t b,
+    uint64_t c, uint64_t d)
 {
-	bool hot = type >= TRACE_HOT_FIRST;
 	uint32_t count = hot ? t->hot++ : t->rare++;
 	struct trace_record *r = &t->record[hot ? TRACE_RARE + count % TRACE_HOT : count % TRACE_RARE];
 

@@ -36,7 +36,7 @@ enum { ASIDS = 65536 };
 extern const char __kernel_start[], __text_end[], __rodata_end[], __kernel_end[];
 extern uint64_t boot_l0[], boot_direct_l1[], boot_id_l0[];
 
-const uint64_t mmu_boot_limit = UINT64_MAX;	/* platform.c maps all RAM before frame_init */
+const uint64_t mmu_boot_limit = 512 * GIB;	/* platform.c maps all RAM below before frame_init */
 uint64_t mmu_empty_ttbr0, mmu_kernel_ttbr1, mmu_phys_offset;
 uint32_t mmu_zva_bytes;
 uint64_t secondary_ttbr[2];		/* TTBR1, TTBR0 of start-up, for start.S */
@@ -52,11 +52,11 @@ static uint64_t *table_at(uint64_t e) { return frame_ptr((struct paddr){ e & PTE
 static unsigned index_at(uint64_t va, unsigned level) { return (unsigned)(va >> (39 - 9 * level)) & 511; }
 
 static uint64_t *
-new_table(void)
+new_table(uint32_t flags)
 {
 	struct paddr p;
 
-	return frame_alloc(0, FRAME_TABLE, FRAME_ZERO, &p) == OK ? frame_ptr(p) : NULL;
+	return frame_alloc(0, FRAME_TABLE, FRAME_ZERO | flags, &p) == OK ? frame_ptr(p) : NULL;
 }
 
 /* One leaf of the kernel's half: level 1 (1 GiB), 2 (2 MiB), 3 (4 KiB). */
@@ -69,7 +69,7 @@ kernel_leaf(uint64_t va, uint64_t pa, unsigned level, uint64_t bits)
 		uint64_t *e = &t[index_at(va, l)];
 
 		if ((*e & PTE_VALID) == 0) {
-			uint64_t *n = new_table();
+			uint64_t *n = new_table(FRAME_BOOT);
 
 			if (n == NULL)
 				panic("no memory for kernel page tables");
@@ -114,8 +114,8 @@ mmu_init(const struct machine *m)
 	uint64_t image = mmu_phys_offset, ro = (uint64_t)(uintptr_t)__rodata_end - KERNEL_VMA + image;
 	uint64_t *empty;
 
-	kernel_root = new_table();
-	empty = new_table();
+	kernel_root = new_table(FRAME_BOOT);
+	empty = new_table(FRAME_BOOT);
 	if (kernel_root == NULL || empty == NULL)
 		panic("no memory for the kernel's root table");
 	for (uint32_t i = 0; i < m->memory_count; i++) {
@@ -229,7 +229,7 @@ mmu_space_init(struct mmu_space *s, struct quota *q)
 	spin_lock(&lock);
 	id = id_pool_take(&asids);
 	spin_unlock(&lock);
-	root = id != 0 ? new_table() : NULL;
+	root = id != 0 ? new_table(0) : NULL;
 	if (root == NULL) {
 		spin_lock(&lock);
 		id_pool_give(&asids, id);
@@ -297,7 +297,7 @@ walk(struct mmu_space *s, uint64_t va, unsigned to, bool make, uint64_t **out)
 			st = quota_take_pages(s->quota, 1);
 			if (st != OK)
 				return st;
-			n = new_table();
+			n = new_table(0);
 			if (n == NULL) {
 				quota_give_pages(s->quota, 1);
 				return E_NO_MEMORY;

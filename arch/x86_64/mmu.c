@@ -74,7 +74,7 @@ static uint64_t *
 kernel_table(uint64_t *table, unsigned i)
 {
 	if ((table[i] & PTE_P) == 0) {
-		uint64_t *t = new_table(0);
+		uint64_t *t = new_table(FRAME_BOOT);
 
 		if (t == NULL)
 			panic("no memory for kernel page tables");

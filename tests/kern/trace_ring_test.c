@@ -37,7 +37,7 @@ ATF_TC_BODY(a_record_comes_back_as_it_was_put, tc)
 {
 	struct trace_record r;
 
-	trace_ring_put(&ring, 1234, 3, TRACE_DMA_MAP, 8, 0x1000, 4096, 2);
+	trace_ring_put(&ring, 1234, 3, false, TRACE_DMA_MAP, 8, 0x1000, 4096, 2);
 	ATF_REQUIRE(trace_ring_get(&ring, 0, &r));
 	ATF_CHECK_EQ(r.time_ns, 1234);
 	ATF_CHECK_EQ(r.count, 1);
@@ -50,9 +50,9 @@ ATF_TC_WITHOUT_HEAD(what_is_hot_does_not_push_out_what_is_rare);
 ATF_TC_BODY(what_is_hot_does_not_push_out_what_is_rare, tc)
 {
 	for (unsigned i = 0; i < TRACE_RARE; i++)
-		trace_ring_put(&ring, i, 0, TRACE_DMA_UNMAP, i, 0, 0, 0);
+		trace_ring_put(&ring, i, 0, false, TRACE_DMA_UNMAP, i, 0, 0, 0);
 	for (unsigned i = 0; i < 100000; i++)
-		trace_ring_put(&ring, i, 0, TRACE_INTERRUPT, i, 0, 0, 0);
+		trace_ring_put(&ring, i, 0, true, TRACE_INTERRUPT, i, 0, 0, 0);
 	ATF_CHECK_EQ(count_of(TRACE_DMA_UNMAP), TRACE_RARE);
 	ATF_CHECK_EQ(count_of(TRACE_INTERRUPT), TRACE_HOT);
 }
@@ -64,7 +64,7 @@ ATF_TC_BODY(the_last_ones_stay, tc)
 	uint64_t n = 3 * TRACE_RARE + 7, sum = 0;
 
 	for (uint64_t i = 1; i <= n; i++)
-		trace_ring_put(&ring, i, 0, TRACE_PROCESS_DEAD, i, 0, 0, 0);
+		trace_ring_put(&ring, i, 0, false, TRACE_PROCESS_DEAD, i, 0, 0, 0);
 	for (uint32_t i = 0; i < TRACE_RARE; i++) {
 		ATF_REQUIRE(trace_ring_get(&ring, i, &r));
 		ATF_CHECK(r.w[0] == r.count && r.count + TRACE_RARE > n);
@@ -78,7 +78,7 @@ ATF_TC_BODY(a_record_that_is_being_written_is_not_read, tc)
 {
 	struct trace_record r;
 
-	trace_ring_put(&ring, 1, 0, TRACE_PROCESS_DEAD, 1, 0, 0, 0);
+	trace_ring_put(&ring, 1, 0, false, TRACE_PROCESS_DEAD, 1, 0, 0, 0);
 	ring.record[0].count = 0;
 	ATF_CHECK(!trace_ring_get(&ring, 0, &r));
 }
@@ -89,7 +89,7 @@ static void *
 writer(void *arg)
 {
 	for (uint64_t i = 1; i <= PUTS; i++)
-		trace_ring_put(&ring, i, 0, TRACE_DMA_MAP, i, ~i, i * 3, i * 5);
+		trace_ring_put(&ring, i, 0, false, TRACE_DMA_MAP, i, ~i, i * 3, i * 5);
 	__atomic_store_n((bool *)arg, true, __ATOMIC_RELEASE);
 	return NULL;
 }
