@@ -72,6 +72,27 @@ enum : uint32_t {
 	LBAF_LBADS = BITS(23, 16),	/* block of 1 << n bytes */
 };
 
+/* What the translator must know besides (xlate.c): fields that it allows or refuses, and more opcodes. */
+enum : uint64_t {
+	CAP_NSSRS = BIT(36), CAP_BPS = BIT(45), CAP_PMRS = BIT(56), CAP_CMBS = BIT(57),
+};
+enum : uint32_t {
+	SQE_OPCODE = BITS(7, 0), SQE_FUSE = BITS(9, 8), SQE_PSDT = BITS(15, 14), SQE_CID = BITS(31, 16),
+	RW_NLB = BITS(15, 0), RW_LR = BIT(31), RW_DSM = BITS(7, 0),
+	WZ_DEAC = BIT(25),
+	DSM_NR = BITS(7, 0), DSM_ATTRIBUTES = BITS(2, 0), DSM_RANGE_BYTES = 16,
+	LOG_LID = BITS(7, 0), LOG_RAE = BIT(15),
+	FEATURE_FID = BITS(7, 0), FEATURE_SELECT = BITS(10, 8),
+	QUEUE_ID = BITS(15, 0), QUEUE_SIZE = BITS(31, 16), CQ_VECTOR = BITS(31, 16), SQ_CONTIGUOUS = BIT(0), SQ_CQID = BITS(31, 16),
+};
+enum : uint8_t {
+	ADMIN_DELETE_SQ = 0x00, ADMIN_LOG_PAGE = 0x02, ADMIN_DELETE_CQ = 0x04, ADMIN_GET_FEATURES = 0x0a,
+	ADMIN_ASYNC_EVENT = 0x0c, ADMIN_DOORBELL_BUFFER = 0x7c,
+	IO_COMPARE = 0x05, IO_WRITE_ZEROES = 0x08, IO_DATASET = 0x09,
+};
+/* Identify controller, features that would open another way to memory: optional admin commands, buffer sizes, lists */
+enum : uint32_t { ID_OACS = 256, ID_HMPRE = 272, ID_HMMIN = 276, ID_SGLS = 536 };
+
 enum { SQE_BYTES = 64, CQE_BYTES = 16 };
 
 /* Offset of a doorbell [Base 3.1.2.1]: 2 * queue for submission, one more for completion. */

@@ -55,3 +55,47 @@ dma_fault_text(enum dma_fault_kind k)
 
 	return k < sizeof(text) / sizeof(text[0]) ? text[k] : "other";
 }
+
+/*
+ * Why the kernel did not publish a queue entry, or did not make a register access: on lanes where it checks them.  A refused
+ * batch leaves the device untouched.
+ */
+enum dma_rule : uint8_t {
+	RULE_NONE,		/* accepted */
+	RULE_OPCODE,		/* not on the list of what is known to be harmless */
+	RULE_FEATURE,		/* a feature or log page that is not on the list, or that opens a door to memory */
+	RULE_FIELD,		/* a reserved or unsupported field is set */
+	RULE_FUSED,
+	RULE_SHAPE,		/* addresses in a form that is not supported */
+	RULE_METADATA,
+	RULE_ID,		/* command id not below the queue's entries */
+	RULE_ID_BUSY,		/* ... or still outstanding */
+	RULE_TARGET,		/* a namespace that was not identified, or cannot be checked */
+	RULE_ALIGN,
+	RULE_WINDOW,		/* in no live window of the owner */
+	RULE_EXTENT,		/* begins in a window and runs past its end */
+	RULE_DIRECTION,
+	RULE_CHAIN,		/* a list that goes on in another list */
+	RULE_GRANTS,		/* names more grants than one entry may pin */
+	RULE_QUEUE,		/* not a queue as it was bound, or one that was used already */
+	RULE_TAIL,		/* indices that name what is not there */
+	RULE_REGISTER,		/* not for drivers */
+	RULE_VALUE,
+	RULE_ORDER,		/* enabled before its queues were bound, or before it was seen to have stopped */
+	RULES
+};
+
+static inline const char *
+dma_rule_text(enum dma_rule r)
+{
+	static const char *const text[] = {
+		"accepted", "opcode not allowed", "feature not allowed", "reserved or unsupported field", "fused command",
+		"addresses in an unsupported form", "metadata address", "command id out of range", "command id in use",
+		"namespace not identified", "address not aligned", "outside of every window", "runs past its window",
+		"wrong direction", "list of lists", "names too many grants", "not a queue as it was bound",
+		"index out of range", "register not allowed", "register value not allowed", "enabled too early",
+	};
+
+	static_assert(sizeof(text) / sizeof(text[0]) == RULES);
+	return r < RULES ? text[r] : "other";
+}

@@ -1,0 +1,558 @@
+/*
+ * The NVMe translator: checks what a driver gives to its controller, and rewrites the addresses in it (kern/dma/xlate.h).
+ *
+ * What a controller can be told to touch, and what stands against it:
+ *
+ *   queues          base addresses in AQA, ASQ, ACQ, and in Create Queue: the kernel's own, from what it bound.  The driver
+ *                   writes the names that it was given; anything else is refused.  A queue is created at most once:
+ *                   a second life would run entries of the first again.  For the same reason no queue is deleted but by
+ *                   a reset of the controller
+ *   data            PRP1, PRP2 and one list [Base 4.1.1].  Lists are copied: the driver can write its own while the
+ *                   controller reads.  A list that would go on in a second page is refused: 512 entries carry 2 MiB
+ *   length          a read of n blocks moves n times the format's block size.  So the kernel must know that size, and not
+ *                   from the driver: a list checked for blocks of 512 bytes would be read eight times as far by a
+ *                   namespace of 4096.  Identify Namespace is answered into the kernel's side page, looked at, and only
+ *                   then copied to the driver.  Namespaces with metadata, or not identified, take no commands
+ *   other forms     scatter lists, metadata pointers, fused commands: refused by name
+ *   other doors     opcodes, features and log pages are lists of what is known to be harmless.  Not on them: host memory
+ *                   buffer, doorbell buffers, directives, formats, firmware, security, namespace and virtualisation
+ *                   management, and everything unknown.  Identify Controller and CAP do not show the driver what it cannot have
+ *   page size       CC is accepted with 4 KiB pages, the NVM command set and entries of 64 and 16 bytes only
+ *
+ * Words.  An entry is eight words of 64 bits, which hold pairs of the manual's dwords.
+ * Not here  whose windows these are, pins, rings and doorbells: kern/dma/queue.c.  The driver: ctrl.c, ioq.c.
+ * Manual    NVM Express Base 2.1; NVM Command Set 1.1.
+ */
+#include "dev/nvme/xlate.h"
+#include "dev/nvme/wire.h"
+#include "kern/base/mmio.h"
+
+/* An entry in words; the low dword comes first. */
+enum { W_CDW0_NSID, W_CDW2_3, W_METADATA, W_PRP1, W_PRP2, W_CDW10_11, W_CDW12_13, W_CDW14_15 };
+static_assert(sizeof(struct nvme_sqe) == 8 * XLATE_ENTRY_WORDS);
+static_assert(offsetof(struct nvme_sqe, cdw2_3) == 8 * W_CDW2_3 && offsetof(struct nvme_sqe, metadata) == 8 * W_METADATA);
+static_assert(offsetof(struct nvme_sqe, prp1) == 8 * W_PRP1 && offsetof(struct nvme_sqe, prp2) == 8 * W_PRP2);
+static_assert(offsetof(struct nvme_sqe, cdw10) == 8 * W_CDW10_11 && offsetof(struct nvme_sqe, cdw12) == 8 * W_CDW12_13);
+static_assert(offsetof(struct nvme_cqe, sq) == 8 && offsetof(struct nvme_cqe, status) == 12);
+
+/* xlate_device.fact[] */
+enum { FACT_DSTRD };
+
+/* xlate_slot.answer */
+enum : uint8_t { ANSWER_NONE, ANSWER_NAMESPACE, ANSWER_CONTROLLER };
+
+enum : uint32_t { IDENTIFY_BYTES = 4096, LBADS_MIN = 9, LBADS_MAX = 16 };
+
+static inline uint32_t lo(uint64_t w) { return (uint32_t)w; }
+static inline uint32_t hi(uint64_t w) { return (uint32_t)(w >> 32); }
+
+/* ---- Addresses -------------------------------------------------------------------------------- */
+
+/* The way through one transfer: the window that was found last, and what was checked of it. */
+struct walk {
+	struct xlate_queue *q;
+	struct xlate_slot *slot;
+	const struct xlate_window *w;
+	uint32_t dir;
+	uint32_t grants;
+};
+
+static COLD enum dma_rule
+why_not(const struct xlate_queue *q, uint64_t at)
+{
+	return q->windows->count != 0 && xlate_holds(xlate_below(q->windows, at), at, 1) ? RULE_EXTENT : RULE_WINDOW;
+}
+
+/* Another window than before holds [at, at + len): its direction, its grant. */
+static enum dma_rule
+enter(struct walk *k, uint64_t at, uint64_t len)
+{
+	const struct xlate_windows *t = k->q->windows;
+	const struct xlate_window *w;
+
+	if (unlikely(t->count == 0))
+		return RULE_WINDOW;
+	w = &t->v[k->q->recent < t->count ? k->q->recent : 0];
+	if (!xlate_holds(w, at, len)) {
+		w = xlate_below(t, at);
+		if (unlikely(!xlate_holds(w, at, len)))
+			return why_not(k->q, at);
+		k->q->recent = (uint32_t)(w - t->v);
+	}
+	if (unlikely((w->dir & k->dir) != k->dir))
+		return RULE_DIRECTION;
+	k->w = w;
+	if (k->grants == 0 || k->slot->grant[k->grants - 1] != w->grant) {
+		if (unlikely(k->grants == XLATE_GRANTS_MAX))
+			return RULE_GRANTS;
+		k->slot->grant[k->grants++] = w->grant;
+	}
+	return RULE_NONE;
+}
+
+/* A list of n page addresses: copied into the side page, judged and rewritten there. */
+static NOINLINE enum dma_rule
+copy_list(struct walk *k, uint64_t list, uint64_t n)
+{
+	struct xlate_queue *q = k->q;
+	const struct xlate_window *w;
+	uint64_t *side = k->slot->side;
+	enum dma_rule r;
+
+	if (unlikely((list & 7) != 0))
+		return RULE_ALIGN;
+	if (unlikely(n > (PAGE_SIZE - (list & PAGE_MASK)) / 8))
+		return RULE_CHAIN;
+	w = k->w;
+	if (!xlate_holds(w, list, 8 * n)) {
+		w = xlate_below(q->windows, list);
+		if (unlikely(!xlate_holds(w, list, 8 * n)))
+			return why_not(q, list);
+	}
+	if (unlikely((w->dir & DMA_TO_DEVICE) == 0))
+		return RULE_DIRECTION;
+	xlate_fetch(w, list, side, (uint32_t)n);
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t page = side[i];
+
+		if (unlikely((page & PAGE_MASK) != 0))
+			return RULE_ALIGN;
+		if (unlikely(!xlate_holds(k->w, page, PAGE_SIZE))) {
+			r = enter(k, page, PAGE_SIZE);
+			if (r != RULE_NONE)
+				return r;
+		}
+		side[i] = page + k->w->delta;
+	}
+	return RULE_NONE;
+}
+
+/* The data of a command, bytes long and not 0: out gets both PRPs as the controller shall see them. */
+static ALWAYS_INLINE enum dma_rule
+data(struct walk *k, const uint64_t *e, uint64_t *prp, uint64_t bytes, struct xlate_verdict *v)
+{
+	uint64_t at = e[W_PRP1], first = PAGE_SIZE - (at & PAGE_MASK);
+	enum dma_rule r;
+
+	if (unlikely((at & 3) != 0))
+		return RULE_ALIGN;
+	r = enter(k, at, bytes < first ? bytes : first);
+	if (unlikely(r != RULE_NONE))
+		return r;
+	prp[0] = at + k->w->delta;
+	prp[1] = 0;
+	if (bytes <= first)
+		return RULE_NONE;
+	bytes -= first;
+	at = e[W_PRP2];
+	if (bytes <= PAGE_SIZE) {
+		if (unlikely((at & PAGE_MASK) != 0))
+			return RULE_ALIGN;
+		if (!xlate_holds(k->w, at, bytes)) {
+			r = enter(k, at, bytes);
+			if (unlikely(r != RULE_NONE))
+				return r;
+		}
+		prp[1] = at + k->w->delta;
+		return RULE_NONE;
+	}
+	bytes = bytes / PAGE_SIZE + ((bytes & PAGE_MASK) != 0);
+	r = copy_list(k, at, bytes);
+	if (unlikely(r != RULE_NONE))
+		return r;
+	v->work = (uint32_t)bytes;
+	prp[1] = k->slot->side_address;
+	return RULE_NONE;
+}
+
+/* ---- Entries ---------------------------------------------------------------------------------- */
+
+/* What must not be set in any command that we know. */
+static ALWAYS_INLINE enum dma_rule
+judge_head(const struct xlate_queue *q, const uint64_t *e, struct xlate_verdict *v)
+{
+	uint32_t cdw0 = lo(e[W_CDW0_NSID]);
+
+	v->work = 0;
+	v->id = cdw0 >> 16;
+	if (unlikely((cdw0 & 0xff00) != 0))
+		return (cdw0 & SQE_FUSE) != 0 ? RULE_FUSED : (cdw0 & SQE_PSDT) != 0 ? RULE_SHAPE : RULE_FIELD;
+	if (unlikely((e[W_CDW2_3] | e[W_METADATA]) != 0))
+		return e[W_METADATA] != 0 ? RULE_METADATA : RULE_FIELD;
+	if (unlikely(v->id >= q->slots))
+		return RULE_ID;
+	return unlikely(q->slot[v->id].busy) ? RULE_ID_BUSY : RULE_NONE;
+}
+
+static ALWAYS_INLINE void
+publish(const uint64_t *e, const uint64_t *prp, uint64_t *out)
+{
+	out[W_CDW0_NSID] = e[W_CDW0_NSID];
+	out[W_CDW2_3] = 0;
+	out[W_METADATA] = 0;
+	out[W_PRP1] = prp[0];
+	out[W_PRP2] = prp[1];
+	out[W_CDW10_11] = e[W_CDW10_11];
+	out[W_CDW12_13] = e[W_CDW12_13];
+	out[W_CDW14_15] = e[W_CDW14_15];
+}
+
+static ALWAYS_INLINE enum dma_rule
+judge_io(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct xlate_verdict *v)
+{
+	uint8_t opcode = (uint8_t)e[W_CDW0_NSID];
+	uint32_t nsid = hi(e[W_CDW0_NSID]), cdw12 = lo(e[W_CDW12_13]);
+	uint64_t prp[2] = { 0, 0 }, bytes;
+	struct walk k;
+	enum dma_rule r = judge_head(q, e, v);
+
+	if (unlikely(r != RULE_NONE))
+		return r;
+	k = (struct walk){ .q = q, .slot = &q->slot[v->id] };
+	switch (opcode) {
+	case IO_READ:
+	case IO_WRITE:
+	case IO_COMPARE:
+		k.dir = opcode == IO_READ ? DMA_FROM_DEVICE : DMA_TO_DEVICE;
+		if (unlikely((cdw12 & ~(RW_NLB | RW_FUA | RW_LR)) != 0 || (hi(e[W_CDW12_13]) & ~RW_DSM) != 0 ||
+		    e[W_CDW14_15] != 0))
+			return RULE_FIELD;
+		if (unlikely(nsid >= XLATE_TARGETS_MAX || q->device->lg2[nsid] == 0))
+			return RULE_TARGET;
+		bytes = ((cdw12 & RW_NLB) + 1ull) << q->device->lg2[nsid];
+		break;
+	case IO_DATASET:
+		k.dir = DMA_TO_DEVICE;
+		if (unlikely((lo(e[W_CDW10_11]) & ~DSM_NR) != 0 || (hi(e[W_CDW10_11]) & ~DSM_ATTRIBUTES) != 0 ||
+		    (e[W_CDW12_13] | e[W_CDW14_15]) != 0))
+			return RULE_FIELD;
+		bytes = (lo(e[W_CDW10_11]) + 1ull) * DSM_RANGE_BYTES;
+		break;
+	case IO_WRITE_ZEROES:
+		if (unlikely((cdw12 & ~(RW_NLB | RW_FUA | RW_LR | WZ_DEAC)) != 0 || hi(e[W_CDW12_13]) != 0 || e[W_CDW14_15] != 0))
+			return RULE_FIELD;
+		bytes = 0;
+		break;
+	case IO_FLUSH:
+		if (unlikely((e[W_CDW10_11] | e[W_CDW12_13] | e[W_CDW14_15]) != 0))
+			return RULE_FIELD;
+		bytes = 0;
+		break;
+	default:
+		return RULE_OPCODE;
+	}
+	if (bytes != 0) {
+		r = data(&k, e, prp, bytes, v);
+		if (unlikely(r != RULE_NONE))
+			return r;
+	}
+	publish(e, prp, out);
+	k.slot->grants = (uint8_t)k.grants;
+	k.slot->answer = ANSWER_NONE;
+	return RULE_NONE;
+}
+
+/* Settings without data, which change how the controller works and not what it reaches. */
+static bool
+feature_is_harmless(uint32_t fid)
+{
+	switch (fid) {
+	case 0x01:		/* arbitration */
+	case 0x02:		/* power management */
+	case 0x04:		/* temperature threshold */
+	case 0x05:		/* error recovery */
+	case 0x06:		/* volatile write cache */
+	case FEATURE_QUEUES:
+	case 0x08:		/* interrupt coalescing */
+	case 0x09:		/* interrupt vector configuration */
+	case 0x0b:		/* asynchronous events */
+		return true;
+	}
+	return false;
+}
+
+/* A queue as the kernel bound it: q, not yet used, of the size that was bound, by the name that the driver was given. */
+static const struct xlate_bound *
+as_bound(const struct xlate_device *d, const uint64_t *e, bool completion)
+{
+	uint32_t id = lo(e[W_CDW10_11]) & QUEUE_ID;
+	const struct xlate_bound *b;
+
+	if (id == 0 || id >= d->queues || id >= XLATE_QUEUES_MAX)
+		return NULL;
+	b = &d->queue[id];
+	if (!b->bound || b->used || FIELD_GET(QUEUE_SIZE, lo(e[W_CDW10_11])) != b->entries - 1 || e[W_PRP2] != 0 ||
+	    e[W_PRP1] != (completion ? b->cq_name : b->sq_name))
+		return NULL;
+	return b;
+}
+
+static enum dma_rule
+judge_admin(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct xlate_verdict *v)
+{
+	const struct xlate_device *d = q->device;
+	uint32_t cdw10 = lo(e[W_CDW10_11]), cdw11 = hi(e[W_CDW10_11]), nsid = hi(e[W_CDW0_NSID]);
+	uint8_t opcode = (uint8_t)e[W_CDW0_NSID], answer = ANSWER_NONE;
+	uint64_t prp[2] = { 0, 0 }, bytes = 0;
+	bool no_data = (e[W_PRP1] | e[W_PRP2]) == 0;
+	const struct xlate_bound *b;
+	struct walk k;
+	enum dma_rule r = judge_head(q, e, v);
+
+	if (r != RULE_NONE)
+		return r;
+	k = (struct walk){ .q = q, .slot = &q->slot[v->id], .dir = DMA_FROM_DEVICE };
+	switch (opcode) {
+	case ADMIN_IDENTIFY:
+		/* Structures of 4096 bytes that go with the NVM command set: namespace, controller, list, descriptors. */
+		if ((cdw10 & 0xff) > 3 || (cdw10 & 0xff00) != 0 || cdw11 != 0 || (e[W_CDW12_13] | e[W_CDW14_15]) != 0)
+			return RULE_FIELD;
+		bytes = IDENTIFY_BYTES;
+		answer = (cdw10 & 0xff) == CNS_NAMESPACE ? ANSWER_NAMESPACE :
+		    (cdw10 & 0xff) == CNS_CONTROLLER ? ANSWER_CONTROLLER : ANSWER_NONE;
+		break;
+	case ADMIN_LOG_PAGE:
+		/* Errors, health, firmware slots, changed namespaces. */
+		if ((cdw10 & LOG_LID) < 1 || (cdw10 & LOG_LID) > 4)
+			return RULE_FEATURE;
+		if ((cdw10 & 0xff00 & ~LOG_RAE) != 0 || (cdw11 & 0xffff0000) != 0 || e[W_CDW14_15] != 0)
+			return RULE_FIELD;
+		bytes = ((cdw10 >> 16 | (uint64_t)(cdw11 & 0xffff) << 16) + 1) * 4;
+		break;
+	case ADMIN_SET_FEATURES:
+	case ADMIN_GET_FEATURES:
+		if (!feature_is_harmless(cdw10 & FEATURE_FID))
+			return RULE_FEATURE;
+		/* Nothing is saved beyond a reset, nothing carries data. */
+		if ((cdw10 & ~(uint32_t)(FEATURE_FID | (opcode == ADMIN_GET_FEATURES ? FEATURE_SELECT : 0))) != 0 || !no_data ||
+		    e[W_CDW14_15] != 0)
+			return RULE_FIELD;
+		break;
+	case ADMIN_ABORT:
+	case ADMIN_ASYNC_EVENT:
+		if (!no_data || cdw11 != 0 || (e[W_CDW12_13] | e[W_CDW14_15]) != 0 || (opcode == ADMIN_ASYNC_EVENT && cdw10 != 0))
+			return RULE_FIELD;
+		break;
+	case ADMIN_CREATE_CQ:
+		b = as_bound(d, e, true);
+		if (b == NULL || (e[W_CDW12_13] | e[W_CDW14_15]) != 0 || (cdw11 != CQ_CONTIGUOUS &&
+		    ((cdw11 & 0xffff) != (CQ_CONTIGUOUS | CQ_INTERRUPT) || FIELD_GET(CQ_VECTOR, cdw11) >= d->vectors)))
+			return RULE_QUEUE;
+		prp[0] = b->cq_address;
+		break;
+	case ADMIN_CREATE_SQ:
+		b = as_bound(d, e, false);
+		/* A pair is two rings of one id; priorities are not used. */
+		if (b == NULL || (cdw11 & 0xffff) != SQ_CONTIGUOUS || FIELD_GET(SQ_CQID, cdw11) != (cdw10 & QUEUE_ID) ||
+		    (e[W_CDW12_13] | e[W_CDW14_15]) != 0)
+			return RULE_QUEUE;
+		prp[0] = b->sq_address;
+		break;
+	default:
+		return RULE_OPCODE;
+	}
+	if (bytes != 0) {
+		r = data(&k, e, prp, bytes, v);
+		if (r != RULE_NONE)
+			return r;
+	}
+	if (answer != ANSWER_NONE) {
+		/* One page, in two runs where it does not begin a page; into the side page first. */
+		k.slot->to[0] = e[W_PRP1];
+		k.slot->to_bytes[0] = (uint32_t)(PAGE_SIZE - (e[W_PRP1] & PAGE_MASK));
+		k.slot->to[1] = e[W_PRP2];
+		k.slot->to_bytes[1] = (uint32_t)(PAGE_SIZE - k.slot->to_bytes[0]);
+		k.slot->target = nsid;
+		prp[0] = k.slot->side_address;
+		prp[1] = 0;
+	}
+	publish(e, prp, out);
+	k.slot->grants = (uint8_t)k.grants;
+	k.slot->answer = answer;
+	return RULE_NONE;
+}
+
+static enum dma_rule
+judge(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct xlate_verdict *v)
+{
+	return likely(q->id != 0) ? judge_io(q, e, out, v) : judge_admin(q, e, out, v);
+}
+
+/* ---- Completions ------------------------------------------------------------------------------ */
+
+static bool
+completed(const volatile uint64_t *cqe, bool odd_round, struct xlate_done *out)
+{
+	uint64_t w = cqe[1];
+	uint32_t status = hi(w);
+
+	if (((status & CQE_PHASE) != 0) != odd_round)
+		return false;
+	out->head = lo(w) & 0xffff;
+	out->queue = lo(w) >> 16;
+	out->id = status & CQE_CID;
+	out->good = (status & (CQE_SC | CQE_SCT)) == 0;
+	return true;
+}
+
+/* Bytes of the side page, which the device may write at any time: each is read once. */
+static uint32_t
+side_bytes(const struct xlate_slot *s, uint32_t at, uint32_t n)
+{
+	uint32_t v = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		v |= (uint32_t)once_load((const uint8_t *)s->side + at + i) << 8 * i;
+	return v;
+}
+
+static void
+side_clear(struct xlate_slot *s, uint32_t at, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		once_store((uint8_t *)s->side + at + i, 0);
+}
+
+static void
+answered(struct xlate_device *d, struct xlate_slot *s)
+{
+	uint32_t flbas, format, lbads;
+
+	switch (s->answer) {
+	case ANSWER_NAMESPACE:
+		if (s->target >= XLATE_TARGETS_MAX)
+			return;
+		flbas = side_bytes(s, NS_FLBAS, 1);
+		format = side_bytes(s, NS_LBAF + 4 * ((flbas & 15) | (flbas >> 1 & 0x30)), 4);
+		lbads = format >> 16 & 0xff;
+		/* With metadata a block is longer than its data; without a size the namespace is not active. */
+		d->lg2[s->target] = (format & 0xffff) == 0 && lbads >= LBADS_MIN && lbads <= LBADS_MAX &&
+		    (side_bytes(s, NS_NSZE, 4) | side_bytes(s, NS_NSZE + 4, 4)) != 0 ? (uint8_t)lbads : 0;
+		return;
+	case ANSWER_CONTROLLER:
+		side_clear(s, ID_OACS, 2);
+		side_clear(s, ID_HMPRE, 4);
+		side_clear(s, ID_HMMIN, 4);
+		side_clear(s, ID_SGLS, 4);
+		return;
+	}
+}
+
+/* ---- Registers -------------------------------------------------------------------------------- */
+
+static uint32_t
+doorbell(const struct xlate_device *d, uint32_t id, bool completion)
+{
+	return (uint32_t)nvme_doorbell(id, completion, (uint32_t)d->fact[FACT_DSTRD]);
+}
+
+static bool
+nvme_open(struct xlate_device *d, uint64_t (*read)(void *arg, uint32_t offset, unsigned width), void *arg)
+{
+	uint64_t cap, n;
+
+	if (d->window_bytes < NVME_DOORBELLS + 16 || d->window_bytes > UINT32_MAX)
+		return false;
+	cap = read(arg, NVME_CAP, 8);
+	if (cap == UINT64_MAX || FIELD_GET(CAP_MPSMIN, cap) != 0 || (FIELD_GET(CAP_CSS, cap) & 1) == 0)
+		return false;
+	d->fact[FACT_DSTRD] = FIELD_GET(CAP_DSTRD, cap);
+	n = (d->window_bytes - NVME_DOORBELLS) / (8ull << d->fact[FACT_DSTRD]);
+	d->queues = n < XLATE_QUEUES_MAX ? (uint32_t)n : XLATE_QUEUES_MAX;
+	return d->queues >= 2;
+}
+
+static enum dma_rule
+write_cc(const struct xlate_device *d, uint32_t cc, struct xlate_writes *out)
+{
+	const struct xlate_bound *b = &d->queue[0];
+
+	/* 4 KiB pages, the NVM command set, round robin. */
+	if ((cc & ~(CC_EN | CC_SHN | CC_IOSQES | CC_IOCQES)) != 0)
+		return RULE_VALUE;
+	if ((cc & CC_EN) == 0) {
+		/* Told to stop before it was ready, it never says that it has: only a reset of the function does. */
+		if (d->running && !d->ready)
+			return RULE_ORDER;
+		out->effect = XLATE_STOP;
+	} else if (FIELD_GET(CC_IOSQES, cc) != 6 || FIELD_GET(CC_IOCQES, cc) != 4) {
+		return RULE_VALUE;
+	} else if (!d->running) {
+		if (!d->stopped || !b->bound || b->used)
+			return RULE_ORDER;
+		out->v[out->count++] = (struct xlate_write){ NVME_AQA, 4, FIELD_PREP(AQA_ASQS, b->entries - 1) |
+		    FIELD_PREP(AQA_ACQS, b->entries - 1) };
+		out->v[out->count++] = (struct xlate_write){ NVME_ASQ, 8, b->sq_address };
+		out->v[out->count++] = (struct xlate_write){ NVME_ACQ, 8, b->cq_address };
+		out->effect = XLATE_START;
+	}
+	out->v[out->count++] = (struct xlate_write){ NVME_CC, 4, cc };
+	return RULE_NONE;
+}
+
+static enum dma_rule
+nvme_write(const struct xlate_device *d, uint32_t offset, unsigned width, uint64_t value, struct xlate_writes *out)
+{
+	const struct xlate_bound *b = &d->queue[0];
+
+	*out = (struct xlate_writes){ .effect = XLATE_ACCESS };
+	if (width == 4 && offset == NVME_CC)
+		return write_cc(d, (uint32_t)value, out);
+	/* The kernel writes these itself, when the controller is enabled; the driver may only say what it knows already. */
+	if ((width == 4 && offset == NVME_AQA) || (width == 8 && (offset == NVME_ASQ || offset == NVME_ACQ))) {
+		if (!b->bound || b->used)
+			return RULE_ORDER;
+		return value == (offset == NVME_ASQ ? b->sq_name : offset == NVME_ACQ ? b->cq_name :
+		    (FIELD_PREP(AQA_ASQS, b->entries - 1) | FIELD_PREP(AQA_ACQS, b->entries - 1))) ? RULE_NONE : RULE_VALUE;
+	}
+	return RULE_REGISTER;
+}
+
+static enum dma_rule
+nvme_may_read(const struct xlate_device *d UNUSED, uint32_t offset, unsigned width)
+{
+	switch (offset) {
+	case NVME_CAP:
+		return width == 4 || width == 8 ? RULE_NONE : RULE_REGISTER;
+	case NVME_CAP + 4:
+	case NVME_VS:
+	case NVME_CC:
+	case NVME_CSTS:
+	case NVME_AQA:
+	case NVME_CRTO:
+		return width == 4 ? RULE_NONE : RULE_REGISTER;
+	}
+	return RULE_REGISTER;
+}
+
+static enum xlate_effect
+nvme_seen(const struct xlate_device *d, uint32_t offset, unsigned width, uint64_t *value)
+{
+	const uint64_t hidden = CAP_MPSMAX | CAP_NSSRS | CAP_BPS | CAP_PMRS | CAP_CMBS;
+	uint32_t csts = (uint32_t)*value;
+
+	if (offset == NVME_CAP && width == 8 && *value != UINT64_MAX)
+		*value &= ~hidden;
+	if (offset == NVME_CAP + 4 && csts != UINT32_MAX)
+		*value &= ~(hidden >> 32);
+	if (offset != NVME_CSTS || csts == UINT32_MAX)
+		return XLATE_ACCESS;
+	if (d->running)
+		return (csts & CSTS_RDY) != 0 ? XLATE_READY : XLATE_ACCESS;
+	return (csts & CSTS_RDY) == 0 ? XLATE_STOPPED : XLATE_ACCESS;
+}
+
+const struct xlate_class nvme_xlate = {
+	.name = "NVMe",
+	.class_code = 0x010802, .class_mask = 0xffffff,
+	.sq_words = SQE_BYTES / 8, .cq_words = CQE_BYTES / 8,
+	.entries_max = 1024,
+	.open = nvme_open,
+	.doorbell = doorbell,
+	.judge = judge,
+	.completed = completed,
+	.answered = answered,
+	.write = nvme_write,
+	.may_read = nvme_may_read,
+	.seen = nvme_seen,
+};
