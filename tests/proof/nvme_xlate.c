@@ -1,0 +1,134 @@
+/*
+ * The NVMe translator: accepted implies that every byte which the device may touch lies in a live window of the owner, and in
+ * its direction, or is the kernel's own (D2, D4, D5).
+ *
+ * For every entry, every table of up to two windows, every block size, every content of the driver's memory (each look
+ * gives another), every state of the queues that the kernel bound.  What the device then does is tests/lib/nvme_reach.h, from
+ * the manual.  Bounded: lists of at most two entries (a longer one runs the same loop), deltas that leave the low 47 bits.
+ *
+ * LINK: dev/nvme/xlate.c
+ * CBMC: --function harness --unwind 4 --unwindset harness.3:9 --slice-formula
+ */
+#include "dev/nvme/xlate.h"
+#include "tests/lib/nvme_reach.h"
+
+enum { WINDOWS = 2, LIST = 2, SLOTS = 2, ADDRESS_BITS = 47, NSID = 1 };
+enum : uint64_t { SIDE = 0x7000000 };
+
+uint64_t nondet_u64(void);
+uint32_t nondet_u32(void);
+uint8_t nondet_u8(void);
+_Bool nondet_bool(void);
+
+static struct xlate_window window[WINDOWS];
+static struct xlate_windows windows = { window, 0 };
+static uint64_t side[LIST];		/* the part that is used: longer lists are cut off in xlate_fetch */
+static struct xlate_device device;
+static uint32_t fetched;
+
+void
+xlate_fetch(const struct xlate_window *w, uint64_t at, uint64_t *to, uint32_t n)
+{
+	__CPROVER_assert(n != 0 && n <= XLATE_SIDE_WORDS && xlate_holds(w, at, 8ull * n), "only windows are read");
+	__CPROVER_assert((w->dir & DMA_TO_DEVICE) != 0, "and only what the device may read");
+	__CPROVER_assert(to == side, "into the side page of the command");
+	__CPROVER_assume(n <= LIST);
+	for (uint32_t i = 0; i < n; i++)
+		to[i] = nondet_u64();
+	fetched = n;
+}
+
+uint64_t
+reach_load(uint64_t at)
+{
+	__CPROVER_assert(at >= SIDE && at < SIDE + 8ull * fetched && at % 8 == 0, "of the side page, only what was copied");
+	return side[(at - SIDE) / 8];
+}
+
+void
+reach_touch(uint64_t at, uint64_t len, bool write)
+{
+	bool ok = false;
+
+	if (at >= SIDE && at + len <= SIDE + PAGE_SIZE)
+		ok = write ? device.fact[3] != 0 : true;	/* fact[3]: an answer is expected there */
+	for (uint32_t i = 0; i < WINDOWS; i++)
+		if (i < windows.count && at - window[i].delta >= window[i].first && at - window[i].delta <= window[i].last &&
+		    len - 1 <= window[i].last - (at - window[i].delta) &&
+		    (window[i].dir & (write ? DMA_FROM_DEVICE : DMA_TO_DEVICE)) != 0)
+			ok = true;
+	__CPROVER_assert(ok, "every byte lies in a window of its direction");
+}
+
+uint64_t
+reach_block(uint32_t nsid)
+{
+	return nsid == NSID && device.lg2[NSID] != 0 ? 1ull << device.lg2[NSID] : 0;
+}
+
+void
+harness(void)
+{
+	struct xlate_slot slot[SLOTS];
+	struct xlate_queue q = { .device = &device, .windows = &windows, .id = nondet_bool(), .slots = SLOTS,
+		.recent = nondet_u32(), .slot = slot };
+	struct xlate_verdict v;
+	uint64_t e[8], out[8], end = 0;
+	uint32_t id = nondet_bool();
+	uint8_t lg2 = nondet_u8();
+	enum dma_rule r;
+
+	/* Windows: whole pages, sorted, apart: what window_add keeps. */
+	windows.count = nondet_u32();
+	__CPROVER_assume(windows.count <= WINDOWS);
+	for (uint32_t i = 0; i < WINDOWS; i++) {
+		uint64_t first = nondet_u64() & ~PAGE_MASK, last = nondet_u64() | PAGE_MASK;
+
+		__CPROVER_assume(first < last && last < 1ull << ADDRESS_BITS && (i == 0 || first > end));
+		end = last;
+		window[i] = (struct xlate_window){ .first = first, .last = last, .delta = nondet_u64() << ADDRESS_BITS,
+			.dir = nondet_u32(), .grant = nondet_bool() ? (void *)&window[0] : (void *)&window[1] };
+		__CPROVER_assume(window[i].dir >= 1 && window[i].dir <= 3);
+	}
+	__CPROVER_assume(lg2 == 0 || (lg2 >= 9 && lg2 <= 16));
+	device.lg2[NSID] = lg2;
+	device.queues = 3;
+	device.vectors = nondet_u32();
+	for (uint32_t i = 0; i < 3; i++) {
+		device.queue[i].bound = nondet_bool();
+		device.queue[i].used = nondet_bool();
+		device.queue[i].entries = nondet_u32() % 1024 + 1;
+		device.queue[i].sq_name = nondet_u64();
+		device.queue[i].cq_name = nondet_u64();
+		device.queue[i].sq_address = nondet_u64();
+		device.queue[i].cq_address = nondet_u64();
+	}
+	for (uint32_t i = 0; i < SLOTS; i++) {
+		slot[i].busy = i != id;
+		slot[i].side = i == id ? side : (uint64_t *)NULL;
+		slot[i].side_address = SIDE;
+	}
+	for (unsigned i = 0; i < 8; i++)
+		e[i] = nondet_u64();
+	/* One namespace is as good as another: this one, or one that nobody identified. */
+	__CPROVER_assume(e[0] >> 32 == NSID || e[0] >> 32 == 0 || e[0] >> 32 >= XLATE_TARGETS_MAX);
+
+	r = nvme_xlate.judge(&q, e, out, &v);
+	if (r != RULE_NONE)
+		return;
+	__CPROVER_assert(v.id == id, "an id that was free");
+	__CPROVER_assert(slot[id].grants <= XLATE_GRANTS_MAX && v.work <= XLATE_SIDE_WORDS, "bounds of the verdict");
+	if (q.id == 0 && ((uint8_t)out[0] == 0x01 || (uint8_t)out[0] == 0x05)) {
+		uint32_t n = (uint32_t)out[5] & 0xffff;
+
+		__CPROVER_assert(n != 0 && n < 3 && device.queue[n].bound && !device.queue[n].used &&
+		    out[3] == ((uint8_t)out[0] == 0x05 ? device.queue[n].cq_address : device.queue[n].sq_address) && out[4] == 0 &&
+		    ((uint32_t)out[5] >> 16) + 1 == device.queue[n].entries, "a queue is what the kernel bound");
+		return;
+	}
+	device.fact[3] = q.id == 0 && slot[id].answer != 0;
+	if (q.id == 0)
+		__CPROVER_assert(reach_admin(out), "a command that the manual describes");
+	else
+		__CPROVER_assert(reach_io(out), "a command that the manual describes");
+}
