@@ -30,6 +30,7 @@ enum manifest_cap : uint32_t {
 	CAP_ARCHIVE = 1u << 5,		/* the boot archive, read only */
 	CAP_CONTROL = 1u << 6,		/* init: list services, end them */
 	CAP_KEEP    = 1u << 7,		/* init: leave handles for a successor */
+	CAP_TRACE   = 1u << 8,		/* read the trace */
 };
 
 /* What every program has. */
