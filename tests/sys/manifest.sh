@@ -94,7 +94,7 @@ policy_lowers_the_verdict_body() {
 	archive 's/direct_dma = "allowed"/direct_dma = "blocked"/'
 	capos_boot -s any INITRD=boot.cpio DISK=disk.img CMD='sleep 100; blk'
 	capos_expect 'unsupported: forbidden by the manifest' 'nvmed is not started: refused' '^no disks'
-	archive 's/consent = .*;/consent = "silent";/'
+	archive 's/consent = .*;/consent = "fault-reporting-none";/'
 	capos_boot -s any INITRD=boot.cpio DISK=disk.img CMD='sleep 100; blk'
 	capos_expect 'unsupported: .* the manifest does not consent' '^no disks'
 }

@@ -130,7 +130,7 @@ ATF_TC_BODY(every_property_arrives, tc)
 	fb_string(&b, "bounce_buffer", "blocked");
 	fb_string(&b, "trusted_domain", "none");
 	fb_string(&b, "doorbell", "mapped");
-	fb_prop(&b, "consent", "silent\0not-validated", 21);
+	fb_prop(&b, "consent", "fault-reporting-none\0not-validated", 35);
 	fb_string(&b, "on-fault", "restart");
 	fb_cell(&b, "fault-limit", 9);
 	end("drivers");
