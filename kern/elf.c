@@ -1,11 +1,12 @@
 /*
- * The root task's program file, and the archive that it comes from.
- * Sources: ELF-64 object file format; cpio "newc" (six-byte magic 070701, 110-byte headers in hex).
+ * The root task's program file.
+ * Source: ELF-64 object file format.
  */
 #include "kern/elf.h"
 #include "kern/base/bits.h"
 #include "kern/base/str.h"
 #include "kern/frame.h"
+#include "kern/md/cpu.h"
 #include "kern/memory.h"
 
 struct elf_header {
@@ -53,7 +54,8 @@ elf_load(struct process *p, const uint8_t *image, uint64_t len, uint64_t *entry)
 	if (len < sizeof(h))
 		return E_CORRUPT;
 	memcpy(&h, image, sizeof(h));
-	if (memcmp(h.ident, "\177ELF\2\1\1", 7) != 0 || h.type != 2 || h.phentsize != sizeof(struct elf_segment) ||
+	if (memcmp(h.ident, "\177ELF\2\1\1", 7) != 0 || h.type != 2 || h.machine != cpu_elf_machine ||
+	    h.phentsize != sizeof(struct elf_segment) ||
 	    !range_within(h.phoff, (uint64_t)h.phnum * h.phentsize, 0, len))
 		return E_CORRUPT;
 	for (uint16_t i = 0; i < h.phnum; i++) {
@@ -72,49 +74,4 @@ elf_load(struct process *p, const uint8_t *image, uint64_t len, uint64_t *entry)
 	}
 	*entry = h.entry;
 	return OK;
-}
-
-static bool
-hex8(const uint8_t *p, uint32_t *out)
-{
-	uint32_t v = 0;
-
-	for (unsigned i = 0; i < 8; i++) {
-		uint8_t c = p[i];
-
-		if (c >= '0' && c <= '9')
-			v = v << 4 | (c - '0');
-		else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-			v = v << 4 | ((c | 0x20) - 'a' + 10);
-		else
-			return false;
-	}
-	*out = v;
-	return true;
-}
-
-const uint8_t *
-archive_find(const uint8_t *a, uint64_t len, const char *name, uint64_t *file_len)
-{
-	uint64_t at = 0;
-
-	while (len - at >= 110) {
-		const uint8_t *h = a + at;
-		uint32_t size, name_size;
-		uint64_t data;
-
-		if (memcmp(h, "070701", 6) != 0 || !hex8(h + 54, &size) || !hex8(h + 94, &name_size))
-			return NULL;
-		data = align_up(at + 110 + (uint64_t)name_size, 4);
-		if (name_size == 0 || !range_within(data, size, 0, len) || a[at + 110 + name_size - 1] != 0)
-			return NULL;
-		if (strcmp((const char *)h + 110, name) == 0) {
-			*file_len = size;
-			return a + data;
-		}
-		at = align_up(data + size, 4);
-		if (at > len)
-			return NULL;
-	}
-	return NULL;
 }

@@ -10,6 +10,3 @@ struct process;
 
 /* Maps the loadable segments of a static ELF64 program.  E_CORRUPT: not one, or it lies. */
 NODISCARD enum status elf_load(struct process *p, const uint8_t *image, uint64_t len, uint64_t *entry);
-
-/* A file of a newc cpio archive; NULL when it is not there. */
-const uint8_t *archive_find(const uint8_t *archive, uint64_t len, const char *name, uint64_t *file_len);

@@ -16,6 +16,7 @@
 #include "kern/lock.h"
 #include "kern/log.h"
 #include "kern/machine/machine.h"
+#include "kern/main.h"
 #include "kern/md/cpu.h"
 #include "kern/md/mmu.h"
 #include "kern/panic.h"
@@ -119,11 +120,11 @@ frame_init(const struct machine *m)
 		if (!is_ours(r) || from >= to)
 			continue;
 		if (!zone_add(&zones, from, to - from))
-			panic("more memory than the frame records can number");
+			boot_failed("more memory than frame records can number");
 		end_frame = to;
 	}
 	if (zones.frames == 0)
-		panic("no memory");
+		boot_failed("firmware describes no memory that could be used");
 	bytes = align_up(zones.frames * sizeof(struct frame), PAGE_SIZE);
 	for (uint32_t i = 0; i < m->memory_count && !placed; i++) {
 		const struct machine_memory *r = &m->memory[i];
@@ -136,7 +137,7 @@ frame_init(const struct machine *m)
 		}
 	}
 	if (!placed)
-		panic("no room for %llu KiB of frame records", (unsigned long long)bytes / KIB);
+		boot_failed("no room in memory for %llu KiB of frame records", (unsigned long long)bytes / KIB);
 	taken_end = at + bytes;
 	frames = frame_ptr((struct paddr){ at });
 	/* State 0 is FRAME_ABSENT. */

@@ -5,6 +5,7 @@
 #include "kern/abi/boot.h"
 #include "kern/abi/syscall.h"
 #include "kern/base/date.h"
+#include "kern/base/cpio.h"
 #include "kern/base/fmt.h"
 #include "kern/base/str.h"
 #include "kern/console.h"
@@ -145,11 +146,29 @@ kernel_secondary(void)
 	sched_idle_loop();
 }
 
+void
+boot_failed(const char *format, ...)
+{
+	char reason[160], line[200];
+	va_list ap;
+
+	va_start(ap, format);
+	fmt_vbuf(reason, sizeof(reason), format, ap);
+	va_end(ap);
+	console_last_words(the_machine);
+	fmt_buf(line, sizeof(line), "capos: cannot start: %s\n", reason);
+	console_put(line, strlen(line));
+	if (the_machine != NULL)
+		kernel_stop(false);
+	console_put("capos: stopped\n", 15);
+	cpu_halt();
+}
+
 /* The root task: its program, its stack, its handles, and the page that tells it about them. */
 static void
 start_init(const struct machine *m)
 {
-	const uint8_t *archive, *image;
+	const uint8_t *image = NULL;
 	struct frame_stats fs;
 	struct process *p;
 	struct thread *t;
@@ -157,26 +176,30 @@ start_init(const struct machine *m)
 	struct object *k;
 	struct boot_info *b;
 	struct paddr at;
-	uint64_t len, entry, run, va, info_va;
+	uint64_t len = 0, entry, run, va, info_va;
+	enum status s;
 
 	if (m->archive.len == 0)
-		panic("no boot archive: start the kernel with -initrd");
-	archive = frame_ptr((struct paddr){ m->archive.base });
-	image = archive_find(archive, m->archive.len, "init", &len);
-	if (image == NULL)
-		panic("the boot archive holds no program \"init\"");
+		boot_failed("the loader gave no boot archive");
+	switch (cpio_find(frame_ptr((struct paddr){ m->archive.base }), m->archive.len, "init", &image, &len)) {
+	case CPIO_FOUND:
+		break;
+	case CPIO_MISSING:
+		boot_failed("the boot archive holds no program \"init\"");
+	case CPIO_DAMAGED:
+		boot_failed("the boot archive is damaged: no usable \"init\" in it");
+	}
 	frame_stats(&fs);
 	if (process_create(NULL, "init", fs.by_state[FRAME_FREE], 1 << 20, &p) != OK)
-		panic("no memory for init");
-	if (elf_load(p, image, len, &entry) != OK)
-		panic("init is not a program of this architecture");
-	if (memory_create(p, INIT_STACK / PAGE_SIZE, 0, &stack) != OK ||
+		goto no_memory;
+	s = elf_load(p, image, len, &entry);
+	if (s == E_CORRUPT)
+		boot_failed("\"init\" in the boot archive is not a program of this architecture");
+	if (s != OK || memory_create(p, INIT_STACK / PAGE_SIZE, 0, &stack) != OK ||
 	    memory_create(p, pages_of(sizeof(*b)), MEM_CONTIGUOUS, &info) != OK ||
 	    memory_adopt(p, m->archive.base, m->archive.len, &am) != OK ||
-	    object_create(OBJ_KERNEL, NULL, &k) != OK)
-		panic("no memory for init");
-	if (!memory_run(info, 0, &at, &run))
-		panic("init's information page is gone");
+	    object_create(OBJ_KERNEL, NULL, &k) != OK || !memory_run(info, 0, &at, &run))
+		goto no_memory;
 	b = frame_ptr(at);
 	va = info_va = 0;
 	b->magic = BOOT_MAGIC;
@@ -187,19 +210,22 @@ start_init(const struct machine *m)
 	if (vspace_map(p, &am->obj, 0, am->pages * PAGE_SIZE, 0, PROT_READ, &b->archive_va) != OK ||
 	    vspace_map(p, &stack->obj, 0, INIT_STACK, 0, PROT_READ | PROT_WRITE, &va) != OK ||
 	    vspace_map(p, &info->obj, 0, info->pages * PAGE_SIZE, 0, PROT_READ, &info_va) != OK)
-		panic("no room in init's address space");
+		goto no_memory;
 	b->archive_va += m->archive.base & PAGE_MASK;
 	b->stack_top = va + INIT_STACK;
 	if (handle_insert(p, &p->obj, p->obj.gen, RIGHT_ALL, 0, &b->self) != OK ||
 	    handle_insert(p, k, k->gen, KERNEL_ALL | RIGHT_GIVE, 0, &b->kernel) != OK ||
 	    handle_insert(p, &am->obj, am->obj.gen, RIGHT_READ | RIGHT_GIVE, 0, &b->archive) != OK)
-		panic("no handles for init");
+		goto no_memory;
 	object_get(&p->obj);
 	object_put(&stack->obj);
 	object_put(&info->obj);
 	if (thread_create_user(p, entry, b->stack_top, info_va, sizeof(*b), PRIORITY_INIT, 0xff, &t) != OK)
-		panic("no thread for init");
+		goto no_memory;
 	sched_start(t);
+	return;
+no_memory:
+	boot_failed("too little memory to start init");
 }
 
 void
@@ -210,7 +236,7 @@ kernel_main(struct machine *m)
 	the_machine = m;
 	c->online = true;
 	if (machine_finish(m) != OK)
-		panic("firmware describes no memory");
+		boot_failed("firmware describes no memory that could be used");
 	frame_init(m);
 	mmu_init(m);
 	console_init(m);
@@ -227,9 +253,9 @@ kernel_main(struct machine *m)
 	if (m->dropped != 0)
 		log_warn("machine: %u entries of firmware's tables did not fit", m->dropped);
 	if (irqc_init(m) != OK)
-		log_error("interrupts: none: going on as far as possible");
+		boot_failed("no interrupt controller that could be used");
 	if (clock_init(m) != OK)
-		panic("no clock");
+		boot_failed("no clock that could be used");
 	read_wall(m);
 	log_info("interrupts: %s; console: %s", irqc_name(), console_name());
 	worker_init();

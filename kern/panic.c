@@ -10,8 +10,8 @@
 #include "kern/cpu.h"
 #include "kern/dma/iommu.h"
 #include "kern/ksym.h"
-#include "kern/md/console.h"
 #include "kern/main.h"
+#include "kern/md/console.h"
 #include "kern/md/cpu.h"
 #include "kern/pci.h"
 #include "kern/process.h"
@@ -116,6 +116,7 @@ panic(const char *format, ...)
 		say("panic in panic: %s\n", message);
 		cpu_halt();
 	}
+	console_last_words(the_machine);
 	quiet();
 	t = c != NULL ? c->current : NULL;
 	say("\ncapos: panic on cpu %u: %s\n", c != NULL ? c->id : 0, message);

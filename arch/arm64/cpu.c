@@ -16,6 +16,8 @@
 #include "arch/arm64/pac.h"
 #include "arch/arm64/sysreg.h"
 
+const uint16_t cpu_elf_machine = 183;		/* EM_AARCH64 */
+
 enum : uint32_t { PSCI_CPU_ON = 0xc4000003, PSCI_SYSTEM_OFF = 0x84000008, PSCI_SYSTEM_RESET = 0x84000009 };
 enum : int32_t { PSCI_INVALID = -2, PSCI_DENIED = -3, PSCI_NOT_PRESENT = -7, PSCI_DISABLED = -8 };
 

@@ -92,6 +92,21 @@ mmu_boot_map(uint64_t base, uint64_t len)
 	ISB();
 }
 
+/* Before mmu_init, too: the GiB around a device's registers, when no RAM is in it.  NULL afterwards. */
+void *mmu_boot_device(uint64_t base);
+void *
+mmu_boot_device(uint64_t base)
+{
+	uint64_t *e = &boot_direct_l1[base >> 30 & 511];
+
+	if (kernel_root != NULL || base >> 39 != 0 || (*e & PTE_VALID) != 0)
+		return NULL;
+	*e = align_down(base, GIB) | ATTR_NGNRNE | PTE_PXN | PTE_UXN | PTE_AF | PTE_VALID;
+	DSB(ishst);
+	ISB();
+	return frame_ptr((struct paddr){ base });
+}
+
 static void
 direct_map(uint64_t base, uint64_t end, uint64_t image, uint64_t image_ro)
 {

@@ -13,7 +13,6 @@
 #include "kern/machine/machine.h"
 #include "kern/main.h"
 #include "kern/md/cpu.h"
-#include "kern/panic.h"
 #include "arch/arm64/pac.h"
 #include "arch/arm64/sysreg.h"
 
@@ -56,7 +55,7 @@ from_fdt(struct machine *m, uint64_t fdt, uint64_t max_len)
 	const uint8_t *blob = frame_ptr((struct paddr){ fdt });
 
 	if ((fdt & 7) != 0 || fdt_machine(m, blob, max_len) != OK)
-		panic("no device tree at the address that the loader gave");
+		boot_failed("no usable device tree: %s", m->note_count != 0 ? m->note[m->note_count - 1] : "misaligned");
 	find_smmu_fdt(m, blob, max_len);
 	machine_add_memory(m, fdt, (uint64_t)blob[4] << 24 | (uint64_t)blob[5] << 16 | (uint64_t)blob[6] << 8 | blob[7],
 	    MEM_FIRMWARE_TABLES);
@@ -80,7 +79,7 @@ platform_start(uint64_t start, uint64_t image)
 		struct acpi_source source = { .map = boot_ptr, .rsdp = h->rsdp };
 
 		if (handover_machine(m, h, start) != OK)
-			panic("the loader's record is of another version");
+			boot_failed("the loader's record is of another version");
 		map_memory(m);
 		if (h->rsdp != 0 && acpi_machine(m, &source) == OK) {
 			find_iort(m, &source);
@@ -88,7 +87,7 @@ platform_start(uint64_t start, uint64_t image)
 		} else if (h->fdt.len != 0)
 			from_fdt(m, h->fdt.base, h->fdt.len);
 		else
-			panic("neither ACPI tables nor a device tree that can be read");
+			boot_failed("neither ACPI tables nor a device tree that can be read");
 	} else {
 		/* The tree ends in the GiB that it begins in: that is what the boot map holds of it. */
 		from_fdt(m, start, min_u64(FDT_MAX, GIB - (start & (GIB - 1))));

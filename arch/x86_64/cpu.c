@@ -14,6 +14,8 @@
 #include "kern/panic.h"
 #include "arch/x86_64/x86.h"
 
+const uint16_t cpu_elf_machine = 62;		/* EM_X86_64 */
+
 struct PACKED tss {
 	uint32_t unused0;
 	uint64_t rsp[3];

@@ -12,9 +12,9 @@
 #include "kern/machine/find.h"
 #include "kern/machine/handover.h"
 #include "kern/machine/machine.h"
+#include "kern/main.h"
 #include "kern/md/console.h"
 #include "kern/md/cpu.h"
-#include "kern/panic.h"
 #include "arch/x86_64/x86.h"
 
 enum : uint32_t { START_MAGIC = 0x336ec578 };
@@ -45,7 +45,7 @@ from_pvh(struct machine *m, struct acpi_source *source, const struct start_info 
 	const struct start_memory *map = boot_ptr(NULL, si->memmap, (uint64_t)si->memmap_entries * sizeof(*map));
 
 	if (map == NULL || si->version < 1)
-		panic("the loader gave no memory map");
+		boot_failed("the loader gave no memory map");
 	for (uint32_t i = 0; i < si->memmap_entries; i++)
 		machine_add_memory(m, map[i].base, map[i].size, map[i].type == 1 ? MEM_RAM :
 		    map[i].type == 3 ? MEM_ACPI_RECLAIM : map[i].type == 4 ? MEM_ACPI_NVS : MEM_RESERVED);
@@ -56,10 +56,10 @@ from_pvh(struct machine *m, struct acpi_source *source, const struct start_info 
 	if (si->modules != 0) {
 		const struct start_module *mod = boot_ptr(NULL, si->module_list, sizeof(*mod));
 
-		if (mod != NULL) {
-			m->archive = (struct machine_region){ mod->base, mod->size };
-			machine_add_memory(m, mod->base, mod->size, MEM_ARCHIVE);
-		}
+		if (mod != NULL)
+			machine_set_archive(m, mod->base, mod->size);
+		if (m->archive.len != 0)
+			machine_add_memory(m, m->archive.base, m->archive.len, MEM_ARCHIVE);
 	}
 	source->rsdp = si->rsdp;
 }
@@ -78,17 +78,17 @@ platform_start(uint64_t start, uint64_t image)
 	cpu_init(&cpus[0]);
 	console_early();
 	if (left == NULL)
-		panic("the loader left nothing below 4 GiB");
+		boot_failed("the loader left nothing below 4 GiB");
 	if (handover_is(left)) {
 		const struct handover *h = left;
 
 		if (handover_machine(m, h, start) != OK)
-			panic("the loader's record is of another version");
+			boot_failed("the loader's record is of another version");
 		source.rsdp = h->rsdp;
 	} else if (((const struct start_info *)left)->magic == START_MAGIC) {
 		from_pvh(m, &source, left);
 	} else {
-		panic("not started by a PVH loader or our own");
+		boot_failed("not started by a PVH loader or our own");
 	}
 	/* Firmware's data, start_info, and the page that further CPUs start in. */
 	machine_add_memory(m, 0, MIB, MEM_FIRMWARE_TABLES);

@@ -53,6 +53,11 @@ console_early(void)
 }
 
 void
+console_last_words(const struct machine *m UNUSED)
+{
+}
+
+void
 console_init(const struct machine *m)
 {
 	struct machine_console c = m->console;

@@ -18,7 +18,6 @@
 
 enum : uint64_t {
 	PHYSICAL_END = 1ull << 52,	/* architectural limit of both machines */
-	ARCHIVE_MAX = GIB,
 	MPIDR_AFFINITY = BITS(39, 32) | BITS(23, 0),
 };
 
@@ -298,6 +297,25 @@ stdout_node(const struct fdt *t, uint32_t *baud)
 	return fdt_path(t, name);
 }
 
+/* Boards whose console is known even when the tree does not name it, or wrongly: somebody must be told. */
+static const struct { const char *compatible; struct machine_console console; } consoles[] = {
+	{ "linux,dummy-virt", { .kind = CONSOLE_PL011, .base = 0x0900'0000, .access_bytes = 4,
+	    .line = { .id = 33, .present = true, .level = true } } },	/* QEMU's virt */
+};
+
+static void
+usual_console(struct machine *m, const struct fdt *t)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(consoles); i++) {
+		if (!fdt_has_string(t, FDT_ROOT, "compatible", consoles[i].compatible) ||
+		    machine_in_memory(m, consoles[i].console.base, PAGE_SIZE))
+			continue;
+		m->console = consoles[i].console;
+		machine_note(m, "FDT: console: using the usual place on %.32s", consoles[i].compatible);
+		return;
+	}
+}
+
 static void
 console(struct machine *m, const struct fdt *t)
 {
@@ -312,10 +330,12 @@ console(struct machine *m, const struct fdt *t)
 	}
 	if (node == FDT_NONE) {
 		machine_note(m, "FDT: no console that is known");
+		usual_console(m, t);
 		return;
 	}
 	if (!fdt_reg_cpu(t, node, 0, &c.base, &len) || c.base == 0 || machine_in_memory(m, c.base, len)) {
 		machine_note(m, "FDT: console %.32s has no usable registers", fdt_name(t, node));
+		usual_console(m, t);
 		return;
 	}
 	c.kind = console_kind(t, node);
@@ -495,12 +515,8 @@ chosen(struct machine *m, const struct fdt *t)
 	args = fdt_string(t, node, "bootargs");
 	if (args != NULL && str_copy(m->cmdline, args, sizeof(m->cmdline)) < strlen(args))
 		machine_note(m, "FDT: the command line is longer than %u bytes: cut", MACHINE_CMDLINE_MAX - 1);
-	if (fdt_u64(t, node, "linux,initrd-start", &base) && fdt_u64(t, node, "linux,initrd-end", &end)) {
-		if (end > base && end - base <= ARCHIVE_MAX && is_physical(base, end - base))
-			m->archive = (struct machine_region){ base, end - base };
-		else
-			machine_note(m, "FDT: the boot archive's place is absurd: ignored");
-	}
+	if (fdt_u64(t, node, "linux,initrd-start", &base) && fdt_u64(t, node, "linux,initrd-end", &end))
+		machine_set_archive(m, base, end > base ? end - base : 0);
 	stir(m, t, node, "rng-seed");
 }
 

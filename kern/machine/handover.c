@@ -38,10 +38,10 @@ handover_machine(struct machine *m, const struct handover *h, uint64_t at)
 		machine_note(m, "loader: %u pieces of firmware's memory map did not fit: not used", h->range_lost);
 	machine_add_memory(m, h->image.base, h->image.len, MEM_KERNEL);
 	machine_add_memory(m, at, sizeof(*h), MEM_FIRMWARE_TABLES);
-	if (h->archive.len != 0) {
-		m->archive = (struct machine_region){ h->archive.base, h->archive.len };
-		machine_add_memory(m, h->archive.base, h->archive.len, MEM_ARCHIVE);
-	}
+	if (h->archive.len != 0)
+		machine_set_archive(m, h->archive.base, h->archive.len);
+	if (m->archive.len != 0)
+		machine_add_memory(m, m->archive.base, m->archive.len, MEM_ARCHIVE);
 	if (h->fdt.len != 0)
 		machine_add_memory(m, h->fdt.base, h->fdt.len, MEM_FIRMWARE_TABLES);
 	str_copy(m->cmdline, h->cmdline, sizeof(m->cmdline));

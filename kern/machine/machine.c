@@ -10,6 +10,8 @@
 #include "kern/base/fmt.h"
 #include "kern/base/str.h"
 
+enum : uint64_t { ARCHIVE_MAX = GIB };
+
 void
 machine_note(struct machine *m, const char *format, ...)
 {
@@ -80,6 +82,35 @@ machine_in_memory(const struct machine *m, uint64_t base, uint64_t len)
 			return true;
 	}
 	return false;
+}
+
+void
+machine_set_archive(struct machine *m, uint64_t base, uint64_t len)
+{
+	uint64_t at = base, before;
+
+	if (len == 0 || len > ARCHIVE_MAX || len > UINT64_MAX - base) {
+		machine_note(m, "machine: the boot archive's place is absurd: ignored");
+		return;
+	}
+	/*
+	 * Entries may be many, overlap, and stand in any order.  Reserved ones count: QEMU lets the archive end in a page
+	 * that the PC's firmware keeps.
+	 */
+	do {
+		before = at;
+		for (uint32_t i = 0; i < m->memory_count; i++) {
+			const struct machine_memory *r = &m->memory[i];
+
+			if (r->kind != MEM_KERNEL && r->base <= at && at - r->base < r->len)
+				at = r->base + r->len;
+		}
+	} while (at != before && at < base + len);
+	if (at < base + len) {
+		machine_note(m, "machine: the boot archive is not in memory that firmware lists: ignored");
+		return;
+	}
+	m->archive = (struct machine_region){ base, len };
 }
 
 /* Takes [base, end) out of the RAM entry i; may add one entry for the rest above. */

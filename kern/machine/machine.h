@@ -289,6 +289,9 @@ void machine_note(struct machine *m, const char *format, ...) PRINTF(2, 3);
 /* Adds one memory entry; counts it as dropped when full.  Entries of len 0 are ignored. */
 void machine_add_memory(struct machine *m, uint64_t base, uint64_t len, enum machine_memory_kind kind);
 
+/* The boot archive, when all of it is in memory that is listed by now: else a note, and none. */
+void machine_set_archive(struct machine *m, uint64_t base, uint64_t len);
+
 /*
  * Does the range touch RAM, or what lies in RAM?  True also for a range that wraps.  What firmware gives as registers,
  * ECAM or windows must not; a range that firmware reserves may be either.

@@ -14,6 +14,12 @@ struct machine;
 void console_early(void);
 void console_init(const struct machine *m);
 
+/*
+ * For a message that says why there will be no console_init(): makes output work now, by what m (may be NULL: nothing
+ * is known) says, or by a guess that can be checked.  Nothing when output works already.
+ */
+void console_last_words(const struct machine *m);
+
 /* Writes bytes, "\n" as "\r\n"; waits for room in the transmitter, at most about 10 ms a byte. */
 void console_put(const char *text, size_t len);
 

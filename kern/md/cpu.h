@@ -98,3 +98,6 @@ const char *cpu_features(void);
 
 /* x86 answers shootdowns here when interrupts are off for long; called by every lock's waiting loop. */
 void cpu_spin_poll(void);
+
+/* e_machine of the programs that run here [ELF]. */
+extern const uint16_t cpu_elf_machine;

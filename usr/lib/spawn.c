@@ -1,8 +1,9 @@
 /*
  * Programs: finding them in the archive, loading them into a new process, naming addresses in them.
- * Sources: ELF-64; cpio "newc".
+ * Source: ELF-64.
  */
 #include "kern/base/bits.h"
+#include "kern/base/cpio.h"
 #include "usr/lib/os.h"
 
 struct elf_header {
@@ -19,35 +20,19 @@ struct elf_symbol { uint32_t name; uint8_t info, other; uint16_t section; uint64
 
 enum : uint64_t { STACK_PAGES = 16, STACK_TOP = 0x7fff'0000'0000 };
 
-static uint32_t
-hex8(const uint8_t *p)
-{
-	uint32_t v = 0;
-
-	for (unsigned i = 0; i < 8; i++) {
-		uint8_t c = p[i];
-
-		v = v << 4 | (uint32_t)(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
-	}
-	return v;
-}
-
 const uint8_t *
 archive_file(const uint8_t *a, uint64_t len, const char *name, uint64_t *file_len)
 {
-	uint64_t at = 0;
+	const uint8_t *data;
 
-	while (at < len && len - at >= 110 && memcmp(a + at, "070701", 6) == 0) {
-		uint32_t size = hex8(a + at + 54), name_size = hex8(a + at + 94);
-		uint64_t data = align_up(at + 110 + (uint64_t)name_size, 4);
-
-		if (!range_within(data, size, 0, len))
-			return NULL;
-		if (strcmp((const char *)a + at + 110, name) == 0) {
-			*file_len = size;
-			return a + data;
-		}
-		at = align_up(data + size, 4);
+	switch (cpio_find(a, len, name, &data, file_len)) {
+	case CPIO_FOUND:
+		return data;
+	case CPIO_MISSING:
+		return NULL;
+	case CPIO_DAMAGED:
+		log_line(0, "the boot archive is damaged: no usable \"%s\" in it", name);
+		return NULL;
 	}
 	return NULL;
 }

@@ -291,7 +291,7 @@ ATF_TC_BODY(absurd_numbers_in_chosen_are_ignored, tc)
 	ATF_CHECK_EQ(m.archive.len, 0);
 	ATF_CHECK_EQ(strlen(m.cmdline), MACHINE_CMDLINE_MAX - 1);
 	ATF_CHECK(!m.seed_known);
-	ATF_CHECK(noted("boot archive's place is absurd"));
+	ATF_CHECK(noted("boot archive"));
 	ATF_CHECK(noted("command line is longer"));
 	ATF_CHECK(noted("linux,usable-memory-range is absurd"));
 }
@@ -376,8 +376,33 @@ ATF_TC_BODY(a_bent_tree_never_describes_what_lies_in_memory, tc)
 	free(bent);
 }
 
+ATF_TC_WITHOUT_HEAD(the_console_of_a_known_board_is_found_without_its_node);
+ATF_TC_BODY(the_console_of_a_known_board_is_found_without_its_node, tc)
+{
+	start();
+	fb_string(&b, "compatible", "linux,dummy-virt");
+	ATF_CHECK_EQ(finish(), OK);
+	ATF_CHECK_EQ(m.console.kind, CONSOLE_PL011);
+	ATF_CHECK_EQ(m.console.base, 0x9000000);
+	check_line(m.console.line, 33, true, false);
+	ATF_CHECK(noted("using the usual place on linux,dummy-virt"));
+	/* Not in memory, and not on any board. */
+	start();
+	fb_string(&b, "compatible", "linux,dummy-virt");
+	fb_begin(&b, "memory");
+	fb_string(&b, "device_type", "memory");
+	FB_CELLS(&b, "reg", 0, 0x08000000, 0, 0x10000000);
+	fb_end(&b);
+	ATF_CHECK_EQ(finish(), OK);
+	ATF_CHECK_EQ(m.console.kind, CONSOLE_NONE);
+	start();
+	ATF_CHECK_EQ(finish(), OK);
+	ATF_CHECK_EQ(m.console.kind, CONSOLE_NONE);
+}
+
 ATF_TP_ADD_TCS(tp)
 {
+	ATF_TP_ADD_TC(tp, the_console_of_a_known_board_is_found_without_its_node);
 	ATF_TP_ADD_TC(tp, a_virtual_machine_is_described_whole);
 	ATF_TP_ADD_TC(tp, a_board_with_buses_is_described_at_cpu_addresses);
 	ATF_TP_ADD_TC(tp, garbage_is_refused_with_a_note);

@@ -161,8 +161,43 @@ ATF_TC_BODY(notes_are_said_once_are_printable_and_bounded, tc)
 	ATF_CHECK_EQ(m.dropped, MACHINE_NOTE_MAX + 2);
 }
 
+static bool
+archive_taken(uint64_t base, uint64_t len)
+{
+	m.archive = (struct machine_region){ 0 };
+	machine_set_archive(&m, base, len);
+	ATF_CHECK(m.archive.len == 0 || (m.archive.base == base && m.archive.len == len));
+	return m.archive.len != 0;
+}
+
+ATF_TC_WITHOUT_HEAD(an_archive_must_lie_in_memory_that_is_listed);
+ATF_TC_BODY(an_archive_must_lie_in_memory_that_is_listed, tc)
+{
+	start();
+	ATF_CHECK(!archive_taken(MIB, MIB));
+	/* Out of order, overlapping, one reserved, and a hole. */
+	machine_add_memory(&m, 3 * MIB, MIB, MEM_RAM);
+	machine_add_memory(&m, MIB, MIB + 4096, MEM_RAM);
+	machine_add_memory(&m, 2 * MIB, MIB, MEM_RESERVED);
+	machine_add_memory(&m, 5 * MIB, MIB, MEM_RAM);
+	machine_add_memory(&m, 8 * MIB, MIB, MEM_KERNEL);
+	ATF_CHECK(archive_taken(MIB, MIB));
+	ATF_CHECK(archive_taken(MIB, 3 * MIB));
+	ATF_CHECK(archive_taken(4 * MIB - 1, 1));
+	ATF_CHECK(!archive_taken(MIB, 3 * MIB + 1));
+	ATF_CHECK(!archive_taken(MIB - 1, MIB));
+	ATF_CHECK(!archive_taken(MIB, 5 * MIB));
+	ATF_CHECK(!archive_taken(8 * MIB, MIB));
+	ATF_CHECK(!archive_taken(MIB, 0));
+	ATF_CHECK(!archive_taken(UINT64_MAX - 10, 100));
+	ATF_CHECK(!archive_taken(MIB, UINT64_MAX));
+	ATF_CHECK(!archive_taken(0, 2 * GIB));
+	ATF_CHECK(m.note_count != 0);
+}
+
 ATF_TP_ADD_TCS(tp)
 {
+	ATF_TP_ADD_TC(tp, an_archive_must_lie_in_memory_that_is_listed);
 	ATF_TP_ADD_TC(tp, ram_is_what_nobody_else_has_in_whole_pages);
 	ATF_TP_ADD_TC(tp, sixty_four_gib_with_holes);
 	ATF_TP_ADD_TC(tp, no_memory_is_an_error);
