@@ -309,11 +309,11 @@ $(OUT)/host/icnt.so: $(wildcard tests/bench/icnt.c)
 	$(call say,HOSTCC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $<
-$(OUT)/host/randfile: tests/lib/randfile.c
+$(OUT)/host/randfile $(OUT)/host/tamper: $(OUT)/host/%: tests/lib/%.c
 	$(call say,HOSTCC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu23 -O2 -Wall -Wextra -Werror -o $@ $<
-HOST_TOOLS := $(OUT)/host/randfile $(if $(wildcard tests/bench/icnt.c),$(OUT)/host/icnt.so)
+HOST_TOOLS := $(OUT)/host/randfile $(OUT)/host/tamper $(if $(wildcard tests/bench/icnt.c),$(OUT)/host/icnt.so)
 
 .PHONY: host
 host: $(HOST_TESTS) $(FUZZERS) $(HOST_TOOLS)

@@ -1,0 +1,176 @@
+#! /usr/bin/env atf-sh
+# What firmware says is wrong: one clear line each, and a system as alive as it can be.
+#
+# x86_64: ACPI tables are changed in memory after firmware made them, before the kernel's first instruction (TAMPER:
+# tests/lib/tamper.c).  arm64: the board's own device tree is edited and given back, or broken in memory.
+. "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
+
+# alive NAME=value...: boots with disk.img, and the hash of it comes out right.
+alive() {
+	capos_boot DISK=disk.img "$@" CMD='sha256 nvme0n1'
+	capos_expect "^$(capos_sha256 disk.img)  nvme0n1"
+}
+
+# refused NAME=value...: boots to the shell; no device does DMA by this machine's IOMMU.
+refused() {
+	capos_boot DISK=disk.img "$@" CMD='devices; ps'
+	capos_expect ' shell '
+	capos_refute 'direct-remapping'
+}
+
+# stopped REASON NAME=value...: one line says why nothing can be started; the machine is off or halted.
+stopped() {
+	reason=$1; shift
+	capos_boot -s 1 DISK=disk.img "$@" CMD='ps'
+	capos_expect "^capos: cannot start: $reason"
+	capos_refute '^capos>' ' [0-9a-z_]+\+0x'
+}
+
+# tree SED-SCRIPT: tree.dtb is the board's device tree, edited.
+tree() {
+	if [ ! -e board.dts ]; then
+		env DISK=none MACHINE="virt,dumpdtb=$PWD/board.dtb" "$ROOT/tools/run" </dev/null >dump.out 2>&1
+		dtc -q -I dtb -O dts -o board.dts board.dtb || { cat dump.out; atf_fail 'no device tree of the board'; }
+	fi
+	sed -E "$1" board.dts >tree.dts
+	! cmp -s board.dts tree.dts || atf_fail "this edit changes nothing: $1"
+	dtc -q -I dts -O dtb -o tree.dtb tree.dts || atf_fail "not a tree: $1"
+}
+
+atf_test_case a_broken_device_tree_is_said_so
+a_broken_device_tree_is_said_so_head() { atf_set timeout 900; }
+a_broken_device_tree_is_said_so_body() {
+	capos_disk disk.img 1M 40
+	# The magic; a size beyond memory, less than the header, less than the blocks; structure and strings somewhere else;
+	# a version that cannot be read; a structure block that is cut, or full of nothing.
+	for steps in 'put 0 00000000' 'put 4 ffffffff' 'put 4 00000010' 'put 4 00000800' 'put 8 00100000' 'put 12 7fffffff' \
+	    'put 20 00000010' 'put 36 00000100' 'put 0x100 00000000000000000000000000000000' 'put 0x40 00000009'; do
+		stopped 'no usable device tree' TAMPER="tree $steps"
+	done
+}
+
+atf_test_case absurd_nodes_of_a_device_tree_cost_what_they_describe
+absurd_nodes_of_a_device_tree_cost_what_they_describe_head() { atf_set timeout 900; }
+absurd_nodes_of_a_device_tree_cost_what_they_describe_body() {
+	capos_disk disk.img 1M 41
+	with="QEMU_EXTRA=-dtb $PWD/tree.dtb"
+
+	# Processors: this one goes on.
+	tree '/^\tcpus \{/,/^\t\};/d'
+	alive "$with"
+	capos_expect 'FDT: no /cpus'
+	capos_refute 'cpus: [0-9]+ online'
+	tree 's/^(\t\t\treg = )<0x03>/\1<0x01>/'
+	alive "$with"
+	capos_expect 'cpu@3: its id is another.s: ignored' 'cpus: 3 online'
+
+	# The console: this board's place of it is known.
+	tree '/^\tpl011@9000000 \{/,/^\t\};/d'
+	alive "$with"
+	capos_expect 'FDT: no console that is known'
+	tree 's/reg = <0x00 0x9000000 0x00 0x1000>/reg = <0x00 0x50000000 0x00 0x1000>/'
+	alive "$with"
+	capos_expect 'FDT: console pl011@9000000 has no usable registers'
+
+	# PCI: no devices.
+	for edit in 's/reg = <0x40 0x10000000 0x00 0x10000000>/reg = <0x00 0x50000000 0x00 0x10000000>/' \
+	    's/reg = <0x40 0x10000000 0x00 0x10000000>/reg = <0xffffffff 0xf0000000 0x00 0x10000000>/' \
+	    's/bus-range = <0x00 0xff>/bus-range = <0xff 0x00>/'; do
+		tree "$edit"
+		refused "$with"
+		capos_expect 'FDT: PCI host pcie@10000000: (no usable registers|absurd bus-range): ignored'
+	done
+
+	# The IOMMU and the map to it: no device does DMA through it.
+	tree 's/reg = <0x00 0x9050000 0x00 0x20000>/reg = <0x00 0x50000000 0x00 0x20000>/'
+	refused "$with"
+	capos_expect 'FDT: smmuv3@9050000 has no usable registers: refused'
+	tree 's/iommu-map = <0x00 0x8007 0x00 0x10000>/iommu-map = <0x00 0x8007 0x00 0xffffffff>/'
+	refused "$with"
+	capos_expect 'FDT: iommu-map: entry at 0 has an absurd run'
+	tree 's/iommu-map = <0x00 0x8007 0x00 0x10000>/iommu-map = <0x00 0x9999 0x00 0x10000>/'
+	refused "$with"
+	capos_expect "FDT: iommu-map: phandle 0x9999 is nobody's"
+}
+
+atf_test_case a_device_tree_without_clock_or_interrupts_stops_in_order
+a_device_tree_without_clock_or_interrupts_stops_in_order_head() { atf_set timeout 900; }
+a_device_tree_without_clock_or_interrupts_stops_in_order_body() {
+	capos_disk disk.img 1M 42
+	with="QEMU_EXTRA=-dtb $PWD/tree.dtb"
+	tree '/^\ttimer \{/,/^\t\};/d'
+	stopped 'no clock that could be used' "$with"
+	capos_expect 'FDT: no arm,armv8-timer' 'I power off'
+	tree '/^\ttimer \{/,/^\t\};/s/interrupts = .*/interrupts = <1 2>;/'
+	stopped 'no clock that could be used' "$with"
+	tree '/^\tintc@/,/^\t\};/s/reg = <0x00 0x8000000 .*/reg = <0x00 0x8000000>;/'
+	stopped 'no interrupt controller that could be used' "$with"
+	capos_expect 'FDT: GICv3: the distributor has no usable registers'
+}
+
+atf_test_case acpi_tables_with_wrong_checksums_or_lengths_are_ignored_by_name
+acpi_tables_with_wrong_checksums_or_lengths_are_ignored_by_name_head() { atf_set timeout 900; }
+acpi_tables_with_wrong_checksums_or_lengths_are_ignored_by_name_body() {
+	capos_disk disk.img 1M 43
+
+	# What the machine can do without.
+	alive TAMPER='table APIC put 9 00'
+	capos_expect 'ACPI: table APIC has a wrong checksum: ignored' 'using its usual place'
+	alive TAMPER='table APIC put 4 20000000'
+	capos_expect 'ACPI: table APIC has (length 32|a wrong checksum): ignored'
+	alive TAMPER='table HPET put 4 ffffffff'
+	capos_expect 'ACPI: table HPET has length 4294967295: ignored'
+	# It cannot be switched off then: it says so and halts.
+	alive TAMPER='table FACP put 9 00'
+	capos_expect 'ACPI: table FACP has a wrong checksum: ignored' '^capos: off: this machine cannot be switched off'
+	alive TAMPER='table DSDT put 9 00'
+	capos_expect 'ACPI: table DSDT has a wrong checksum: ignored' '^capos: off'
+
+	# Without DMAR no device is behind an IOMMU; without MCFG there are no devices.
+	for steps in 'put 9 00' 'put 4 31000000' 'put 4 ffffff7f'; do
+		refused TAMPER="table DMAR $steps"
+		capos_expect 'ACPI: table DMAR has (a wrong checksum|length [0-9]+): ignored' "iommu: none in firmware's tables"
+	done
+	refused TAMPER='table MCFG put 9 00'
+	capos_expect 'ACPI: table MCFG has a wrong checksum: ignored' 'ACPI: no MCFG: no PCI'
+
+	# Nothing at all.
+	for steps in 'rsdp put 8 00' 'table RSDT put 9 00' 'table RSDT put 4 ffffffff' 'table RSDT put 4 10000000'; do
+		refused TAMPER="$steps"
+		capos_expect 'ACPI: no root pointer, or no root table behind it' '^capos: off'
+	done
+}
+
+atf_test_case absurd_entries_of_acpi_tables_are_ignored_by_name
+absurd_entries_of_acpi_tables_are_ignored_by_name_head() { atf_set timeout 900; }
+absurd_entries_of_acpi_tables_are_ignored_by_name_body() {
+	capos_disk disk.img 1M 44
+	for length in 00 01 ff; do
+		alive TAMPER="table APIC put 45 $length sum"
+		capos_expect 'ACPI: MADT: entry at 0x2c (has length|is too short)'
+	done
+	refused TAMPER='table DMAR put 50 0000 sum'
+	capos_expect 'DMAR: subtable at 0x30 has length 0: rest ignored'
+	refused TAMPER='table DMAR put 50 ffff sum'
+	capos_expect 'DMAR: subtable at 0x30 has length 65535: rest ignored'
+	refused TAMPER='table DMAR put 56 0000100000000000 sum'
+	capos_expect 'DMAR: unit at 0x30: .* in memory: refused' 'its devices are refused'
+	refused TAMPER='table DMAR put 56 0000000000000000 sum'
+	capos_expect 'DMAR: unit at 0x30: .* no place for registers: refused' 'its devices are refused'
+	for steps in 'put 44 0000100000000000' 'put 44 00000000ffffffff' 'put 54 ff00'; do
+		refused TAMPER="table MCFG $steps sum"
+		capos_expect 'ACPI: MCFG: entry at 0x2c is absurd, taken, or in memory: ignored'
+	done
+}
+
+atf_init_test_cases() {
+	case $ARCH in
+	arm64)
+		atf_add_test_case a_broken_device_tree_is_said_so
+		atf_add_test_case absurd_nodes_of_a_device_tree_cost_what_they_describe
+		atf_add_test_case a_device_tree_without_clock_or_interrupts_stops_in_order ;;
+	x86_64)
+		atf_add_test_case acpi_tables_with_wrong_checksums_or_lengths_are_ignored_by_name
+		atf_add_test_case absurd_entries_of_acpi_tables_are_ignored_by_name ;;
+	esac
+}
