@@ -139,6 +139,8 @@ fdt_next(const struct fdt *t, uint32_t node, int *depth)
 {
 	uint32_t token, at = step(t, node, &token);
 
+	if (at == 0)		/* not a node's place */
+		return FDT_NONE;
 	for (;;) {
 		uint32_t next = step(t, at, &token);
 
@@ -202,7 +204,7 @@ fdt_next_prop(const struct fdt *t, uint32_t node, uint32_t *cursor, const char *
 {
 	uint32_t token, at = *cursor != 0 ? *cursor : step(t, node, &token), next;
 
-	while ((next = step(t, at, &token)) != 0 && (token == PROP || token == NOP)) {
+	while (at != 0 && (next = step(t, at, &token)) != 0 && (token == PROP || token == NOP)) {
 		*cursor = next;
 		if (token == PROP) {
 			*len = be32(t->structure + at + 4);
