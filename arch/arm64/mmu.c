@@ -21,6 +21,7 @@
 #include "kern/machine/machine.h"
 #include "kern/md/cpu.h"
 #include "kern/panic.h"
+#include "kern/sched.h"
 #include "kern/quota.h"
 #include "arch/arm64/pac.h"
 #include "arch/arm64/sysreg.h"
@@ -272,6 +273,8 @@ free_tables(struct mmu_space *s, uint64_t *t, unsigned level)
 		frame_free(frame_of(table_at(t[i])), 0);
 		s->table_pages--;
 		quota_give_pages(s->quota, 1);
+		if ((s->table_pages & 15) == 0)		/* there may be thousands */
+			sched_preempt_point();
 	}
 }
 

@@ -24,6 +24,7 @@
 #include "kern/md/cpu.h"
 #include "kern/md/irqc.h"
 #include "kern/panic.h"
+#include "kern/sched.h"
 #include "kern/quota.h"
 #include "kern/trace.h"
 #include "arch/x86_64/x86.h"
@@ -273,6 +274,8 @@ free_tables(struct mmu_space *s, uint64_t *t, unsigned level)
 		frame_free(frame_of(table_at(t[i])), 0);
 		s->table_pages--;
 		quota_give_pages(s->quota, 1);
+		if ((s->table_pages & 15) == 0)		/* there may be thousands */
+			sched_preempt_point();
 	}
 }
 

@@ -1,0 +1,45 @@
+#! /usr/bin/env atf-sh
+# How things end: the root task, and processes that hold a lot.  usr/trial stands in init's place.
+. "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
+
+# trial WHAT NAME=value...: boots an archive that holds nothing but usr/trial, as init.
+trial() {
+	what=$1; shift
+	"$ROOT/tools/mkarchive" trial.cpio init="$ROOT/build/$ARCH/$BUILD/usr/trial"
+	capos_boot -s any INITRD=trial.cpio APPEND="trial=$what" CMD=none "$@"
+}
+
+# The death of init is an orderly stop with all bus mastering off: QEMU saw the last word to each command register.
+atf_test_case when_the_root_task_dies_the_machine_stops_with_bus_mastering_off
+when_the_root_task_dies_the_machine_stops_with_bus_mastering_off_head() { atf_set timeout 900; }
+when_the_root_task_dies_the_machine_stops_with_bus_mastering_off_body() {
+	capos_disk disk.img 1M 70
+	trial death DISK=disk.img SMP=2 TRACE=pci_cfg_write
+	capos_expect 'bus mastering is on; now the root task dies' 'init\[1\]: write to a bad address' \
+	    'init ended \(write to a bad address\): stopping' 'I power off'
+	sed -n 's/^pci_cfg_write nvme .*@0x4 <- 0x\([0-9a-f]*\)$/\1/p' qemu.err >commands
+	on=0
+	while read -r command; do
+		[ $((0x$command & 4)) -eq 0 ] || on=$((on + 1))
+	done <commands
+	[ $on -ge 1 ] || capos_fail 'bus mastering was never on'
+	[ $((0x$command & 4)) -eq 0 ] || capos_fail "bus mastering is still on: 0x$command"
+}
+
+# Ending a process is cut into bounded steps: nobody more urgent waits longer than about 50,000 instructions (design,
+# section 3).  Under -icount shift=0 a nanosecond is an instruction.
+atf_test_case ending_a_process_with_much_memory_keeps_nobody_waiting
+ending_a_process_with_much_memory_keeps_nobody_waiting_head() { atf_set timeout 1800; }
+ending_a_process_with_much_memory_keeps_nobody_waiting_body() {
+	case $ARCH in x86_64) cpu=max,-x2apic ;; *) cpu= ;; esac	# the emulator refuses clock reads by WRMSR then
+	trial "end=$(capos_scale 80 4096)" SMP=1 CPU=$cpu MEM="$(capos_scale 512M 6G)" QEMU_EXTRA='-icount shift=0,sleep=off' TIMEOUT=1500
+	capos_expect '^trial: single pages: ' '^trial: large pages: ' '^capos: exit status 0'
+	for late in $(sed -n 's/^trial: .* the latest \([0-9]*\) ns late.*/\1/p' serial.txt); do
+		[ "$late" -le 55000 ] || capos_fail "somebody waited for $late instructions"
+	done
+}
+
+atf_init_test_cases() {
+	atf_add_test_case when_the_root_task_dies_the_machine_stops_with_bus_mastering_off
+	atf_add_test_case ending_a_process_with_much_memory_keeps_nobody_waiting
+}
