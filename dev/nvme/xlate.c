@@ -96,7 +96,7 @@ copy_list(struct walk *k, uint64_t list, uint64_t n)
 {
 	struct xlate_queue *q = k->q;
 	const struct xlate_window *w;
-	uint64_t *side = k->slot->side;
+	uint64_t *side = q->spare;
 	enum dma_rule r;
 
 	if (unlikely((list & 7) != 0))
@@ -111,6 +111,8 @@ copy_list(struct walk *k, uint64_t list, uint64_t n)
 	}
 	if (unlikely((w->dir & DMA_TO_DEVICE) == 0))
 		return RULE_DIRECTION;
+	if (unlikely(side == NULL))
+		return RULE_LISTS;
 	xlate_fetch(w, list, side, (uint32_t)n);
 	for (uint64_t i = 0; i < n; i++) {
 		uint64_t page = side[i];
@@ -161,7 +163,7 @@ data(struct walk *k, const uint64_t *e, uint64_t *prp, uint64_t bytes, struct xl
 	if (unlikely(r != RULE_NONE))
 		return r;
 	v->work = (uint32_t)bytes;
-	prp[1] = k->slot->side_address;
+	prp[1] = k->q->spare_address;
 	return RULE_NONE;
 }
 
@@ -185,8 +187,12 @@ judge_head(const struct xlate_queue *q, const uint64_t *e, struct xlate_verdict 
 }
 
 static ALWAYS_INLINE void
-publish(const uint64_t *e, const uint64_t *prp, uint64_t *out)
+publish(struct walk *k, const uint64_t *e, const uint64_t *prp, uint64_t *out, bool side, uint8_t answer)
 {
+	k->slot->side = side ? k->q->spare : NULL;
+	k->slot->side_address = k->q->spare_address;
+	k->slot->grants = (uint8_t)k->grants;
+	k->slot->answer = answer;
 	out[W_CDW0_NSID] = e[W_CDW0_NSID];
 	out[W_CDW2_3] = 0;
 	out[W_METADATA] = 0;
@@ -246,9 +252,7 @@ judge_io(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct xlate_v
 		if (unlikely(r != RULE_NONE))
 			return r;
 	}
-	publish(e, prp, out);
-	k.slot->grants = (uint8_t)k.grants;
-	k.slot->answer = ANSWER_NONE;
+	publish(&k, e, prp, out, v->work != 0, ANSWER_NONE);
 	return RULE_NONE;
 }
 
@@ -363,12 +367,12 @@ judge_admin(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct xlat
 		k.slot->to[1] = e[W_PRP2];
 		k.slot->to_bytes[1] = (uint32_t)(PAGE_SIZE - k.slot->to_bytes[0]);
 		k.slot->target = nsid;
-		prp[0] = k.slot->side_address;
+		if (q->spare == NULL)
+			return RULE_LISTS;
+		prp[0] = q->spare_address;
 		prp[1] = 0;
 	}
-	publish(e, prp, out);
-	k.slot->grants = (uint8_t)k.grants;
-	k.slot->answer = answer;
+	publish(&k, e, prp, out, v->work != 0 || answer != ANSWER_NONE, answer);
 	return RULE_NONE;
 }
 

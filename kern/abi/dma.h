@@ -25,6 +25,13 @@ enum evidence : uint8_t {
 	EVIDENCE_NO,
 };
 
+/* What queue_create tells: rings to be mapped, and what the device's registers and commands call them. */
+struct queue_info {
+	uint64_t sq_iova, cq_iova;
+	uint64_t sq_bytes, cq_bytes;	/* whole pages */
+	uint32_t sq_memory, cq_memory;	/* handles; the completions can only be read */
+};
+
 enum dma_fault_kind : uint8_t {
 	FAULT_NOT_MAPPED,	/* no translation */
 	FAULT_PERMISSION,
@@ -77,6 +84,7 @@ enum dma_rule : uint8_t {
 	RULE_DIRECTION,
 	RULE_CHAIN,		/* a list that goes on in another list */
 	RULE_GRANTS,		/* names more grants than one entry may pin */
+	RULE_LISTS,		/* as many lists are outstanding as the kernel has pages for copies */
 	RULE_QUEUE,		/* not a queue as it was bound, or one that was used already */
 	RULE_TAIL,		/* indices that name what is not there */
 	RULE_REGISTER,		/* not for drivers */
@@ -92,7 +100,7 @@ dma_rule_text(enum dma_rule r)
 		"accepted", "opcode not allowed", "feature not allowed", "reserved or unsupported field", "fused command",
 		"addresses in an unsupported form", "metadata address", "command id out of range", "command id in use",
 		"namespace not identified", "address not aligned", "outside of every window", "runs past its window",
-		"wrong direction", "list of lists", "names too many grants", "not a queue as it was bound",
+		"wrong direction", "list of lists", "names too many grants", "too many lists outstanding", "not a queue as it was bound",
 		"index out of range", "register not allowed", "register value not allowed", "enabled too early",
 	};
 

@@ -36,6 +36,23 @@ more_quota(struct dma_domain *d)
 }
 
 enum status
+domain_take_pages(struct dma_domain *d, uint64_t pages)
+{
+	enum status s;
+
+	do
+		s = quota_take_pages(&d->quota, pages);
+	while (s == E_QUOTA && more_quota(d) == OK);
+	return s;
+}
+
+void
+domain_give_pages(struct dma_domain *d, uint64_t pages)
+{
+	quota_give_pages(&d->quota, pages);
+}
+
+enum status
 domain_charge(struct dma_domain *d, struct quota *to)
 {
 	uint64_t pages = d->quota.pages_max + 1;	/* and the cooling addresses */

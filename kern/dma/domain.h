@@ -61,6 +61,10 @@ void domain_fini(struct dma_domain *d);
  */
 NODISCARD enum status domain_charge(struct dma_domain *d, struct quota *to);
 
+/* Pages for what goes with the domain, at its holder's expense; given back at domain_fini at the latest. */
+NODISCARD enum status domain_take_pages(struct dma_domain *d, uint64_t pages);
+void domain_give_pages(struct dma_domain *d, uint64_t pages);
+
 /*
  * Grants "want": memory of want->memory.  g is free.
  *   OK             published: the device may be told of grant_iova()

@@ -48,7 +48,7 @@ struct xlate_windows { const struct xlate_window *v; uint32_t count; };
 
 /* One command id of a queue. */
 struct xlate_slot {
-	uint64_t *side;			/* the kernel's page of this id: a copied list, or an answer that the kernel reads first */
+	uint64_t *side;			/* while it is busy: its page with a copied list, or for an answer; or NULL */
 	uint64_t side_address;		/* the same, as the device sees it */
 	bool busy;			/* the caller's: accepted, its completion not consumed yet */
 	uint8_t answer;			/* the class's: 0: the device writes to windows; else: to the side page, and "answered" is asked */
@@ -87,6 +87,8 @@ struct xlate_queue {
 	uint32_t id;
 	uint32_t slots;			/* command ids are below this */
 	uint32_t recent;		/* a hint: the window that was found last */
+	uint64_t *spare;		/* a side page for the next entry that needs one; NULL: all are in use */
+	uint64_t spare_address;		/* the same, as the device sees it */
 	struct xlate_slot *slot;	/* judge writes side page, grants and answer of the id that it accepts: no other */
 };
 
@@ -139,7 +141,8 @@ struct xlate_class {
 
 	/*
 	 * Judges one entry, a copy of the owner's.  out, a place of the shadow queue, is written only when it is accepted.  The
-	 * slot of its id (but busy) and its side page may be written either way: an id that is not busy is nobody's.
+	 * slot of its id (but busy) and the spare page may be written either way: they are nobody's.  Accepted, slot.side is NULL, or
+	 * the spare page, which is taken.
 	 */
 	enum dma_rule (*judge)(struct xlate_queue *q, const uint64_t *entry, uint64_t *out, struct xlate_verdict *v);
 

@@ -20,7 +20,7 @@ enum : uint64_t { SIDE = 0x77'0000'0000, NAME = 0x88'0000'0000, QUEUE = 0x99'000
 
 static struct xlate_window window[WINDOWS];
 static struct xlate_windows windows = { window, 0 };
-static uint64_t side[SLOTS][XLATE_SIDE_WORDS];
+static uint64_t side[XLATE_SIDE_WORDS];
 static const uint8_t *words;
 static size_t words_len;
 static struct xlate_device device;
@@ -46,7 +46,7 @@ reach_load(uint64_t at)
 {
 	if (at < SIDE || at >= SIDE + sizeof(side))
 		abort();
-	return side[0][(at - SIDE) / 8];
+	return side[(at - SIDE) / 8];
 }
 
 void
@@ -66,15 +66,14 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct xlate_slot slot[SLOTS];
-	struct xlate_queue q = { .device = &device, .windows = &windows, .slots = SLOTS, .slot = slot };
+	struct xlate_queue q = { .device = &device, .windows = &windows, .slots = SLOTS, .slot = slot,
+		.spare = side, .spare_address = SIDE };
 	struct xlate_verdict v;
 	uint64_t e[8], out[8], at = 0x10000;
 
 	if (size < HEAD)
 		return -1;
 	memset(slot, 0, sizeof(slot));
-	for (unsigned i = 0; i < SLOTS; i++)
-		slot[i] = (struct xlate_slot){ .side = side[i], .side_address = SIDE + i * PAGE_SIZE };
 	q.id = data[0] & 1;
 	slot[1].busy = true;
 	memset(&device, 0, sizeof(device));
@@ -111,10 +110,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			abort();
 		return 0;
 	}
-	/* Lists are looked up in the slot's own page. */
-	memmove(side[0], side[v.id], sizeof(side[0]));
-	if (out[4] == SIDE + v.id * PAGE_SIZE)
-		out[4] = SIDE;
+	if ((slot[v.id].side != NULL) != (out[3] == SIDE || out[4] == SIDE))
+		abort();
 	if (q.id == 0 ? !reach_admin(out) : !reach_io(out))
 		abort();
 	return 0;

@@ -71,7 +71,7 @@ harness(void)
 {
 	struct xlate_slot slot[SLOTS];
 	struct xlate_queue q = { .device = &device, .windows = &windows, .id = nondet_bool(), .slots = SLOTS,
-		.recent = nondet_u32(), .slot = slot };
+		.recent = nondet_u32(), .slot = slot, .spare = nondet_bool() ? side : (uint64_t *)NULL, .spare_address = SIDE };
 	struct xlate_verdict v;
 	uint64_t e[8], out[8], end = 0;
 	uint32_t id = nondet_bool();
@@ -105,8 +105,6 @@ harness(void)
 	}
 	for (uint32_t i = 0; i < SLOTS; i++) {
 		slot[i].busy = i != id;
-		slot[i].side = i == id ? side : (uint64_t *)NULL;
-		slot[i].side_address = SIDE;
 	}
 	for (unsigned i = 0; i < 8; i++)
 		e[i] = nondet_u64();
@@ -118,6 +116,8 @@ harness(void)
 		return;
 	__CPROVER_assert(v.id == id, "an id that was free");
 	__CPROVER_assert(slot[id].grants <= XLATE_GRANTS_MAX && v.work <= XLATE_SIDE_WORDS, "bounds of the verdict");
+	__CPROVER_assert((v.work == 0 && (q.id != 0 || slot[id].answer == 0)) || (slot[id].side == side && q.spare == side),
+	    "a page that the device is told of is taken, and there was one");
 	if (q.id == 0 && ((uint8_t)out[0] == 0x01 || (uint8_t)out[0] == 0x05)) {
 		uint32_t n = (uint32_t)out[5] & 0xffff;
 

@@ -69,13 +69,12 @@ world(uint64_t how)
 	add(AT_BIG, big, BIG, DMA_BOTH, &grant_big);
 	add(AT_OUT, small_out, SMALL, DMA_TO_DEVICE, &grant_out);
 	add(AT_IN, small_in, SMALL, DMA_FROM_DEVICE, &grant_in);
-	for (unsigned i = 0; i < SLOTS; i++)
-		slot[i] = (struct xlate_slot){ .side = (uint64_t *)(void *)side[i], .side_address = AT_SIDE + i * PAGE_SIZE };
 	device.queues = 3;
 	device.vectors = 4;
 	device.lg2[NSID] = 9;
 	device.lg2[NSID4K] = 12;
-	io = (struct xlate_queue){ .device = &device, .windows = &table.live, .id = 1, .slots = SLOTS, .slot = slot };
+	io = (struct xlate_queue){ .device = &device, .windows = &table.live, .id = 1, .slots = SLOTS, .slot = slot,
+		.spare = (uint64_t *)(void *)side[0], .spare_address = AT_SIDE };
 	adm = io;
 	adm.id = 0;
 }
@@ -92,8 +91,14 @@ judge(struct xlate_queue *q, const struct nvme_sqe *e)
 	r = nvme_xlate.judge(q, w, out, &v);
 	for (unsigned i = 0; r != RULE_NONE && i < 8; i++)
 		ATF_CHECK_EQ_MSG(0xeeeeeeeeeeeeeeee, out[i], "a refused entry was written");
-	if (r == RULE_NONE)
+	if (r == RULE_NONE) {
+		const struct xlate_slot *s = &slot[v.id];
+
 		ATF_CHECK_EQ(v.id, e->cdw0 >> 16);
+		/* The spare page is taken exactly when the controller is told of it. */
+		ATF_CHECK_EQ(s->side != NULL, out[3] == AT_SIDE || out[4] == AT_SIDE);
+		ATF_CHECK(s->side == NULL || (s->side == q->spare && s->side_address == AT_SIDE));
+	}
 	return r;
 }
 
@@ -333,7 +338,13 @@ ATF_TC_BODY(lists_are_copied_once_and_never_chained, tc)
 		list[0] = 0x1000;
 		list[1] = UINT64_MAX;
 		ATF_CHECK(reach_io(out));
-		ATF_CHECK_EQ(AT_SIDE + 3 * PAGE_SIZE, out[4]);
+		ATF_CHECK_EQ(AT_SIDE, out[4]);
+		/* without a page for the copy there is no list, and no answer */
+		list[0] = list[1] = AT_BIG;
+		io.spare = NULL;
+		ATF_CHECK_EQ(RULE_LISTS, judge(&io, &e));
+		e = read_cmd(AT_BIG, AT_BIG, 16);
+		ATF_CHECK_EQ(RULE_NONE, judge(&io, &e));
 		/* and outside of every window it is not read at all */
 		e = read_cmd(AT_BIG, AT_END, 24);
 		ATF_CHECK_EQ(RULE_WINDOW, judge(&io, &e));
@@ -530,32 +541,32 @@ ATF_TC_BODY(block_sizes_are_learned_from_the_device_and_not_from_the_driver, tc)
 	world(0);
 	ATF_REQUIRE_EQ(RULE_NONE, judge(&adm, &e));
 	/* The device answers to the kernel, and the driver's place is remembered. */
-	ATF_CHECK_EQ(AT_SIDE + 2 * PAGE_SIZE, out[3]);
+	ATF_CHECK_EQ(AT_SIDE, out[3]);
 	ATF_CHECK_EQ(0, out[4]);
 	ATF_CHECK(slot[2].answer != 0 && slot[2].grants == 1);
 	ATF_CHECK(slot[2].to[0] == AT_IN + 512 && slot[2].to_bytes[0] == 3584);
 	ATF_CHECK(slot[2].to[1] == AT_IN + PAGE_SIZE && slot[2].to_bytes[1] == 512);
 	for (unsigned lbads = 0; lbads < 40; lbads++) {
-		memset(side[2], 0, PAGE_SIZE);
-		put32(side[2] + NS_NSZE, 1000);
-		side[2][NS_FLBAS] = 3;
-		put32(side[2] + NS_LBAF + 12, lbads << 16);
+		memset(side[0], 0, PAGE_SIZE);
+		put32(side[0] + NS_NSZE, 1000);
+		side[0][NS_FLBAS] = 3;
+		put32(side[0] + NS_LBAF + 12, lbads << 16);
 		nvme_xlate.answered(&device, &slot[2]);
 		ATF_CHECK_EQ(lbads >= 9 && lbads <= 16 ? lbads : 0, device.lg2[9]);
 	}
-	put32(side[2] + NS_LBAF + 12, 9 << 16 | 8);		/* metadata */
+	put32(side[0] + NS_LBAF + 12, 9 << 16 | 8);		/* metadata */
 	nvme_xlate.answered(&device, &slot[2]);
 	ATF_CHECK_EQ(0, device.lg2[9]);
-	put32(side[2] + NS_LBAF + 12, 9 << 16);
+	put32(side[0] + NS_LBAF + 12, 9 << 16);
 	nvme_xlate.answered(&device, &slot[2]);
 	ATF_CHECK_EQ(9, device.lg2[9]);
-	put32(side[2] + NS_NSZE, 0);				/* not active */
+	put32(side[0] + NS_NSZE, 0);				/* not active */
 	nvme_xlate.answered(&device, &slot[2]);
 	ATF_CHECK_EQ(0, device.lg2[9]);
 	/* Format numbers of six bits. */
-	put32(side[2] + NS_NSZE + 4, 1);
-	side[2][NS_FLBAS] = 0x40 | 15;
-	put32(side[2] + NS_LBAF + 4 * 47, 12 << 16);
+	put32(side[0] + NS_NSZE + 4, 1);
+	side[0][NS_FLBAS] = 0x40 | 15;
+	put32(side[0] + NS_LBAF + 4 * 47, 12 << 16);
 	nvme_xlate.answered(&device, &slot[2]);
 	ATF_CHECK_EQ(12, device.lg2[9]);
 	slot[2].target = UINT32_MAX;				/* beyond the table: nothing is learned */
@@ -564,12 +575,12 @@ ATF_TC_BODY(block_sizes_are_learned_from_the_device_and_not_from_the_driver, tc)
 	/* The controller's structure loses what leads elsewhere. */
 	e.cdw10 = CNS_CONTROLLER;
 	ATF_REQUIRE_EQ(RULE_NONE, judge(&adm, &e));
-	memset(side[2], 0xff, PAGE_SIZE);
+	memset(side[0], 0xff, PAGE_SIZE);
 	nvme_xlate.answered(&device, &slot[2]);
 	for (unsigned i = 0; i < PAGE_SIZE; i++) {
 		bool hidden = (i >= ID_OACS && i < ID_OACS + 2) || (i >= ID_HMPRE && i < ID_HMPRE + 8) || (i >= ID_SGLS && i < ID_SGLS + 4);
 
-		ATF_REQUIRE_EQ(hidden ? 0 : 0xff, side[2][i]);
+		ATF_REQUIRE_EQ(hidden ? 0 : 0xff, side[0][i]);
 	}
 	/* Lists of namespaces go where the driver said. */
 	e.cdw10 = CNS_ACTIVE;
