@@ -2,6 +2,7 @@
  * Claims: device.h tells the life and the order of the end.
  */
 #include "kern/device_parts.h"
+#include "kern/device_queue.h"
 #include "kern/abi/syscall.h"
 #include "kern/base/bits.h"
 #include "kern/base/mmio.h"
@@ -110,6 +111,11 @@ sys_device_claim(struct thread *t, struct uregs *u)
 			if (s == OK)
 				trace(DMA_ATTACH, function_tag(d->function[i].fn));
 		}
+	}
+	if (s == OK && d->verdict.doorbell == DOORBELL_MEDIATED) {
+		spin_lock(&d->obj.lock);
+		s = device_check_open(d);
+		spin_unlock(&d->obj.lock);
 	}
 	if (s == OK)
 		s = handle_insert(t->proc, o, o->gen, RIGHT_READ | RIGHT_WRITE | RIGHT_GIVE | RIGHT_MANAGE | RIGHT_DMA, 0, &h);
@@ -249,8 +255,12 @@ mmio_destroy(struct object *o)
 enum status
 mmio_map(struct mmio *w, struct process *p, uint64_t offset, uint64_t len, uint64_t va, uint8_t prot, uint64_t *va_out)
 {
-	enum status s = vspace_map(p, &w->obj, offset, len, va, prot, va_out);
+	enum status s;
 
+	/* Registers that the kernel checks are not mapped, and neither are those of the functions beside it. */
+	if (load_acquire(&w->device->check) != NULL)
+		return E_REFUSED;
+	s = vspace_map(p, &w->obj, offset, len, va, prot, va_out);
 	/* The end of the claim takes mappings down after it has left "claimed": one of the two sees the other. */
 	if (s == OK && load_acquire(&w->device->state) != DEVICE_CLAIMED) {
 		(void)vspace_unmap(p, *va_out, len);
@@ -282,7 +292,7 @@ sys_mmio_access(struct thread *t, struct uregs *u)
 		object_put(o);
 		return s;
 	}
-	if (load_acquire(&w->regs) == NULL) {
+	if (load_acquire(&w->regs) == NULL && load_acquire(&w->device->check) == NULL) {
 		volatile uint8_t *made = mmu_map_device(w->base, w->len);
 
 		if (made == NULL) {
@@ -293,6 +303,14 @@ sys_mmio_access(struct thread *t, struct uregs *u)
 	}
 	spin_lock(&w->device->obj.lock);
 	if (w->device->state != DEVICE_CLAIMED) {
+		s = E_STALE;
+	} else if (w->device->check != NULL) {
+		enum dma_rule rule;
+		uint64_t value = u->w[3];
+
+		s = device_check_access(w->device, w, u->w[1], width, write, &value, &rule);
+		u->w[0] = s == OK ? value : rule;
+	} else if (w->regs == NULL) {
 		s = E_STALE;
 	} else {
 		p = w->regs + u->w[1];
@@ -492,6 +510,8 @@ sys_device_reset(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	object_get(&d->obj);
 	d->generation++;
 	device_master(d, false);
+	if (d->check != NULL)
+		device_check_stop(d);
 	spin_unlock(&d->obj.lock);
 	for (unsigned i = 0; i < d->function_count && s == OK; ) {
 		uint64_t next = pci_reset_step(d->function[i].fn, &state);
@@ -519,7 +539,10 @@ sys_device_reset(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 
 				(void)pci_msix_restore(d->function[i->function].fn, i->vector);
 			}
-			device_master(d, true);
+			if (d->check != NULL)
+				device_check_stopped(d);
+			else
+				device_master(d, true);
 		} else {
 			s = E_STALE;
 		}
@@ -545,7 +568,6 @@ device_fault(struct pci_function *f, const struct dma_fault *fault UNUSED)
 	__atomic_fetch_add(&d->fault_seq, 1, __ATOMIC_RELEASE);
 	spin_lock(&d->obj.lock);
 	watch_fire(&d->watch);
-	watch_fire(&d->supervisor);
 	storm = f->faults == STORM;
 	spin_unlock(&d->obj.lock);
 	if (storm) {

@@ -31,6 +31,7 @@
 #include "kern/pci.h"
 #include "kern/worker.h"
 
+struct device_check;
 struct notification;
 struct thread;
 struct uregs;
@@ -59,6 +60,7 @@ struct buffer {
 	struct device *device;		/* (c) counted */
 	struct memory *memory;		/* (c) counted, until the end */
 	bool writes;			/* (c) the device may write */
+	bool uncounted;			/* (device) the device outlives it */
 	struct grant grant;		/* (device) */
 	struct list link;		/* (device) while the grant is not free */
 	struct work work;		/* its end, when the last handle went before the grant */
@@ -83,8 +85,8 @@ struct device {
 	struct lane_policy policy;	/* (c) */
 	struct lane_verdict verdict;	/* (c) of its first function, under the policy */
 	struct list buffers, irqs, windows;	/* (l) */
-	struct watch watch;		/* (l) set through a handle with RIGHT_DMA: the driver's */
-	struct watch supervisor;	/* (l) set through one without */
+	struct device_check *check;	/* (l) NULL: its driver rings the doorbells itself */
+	struct watch watch;		/* (l) */
 	uint64_t fault_seq;		/* (a) */
 	/* ending */
 	struct work work;

@@ -7,6 +7,7 @@
  * The last handle may go before its grant: then the worker takes the grant back, since nobody waits for that.
  */
 #include "kern/device_parts.h"
+#include "kern/device_queue.h"
 #include "kern/abi/syscall.h"
 #include "kern/base/bits.h"
 #include "kern/ipc.h"
@@ -49,6 +50,8 @@ poison(struct buffer *b)
 void
 device_buffer_quarantine(struct buffer *b)
 {
+	if (b->device->check != NULL)
+		device_check_remove(b->device, b);
 	domain_quarantine(&b->device->domain, &b->grant);
 	poison(b);
 }
@@ -58,8 +61,11 @@ device_buffer_revoke(struct buffer *b)
 {
 	enum status s = domain_revoke(&b->device->domain, &b->grant);
 
-	if (s == OK)
+	if (s == OK) {
 		trace(DMA_UNMAP, device_tag(b->device), grant_iova(&b->grant), grant_len(&b->grant));
+		if (b->device->check != NULL)
+			device_check_remove(b->device, b);
+	}
 	return s;
 }
 
@@ -96,11 +102,80 @@ publish(struct buffer *b, enum status s) NO_THREAD_SAFETY
 	return s == OK && d->state != DEVICE_CLAIMED ? E_STALE : s;
 }
 
+/* A grant of len bytes of a memory object, whose reference it takes over: not mapped yet. */
+static enum status
+make_buffer(struct process *payer, struct memory *m, bool writes, struct buffer **out)
+{
+	struct object *bo;
+	struct buffer *b;
+	enum status s = object_create(OBJ_BUFFER, payer, &bo);
+
+	if (s != OK) {
+		object_put(&m->obj);
+		return s;
+	}
+	b = container_of(bo, struct buffer, obj);
+	b->memory = m;
+	b->writes = writes;
+	list_init(&b->link);
+	spin_lock(&m->obj.lock);
+	if (m->poisoned)
+		s = E_POISONED;
+	else if (m->sealed && writes)
+		s = E_READ_ONLY;
+	m->grants++;
+	m->writers += writes;
+	spin_unlock(&m->obj.lock);
+	*out = b;
+	if (s != OK) {
+		object_put(bo);
+		*out = NULL;
+	}
+	return s;
+}
+
+/* Maps it, and waits until that is in force; the device's lock is held. */
+static enum status
+map_buffer(struct device *d, struct buffer *b, uint64_t offset, uint64_t len, enum dma_dir dir)
+{
+	struct ledger_grant want = { .owner = b, .memory = b->memory, .offset = offset, .len = len,
+		.generation = d->domain.ledger.generation, .dir = dir };
+	enum status s;
+
+	object_get(&d->obj);
+	b->device = d;
+	s = domain_grant(&d->domain, &b->grant, &want);
+	if (grant_state(&b->grant) != LEDGER_FREE)
+		list_push_back(&d->buffers, &b->link);
+	s = publish(b, s);
+	if (s == OK)
+		trace(DMA_MAP, device_tag(d), grant_iova(&b->grant), len, dir);
+	return s;
+}
+
+enum status
+device_grant_own(struct device *d, struct process *payer, struct memory *m, enum dma_dir dir, struct buffer **out)
+{
+	enum status s;
+
+	*out = NULL;
+	object_get(&m->obj);
+	s = make_buffer(payer, m, (dir & DMA_FROM_DEVICE) != 0, out);
+	return s == OK ? map_buffer(d, *out, 0, m->pages * PAGE_SIZE, dir) : s;
+}
+
+void
+device_grant_uncount(struct buffer *b)
+{
+	b->uncounted = true;
+	object_put(&b->device->obj);
+}
+
 enum status
 sys_dma_map(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 {
 	uint64_t offset = u->w[2], len = u->w[3], dir = u->w[4];
-	struct object *mo, *bo;
+	struct object *mo;
 	struct memory *m;
 	struct device *d;
 	struct buffer *b;
@@ -120,47 +195,26 @@ sys_dma_map(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 		object_put(mo);
 		return E_RANGE;
 	}
-	s = object_create(OBJ_BUFFER, t->proc, &bo);
-	if (s != OK) {
-		object_put(mo);
+	s = make_buffer(t->proc, m, (dir & DMA_FROM_DEVICE) != 0, &b);
+	if (s != OK)
 		return s;
-	}
-	b = container_of(bo, struct buffer, obj);
-	b->memory = m;
-	b->writes = (dir & DMA_FROM_DEVICE) != 0;
-	list_init(&b->link);
-	spin_lock(&mo->lock);
-	if (m->poisoned)
-		s = E_POISONED;
-	else if (m->sealed && b->writes)
-		s = E_READ_ONLY;
-	m->grants++;
-	m->writers += b->writes;
-	spin_unlock(&mo->lock);
-	if (s == OK)
-		s = device_lock(t, u->w[0], RIGHT_DMA, &d);
+	s = device_lock(t, u->w[0], RIGHT_DMA, &d);
 	if (s == OK) {
-		struct ledger_grant want = { .owner = b, .memory = m, .offset = offset, .len = len,
-			.generation = d->domain.ledger.generation, .dir = (enum dma_dir)dir };
-
-		object_get(&d->obj);
-		b->device = d;
-		s = domain_grant(&d->domain, &b->grant, &want);
-		if (grant_state(&b->grant) != LEDGER_FREE)
-			list_push_back(&d->buffers, &b->link);
-		s = publish(b, s);
+		s = map_buffer(d, b, offset, len, (enum dma_dir)dir);
+		if (s == OK && d->check != NULL)
+			s = device_check_add(d, b);
 		if (s == OK) {
-			trace(DMA_MAP, device_tag(d), grant_iova(&b->grant), len, (enum dma_dir)dir);
-			if (!d->mastering)
+			/* Where the kernel checks, the device is let loose when its queues are bound. */
+			if (!d->mastering && d->check == NULL)
 				device_master(d, true);
 			u->w[1] = grant_iova(&b->grant).v;
 		}
 		spin_unlock(&d->obj.lock);
 	}
 	if (s == OK)
-		s = handle_insert(t->proc, bo, bo->gen, RIGHT_MANAGE | RIGHT_GIVE, 0, &h);
+		s = handle_insert(t->proc, &b->obj, b->obj.gen, RIGHT_MANAGE | RIGHT_GIVE, 0, &h);
 	if (s != OK) {
-		object_put(bo);
+		object_put(&b->obj);
 		return s;
 	}
 	u->w[0] = h;
@@ -265,7 +319,7 @@ buffer_destroy(struct object *o)
 		return false;
 	}
 	unpin(b);
-	if (b->device != NULL)
+	if (b->device != NULL && !b->uncounted)
 		object_put(&b->device->obj);
 	return true;
 }

@@ -2,6 +2,7 @@
  * The end of a claim: device.h tells the order.  A state machine that the worker steps; no step waits.
  */
 #include "kern/device_parts.h"
+#include "kern/device_queue.h"
 #include "kern/abi/syscall.h"
 #include "kern/base/bits.h"
 #include "kern/base/mmio.h"
@@ -199,6 +200,12 @@ device_end_step(struct work *w)
 		set_step(d, END_UNPIN, 0);
 		return 0;
 	case END_UNPIN:
+		if (d->check != NULL) {
+			device_queues_release(d);
+			spin_lock(&d->obj.lock);
+			device_check_close(d);
+			spin_unlock(&d->obj.lock);
+		}
 		if (d->domain_live) {
 			d->domain_live = false;
 			/* Failed, it is blocked for ever: table pages, tag, records and their price stay taken. */
@@ -217,7 +224,6 @@ device_end_step(struct work *w)
 		waiter = d->waiter;
 		d->waiter = NULL;
 		watch_fire(&d->watch);
-		watch_fire(&d->supervisor);
 		spin_unlock(&d->obj.lock);
 		if (waiter != NULL && thread_claim(waiter)) {
 			waiter->wait_status = OK;
@@ -284,9 +290,7 @@ device_destroy(struct object *o)
 
 	if (d->watch.ntfn != NULL)
 		object_put(&d->watch.ntfn->obj);
-	if (d->supervisor.ntfn != NULL)
-		object_put(&d->supervisor.ntfn->obj);
-	d->watch.ntfn = d->supervisor.ntfn = NULL;
+	d->watch.ntfn = NULL;
 	if (begin_end(d))
 		return false;
 	if (d->holder != NULL)

@@ -4,6 +4,7 @@
  * Each fact is looked at when it is asked for: configuration registers are read again, a unit that broke since says so.
  */
 #include "kern/device_parts.h"
+#include "kern/device_queue.h"
 #include "kern/abi/syscall.h"
 #include "kern/base/fmt.h"
 #include "kern/dma/unit.h"
@@ -36,7 +37,7 @@ device_facts(const struct pci_function *f, struct lane_facts *out)
 		.endpoint = !f->bridge, .sound = !f->never, .resettable = reset != NULL, .group_whole = group_is_whole(f),
 		.services_off = pci_services_off(f), .unreserved = !f->reserved,
 		.route = f->unit >= 0 ? ROUTE_UNIT : f->unit_absent ? ROUTE_NO_UNIT : ROUTE_UNKNOWN,
-		.canary = CANARY_NOT_RUN, .problem = f->problem, .no_unit = f->no_unit, .reset = reset,
+		.canary = CANARY_NOT_RUN, .translator = device_class(f) != NULL, .problem = f->problem, .no_unit = f->no_unit, .reset = reset,
 	};
 	if (u == NULL)
 		return;

@@ -36,6 +36,14 @@ void device_irq_unroute(struct device *d, struct irq *i);
  */
 NODISCARD enum status device_sleep(struct device *d, const struct fence *f, uint64_t deadline);
 
+/*
+ * A grant of the kernel's own, of a whole memory object: without a handle, in no window.  The device's lock is held, and let go
+ * until it is in force.  *out is counted, also when it fails; NULL when there is none.  Uncount: its device outlives it.
+ */
+NODISCARD enum status device_grant_own(struct device *d, struct process *payer, struct memory *m, enum dma_dir dir,
+    struct buffer **out);
+void device_grant_uncount(struct buffer *b);
+
 /* domain_revoke, traced.  The device's lock is held. */
 NODISCARD enum status device_buffer_revoke(struct buffer *b);
 /* The grant is revoking: one look at its fence.  The device's lock is held.  See domain_settle. */

@@ -7,6 +7,7 @@
 #include "kern/object.h"
 #include "kern/base/str.h"
 #include "kern/device.h"
+#include "kern/device_queue.h"
 #include "kern/frame.h"
 #include "kern/ipc.h"
 #include "kern/irq.h"
@@ -36,6 +37,7 @@ static struct type types[OBJ_TYPES] = {
 	[OBJ_MMIO] = { .slab = { .size = sizeof(struct mmio), .rank = RANK_MEMORY, .destroy = mmio_destroy } },
 	[OBJ_IRQ] = { .slab = { .size = sizeof(struct irq), .rank = RANK_IRQ, .destroy = irq_destroy } },
 	[OBJ_BUFFER] = { .slab = { .size = sizeof(struct buffer), .rank = RANK_MEMORY, .destroy = buffer_destroy } },
+	[OBJ_QUEUE] = { .slab = { .size = sizeof(struct queue), .rank = RANK_QUEUE, .destroy = queue_destroy } },
 };
 
 static size_t slot_size(const struct slab *s) { return align_up(s->size, 64); }

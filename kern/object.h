@@ -67,3 +67,4 @@ bool device_destroy(struct object *o);
 bool mmio_destroy(struct object *o);
 bool irq_destroy(struct object *o);
 bool buffer_destroy(struct object *o);
+bool queue_destroy(struct object *o);

@@ -10,6 +10,7 @@
 #include "kern/console.h"
 #include "kern/cpu.h"
 #include "kern/device.h"
+#include "kern/device_queue.h"
 #include "kern/handle.h"
 #include "kern/info.h"
 #include "kern/ipc.h"
@@ -221,7 +222,6 @@ sys_watch(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 {
 	struct notification *n = NULL, *old = NULL;
 	struct object *o, *no;
-	uint32_t rights;
 	enum status s;
 
 	if ((handle_t)u->w[1] != HANDLE_NONE) {
@@ -230,7 +230,7 @@ sys_watch(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 			return s;
 		n = container_of(no, struct notification, obj);
 	}
-	s = handle_ref(t->proc, (handle_t)u->w[0], OBJ_NONE, 0, &o, &rights);
+	s = handle_ref(t->proc, (handle_t)u->w[0], OBJ_NONE, 0, &o, NULL);
 	if (s != OK)
 		goto out;
 	switch (o->type) {
@@ -249,14 +249,11 @@ sys_watch(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 		watch_set(&container_of(o, struct memory, obj)->watch, n, u->w[2], &old);
 		spin_unlock(&o->lock);
 		break;
-	case OBJ_DEVICE: {
-		struct device *d = container_of(o, struct device, obj);
-
+	case OBJ_DEVICE:
 		spin_lock(&o->lock);
-		watch_set((rights & RIGHT_DMA) != 0 ? &d->watch : &d->supervisor, n, u->w[2], &old);
+		watch_set(&container_of(o, struct device, obj)->watch, n, u->w[2], &old);
 		spin_unlock(&o->lock);
 		break;
-	}
 	case OBJ_KERNEL:
 		s = handle_ref(t->proc, (handle_t)u->w[0], OBJ_KERNEL, KERNEL_CONSOLE, &no, NULL);
 		if (s != OK)

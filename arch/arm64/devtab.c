@@ -1,9 +1,12 @@
 /*
- * The IOMMU drivers that this kernel holds.
+ * The IOMMU drivers and the translators that this kernel holds.
  */
+#include "dev/nvme/xlate.h"
 #include "kern/dma/iommu.h"
 
 extern const struct iommu_driver smmuv3_driver;
 extern const struct iommu_driver viommu_driver;
 
 const struct iommu_driver *const iommu_drivers[] = { &smmuv3_driver, &viommu_driver, NULL };
+
+const struct xlate_class *const xlate_classes[] = { &nvme_xlate, NULL };

@@ -1,6 +1,7 @@
 /*
- * The IOMMU drivers that this kernel holds.
+ * The IOMMU drivers and the translators that this kernel holds.
  */
+#include "dev/nvme/xlate.h"
 #include "kern/dma/iommu.h"
 
 extern const struct iommu_driver amdvi_driver;
@@ -8,3 +9,5 @@ extern const struct iommu_driver viommu_driver;
 extern const struct iommu_driver vtd_driver;
 
 const struct iommu_driver *const iommu_drivers[] = { &vtd_driver, &amdvi_driver, &viommu_driver, NULL };
+
+const struct xlate_class *const xlate_classes[] = { &nvme_xlate, NULL };

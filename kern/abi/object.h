@@ -25,6 +25,7 @@ enum object_type : uint8_t {
 	OBJ_MMIO,		/* a register window */
 	OBJ_IRQ,
 	OBJ_BUFFER,		/* one DMA grant */
+	OBJ_QUEUE,		/* a pair of rings of a device, whose entries the kernel checks */
 	OBJ_TYPES
 };
 

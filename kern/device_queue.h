@@ -1,0 +1,82 @@
+/*
+ * Claims whose queue entries and registers the kernel checks: mediated, where an IOMMU stands behind the device as well, and
+ * brokered, where none does.
+ *
+ *   check     what a checked claim has besides: what its class knows (kern/dma/xlate.h), the windows of its grants, its queues.
+ *             Made with the claim, gone with its end
+ *   queue     one pair of rings (kern/dma/ring.h), with the memory behind it.  The driver writes the owner's ring and reads
+ *             the completions; the shadow and the side pages are the kernel's and mapped nowhere
+ *
+ * Memory of a queue is granted to the device like a driver's, but it is in no window: no entry can name it.  It stays
+ * bound until the claim ends, whatever the driver does with its handle: the device may still know it.
+ *
+ * Life of the device, as its class tells (enum xlate_effect):
+ *
+ *     claimed -> stopped -> running -> ready -> (told to stop) -> stopped -> ...
+ *
+ * "Stopped" is seen, never assumed: the device said so, or a reset was confirmed.  Only then do pins end and queues begin
+ * again, each when its driver says that it knows (QUEUE_RENEW); a queue that has not been renewed is stale (D6).
+ * Bus mastering is on from "running" until a reset or the end.
+ *
+ * Locks: the claim's (device.obj.lock) over all of it.  A queue's own lock is taken before, and only to find the claim:
+ * queue.device is its, and NULL when the claim is over.
+ */
+#pragma once
+
+#include "kern/device.h"
+#include "kern/dma/ring.h"
+#include "kern/dma/window.h"
+
+struct queue {
+	struct object obj;
+	struct device *device;		/* (l) queue.obj.lock: borrowed; the claim counts its queues */
+	struct list link;		/* (device) */
+	bool stale, busy;		/* (device) the device was stopped since; a commit is between two pieces */
+	uint32_t told;			/* (device) completions that the device knows to be taken */
+	volatile uint32_t *sq_doorbell, *cq_doorbell;	/* (c) */
+	struct dma_ring ring;		/* (device) */
+	struct memory *owner, *cq, *shadow, *side, *slots;	/* (c) counted; NULL when the claim is over */
+	struct buffer *cq_grant, *shadow_grant, *side_grant;	/* (c) counted, likewise */
+};
+
+struct device_check {
+	const struct xlate_class *class;
+	struct xlate_device x;
+	struct window_table windows;
+	struct paddr array;		/* of the windows */
+	unsigned array_order;
+	volatile uint8_t *regs;		/* BAR 0 of the first function */
+	bool brokered;
+	struct list queues;
+	uint64_t entries, batches_refused, registers_refused;
+	uint32_t complaints;		/* lines that the log got */
+	enum dma_rule last_rule;
+};
+
+enum status sys_queue_create(struct thread *t, struct uregs *u);
+enum status sys_queue_commit(struct thread *t, struct uregs *u);
+
+/* The translator for the function's class, or NULL. */
+const struct xlate_class *device_class(const struct pci_function *f);
+
+/* All with the device's lock held; open also where d->check is not there yet. */
+NODISCARD enum status device_check_open(struct device *d);
+void device_check_close(struct device *d);
+
+/* A grant of the driver's is in force: its windows.  E_NO_MEMORY, E_QUOTA.  And it is taken back. */
+NODISCARD enum status device_check_add(struct device *d, struct buffer *b);
+void device_check_remove(struct device *d, struct buffer *b);
+
+/* One register access under the class's policy.  E_REFUSED: *rule says why. */
+NODISCARD enum status device_check_access(struct device *d, const struct mmio *w, uint64_t offset, unsigned width, bool write,
+    uint64_t *value, enum dma_rule *rule);
+
+/* A reset of the function begins; it was confirmed. */
+void device_check_stop(struct device *d);
+void device_check_stopped(struct device *d);
+
+/* The claim is over, and the device's lock is not held: its queues have no memory any more. */
+void device_queues_release(struct device *d);
+
+/* Counts and, the first few times, says what was refused. */
+void device_check_complain(struct device *d, enum dma_rule rule, const char *what, uint32_t number, uint32_t entry);
