@@ -12,14 +12,47 @@
 
 #include "kern/abi/dma.h"
 #include "kern/abi/status.h"
+#include "kern/base/mmio.h"
 #include "kern/base/types.h"
 
 struct drv_device;		/* one claimed group; made by the surroundings */
 
 /* --- registers: a window onto BAR n of the first function ------------------ */
 
-struct drv_window { volatile uint8_t *base; uint64_t len; };
+/* base is NULL where the kernel checks accesses: then each is a call, and one that is refused reads all ones. */
+struct drv_window { volatile uint8_t *base; uint64_t len; uint32_t handle; };
 NODISCARD enum status drv_window(struct drv_device *d, unsigned bar, struct drv_window *out);
+uint64_t drv_register(const struct drv_window *w, uint32_t offset, unsigned width, bool write, uint64_t value);
+
+static inline uint32_t
+drv_read32(const struct drv_window *w, uint32_t r)
+{
+	return w->base != NULL ? mmio_read32(w->base + r) : (uint32_t)drv_register(w, r, 4, false, 0);
+}
+
+static inline uint64_t
+drv_read64(const struct drv_window *w, uint32_t r)
+{
+	return w->base != NULL ? mmio_read64(w->base + r) : drv_register(w, r, 8, false, 0);
+}
+
+static inline void
+drv_write32(const struct drv_window *w, uint32_t r, uint32_t v)
+{
+	if (w->base != NULL)
+		mmio_write32(w->base + r, v);
+	else
+		(void)drv_register(w, r, 4, true, v);
+}
+
+static inline void
+drv_write64(const struct drv_window *w, uint32_t r, uint64_t v)
+{
+	if (w->base != NULL)
+		mmio_write64(w->base + r, v);
+	else
+		(void)drv_register(w, r, 8, true, v);
+}
 
 /* --- memory that the device can reach --------------------------------------- */
 
@@ -48,16 +81,26 @@ NODISCARD enum status drv_revoke(struct drv_device *d, struct drv_memory *m);
  */
 struct drv_queue {
 	struct drv_memory sq, cq;
-	volatile uint32_t *sq_doorbell, *cq_doorbell;	/* NULL where the kernel rings */
+	volatile uint32_t *sq_doorbell, *cq_doorbell;	/* where the driver rings */
 	uint32_t handle;
+	bool checked;			/* the kernel rings, when it has checked the entries */
 };
-NODISCARD enum status drv_queue(struct drv_device *d, uint32_t id, uint64_t sq_bytes, uint64_t cq_bytes,
-    uint64_t sq_doorbell_offset, uint64_t cq_doorbell_offset, struct drv_queue *out);
+NODISCARD enum status drv_queue(struct drv_device *d, uint32_t id, uint32_t entries, uint32_t sq_entry_bytes,
+    uint32_t cq_entry_bytes, uint64_t sq_doorbell_offset, uint64_t cq_doorbell_offset, struct drv_queue *out);
 void drv_queue_free(struct drv_device *d, struct drv_queue *q);
+/*
+ * The longest transfer whose addresses one entry may carry: where the kernel checks entries, lists of addresses are one page.
+ * UINT64_MAX: no limit.
+ */
+uint64_t drv_transfer_max(const struct drv_device *d);
 /* The device was reset and knows nothing of the pair: both rings are as new. */
 void drv_queue_reset(struct drv_queue *q);
 
-/* Publishes entries up to sq_tail and gives completions up to cq_head back; UINT32_MAX leaves one alone. */
+/*
+ * Publishes entries up to sq_tail and gives completions up to cq_head back; UINT32_MAX leaves one alone.  Where the kernel
+ * checks, an entry's id is free only when its completion was given back.  E_REFUSED: the kernel did not publish the
+ * batch, the log says which entry and why.
+ */
 NODISCARD enum status drv_queue_commit(struct drv_queue *q, uint32_t sq_tail, uint32_t cq_head);
 
 /* --- interrupts, time, faults ---------------------------------------------------- */

@@ -20,10 +20,10 @@ enum : uint64_t {
 	READY_UNIT_MS = 500, ADMIN_BIT = BIT(63),
 };
 
-static uint32_t rd32(struct nvme_ctrl *c, uint32_t r) { return mmio_read32(c->regs.base + r); }
-static void wr32(struct nvme_ctrl *c, uint32_t r, uint32_t v) { mmio_write32(c->regs.base + r, v); }
-static uint64_t rd64(struct nvme_ctrl *c, uint32_t r) { return mmio_read64(c->regs.base + r); }
-static void wr64(struct nvme_ctrl *c, uint32_t r, uint64_t v) { mmio_write64(c->regs.base + r, v); }
+static uint32_t rd32(struct nvme_ctrl *c, uint32_t r) { return drv_read32(&c->regs, r); }
+static void wr32(struct nvme_ctrl *c, uint32_t r, uint32_t v) { drv_write32(&c->regs, r, v); }
+static uint64_t rd64(struct nvme_ctrl *c, uint32_t r) { return drv_read64(&c->regs, r); }
+static void wr64(struct nvme_ctrl *c, uint32_t r, uint64_t v) { drv_write64(&c->regs, r, v); }
 
 const char *
 nvme_ctrl_trouble(struct nvme_ctrl *c)
@@ -145,7 +145,7 @@ nvme_ctrl_abort(struct nvme_ctrl *c, struct nvme_ioq *q, uint32_t slot)
 static enum status
 make_queue(struct nvme_ctrl *c, struct nvme_ioq *q, uint32_t id, uint32_t entries, const char **why)
 {
-	enum status s = drv_queue(c->dev, id, entries * SQE_BYTES, entries * CQE_BYTES, nvme_doorbell(id, false, c->dstrd),
+	enum status s = drv_queue(c->dev, id, entries, SQE_BYTES, CQE_BYTES, nvme_doorbell(id, false, c->dstrd),
 	    nvme_doorbell(id, true, c->dstrd), &q->q);
 
 	if (s == OK && id != 0)
@@ -374,7 +374,7 @@ nvme_ctrl_stop(struct nvme_ctrl *c)
 {
 	uint64_t until = drv_now() + c->ready_ms * NS_PER_MS;
 
-	if (c->regs.base == NULL || nvme_ctrl_trouble(c) != NULL)
+	if (c->regs.len == 0 || nvme_ctrl_trouble(c) != NULL)
 		return E_NO_DEVICE;
 	wr32(c, NVME_CC, rd32(c, NVME_CC) | (uint32_t)FIELD_PREP(CC_SHN, CC_SHN_NORMAL));
 	while (FIELD_GET(CSTS_SHST, rd32(c, NVME_CSTS)) != SHST_COMPLETE) {

@@ -121,7 +121,7 @@ nvme_identify(struct nvme_ctrl *c, bool again, const char **why)
 {
 	static struct nvme_ns ns[NVME_NS_MAX];
 	const uint8_t *p = c->page.ptr;
-	uint64_t max_transfer = NVME_TRANSFER_MAX;
+	uint64_t max_transfer = min_u64(NVME_TRANSFER_MAX, drv_transfer_max(c->dev));
 	uint32_t count = 0, nn;
 	bool cache;
 	char serial[21];

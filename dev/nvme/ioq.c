@@ -95,13 +95,19 @@ static ALWAYS_INLINE enum status
 commit(struct nvme_ioq *q, bool give)
 {
 	uint32_t tail = q->tail != q->announced ? q->tail : UINT32_MAX;
+	enum status s;
 
 	if (!give && tail == UINT32_MAX)
 		return OK;
+	/* Who checks entries must know which ids are free again; it rings for completions in lots by itself. */
+	give |= q->q.checked && q->taken != 0;
 	q->announced = q->tail;
 	if (give)
 		q->taken = 0;
-	return drv_queue_commit(&q->q, tail, give ? q->head : UINT32_MAX);
+	s = drv_queue_commit(&q->q, tail, give ? q->head : UINT32_MAX);
+	if (unlikely(s != OK) && q->fault == NULL)
+		q->fault = s == E_CORRUPT ? "the kernel found a completion that breaks the rules" : "the kernel refused queue entries";
+	return s;
 }
 
 enum status

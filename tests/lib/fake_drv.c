@@ -50,9 +50,14 @@ drv_window(struct drv_device *d, unsigned bar, struct drv_window *out)
 {
 	if (bar != 0 || d->regs_len == 0)
 		return E_NOT_FOUND;
-	*out = (struct drv_window){ d->regs, d->regs_len };
+	*out = (struct drv_window){ .base = d->regs, .len = d->regs_len };
 	return OK;
 }
+
+/* Registers are mapped here, and queues not checked. */
+uint64_t drv_register(const struct drv_window *w UNUSED, uint32_t offset UNUSED, unsigned width UNUSED, bool write UNUSED,
+    uint64_t value UNUSED) { abort(); }
+uint64_t drv_transfer_max(const struct drv_device *d UNUSED) { return UINT64_MAX; }
 
 enum status
 drv_memory(struct drv_device *d, uint64_t len, enum dma_dir dir, struct drv_memory *out)
@@ -74,9 +79,10 @@ drv_memory(struct drv_device *d, uint64_t len, enum dma_dir dir, struct drv_memo
 }
 
 enum status
-drv_queue(struct drv_device *d, uint32_t id, uint64_t sq_bytes, uint64_t cq_bytes, uint64_t sq_at, uint64_t cq_at,
-    struct drv_queue *out)
+drv_queue(struct drv_device *d, uint32_t id, uint32_t entries, uint32_t sq_entry, uint32_t cq_entry, uint64_t sq_at,
+    uint64_t cq_at, struct drv_queue *out)
 {
+	uint64_t sq_bytes = (uint64_t)entries * sq_entry, cq_bytes = (uint64_t)entries * cq_entry;
 	enum status s;
 
 	if (sq_at + 4 > d->regs_len || cq_at + 4 > d->regs_len)

@@ -1,7 +1,10 @@
 /*
  * dev/drv.h on capabilities: the one user file that knows lanes exist.
  *
- * Today's lane is direct with mapped doorbells: a queue is two granted runs of pages and two registers.
+ *
+ * mapped      a queue is two granted runs of pages and two registers, which are stored to
+ * checked     mediated or brokered, which look the same from here: a queue is the kernel's, registers are calls.  That
+ *             registers cannot be mapped is how it is found out
  */
 #include "usr/lib/drv.h"
 #include "kern/base/bits.h"
@@ -16,15 +19,24 @@ drv_window(struct drv_device *d, unsigned bar, struct drv_window *out)
 	if (s != OK)
 		return s;
 	s = sys_mem_map(HANDLE_NONE, h, 0, len, 0, 3, &va);
-	if (s != OK) {
+	if (s == E_REFUSED)
+		va = 0;
+	else if (s != OK) {
 		(void)sys_handle_close(h);
 		return s;
 	}
-	out->base = (volatile uint8_t *)(uintptr_t)va;
-	out->len = len;
+	*out = (struct drv_window){ .base = (volatile uint8_t *)(uintptr_t)va, .len = len, .handle = (uint32_t)h };
 	if (bar == 0)
 		d->window0 = *out;
 	return OK;
+}
+
+uint64_t
+drv_register(const struct drv_window *w, uint32_t offset, unsigned width, bool write, uint64_t value)
+{
+	uint64_t got;
+
+	return sys_mmio_access(w->handle, offset, width | (write ? CONFIG_WRITE : 0), value, &got) == OK ? got : UINT64_MAX;
 }
 
 enum status
@@ -83,12 +95,48 @@ drv_memory_free(struct drv_device *d, struct drv_memory *m)
 	(void)sys_handle_close(m->memory);
 }
 
-enum status
-drv_queue(struct drv_device *d, uint32_t id, uint64_t sq_bytes, uint64_t cq_bytes, uint64_t sq_at, uint64_t cq_at,
-    struct drv_queue *out)
-{
-	enum status s = drv_memory(d, sq_bytes, DMA_TO_DEVICE, &out->sq);
+static bool checked(const struct drv_device *d) { return d->window0.base == NULL; }
 
+uint64_t drv_transfer_max(const struct drv_device *d) { return checked(d) ? PAGE_SIZE / 8 * PAGE_SIZE : UINT64_MAX; }
+
+/* One of the rings, mapped here; the handle is not needed any more. */
+static enum status
+map_ring(uint32_t memory, uint64_t iova, uint64_t len, uint64_t prot, struct drv_memory *out)
+{
+	uint64_t va = 0;
+	enum status s = sys_mem_map(HANDLE_NONE, memory, 0, len, 0, prot, &va);
+
+	*out = (struct drv_memory){ .ptr = (void *)(uintptr_t)va, .iova = { iova }, .len = len };
+	(void)sys_handle_close(memory);
+	return s;
+}
+
+static enum status
+checked_queue(struct drv_device *d, uint32_t id, uint64_t entries, struct drv_queue *out)
+{
+	struct queue_info i;
+	uint64_t h;
+	enum status s = sys_queue_create(d->handle, id, entries, (uint64_t)(uintptr_t)&i, &h), t;
+
+	*out = (struct drv_queue){ .checked = true };
+	if (s != OK)
+		return s;
+	out->handle = (uint32_t)h;
+	s = map_ring(i.sq_memory, i.sq_iova, i.sq_bytes, 3, &out->sq);
+	t = map_ring(i.cq_memory, i.cq_iova, i.cq_bytes, 1, &out->cq);
+	return s != OK ? s : t;
+}
+
+enum status
+drv_queue(struct drv_device *d, uint32_t id, uint32_t entries, uint32_t sq_entry, uint32_t cq_entry, uint64_t sq_at,
+    uint64_t cq_at, struct drv_queue *out)
+{
+	uint64_t sq_bytes = (uint64_t)entries * sq_entry, cq_bytes = (uint64_t)entries * cq_entry;
+	enum status s;
+
+	if (checked(d))
+		return checked_queue(d, id, entries, out);
+	s = drv_memory(d, sq_bytes, DMA_TO_DEVICE, &out->sq);
 	if (s != OK)
 		return s;
 	s = drv_memory(d, cq_bytes, DMA_FROM_DEVICE, &out->cq);
@@ -105,6 +153,13 @@ drv_queue(struct drv_device *d, uint32_t id, uint64_t sq_bytes, uint64_t cq_byte
 void
 drv_queue_free(struct drv_device *d, struct drv_queue *q)
 {
+	if (q->checked) {
+		/* The kernel keeps what the device may know of it until the claim ends. */
+		(void)sys_mem_unmap(HANDLE_NONE, (uint64_t)(uintptr_t)q->sq.ptr, q->sq.len);
+		(void)sys_mem_unmap(HANDLE_NONE, (uint64_t)(uintptr_t)q->cq.ptr, q->cq.len);
+		(void)sys_handle_close(q->handle);
+		return;
+	}
 	drv_memory_free(d, &q->sq);
 	drv_memory_free(d, &q->cq);
 }
@@ -112,13 +167,23 @@ drv_queue_free(struct drv_device *d, struct drv_queue *q)
 void
 drv_queue_reset(struct drv_queue *q)
 {
+	uint64_t a, b;
+
 	memset(q->sq.ptr, 0, q->sq.len);
-	memset(q->cq.ptr, 0, q->cq.len);
+	if (q->checked)
+		(void)sys_queue_commit(q->handle, UINT32_MAX, UINT32_MAX, QUEUE_RENEW, &a, &b);
+	else
+		memset(q->cq.ptr, 0, q->cq.len);
 }
 
 enum status
 drv_queue_commit(struct drv_queue *q, uint32_t sq_tail, uint32_t cq_head)
 {
+	if (q->checked) {
+		uint64_t rule, entry;
+
+		return sys_queue_commit(q->handle, sq_tail, cq_head, 0, &rule, &entry);
+	}
 	/* Room for completions first. */
 	if (cq_head != UINT32_MAX)
 		mmio_write32(q->cq_doorbell, cq_head);

@@ -173,7 +173,7 @@ end_closing(void)
 
 enum { ROGUE_READ, ROGUE_WRITE, ROGUE_RESET };
 
-/* The driver lies about an address: the IOMMU must refuse it.  Or it resets its controller under load.  Only when started as "rogue". */
+/* The driver lies about an address: the kernel or the IOMMU must refuse it.  Or it resets its controller under load.  Only when started as "rogue". */
 static enum status
 rogue(struct msg *m)
 {
@@ -195,7 +195,9 @@ rogue(struct msg *m)
 	s = nvme_ioq_put(q, &io);
 	if (s != OK)
 		return s;
-	(void)nvme_ioq_ring(q);
+	s = nvme_ioq_ring(q);
+	if (s != OK)
+		return s;		/* the kernel looked before the device could */
 	while (nvme_ioq_take(q, &d, 1) == 0 && now_ns() < until)
 		sleep_until(now_ns() + NS_PER_MS);
 	(void)nvme_ioq_settle(q);
@@ -437,6 +439,5 @@ main(void)
 		if (priority == 1)
 			die("no thread to listen with: %s", status_text(s));
 	}
-	service_ready();
 	serve();
 }

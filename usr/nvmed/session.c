@@ -213,8 +213,11 @@ void
 session_end(struct session *s)
 {
 	struct msg end = { .token = s->stay };
-	enum status e = drv_revoke(&server.device, &s->data);
+	enum status e = nvme_ioq_settle(s->q);
 
+	/* What the kernel has not been told to be over still names the data area. */
+	if (e == OK)
+		e = drv_revoke(&server.device, &s->data);
 	if (server.wake == s)
 		session_wake();
 	if (s->stays)

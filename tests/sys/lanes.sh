@@ -1,0 +1,30 @@
+#! /usr/bin/env atf-sh
+# Lanes: who checks what the driver gives to its device.
+. "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
+
+# The kernel checks each entry, copies it, and rings the doorbell; the same server binary, the same bytes.
+atf_test_case mediated_reads_the_same_bytes
+mediated_reads_the_same_bytes_head() { atf_set timeout 600; }
+mediated_reads_the_same_bytes_body() {
+	capos_disk disk.img 32M 31
+	capos_boot DISK=disk.img MANIFEST=mediated CMD='sha256 nvme0n1; kill nvmed; sha256 nvme0n1'
+	capos_expect 'doorbells mediated'
+	capos_refute 'stays out of use' 'refused:'
+	[ "$(grep -c "^$(capos_sha256 disk.img)  nvme0n1" serial.txt)" -eq 2 ] || capos_fail 'a hash is wrong or missing'
+}
+
+# D2, D4, D5: an address that is not granted does not get as far as the device, and the batch is named.  No IOMMU has to fault.
+atf_test_case mediated_refuses_a_stray_address_by_name
+mediated_refuses_a_stray_address_by_name_head() { atf_set timeout 600; }
+mediated_refuses_a_stray_address_by_name_body() {
+	capos_disk disk.img 4M 32
+	capos_boot -s any DISK=disk.img MANIFEST=mediated CMD='rogue 0 w 0x5000; rogue 0 r 0x100000000; sha256 nvme0n1; devices'
+	capos_expect 'queue 0x1, 0x[0-9a-f]*: refused: outside of every window' "^$(capos_sha256 disk.img)  nvme0n1"
+	capos_expect 'bus master on, 0 faults'
+	[ "$(grep -c 'refused: outside of every window' serial.txt)" -ge 2 ] || capos_fail 'one of the two was not refused'
+}
+
+atf_init_test_cases() {
+	atf_add_test_case mediated_reads_the_same_bytes
+	atf_add_test_case mediated_refuses_a_stray_address_by_name
+}
