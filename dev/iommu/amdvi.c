@@ -19,8 +19,7 @@
  * Order    entry stored -> cleaned if the walker does not snoop -> invalidation queued -> ticket past -> frame,
  *            address and id may be used again.
  * Locks    a->lock (RANK_UNIT); see the other files.
- * Not here finding units (find_ivrs.c), domains (kern/dma/domain.c); interrupt remapping: until it is there,
- *          facts.interrupt_isolation is false.
+ * Not here finding units (find_ivrs.c), domains (kern/dma/domain.c), interrupt remapping (amdvi_irq.c).
  * Manual   AMD IOMMU 2 (architecture), 3 (registers).
  */
 #include "dev/iommu/amdvi_unit.h"
@@ -378,6 +377,8 @@ enable(struct amdvi *a, const struct machine_iommu *mi)
 
 	if (what != NULL)
 		return what;
+	amdvi_irq_prepare(a);
+	amdvi_set_controllers(a);
 	unit_write64(a->regs, AMDVI_DEVTAB, devtab(a));
 	set_options(a, mi->ivhd_flags);
 	amdvi_lock(a);
@@ -397,6 +398,7 @@ enable(struct amdvi *a, const struct machine_iommu *mi)
 		return "its command buffer does not come back after an error";
 	if (unit_read64(a->regs, AMDVI_DEVTAB) != devtab(a) || !is_on(a, CTL_IOMMU_EN) || !is_on(a, CTL_CMDBUF_EN))
 		return "its registers do not read back as written";
+	amdvi_irq_start(a);
 	return NULL;
 }
 

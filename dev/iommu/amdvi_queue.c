@@ -242,6 +242,12 @@ amdvi_put_domain(struct amdvi *a, uint32_t id)
 }
 
 void
+amdvi_put_interrupts(struct amdvi *a, uint32_t rid)
+{
+	put(a, OP_INVALIDATE_INTERRUPT_TABLE, FIELD_PREP(CMD_DEVICE, rid), 0);
+}
+
+void
 amdvi_put_all(struct amdvi *a)
 {
 	put(a, OP_INVALIDATE_ALL, 0, 0);

@@ -51,6 +51,7 @@ enum : uint64_t {
 	CTL_GA_EN       = BIT(17),
 	CTL_GALOG_EN    = BIT(28),
 	CTL_GAINT_EN    = BIT(29),
+	CTL_XT_EN       = BIT(50),	/* 32-bit processor ids in interrupt entries */
 };
 
 /* Extended features [AMD-18]. */
@@ -110,6 +111,18 @@ enum : uint64_t {
 };
 enum : uint32_t { DTE_WORDS = 4, AMDVI_IDS = 0x10000 };
 static_assert(FIELD_PREP(DTE_INT_CTL, INT_ABORT) == 0);
+
+/*
+ * Interrupt entry, 128 bits (control GAEn) [2.2.5; AMD-71].  Publish: high, then low with REMAP; take it back by clearing low.
+ * Type fixed, physical destination, no guest: all 0.
+ */
+enum : uint64_t {
+	IRTE_REMAP     = BIT(0),	/* low half */
+	IRTE_TYPE      = BITS(4, 2),
+	IRTE_DEST      = BITS(31, 8),
+	IRTE_VECTOR    = BITS(7, 0),	/* high half */
+	IRTE_DEST_HIGH = BITS(63, 56),
+};
 
 /* Commands: 16 bytes [2.4; AMD-50]. */
 enum : uint64_t {

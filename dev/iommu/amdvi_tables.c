@@ -18,8 +18,8 @@
  * Aliases.  What a device below a conventional bridge sends carries the bridge's id, or its own: both entries lead to the
  * domain (AMD-07, AMD-36).  The endpoint is the alias; its requesters are the functions that appear as it.
  *
- * Interrupts.  A blocked requester's are aborted.  An attached one's are passed on as they are, until there is interrupt remapping, so
- * facts.interrupt_isolation is false.  Those of I/O APICs and HPETs, which firmware lists, are passed on too; their DMA is not.
+ * Interrupts.  A blocked requester's are aborted.  An attached one's are remapped (amdvi_irq.c), or where that is not to be had passed
+ * on as they are; so are those of I/O APICs and HPETs, which firmware lists; their DMA is not.
  *
  * Locks    a->lock.
  * Manual   AMD IOMMU 2.2.2 (device table), 2.4.2 (invalidation).
@@ -42,8 +42,8 @@ publish(const struct amdvi *a, uint64_t *word, uint64_t value)
 	unit_publish();
 }
 
-static bool
-is_interrupt_controller(const struct amdvi *a, uint32_t rid)
+bool
+amdvi_is_interrupt_controller(const struct amdvi *a, uint32_t rid)
 {
 	const struct machine *m = a->machine;
 
@@ -60,7 +60,19 @@ is_interrupt_controller(const struct amdvi *a, uint32_t rid)
 static uint64_t
 idle_interrupts(const struct amdvi *a, uint32_t rid)
 {
-	return is_interrupt_controller(a, rid) ? DTE_ANY_INTERRUPT : DTE_NO_INTERRUPTS;
+	return amdvi_is_interrupt_controller(a, rid) ? amdvi_interrupt_word(a, NULL) : DTE_NO_INTERRUPTS;
+}
+
+void
+amdvi_set_controllers(struct amdvi *a)
+{
+	for (uint32_t i = 0; i < a->machine->scope_count; i++) {
+		const struct machine_scope *sc = &a->machine->scope[i];
+		uint32_t rid = (uint32_t)sc->start_bus << 8 | sc->path[0];
+
+		if (amdvi_is_interrupt_controller(a, rid))
+			publish(a, &a->table[rid][2], idle_interrupts(a, rid));
+	}
 }
 
 enum status
@@ -76,21 +88,14 @@ amdvi_tables_init(struct amdvi *a)
 		a->table[rid][0] = DTE_BLOCKED;
 		a->table[rid][2] = DTE_NO_INTERRUPTS;
 	}
-	for (uint32_t i = 0; i < a->machine->scope_count; i++) {
-		const struct machine_scope *sc = &a->machine->scope[i];
-		uint32_t rid = (uint32_t)sc->start_bus << 8 | sc->path[0];
-
-		if (is_interrupt_controller(a, rid))
-			a->table[rid][2] = idle_interrupts(a, rid);
-	}
+	amdvi_set_controllers(a);
 	unit_clean(a->table, PAGE_SIZE << TABLE_ORDER, a->unit.facts.coherent);
 	unit_publish();
 	return OK;
 }
 
-/* Who appears as an endpoint: itself, and every function with that alias.  0: more than fit. */
-static uint32_t
-requesters(const struct amdvi *a, uint32_t endpoint, uint16_t rid[AMDVI_ALIASES_MAX])
+uint32_t
+amdvi_requesters(const struct amdvi *a, uint32_t endpoint, uint16_t rid[AMDVI_ALIASES_MAX])
 {
 	uint32_t n = 0;
 
@@ -115,7 +120,7 @@ refusal(const struct amdvi *a, uint32_t rid)
 
 	if (rid == m->iommu[a->unit.index].requester)
 		return "it is the IOMMU itself";
-	if (is_interrupt_controller(a, rid))
+	if (amdvi_is_interrupt_controller(a, rid))
 		return "it is an interrupt controller";
 	if (m->reserved_lost)
 		return "firmware may reserve memory for it";
@@ -129,17 +134,16 @@ refusal(const struct amdvi *a, uint32_t rid)
 	return NULL;
 }
 
-/* Our own record of a bus. */
-static enum status
-bus_create(struct amdvi *a, uint32_t bus) REQUIRES(a->lock)
+enum status
+amdvi_bus_create(struct amdvi *a, uint32_t bus)
 {
 	struct paddr ours;
 	enum status s;
 
-	static_assert(256 * sizeof(struct amdvi_endpoint) <= PAGE_SIZE);
+	static_assert(256 * sizeof(struct amdvi_endpoint) <= PAGE_SIZE << AMDVI_BUS_ORDER);
 	if (a->endpoint[bus] != NULL)
 		return OK;
-	s = frame_alloc(0, FRAME_KERNEL, FRAME_ZERO, &ours);
+	s = frame_alloc(AMDVI_BUS_ORDER, FRAME_KERNEL, FRAME_ZERO, &ours);
 	if (s == OK)
 		a->endpoint[bus] = frame_ptr(ours);
 	return s;
@@ -170,7 +174,7 @@ block(struct amdvi *a, const uint16_t *rid, uint32_t n) REQUIRES(a->lock)
 	}
 	t = forget(a, rid, n, d->tag);
 	for (uint32_t i = 0; i < n; i++)
-		*amdvi_endpoint_of(a, rid[i]) = (struct amdvi_endpoint){ .blocked = t.seq };
+		*amdvi_endpoint_of(a, rid[i]) = (struct amdvi_endpoint){ .blocked = t.seq, .irt = amdvi_endpoint_of(a, rid[i])->irt };
 	d->endpoints--;
 	__atomic_fetch_sub(&a->unit.endpoints, 1, __ATOMIC_RELAXED);
 	return t;
@@ -195,7 +199,7 @@ may_attach(struct amdvi *a, const uint16_t *rid, uint32_t n) REQUIRES(a->lock)
 	if (a->dead)
 		return E_QUARANTINED;
 	for (uint32_t i = 0; i < n; i++) {
-		enum status s = bus_create(a, rid[i] >> 8);
+		enum status s = amdvi_bus_create(a, rid[i] >> 8);
 		const struct amdvi_endpoint *e;
 
 		if (s != OK)
@@ -224,7 +228,7 @@ amdvi_attach(struct iommu_domain *d, uint32_t endpoint)
 
 	if (endpoint >= AMDVI_IDS)
 		return E_RANGE;
-	n = requesters(a, endpoint, rid);
+	n = amdvi_requesters(a, endpoint, rid);
 	if (n == 0)
 		return E_OVERFLOW;
 	for (uint32_t i = 0; i < n; i++) {
@@ -246,7 +250,7 @@ amdvi_attach(struct iommu_domain *d, uint32_t endpoint)
 		uint64_t *entry = a->table[rid[i]];
 
 		publish(a, &entry[1], FIELD_PREP(DTE_DOMAIN, d->tag));
-		publish(a, &entry[2], DTE_ANY_INTERRUPT);
+		publish(a, &entry[2], amdvi_interrupt_word(a, amdvi_endpoint_of(a, endpoint)));
 		publish(a, &entry[0], DTE_V | DTE_TV | FIELD_PREP(DTE_MODE, AMDVI_LEVELS) | d->root.v | DTE_IR | DTE_IW);
 		amdvi_endpoint_of(a, rid[i])->domain = d;
 	}
@@ -279,7 +283,7 @@ amdvi_detach(struct iommu_domain *d, uint32_t endpoint)
 	amdvi_lock(a);
 	e = amdvi_endpoint_of(a, endpoint);
 	if (e != NULL && e->domain == d)
-		t = block(a, rid, requesters(a, endpoint, rid));
+		t = block(a, rid, amdvi_requesters(a, endpoint, rid));
 	else if (e != NULL)
 		t.seq = e->blocked;
 	amdvi_unlock(a);

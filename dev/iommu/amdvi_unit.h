@@ -5,6 +5,7 @@
  *   amdvi_tables.c  device table: attach and detach
  *   amdvi_queue.c   command buffer, tickets, its errors
  *   amdvi_event.c   event log
+ *   amdvi_irq.c     interrupt remapping
  */
 #pragma once
 
@@ -24,6 +25,7 @@ enum : uint32_t {
 	AMDVI_DOMAINS_MAX = 256,	/* domain ids of ours; 0 is not used */
 	AMDVI_FLUSH_ALL = 1,		/* commands of a flush of everything */
 	AMDVI_ALIASES_MAX = 64,		/* requesters that appear as one endpoint */
+	AMDVI_IRTES = 256,		/* entries of an interrupt table: one page */
 };
 
 enum : uint64_t {
@@ -38,11 +40,20 @@ struct amdvi_domain {
 } __attribute__((may_alias));
 static_assert(sizeof(struct amdvi_domain) <= sizeof(((struct iommu_domain *)0)->priv));
 
+/* An interrupt table, and what we know of it. */
+struct amdvi_irt {
+	uint64_t (*entry)[2];
+	bool used[AMDVI_IRTES];
+	uint64_t ticket[AMDVI_IRTES];	/* of a closed one: past when it is out of the cache */
+};
+
 /* What the entry of one requester means to us; the table is made from it. */
 struct amdvi_endpoint {
 	struct iommu_domain *domain;	/* attached to, or NULL: blocked */
 	uint64_t blocked;		/* ticket of the last detach */
+	struct amdvi_irt *irt;		/* made with its first interrupt, kept; of an alias, and of nobody behind it */
 };
+enum { AMDVI_BUS_ORDER = 1 };		/* frames of 256 of them, log2 */
 
 struct amdvi {
 	struct iommu_unit unit;
@@ -54,6 +65,8 @@ struct amdvi {
 	uint16_t segment;
 	uint64_t efr;
 	bool np_cache;
+	bool remaps;			/* interrupts are remapped, or aborted */
+	bool wide_ids;			/* processors have 32-bit ids in interrupt entries */
 	struct iopt_shape shape;
 	uint64_t (*table)[DTE_WORDS];	/* all requesters */
 	uint64_t (*log)[2];
@@ -113,6 +126,7 @@ void amdvi_collect(struct amdvi *a) REQUIRES(a->lock);
 
 void amdvi_put_device(struct amdvi *a, uint32_t rid) REQUIRES(a->lock);		/* its entry */
 void amdvi_put_domain(struct amdvi *a, uint32_t id) REQUIRES(a->lock);		/* its translations */
+void amdvi_put_interrupts(struct amdvi *a, uint32_t rid) REQUIRES(a->lock);	/* its interrupt entries */
 void amdvi_put_all(struct amdvi *a) REQUIRES(a->lock);				/* AMDVI_FLUSH_ALL commands */
 /* Leaves of [at, at + len); 1 or 2 commands. */
 void amdvi_flush_range(struct amdvi *a, uint32_t id, uint64_t at, uint64_t len) REQUIRES(a->lock);
@@ -133,6 +147,8 @@ NODISCARD enum status amdvi_tables_init(struct amdvi *a);
 NODISCARD enum status amdvi_attach(struct iommu_domain *d, uint32_t endpoint);
 struct iommu_ticket amdvi_detach(struct iommu_domain *d, uint32_t endpoint);
 void amdvi_block_all(struct amdvi *a) REQUIRES(a->lock);	/* stores only */
+/* Third words of I/O APICs and HPETs: with remapping, aborted until they have a table.  Before the unit is told of the device table. */
+void amdvi_set_controllers(struct amdvi *a);
 static inline struct amdvi_endpoint *
 amdvi_endpoint_of(const struct amdvi *a, uint32_t rid)
 {
@@ -140,6 +156,20 @@ amdvi_endpoint_of(const struct amdvi *a, uint32_t rid)
 
 	return bus == NULL ? NULL : &bus[rid & 0xff];
 }
+
+/* Who appears as an endpoint: itself, and every function with that alias.  0: more than fit. */
+uint32_t amdvi_requesters(const struct amdvi *a, uint32_t endpoint, uint16_t rid[AMDVI_ALIASES_MAX]);
+bool amdvi_is_interrupt_controller(const struct amdvi *a, uint32_t rid);
+NODISCARD enum status amdvi_bus_create(struct amdvi *a, uint32_t bus) REQUIRES(a->lock);	/* our own record */
+
+/* amdvi_irq.c */
+
+/* Why interrupts are not remapped; NULL: they are. */
+const char *amdvi_irq_missing(const struct amdvi *a);
+void amdvi_irq_prepare(struct amdvi *a);	/* before the table is made and the unit is on: the form of entries */
+void amdvi_irq_start(struct amdvi *a);		/* the unit is on */
+/* Third word of an attached requester's entry; of nobody's: what is done with anybody's. */
+uint64_t amdvi_interrupt_word(const struct amdvi *a, const struct amdvi_endpoint *e);
 
 /* amdvi_event.c */
 

@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "dev/iommu/amdvi_unit.h"
+#include "kern/dma/irqmap.h"
+#include "kern/md/irqc.h"
 #include "kern/base/bits.h"
 #include "kern/machine/machine.h"
 #include "kern/quota.h"
@@ -16,6 +18,11 @@
 
 enum : uint64_t { RAM = 0x4000'0000, AT = 0x1'0000'0000, REGS = 0xfed8'0000 };
 enum : uint16_t { IOAPIC = 0xa0 };
+
+/* Interrupt remapping is for amdvi_irq_test.c to switch on. */
+static UNUSED bool ioapics_known = false, wide_cpus = false;
+bool irqmap_ioapics_known(const struct machine *m) { (void)m; return ioapics_known; }
+bool irqc_wide_ids(void) { return wide_cpus; }
 
 struct variant {
 	const char *name;

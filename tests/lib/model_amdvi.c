@@ -111,7 +111,8 @@ wrong(const struct model_amdvi *m, uint64_t lo, uint64_t hi)
 			return "a COMPLETION_WAIT that tells nobody";
 		return (lo & 4) == 0 ? "AMD-50: a COMPLETION_WAIT that lets later commands go first" : NULL;
 	case 2:
-		return (lo & BITS(59, 16)) != 0 || hi != 0 ? "reserved bits in an INVALIDATE_DEVTAB_ENTRY" : NULL;
+	case 5:
+		return (lo & BITS(59, 16)) != 0 || hi != 0 ? "reserved bits in an invalidation by device id" : NULL;
 	case 3:
 		if ((lo & (BITS(59, 48) | BITS(31, 0))) != 0 || (hi & BITS(11, 2)) != 0)
 			return "reserved bits in an INVALIDATE_IOMMU_PAGES";

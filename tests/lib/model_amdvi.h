@@ -9,6 +9,7 @@
  *     halts the buffer and is logged.
  *   - Device table entries (blocked ones too), upper-level entries and translations are cached for ever: nothing leaves
  *     but by invalidation.  Translations are found by domain id, and also by device id alone (as QEMU does).
+ *   - Interrupt entries are cached for ever too, absent ones as well; messages that are not remapped are events.
  *   - np_cache: absent entries are cached too, those of upper levels until an invalidation with PDE.
  *   - A "watched" requester tries its addresses whenever anything happens: after every store, before and after every
  *     effect of a command.  So what can go stale does; and what it sees must be blocked or whole.
@@ -60,6 +61,13 @@ struct model_amdvi_dma {
 	bool pr;			/* there was a page, without the right */
 };
 struct model_amdvi_dma model_amdvi_dma(struct model_amdvi *m, uint32_t rid, uint64_t iova, bool write);
+/* A message interrupt, by its data. */
+struct model_amdvi_irq {
+	bool delivered, remapped;	/* by an entry, not as the sender says */
+	uint8_t vector;
+	uint32_t processor;
+};
+struct model_amdvi_irq model_amdvi_send(struct model_amdvi *m, uint32_t rid, uint32_t data);
 /* A message interrupt of a requester: does it arrive, as it is? */
 bool model_amdvi_message(struct model_amdvi *m, uint32_t rid);
 

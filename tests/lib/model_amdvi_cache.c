@@ -5,7 +5,7 @@
 
 #include "tests/lib/model_amdvi_state.h"
 
-enum : uint64_t { V = BIT(0), TV = BIT(1), MODE = BITS(11, 9), ADDR = BITS(51, 12), IR = BIT(61), IW = BIT(62), IV = BIT(0) };
+enum : uint64_t { V = BIT(0), TV = BIT(1), MODE = BITS(11, 9), ADDR = BITS(51, 12), IR = BIT(61), IW = BIT(62), IV = BIT(0), GA_EN = BIT(17), XT_EN = BIT(50) };
 
 bool
 amd_is_table(uint64_t pa)
@@ -29,6 +29,18 @@ judge_entry(struct model_amdvi *m, const struct entry *e)
 	if ((e->w[0] & ~(V | TV | MODE | ADDR | IR | IW)) != 0 || (e->w[1] & BITS(63, 16)) != 0 ||
 	    (e->w[2] & (BIT(5) | BITS(59, 52))) != 0 || e->w[3] != 0)
 		amd_violate(m, "AMD-30: reserved bits, or what is never used, in the entry of %x", e->rid);
+	if ((m->control & GA_EN) != 0 && (e->w[2] & IV) == 0)
+		amd_violate(m, "AMD-32: interrupts of %x pass as they are, though there is remapping", e->rid);
+	switch (FIELD_GET(BITS(61, 60), e->w[2])) {
+	case 0:
+		break;
+	case 2:
+		if ((m->control & GA_EN) == 0 || !amd_is_table(e->w[2] & BITS(51, 6)) || FIELD_GET(BITS(4, 1), e->w[2]) > 9)
+			amd_violate(m, "AMD-70: the interrupt table of %x", e->rid);
+		break;
+	default:
+		amd_violate(m, "AMD-88: interrupts of %x are forwarded", e->rid);
+	}
 	if ((e->w[0] & MODE) == 0) {
 		if ((e->w[0] & (IR | IW)) != 0)
 			amd_violate(m, "AMD-32: the entry of %x is an identity map", e->rid);
@@ -95,6 +107,52 @@ model_amdvi_message(struct model_amdvi *m, uint32_t rid)
 		return true;
 	e = entry_of(m, rid);
 	return e != NULL && (e->w[2] & IV) == 0;
+}
+
+static struct model_amdvi_irq
+refuse(struct model_amdvi *m, uint32_t rid)
+{
+	model_amdvi_event(m, (uint64_t)E_PAGE_FAULT << 60 | BIT(51) | rid, 0xfee0'0000);
+	return (struct model_amdvi_irq){ 0 };
+}
+
+struct model_amdvi_irq
+model_amdvi_send(struct model_amdvi *m, uint32_t rid, uint32_t data)
+{
+	const struct entry *dte;
+	struct irte e;
+	uint64_t at;
+	unsigned i;
+
+	if (model_amdvi_message(m, rid))
+		return (struct model_amdvi_irq){ .delivered = true, .vector = (uint8_t)data };
+	dte = entry_of(m, rid);
+	e = (struct irte){ .used = true, .rid = rid, .index = data & 0x7ff };
+	if (dte == NULL || FIELD_GET(BITS(61, 60), dte->w[2]) != 2 || e.index >= 1u << FIELD_GET(BITS(4, 1), dte->w[2]))
+		return refuse(m, rid);
+	for (i = 0; i < CACHE && !(m->irte[i].used && m->irte[i].rid == rid && m->irte[i].index == e.index); i++)
+		;
+	if (i == CACHE) {
+		at = (dte->w[2] & BITS(51, 6)) + 16ull * e.index;
+		e.lo = fake_device_load(at);
+		e.hi = fake_device_load(at + 8);
+		if ((e.lo & 1) != 0 && ((e.lo & (BITS(7, 1) | BITS(63, 32))) != 0 || (e.hi & BITS(55, 8)) != 0 ||
+		    ((m->control & XT_EN) == 0 && ((e.lo & BITS(31, 16)) != 0 || (e.hi & BITS(63, 56)) != 0))))
+			amd_violate(m, "AMD-71: interrupt entry %u of %x: 0x%llx 0x%llx", e.index, rid, (unsigned long long)e.lo,
+			    (unsigned long long)e.hi);
+		for (i = 0; i < CACHE && m->irte[i].used; i++)
+			;
+		if (i == CACHE) {
+			amd_violate(m, "the model's interrupt entry cache is full");
+			return refuse(m, rid);
+		}
+		m->irte[i] = e;
+	}
+	e = m->irte[i];
+	if ((e.lo & 1) == 0)
+		return refuse(m, rid);
+	return (struct model_amdvi_irq){ .delivered = true, .remapped = true, .vector = (uint8_t)e.hi,
+	    .processor = (uint32_t)(e.lo >> 8 & 0xff'ffff) | (uint32_t)(e.hi >> 56) << 24 };
 }
 
 /* ---- Walks ---- */
@@ -304,6 +362,8 @@ amd_apply(struct model_amdvi *m, uint64_t lo, uint64_t hi)
 		struct tlb *t = &m->tlb[i];
 		struct upper *u = &m->upper[i];
 
+		if (op == 8 || (op == 5 && m->irte[i].rid == rid))
+			m->irte[i].used = false;
 		if (op == 8 || (op == 2 && m->entry[i].rid == rid))
 			m->entry[i].used = false;
 		if (op == 8 || (op == 3 && t->id == id && (!t->upper || pde) &&

@@ -11,6 +11,7 @@ enum { CACHE = 2048, WATCHES = 16, INVALIDATIONS = 1024 };
 enum { E_ILLEGAL_ENTRY = 1, E_PAGE_FAULT, E_TABLE_HW, E_PAGE_HW, E_COMMAND, E_COMMAND_HW };
 
 struct entry { bool used; uint32_t rid; uint64_t w[4]; };
+struct irte { bool used; uint32_t rid, index; uint64_t lo, hi; };
 struct tlb { bool used, present, upper; uint32_t rid, id; uint64_t at, to, root; uint8_t lg2, rights; };
 struct upper { bool used; uint32_t id; uint64_t at, table, root; uint8_t lg2, rights, level; };	/* an entry that leads to a table */
 
@@ -34,6 +35,7 @@ struct model_amdvi {
 	uint32_t late_count;
 
 	struct entry entry[CACHE];
+	struct irte irte[CACHE];
 	struct tlb tlb[CACHE];
 	struct upper upper[CACHE];
 	struct { uint32_t rid; uint64_t iova; } watch[WATCHES];

@@ -1,8 +1,8 @@
 /*
  * The AMD-Vi driver against the strict software unit: take-over, refusals, domains, aliases, events, reserved memory.
  */
-/* LINK: dev/iommu/amdvi.c dev/iommu/amdvi_tables.c dev/iommu/amdvi_queue.c dev/iommu/amdvi_event.c dev/iommu/iopt.c
- * LINK: dev/iommu/fmt_amdv1.c dev/iommu/cmdring.c kern/quota.c kern/base/fmt.c kern/base/str.c
+/* LINK: dev/iommu/amdvi.c dev/iommu/amdvi_tables.c dev/iommu/amdvi_queue.c dev/iommu/amdvi_event.c
+ * LINK: dev/iommu/amdvi_irq.c dev/iommu/iopt.c dev/iommu/fmt_amdv1.c dev/iommu/cmdring.c kern/quota.c kern/base/fmt.c kern/base/str.c
  * LINK: tests/lib/fake_kernel.c tests/lib/fake_panic.c tests/lib/model_amdvi.c tests/lib/model_amdvi_cache.c */
 #include "tests/lib/amdvi_stage.h"
 
