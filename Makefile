@@ -4,7 +4,7 @@
 # ---- What the user may set --------------------------------------------------------------------
 
 BUILD    ?= release
-MANIFEST ?= $(if $(filter amd,$(IOMMU)),amd,default)
+MANIFEST ?= $(if $(filter amd,$(IOMMU)),amd,$(if $(filter virtiox86_64,$(IOMMU)$(ARCH)),virtio,default))
 V        ?= 0
 FUZZ_SECONDS ?= 60
 OUT      := build
@@ -463,7 +463,7 @@ Targets
 Variables (default)
   ARCH              arm64 or x86_64 (all: both; run, debug: arm64)
   BUILD             release or debug: lock ranks, UBSan traps, poisoned memory (release)
-  MANIFEST          boot manifest: dts/manifest/NAME.dts (default; amd with IOMMU=amd)
+  MANIFEST          boot manifest: dts/manifest/NAME.dts (default; amd with IOMMU=amd, virtio with IOMMU=virtio on x86_64)
   V=1               show commands
   FUZZ_SECONDS      time for each fuzzer of make fuzz (60)
   KYUA_JOBS         tests at the same time (number of CPUs)

@@ -41,7 +41,12 @@ the_hash_through_amd_vi_body() {
 	capos_disk disk.img 16M 31
 	capos_boot DISK=disk.img IOMMU=amd SMP=4 CMD='devices; iommu; sha256 nvme0n1; kill nvmed; sha256 nvme0n1'
 	[ "$(grep -c "^$(capos_sha256 disk.img)  nvme0n1" serial.txt)" -eq 2 ] || capos_fail 'a hash is wrong or missing'
-	capos_expect 'direct-remapping by amdvi0: .*fault_reporting=none' '^amdvi0: AMD-Vi, 4 levels.*fault_reporting=none'
+	capos_expect 'direct-remapping by amdvi0: .*fault_reporting=none' \
+	    '^amdvi0: AMD-Vi, 4 levels.*interrupt remapping, fault_reporting=none'
+	capos_refute 'interrupt_isolation=none'
+	# Its emulator cannot without being told: then messages pass as they are, and the manifest would have to consent.
+	capos_boot DISK=disk.img IOMMU=amd QEMU_EXTRA='-set device.iommu0.intremap=off' CMD='blk'
+	capos_expect 'amdvi0: no interrupt remapping: ' 'unsupported: interrupt_isolation=none, and the manifest does not consent'
 }
 
 # The emulator's unit reports no faults: probe finds that out, and without consent the device is refused.
@@ -89,8 +94,13 @@ interrupts_are_remapped_where_the_unit_can_body() {
 	capos_wait '^vtd0: .*interrupt remapping'
 	capos_type 'poweroff'
 	capos_end
-	capos_boot DISK=disk.img QEMU_EXTRA='-set device.iommu0.intremap=off' CMD='iommu; sha256 nvme0n1'
-	capos_expect 'vtd0: no interrupt remapping: ' 'direct-remapping by vtd0: .*interrupt_isolation=none \(consent\)'
+	# Without it: refused by name, or by consent.
+	capos_boot DISK=disk.img QEMU_EXTRA='-set device.iommu0.intremap=off' CMD='blk'
+	capos_expect 'vtd0: no interrupt remapping: ' 'unsupported: interrupt_isolation=none, and the manifest does not consent' \
+	    '^no disks'
+	capos_refute 'bus master on'
+	capos_boot DISK=disk.img MANIFEST=virtio QEMU_EXTRA='-set device.iommu0.intremap=off' CMD='sha256 nvme0n1'
+	capos_expect 'direct-remapping by vtd0: .*interrupt_isolation=none \(consent\)' "^$(capos_sha256 disk.img)  nvme0n1"
 }
 
 atf_test_case the_hash_through_virtio_iommu
@@ -108,6 +118,10 @@ the_hash_through_virtio_iommu_body() {
 		*) capos_expect 'direct-remapping by viommu0: .*interrupt_isolation=none \(consent\)' ;;
 		esac
 	done
+	[ "$ARCH" = x86_64 ] || return 0
+	capos_boot DISK=disk.img IOMMU=virtio MANIFEST=default CMD='blk'
+	capos_expect 'unsupported: interrupt_isolation=none, and the manifest does not consent' '^no disks'
+	capos_refute 'bus master on'
 }
 
 atf_test_case a_stray_access_does_not_pass_virtio_iommu
