@@ -7,51 +7,81 @@
 #include "kern/frame.h"
 #include "kern/ipc.h"
 #include "kern/sched.h"
+#include "kern/thread.h"
 
-enum { RUN_ORDER_MAX = 9, CONTIGUOUS_ORDER_MAX = 12 };
+/* Pages are cleared in steps of ZERO_STEP: the kernel is not preempted within one. */
+enum { CONTIGUOUS_ORDER_MAX = 12, ZERO_STEP = 512 };
 
 static inline struct paddr run_base(struct run r) { return (struct paddr){ r.base_order & ~PAGE_MASK }; }
 static inline unsigned run_order(struct run r) { return (unsigned)(r.base_order & PAGE_MASK); }
 
+/* The run is pages [first, ...) of the object. */
 static enum status
-add_run(struct memory *m, struct paddr base, unsigned order)
+add_run(struct memory *m, uint64_t first, struct paddr base, unsigned order)
 {
-	uint32_t slot = m->run_count % RUNS_PER_PAGE;
+	struct run r = { base.v | order };
+	uint32_t slot = (m->run_count - RUNS_INSIDE) % RUNS_PER_PAGE;
+	struct quota *q = &m->obj.payer->quota;
 
+	if (m->run_count < RUNS_INSIDE) {
+		m->run[m->run_count++] = r;
+		return OK;
+	}
 	if (slot == 0) {
-		struct paddr p;
 		struct run_page *page;
-		enum status s = frame_alloc(0, FRAME_KERNEL, FRAME_ZERO, &p);
+		struct paddr p;
+		enum status s = quota_take_pages(q, 1);
 
 		if (s != OK)
 			return s;
+		s = frame_alloc(0, FRAME_KERNEL, FRAME_ZERO, &p);
+		if (s != OK) {
+			quota_give_pages(q, 1);
+			return s;
+		}
 		page = frame_ptr(p);
-		page->next = m->runs;
-		m->runs = page;
+		page->next = m->more;
+		page->first = first;
+		m->more = page;
 	}
-	m->runs->run[slot].base_order = base.v | order;
+	m->more->run[slot] = r;
 	m->run_count++;
 	return OK;
 }
 
-/* Newest page first: walks runs from the last to the first. */
-static void
-free_runs(struct memory *m)
+/* Takes the last run off; its record, and what that stood in, are free. */
+static struct run
+take_run(struct memory *m)
 {
-	while (m->run_count != 0) {
-		uint32_t slot = --m->run_count % RUNS_PER_PAGE;
-		struct run r = m->runs->run[slot];
+	uint32_t n = --m->run_count, slot = (n - RUNS_INSIDE) % RUNS_PER_PAGE;
+	struct run_page *page = m->more;
+	struct run r;
 
-		frame_free(run_base(r), run_order(r));
-		if (slot == 0) {
-			struct run_page *next = m->runs->next;
-
-			frame_free(frame_of(m->runs), 0);
-			m->runs = next;
-		}
-		if ((m->run_count & 63) == 0)
-			sched_preempt_point();
+	if (n < RUNS_INSIDE)
+		return m->run[n];
+	r = page->run[slot];
+	if (slot == 0) {
+		m->more = page->next;
+		frame_free(frame_of(page), 0);
+		quota_give_pages(&m->obj.payer->quota, 1);
 	}
+	return r;
+}
+
+/* In bounded steps; E_CANCELLED when the caller's process ends meanwhile. */
+static enum status
+clear(struct paddr base, uint64_t pages)
+{
+	for (uint64_t done = 0, n; done < pages; done += n) {
+		n = min_u64(pages - done, ZERO_STEP);
+		frame_zero((struct paddr){ base.v + done * PAGE_SIZE }, n);
+		if (n < 16)
+			continue;
+		if (current_thread()->dying)
+			return E_CANCELLED;
+		sched_preempt_point();
+	}
+	return OK;
 }
 
 enum status
@@ -60,49 +90,52 @@ memory_create(struct process *payer, uint64_t pages, uint32_t flags, struct memo
 	struct object *o;
 	struct memory *m;
 	enum status s;
-	uint64_t left = pages;
-	unsigned order_max = RUN_ORDER_MAX;
-	uint32_t frame_flags = FRAME_ZERO | ((flags & MEM_BELOW_4G) != 0 ? FRAME_BELOW_4G : 0);
+	bool contiguous = (flags & MEM_CONTIGUOUS) != 0;
+	uint64_t done = 0, charge = pages;
+	unsigned order_max = FRAME_ORDER_MAX;
+	uint32_t frame_flags = (flags & MEM_BELOW_4G) != 0 ? FRAME_BELOW_4G : 0;
 
 	if (pages == 0 || pages > (1ull << 36) || (flags & ~(uint32_t)(MEM_CONTIGUOUS | MEM_BELOW_4G)) != 0)
 		return E_INVALID;
-	if ((flags & MEM_CONTIGUOUS) != 0 && log2_ceil(pages) > CONTIGUOUS_ORDER_MAX)
-		return E_RANGE;
-	s = quota_take_pages(&payer->quota, pages);
+	if (contiguous) {
+		order_max = log2_ceil(pages);
+		if (order_max > CONTIGUOUS_ORDER_MAX)
+			return E_RANGE;
+		charge = 1ull << order_max;
+	}
+	s = quota_take_pages(&payer->quota, charge);
 	if (s != OK)
 		return s;
 	s = object_create(OBJ_MEMORY, payer, &o);
 	if (s != OK) {
-		quota_give_pages(&payer->quota, pages);
+		quota_give_pages(&payer->quota, charge);
 		return s;
 	}
 	m = container_of(o, struct memory, obj);
 	m->pages = pages;
+	m->charged = charge;
 	list_init(&m->mappings);
-	if ((flags & MEM_CONTIGUOUS) != 0)
-		order_max = log2_ceil(pages);
-	while (left != 0) {
+	while (done < pages) {
 		struct paddr base;
-		unsigned order = (flags & MEM_CONTIGUOUS) != 0 ? order_max :
-		    (unsigned)min_u64(log2_floor(left), order_max);
+		unsigned order = contiguous ? order_max : (unsigned)min_u64(log2_floor(pages - done), order_max);
 
 		s = frame_alloc(order, FRAME_USER, frame_flags, &base);
-		if (s == E_NO_MEMORY && order != 0 && (flags & MEM_CONTIGUOUS) == 0) {
+		if (s == E_NO_MEMORY && order != 0 && !contiguous) {
 			order_max = order - 1;
 			continue;
 		}
 		if (s == OK) {
-			s = add_run(m, base, order);
+			s = add_run(m, done, base, order);
 			if (s != OK)
 				frame_free(base, order);
 		}
+		if (s == OK)
+			s = clear(base, 1ull << order);
 		if (s != OK) {
 			object_put(o);	/* gives the pages and the quota back */
 			return s;
 		}
-		left -= min_u64(left, 1ull << order);
-		if (order >= 4)
-			sched_preempt_point();
+		done += 1ull << order;
 	}
 	*out = m;
 	return OK;
@@ -125,8 +158,8 @@ memory_adopt(struct process *payer, uint64_t base, uint64_t len, struct memory *
 		s = quota_take_pages(&payer->quota, 1);
 		if (s != OK)
 			break;
-		m->pages++;
-		s = add_run(m, (struct paddr){ at }, 0);
+		m->charged++;
+		s = add_run(m, m->pages++, (struct paddr){ at }, 0);
 	}
 	if (s != OK) {
 		object_put(o);
@@ -143,50 +176,49 @@ memory_destroy(struct object *o)
 
 	if (m->watch.ntfn != NULL)
 		object_put(&m->watch.ntfn->obj);
-	if (m->poisoned) {
+	for (uint32_t n = 1; m->run_count != 0; n++) {
+		struct run r = take_run(m);
+
 		/* D8: a device may still write these pages.  They and their price are gone until reboot. */
-		uint32_t n = m->run_count;
-		struct run_page *page = m->runs;
-
-		while (n != 0) {
-			uint32_t slot = --n % RUNS_PER_PAGE;
-
-			frame_quarantine(run_base(page->run[slot]), run_order(page->run[slot]));
-			if (slot == 0)
-				page = page->next;
-		}
-		return true;
+		if (m->poisoned)
+			frame_quarantine(run_base(r), run_order(r));
+		else
+			frame_free(run_base(r), run_order(r));
+		if (n % 64 == 0)
+			sched_preempt_point();
 	}
-	free_runs(m);
-	quota_give_pages(&o->payer->quota, m->pages);
+	if (!m->poisoned)
+		quota_give_pages(&o->payer->quota, m->charged);
 	return true;
+}
+
+/* Among n runs that begin with page "at" of the object. */
+static bool
+find_run(const struct run *r, uint32_t n, uint64_t at, uint64_t page, uint64_t pages, struct paddr *base,
+    uint64_t *contiguous)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t len = 1ull << run_order(r[i]);
+
+		if (page < at + len) {
+			base->v = run_base(r[i]).v + (page - at) * PAGE_SIZE;
+			*contiguous = min_u64(at + len, pages) - page;
+			return true;
+		}
+		at += len;
+	}
+	return false;
 }
 
 bool
 memory_run(struct memory *m, uint64_t page, struct paddr *base, uint64_t *contiguous)
 {
-	uint32_t pages_of_runs = (m->run_count + RUNS_PER_PAGE - 1) / RUNS_PER_PAGE;
-	uint64_t at = 0;
+	uint32_t last = (m->run_count - RUNS_INSIDE - 1) % RUNS_PER_PAGE + 1;	/* runs in the last page */
 
 	if (page >= m->pages)
 		return false;
-	/* The chain has the newest page first; runs count from the oldest. */
-	for (uint32_t p = 0; p < pages_of_runs; p++) {
-		struct run_page *rp = m->runs;
-		uint32_t n = p + 1 < pages_of_runs ? RUNS_PER_PAGE : m->run_count - p * RUNS_PER_PAGE;
-
-		for (uint32_t skip = pages_of_runs - 1 - p; skip != 0; skip--)
-			rp = rp->next;
-		for (uint32_t i = 0; i < n; i++) {
-			uint64_t len = 1ull << run_order(rp->run[i]);
-
-			if (page < at + len) {
-				base->v = run_base(rp->run[i]).v + (page - at) * PAGE_SIZE;
-				*contiguous = min_u64(at + len, m->pages) - page;
-				return true;
-			}
-			at += len;
-		}
-	}
-	return false;
+	for (const struct run_page *p = m->more; p != NULL; p = p->next, last = RUNS_PER_PAGE)
+		if (page >= p->first)
+			return find_run(p->run, last, p->first, page, m->pages, base, contiguous);
+	return find_run(m->run, (uint32_t)min_u64(m->run_count, RUNS_INSIDE), 0, page, m->pages, base, contiguous);
 }

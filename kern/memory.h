@@ -2,7 +2,7 @@
  * Memory objects, and the mappings of a process.
  *
  * A memory object is whole zeroed pages, all present from the start, in as few physical runs as the machine has, so that
- * large leaves can be used by CPUs and IOMMUs.  Its pages return when the last handle, mapping and DMA grant is
+ * large leaves can be used by CPUs and IOMMUs.  A contiguous one is a single run, and its payer pays for all of it.  Its pages return when the last handle, mapping and DMA grant is
  * gone.  Pages whose grant could not be taken back are poisoned: the object is never freed (D8).
  *
  * Locks: the object's own (RANK_MEMORY) for the counts and the list of mappings; a process's vs_lock (RANK_VSPACE)
@@ -16,14 +16,22 @@
 
 struct run { uint64_t base_order; };		/* physical base | order in the low 12 bits */
 
-enum { RUNS_PER_PAGE = PAGE_SIZE / sizeof(struct run) - 1 };
+/* Most objects are one run or a few; more of them stand in pages of their own, which the payer pays for too. */
+enum { RUNS_INSIDE = 4, RUNS_PER_PAGE = PAGE_SIZE / sizeof(struct run) - 2 };
 
-struct run_page { struct run_page *next; struct run run[RUNS_PER_PAGE]; uint32_t unused[2]; };
+struct run_page {
+	struct run_page *next;		/* the one before */
+	uint64_t first;			/* page of the object that run[0] begins with */
+	struct run run[RUNS_PER_PAGE];
+};
+static_assert(sizeof(struct run_page) == PAGE_SIZE);
 
 struct memory {
 	struct object obj;
 	uint64_t pages;			/* (c) */
-	struct run_page *runs;		/* (c) chained pages of runs */
+	uint64_t charged;		/* (c) pages of the payer's quota, those of runs left out */
+	struct run run[RUNS_INSIDE];	/* (c) the first runs */
+	struct run_page *more;		/* (c) the others, last page first */
 	uint32_t run_count;		/* (c) */
 	uint32_t writers;		/* (l) writable mappings and grants for writing */
 	uint32_t grants;		/* (l) live DMA grants */

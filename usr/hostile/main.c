@@ -110,6 +110,9 @@ main(void)
 	/* The trace is for those who were given the right to it. */
 	if (sys_info(start_handle("kernel"), INFO_TRACE, 0, (uint64_t)(uintptr_t)page, sizeof(page), &ok) != E_RIGHTS)
 		die("the trace is open to everybody");
+	/* A contiguous object is a power of two of pages, and all of them are paid for: more than half of 2048 is too much. */
+	if (sys_mem_create(1025, MEM_CONTIGUOUS, &ok) != E_QUOTA)
+		die("a contiguous object took more than its quota");
 	for (unsigned n = 0; n < CALLS; n++) {
 		struct sysregs r = { .target = word(), .deadline = rnd() % 2 == 0 ? 0 : now_ns() + rnd() % 100000, .token = word() };
 		uint64_t nr = rnd() % (SYSCALL_COUNT + 8);
