@@ -2,14 +2,20 @@
  * A domain over the VT-d driver, over a unit that caches whatever it may: a grant that is published is in force, and one
  * that is free is out of reach.
  */
-/* LINK: dev/iommu/vtd.c dev/iommu/vtd_tables.c dev/iommu/vtd_queue.c dev/iommu/vtd_fault.c dev/iommu/iopt.c
+/* LINK: dev/iommu/vtd.c dev/iommu/vtd_tables.c dev/iommu/vtd_queue.c dev/iommu/vtd_fault.c dev/iommu/vtd_irq.c dev/iommu/iopt.c
  * LINK: dev/iommu/fmt_vtdss.c dev/iommu/cmdring.c kern/quota.c kern/base/fmt.c kern/base/str.c kern/base/itree.c
  * LINK: kern/dma/domain.c kern/dma/ledger.c kern/dma/iova.c kern/dma/fence.c
- * LINK: tests/lib/fake_kernel.c tests/lib/fake_panic.c tests/lib/fake_memory.c tests/lib/model_vtd.c tests/lib/model_vtd_cache.c */
+ * LINK: tests/lib/fake_kernel.c tests/lib/fake_panic.c tests/lib/fake_memory.c tests/lib/model_vtd.c tests/lib/model_vtd_cache.c
+ * LINK: tests/lib/model_vtd_irq.c */
 #include "tests/lib/vtd_stage.h"
 
 #include "kern/dma/domain.h"
+#include "kern/dma/irqmap.h"
 #include "tests/lib/fake_memory.h"
+
+/* Interrupt remapping is not offered here: vtd_irq_test.c. */
+bool irqmap_ioapics_known(const struct machine *m) { (void)m; return true; }
+bool irqc_wide_ids(void) { return false; }
 
 enum : uint32_t { SID = 0x28 };
 
