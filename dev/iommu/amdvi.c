@@ -328,6 +328,8 @@ describe(struct amdvi *a, const struct machine_iommu *mi)
 		.range_invalidation = true,
 		.map_invalidates = a->np_cache,
 		.domains_max = AMDVI_DOMAINS_MAX - 1,
+		.hole = { { AMDVI_INTERRUPT_BASE, AMDVI_INTERRUPT_LEN }, { AMDVI_HT_BASE, AMDVI_HT_LEN } },
+		.holes = 2,
 	};
 	a->shape = (struct iopt_shape){
 		.format = &fmt_amdv1,

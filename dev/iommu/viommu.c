@@ -461,6 +461,8 @@ read_properties(struct viommu *v, const uint8_t *p)
 		if (type == VPROP_RESV_MEM) {
 			for (unsigned i = 0; i < 16; i++)
 				range[i / 8] |= (uint64_t)p[at + 8 + i] << (i % 8 * 8);
+			if (range[1] < range[0] || range[1] - range[0] == UINT64_MAX)
+				return "it reserves a range that cannot be";
 			for (uint32_t i = 0; i < v->reserved_count; i++)
 				known |= v->reserved[i].first == range[0] && v->reserved[i].last == range[1];
 			if (!known && v->reserved_count == VIO_RESERVED_MAX)
@@ -566,6 +568,10 @@ describe(struct viommu *v, const struct machine *m)
 	struct iommu_facts *f = &v->unit.facts;
 
 	f->interrupt_isolation = m->irqc.its_count != 0;
+	static_assert(VIO_RESERVED_MAX <= IOMMU_HOLES_MAX);
+	for (uint32_t i = 0; i < v->reserved_count; i++)
+		f->hole[i] = (struct iommu_hole){ v->reserved[i].first, v->reserved[i].last - v->reserved[i].first + 1 };
+	f->holes = v->reserved_count;
 	fmt_buf(f->text, sizeof(f->text), "virtio-iommu, %u address bits, granule %u KiB%s%s%s", f->iova_bits,
 	    (uint32_t)(v->granule / KIB), (v->features & VF_BYPASS_CONFIG) != 0 ? ", bypass off" : ", no bypass",
 	    (v->features & VF_PROBE) != 0 ? ", probed" : "", (v->features & VF_MMIO) != 0 ? ", MMIO" : "");

@@ -416,6 +416,8 @@ describe(struct vtd *v, uint32_t version, uint8_t host_width)
 		.map_invalidates = v->caching || v->write_buffer,
 		.fault_log = true,
 		.domains_max = v->dids - 1,
+		.hole = { { VTD_INTERRUPT_BASE, VTD_INTERRUPT_LEN } },
+		.holes = 1,
 	};
 	v->shape = (struct iopt_shape){
 		.format = &fmt_vtdss,

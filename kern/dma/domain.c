@@ -85,6 +85,8 @@ domain_init(struct dma_domain *d, struct iommu_unit *unit, struct quota *holder,
 	if (s != OK)
 		goto no_frame;
 	s = iova_init(&d->space, IOVA_FIRST, limit, PAGE_SIZE, DOMAIN_BYTES_MAX, frame_ptr(d->cool), PAGE_SIZE);
+	for (uint32_t i = 0; i < unit->facts.holes && s == OK; i++)
+		s = iova_exclude(&d->space, unit->facts.hole[i].base, unit->facts.hole[i].len);
 	if (s != OK)
 		goto undo;
 	ledger_init(&d->ledger, &d->space, generation);

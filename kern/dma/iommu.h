@@ -52,6 +52,10 @@ enum iommu_rights : uint8_t {
 /* An invalidation that will be past: a count of the unit's sync commands.  0 is always past. */
 struct iommu_ticket { uint64_t seq; };
 
+/* Addresses that no mapping can have, wherever in the space: interrupt ranges, what the unit reserves. */
+enum { IOMMU_HOLES_MAX = 16 };
+struct iommu_hole { uint64_t base, len; };
+
 struct iommu_facts {
 	uint64_t page_sizes;		/* bit n: leaves of 1 << n bytes; bit 12 always */
 	uint8_t iova_bits;		/* addresses at or above 1 << iova_bits cannot be mapped */
@@ -64,6 +68,8 @@ struct iommu_facts {
 	bool fault_log;
 	bool interrupt_isolation;	/* message interrupts of a device are checked against its id */
 	uint32_t domains_max;
+	struct iommu_hole hole[IOMMU_HOLES_MAX];
+	uint32_t holes;
 	char text[160];			/* features in use, for people: "stage 1, 4K/2M/1G, RIL, 2-level stream table" */
 };
 
@@ -115,7 +121,7 @@ struct iommu_ops {
 	 * Maps len bytes at iova to physically contiguous memory.  All three are multiples of
 	 * PAGE_SIZE; the range is unmapped now and lies under iova_bits.  Uses the largest
 	 * leaves that alignment allows.  On E_NO_MEMORY or E_QUOTA nothing of the range is
-	 * mapped.  When facts.map_invalidates the change is in force only after sync.
+	 * mapped.  E_RANGE: it lies in a hole.  E_STATE: the unit keeps its tables itself, and no endpoint is attached.  When facts.map_invalidates the change is in force only after sync.
 	 */
 	enum status (*map)(struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len_bytes,
 	    enum iommu_rights rights);

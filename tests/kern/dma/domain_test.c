@@ -415,6 +415,43 @@ ATF_TC_BODY(a_unit_of_few_address_bits_is_refused, tc)
 	ATF_CHECK_EQ(domain_init(&d, &unit, &holder, 5), E_UNSUPPORTED);
 }
 
+/* What a unit cannot map is never given out: a long life would come to it. */
+ATF_TC_WITHOUT_HEAD(addresses_in_a_units_holes_are_never_given_out);
+ATF_TC_BODY(addresses_in_a_units_holes_are_never_given_out, tc)
+{
+	static const struct iommu_hole holes[] = {
+		{ 0xfee0'0000, MIB }, { IOVA_FIRST, 64 * KIB }, { IOVA_FIRST + 80 * KIB, GIB }, { BIT(39) - GIB, 2 * GIB },
+	};
+	bool beyond = false;
+
+	begin();
+	end();
+	memcpy(unit.facts.hole, holes, sizeof(holes));
+	unit.facts.holes = ARRAY_SIZE(holes);
+	ATF_REQUIRE_EQ(domain_init(&d, &unit, &holder, 5), OK);
+	for (unsigned i = 0; i < 4; i++) {
+		uint64_t at;
+
+		ATF_REQUIRE_EQ(grant_pages(i, 0, 2), OK);
+		at = grant_iova(&g[i]).v;
+		for (unsigned k = 0; k < ARRAY_SIZE(holes); k++)
+			ATF_CHECK_MSG(!ranges_overlap(at, 2 * PAGE_SIZE, holes[k].base, holes[k].len), "0x%llx", (unsigned long long)at);
+		beyond |= at > holes[2].base;
+	}
+	ATF_CHECK(beyond);		/* the gap between two of them is too small for all */
+	/* One that cannot be excluded: no domain, and nothing lost. */
+	for (unsigned i = 0; i < IOMMU_HOLES_MAX; i++)
+		unit.facts.hole[i] = (struct iommu_hole){ IOVA_FIRST + i * GIB, 0 };
+	unit.facts.holes = IOMMU_HOLES_MAX;
+	{
+		struct dma_domain other;
+		struct quota q = { .pages_max = 8 };
+
+		ATF_CHECK_EQ(domain_init(&other, &unit, &q, 5), E_RANGE);
+		ATF_CHECK_EQ(q.pages, 0);
+	}
+}
+
 ATF_TP_ADD_TCS(tp)
 {
 	ATF_TP_ADD_TC(tp, a_grant_is_in_force_at_once_where_absence_is_not_cached);
@@ -432,5 +469,6 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, out_of_table_pages_is_an_error_and_nothing_else_suffers);
 	ATF_TP_ADD_TC(tp, the_doorbell_is_reachable_when_its_ticket_is_past);
 	ATF_TP_ADD_TC(tp, a_unit_of_few_address_bits_is_refused);
+	ATF_TP_ADD_TC(tp, addresses_in_a_units_holes_are_never_given_out);
 	return atf_no_error();
 }
