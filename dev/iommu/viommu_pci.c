@@ -10,7 +10,7 @@
 #include "kern/md/mmu.h"
 #include "kern/pci.h"
 
-enum : uint32_t { CAPS_STATUS = 0x06, CAPS_BIT = 0x10, CAPS_FIRST = 0x34, CAPS_MAX = 48 };
+enum : uint32_t { COMMAND = 0x04, COMMAND_MEMORY = 0x02, CAPS_STATUS = 0x06, CAPS_BIT = 0x10, CAPS_FIRST = 0x34, CAPS_MAX = 48 };
 
 struct part { uint32_t bar, offset, length; bool found; };
 
@@ -59,6 +59,8 @@ viommu_pci_open(struct viommu *v, uint16_t segment, uint16_t requester)
 		else if (type == VCAP_NOTIFY && !notify.found && read_part(f, at, &notify))
 			v->multiplier = pci_read(f, at + VCAP_MULTIPLIER, 4);
 	}
+	/* Firmware may have left it deaf.  Nothing but memory: mastering comes when it is set up. */
+	pci_write(f, COMMAND, 2, COMMAND_MEMORY);
 	v->function = f;
 	v->common = map_part(f, &common, VCOM_LEN);
 	v->notify = map_part(f, &notify, 2);

@@ -39,7 +39,7 @@ struct model_viommu {
 struct pci_function pci_functions[PCI_FUNCTIONS_MAX];
 uint32_t pci_count;
 static struct model_viommu *only;
-static bool master;
+static bool master, decode;	/* command register */
 
 static PRINTF(2, 3) void
 violate(struct model_viommu *m, const char *format, ...)
@@ -368,6 +368,8 @@ read_register(void *model, uint32_t offset, unsigned bytes)
 	struct model_viommu *m = model;
 	struct queue *q = &m->queue[m->selected % QUEUES];
 
+	if (!decode)			/* firmware left it so */
+		return UINT64_MAX >> (64 - 8 * bytes);
 	tick(m);
 	if (offset >= CONFIG)
 		return config_read(m, offset - CONFIG);
@@ -418,6 +420,10 @@ write_register(void *model, uint32_t offset, unsigned bytes, uint64_t v)
 	struct model_viommu *m = model;
 	struct queue *q = &m->queue[m->selected % QUEUES];
 
+	if (!decode) {
+		violate(m, "a register is written while memory decode is off");
+		return;
+	}
 	if (offset == CONFIG + 36) {
 		if (bytes != 1 || (m->driver_features & BIT(6)) == 0)
 			violate(m, "VIO-26: bypass is written without its feature");
@@ -511,8 +517,17 @@ pci_read(const struct pci_function *f UNUSED, uint32_t offset, unsigned width)
 		memcpy(p + 12, &caps[i].length, 4);
 		p[16] = MULTIPLIER;
 	}
+	c[0x04] = decode ? 2 : 0;
 	memcpy(&v, c + offset, width);
 	return v;
+}
+
+void
+pci_write(const struct pci_function *f UNUSED, uint32_t offset, unsigned width, uint32_t value)
+{
+	if (offset != 4 || width != 2 || (value & ~2u) != 0)
+		violate(only, "configuration space: 0x%x at 0x%x", value, offset);
+	decode = (value & 2) != 0;
 }
 
 void pci_bus_master(struct pci_function *f, bool on) { master = on && f->problem == NULL; }
@@ -614,7 +629,7 @@ model_viommu_create(const struct model_viommu_setup *setup)
 	    .write = write_register, .tick = tick });
 	fake_hooks = (struct fake_hooks){ .arg = m, .freed = freed };
 	only = m;
-	master = false;
+	master = decode = false;
 	pci_count = 0;
 	pci_functions[pci_count] = (struct pci_function){ .rid = MODEL_VIOMMU_RID, .unit = -1, .vendor = 0x1af4,
 		.device = setup->other_device ? 0x1041 : 0x1057 };
