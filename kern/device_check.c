@@ -122,8 +122,12 @@ device_check_stop(struct device *d)
 	struct device_check *c = d->check;
 
 	c->x.running = c->x.ready = c->x.stopped = false;
-	list_for_each(it, &c->queues)
-		list_entry(it, struct queue, link)->stale = true;
+	list_for_each(it, &c->queues) {
+		struct queue *q = list_entry(it, struct queue, link);
+
+		q->stale = true;
+		q->cleared = false;
+	}
 }
 
 void
@@ -138,6 +142,7 @@ device_check_stopped(struct device *d)
 
 		ring_clear(&q->ring);
 		q->told = 0;
+		q->cleared = true;
 		c->x.queue[q->ring.q.id].used = false;
 	}
 	c->x.stopped = true;

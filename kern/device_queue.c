@@ -302,9 +302,9 @@ piece(struct device *d, struct queue *q, uint32_t sq_tail, uint32_t cq_head, str
 }
 
 static COLD enum status
-renew(struct device *d, struct queue *q)
+renew(struct queue *q)
 {
-	if (d->check->x.running || !d->check->x.stopped)
+	if (q->stale && !q->cleared)
 		return E_STATE;
 	q->stale = false;
 	return OK;
@@ -349,7 +349,7 @@ sys_queue_commit(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	else if (unlikely(q->busy))
 		s = E_BUSY;
 	else if (unlikely((u->w[3] & QUEUE_RENEW) != 0))
-		s = renew(d, q);
+		s = renew(q);
 	else if (unlikely(q->stale))
 		s = E_STALE;
 	else if (unlikely(!d->check->x.running))

@@ -31,7 +31,8 @@ struct queue {
 	struct object obj;
 	struct device *device;		/* (l) queue.obj.lock: borrowed; the claim counts its queues */
 	struct list link;		/* (device) */
-	bool stale, busy;		/* (device) the device was stopped since; a commit is between two pieces */
+	bool stale, cleared;		/* (device) the device was told to stop since; and it did: both rings are as new */
+	bool busy;			/* (device) a commit is between two pieces */
 	uint32_t told;			/* (device) completions that the device knows to be taken */
 	volatile uint32_t *sq_doorbell, *cq_doorbell;	/* (c) */
 	struct dma_ring ring;		/* (device) */

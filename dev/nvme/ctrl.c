@@ -341,6 +341,9 @@ nvme_ctrl_restart(struct nvme_ctrl *c, const char **why)
 	enum status s = disable(c, why);
 
 	c->resets++;
+	/* What was wrong with a queue ends here: the admin queue is asked about trouble before it is that one's turn. */
+	for (uint32_t i = 0; i < c->ioq_count; i++)
+		c->ioq[i].fault = NULL;
 	if (s == E_TIMED_OUT) {
 		/* It does not listen: the function as a whole. */
 		s = drv_reset(c->dev, drv_now() + RESET_NS);
