@@ -3,6 +3,7 @@
  */
 #include "kern/device_parts.h"
 #include "kern/device_queue.h"
+#include "kern/dma/broker.h"
 #include "kern/abi/syscall.h"
 #include "kern/base/bits.h"
 #include "kern/base/mmio.h"
@@ -26,7 +27,7 @@ judge(const struct pci_function *f, const struct lane_policy *p, struct lane_ver
 
 	device_facts(f, &facts);
 	lane_decide(&facts, p, v);
-	if (v->lane == LANE_DIRECT)
+	if (v->lane != LANE_UNSUPPORTED)
 		return OK;
 	log_warn("device %02x:%02x.%x: %s", f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, v->text);
 	return f->never ? E_QUARANTINED : E_REFUSED;
@@ -103,7 +104,8 @@ sys_device_claim(struct thread *t, struct uregs *u)
 	d->generation = 1;
 	d->holder = t->proc;
 	object_get(&d->holder->obj);
-	s = domain_init(&d->domain, iommu_by_index((uint32_t)f->unit), &t->proc->quota, d->generation);
+	s = domain_init(&d->domain, d->verdict.lane == LANE_BROKERED ? &broker_unit : iommu_by_index((uint32_t)f->unit),
+	    &t->proc->quota, d->generation);
 	if (s == OK) {
 		d->domain_live = true;
 		for (unsigned i = 0; i < d->function_count && s == OK; i++) {
@@ -362,7 +364,7 @@ open_source(struct device *d, struct group_function *g) NO_THREAD_SAFETY
 		}
 		g->source_open = true;
 	}
-	while (g->source.doorbell.v != 0) {
+	while (g->source.doorbell.v != 0 && d->verdict.lane != LANE_BROKERED) {
 		s = domain_map_doorbell(&d->domain, g->source.doorbell);
 		if (s != E_WOULD_BLOCK)
 			break;
@@ -432,7 +434,8 @@ sys_device_irq(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	if (s != OK)
 		goto unlock;
 	if (g->source.doorbell.v != 0)
-		msg.address = d->domain.doorbell.v + g->source.doorbell_offset;
+		msg.address = (d->verdict.lane == LANE_BROKERED ? g->source.doorbell.v : d->domain.doorbell.v) +
+		    g->source.doorbell_offset;
 	list_push_back(&d->irqs, &i->link);
 	pci_msix_set(g->fn, i->vector, msg.address, msg.data);
 unlock:

@@ -13,7 +13,8 @@
  *   6 unmap       every grant is cleared; wait for the tickets
  *   7 reset       function-level reset (or what the function offers), bounded
  *   8 unpin       grants release their memory; the domain goes
- * A time-out in 3, 5 or 6 leads to quarantine: the device stays blocked for ever, the memory of its grants is poisoned
+ * Brokered, with no IOMMU behind the device, 7 comes before 5: what was confirmed to be reset reaches nothing, and nothing is
+ * unpinned before (D7).  A time-out in 3, 5 or 6, and there in 7, leads to quarantine: the device stays blocked for ever, the memory of its grants is poisoned
  * and never reused (D8).  A failed reset means that the function is never given to another owner.
  *
  * Locks: device.obj.lock (RANK_DEVICE) over state, domain, grants.

@@ -26,6 +26,8 @@ set_step(struct device *d, enum step s, uint64_t patience)
 	d->step_deadline = clock_now() + patience;
 }
 
+static bool brokered(const struct device *d) { return d->verdict.lane == LANE_BROKERED; }
+
 static void
 quarantine(struct device *d, const char *what)
 {
@@ -105,11 +107,12 @@ device_end_step(struct work *w)
 		}
 		spin_unlock(&d->obj.lock);
 		trace(DEVICE_VECTORS, device_tag(d));
-		set_step(d, END_BLOCK, 0);
+		/* Where no unit can block the device, it is the reset that makes sure. */
+		set_step(d, brokered(d) ? END_RESET : END_BLOCK, 0);
 		return 0;
 	case END_BLOCK:
 		if (!d->domain_live) {
-			set_step(d, END_RESET, 0);
+			set_step(d, brokered(d) ? END_UNPIN : END_RESET, 0);
 			return 0;
 		}
 		spin_lock(&d->obj.lock);
@@ -183,7 +186,7 @@ device_end_step(struct work *w)
 		d->at = 0;
 		d->reset_state = 0;
 		d->state = DEVICE_RESETTING;
-		set_step(d, END_RESET, 0);
+		set_step(d, brokered(d) ? END_UNPIN : END_RESET, 0);
 		return 0;
 	}
 	case END_RESET:
@@ -197,7 +200,7 @@ device_end_step(struct work *w)
 			d->at++;
 			d->reset_state = 0;
 		}
-		set_step(d, END_UNPIN, 0);
+		set_step(d, brokered(d) ? END_BLOCK : END_UNPIN, 0);
 		return 0;
 	case END_UNPIN:
 		if (d->check != NULL) {

@@ -37,7 +37,7 @@ device_facts(const struct pci_function *f, struct lane_facts *out)
 		.endpoint = !f->bridge, .sound = !f->never, .resettable = reset != NULL, .group_whole = group_is_whole(f),
 		.services_off = pci_services_off(f), .unreserved = !f->reserved,
 		.route = f->unit >= 0 ? ROUTE_UNIT : f->unit_absent ? ROUTE_NO_UNIT : ROUTE_UNKNOWN,
-		.canary = CANARY_NOT_RUN, .translator = device_class(f) != NULL, .problem = f->problem, .no_unit = f->no_unit, .reset = reset,
+		.canary = CANARY_NOT_RUN, .translator = device_class(f) != NULL, .quiesce = device_class(f) != NULL, .problem = f->problem, .no_unit = f->no_unit, .reset = reset,
 	};
 	if (u == NULL)
 		return;

@@ -188,7 +188,7 @@ lane_decide(const struct lane_facts *f, const struct lane_policy *p, struct lane
 		return;
 	}
 	out->lane = LANE_BROKERED;
-	fmt_buf(out->text, sizeof(out->text), "brokered: no IOMMU in its way: its driver is contained, the device is not%s",
+	fmt_buf(out->text, sizeof(out->text), "brokered: no IOMMU in its way: its driver is contained; hostile_hardware_isolation=not-claimed%s",
 	    f->interrupt_isolation ? "" : "; interrupt_isolation=none");
 }
 

@@ -206,11 +206,11 @@ ATF_TC_BODY(the_step_that_decided_is_named, tc)
 
 	f = best;
 	f.route = ROUTE_NO_UNIT;
-	decides(f, none, STEP_ALL, "brokered: no IOMMU in its way: its driver is contained, the device is not");
+	decides(f, none, STEP_ALL, "brokered: no IOMMU in its way: its driver is contained; hostile_hardware_isolation=not-claimed");
 	decides(f, (struct lane_policy){ .forbid_brokered = true }, STEP_POLICY, "unsupported: forbidden by the manifest");
 	f.interrupt_isolation = false;
 	decides(f, none, STEP_ALL,
-	    "brokered: no IOMMU in its way: its driver is contained, the device is not; interrupt_isolation=none");
+	    "brokered: no IOMMU in its way: its driver is contained; hostile_hardware_isolation=not-claimed; interrupt_isolation=none");
 	f.translator = false;
 	decides(f, all, STEP_TRANSLATOR, "unsupported: no IOMMU in its way, and no translator for its class");
 	f.translator = true;
