@@ -54,11 +54,12 @@ the_device_managers_successor_adopts_drivers_body() {
 	[ "$(grep -c 'nvmed ended' serial.txt)" -eq 1 ] || capos_fail 'the driver did not survive its manager'
 }
 
-atf_test_case without_an_iommu_the_device_is_refused_by_name
-without_an_iommu_the_device_is_refused_by_name_body() {
+# D10: the manifest may lower the verdict.
+atf_test_case without_an_iommu_the_device_is_refused_where_the_manifest_forbids_brokering
+without_an_iommu_the_device_is_refused_where_the_manifest_forbids_brokering_body() {
 	capos_disk disk.img 1M 24
-	capos_boot DISK=disk.img IOMMU=none CMD='devices; blk'
-	capos_expect 'unsupported: no IOMMU' 'iommu: none in firmware' '^no disks|does not answer'
+	capos_boot DISK=disk.img IOMMU=none MANIFEST=direct CMD='devices; blk'
+	capos_expect 'unsupported: forbidden by the manifest' 'iommu: none in firmware' '^no disks|does not answer'
 	capos_refute 'bus master on'
 }
 
@@ -73,6 +74,6 @@ atf_init_test_cases() {
 	atf_add_test_case killing_the_server_leaks_nothing
 	atf_add_test_case killing_the_server_under_load_loses_nothing
 	atf_add_test_case the_device_managers_successor_adopts_drivers
-	atf_add_test_case without_an_iommu_the_device_is_refused_by_name
+	atf_add_test_case without_an_iommu_the_device_is_refused_where_the_manifest_forbids_brokering
 	atf_add_test_case no_disk_is_said_so
 }

@@ -24,7 +24,30 @@ mediated_refuses_a_stray_address_by_name_body() {
 	[ "$(grep -c 'refused: outside of every window' serial.txt)" -ge 2 ] || capos_fail 'one of the two was not refused'
 }
 
+# Without an IOMMU the kernel writes every address that the device sees; the label says what that does not contain.
+atf_test_case brokered_reads_the_same_bytes
+brokered_reads_the_same_bytes_head() { atf_set timeout 600; }
+brokered_reads_the_same_bytes_body() {
+	capos_disk disk.img 32M 33
+	capos_boot DISK=disk.img IOMMU=none CMD='sha256 nvme0n1; killer nvmed 100; sha256 nvme0n1'
+	capos_expect 'brokered: .*hostile_hardware_isolation=not-claimed'
+	capos_refute 'stays out of use' 'refused:' 'quarantined'
+	[ "$(grep -c "^$(capos_sha256 disk.img)  nvme0n1" serial.txt)" -eq 2 ] || capos_fail 'a hash is wrong or missing'
+}
+
+# D3, D5: neither a low physical address nor a name that was never given gets past the kernel.
+atf_test_case brokered_refuses_a_stray_address_by_name
+brokered_refuses_a_stray_address_by_name_head() { atf_set timeout 600; }
+brokered_refuses_a_stray_address_by_name_body() {
+	capos_disk disk.img 4M 34
+	capos_boot -s any DISK=disk.img IOMMU=none CMD='rogue 0 w 0x40200000; rogue 0 r 0x100000; rogue 0 r 0x100000000; sha256 nvme0n1'
+	capos_expect 'queue 0x1, 0x[0-9a-f]*: refused: outside of every window' "^$(capos_sha256 disk.img)  nvme0n1"
+	[ "$(grep -c 'refused: outside of every window' serial.txt)" -ge 3 ] || capos_fail 'one of the three was not refused'
+}
+
 atf_init_test_cases() {
 	atf_add_test_case mediated_reads_the_same_bytes
 	atf_add_test_case mediated_refuses_a_stray_address_by_name
+	atf_add_test_case brokered_reads_the_same_bytes
+	atf_add_test_case brokered_refuses_a_stray_address_by_name
 }

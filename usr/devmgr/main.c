@@ -65,6 +65,10 @@ read_manifest(void)
 		r->args = fdt_string(&t, node, "args");
 		if (fdt_has_string(&t, node, "doorbell", "mapped"))
 			r->flags |= CLAIM_MAPPED_DOORBELLS;
+		if (fdt_has_string(&t, node, "direct_dma", "forbidden"))
+			r->flags |= CLAIM_FORBID_DIRECT;
+		if (fdt_has_string(&t, node, "bounce_buffer", "forbidden"))
+			r->flags |= CLAIM_FORBID_BROKERED;
 		if (fdt_has_string(&t, node, "consent", "not-validated"))
 			r->flags |= CLAIM_CONSENT_UNVALIDATED;
 		if (fdt_has_string(&t, node, "consent", "interrupt-isolation-none"))
