@@ -17,8 +17,9 @@ a_cpu_that_does_not_start_is_named_and_the_others_go_on_body() {
 		capos_boot DISK=disk.img SMP=3 QEMU_EXTRA='-dtb more.dtb' CMD='cpus; sha256 nvme0n1'
 		capos_expect 'E cpu 77: did not start: not found'
 	else
-		capos_boot DISK=disk.img SMP=1,maxcpus=258,sockets=2,cores=129,threads=1 \
-		    QEMU_EXTRA='-device max-x86_64-cpu,socket-id=1,core-id=0,thread-id=0
+		capos_boot DISK=disk.img SMP=1 \
+		    QEMU_EXTRA='-smp 1,maxcpus=258,sockets=2,cores=129,threads=1
+		    -device max-x86_64-cpu,socket-id=1,core-id=0,thread-id=0
 		    -device max-x86_64-cpu,socket-id=0,core-id=5,thread-id=0
 		    -device max-x86_64-cpu,socket-id=0,core-id=9,thread-id=0' CMD='cpus; sha256 nvme0n1'
 		capos_expect 'E cpu 100: did not start: not supported'
