@@ -6,7 +6,7 @@
 #include "kern/lock.h"
 #include "kern/md/console.h"
 
-enum { QUEUE = 512 };
+enum { QUEUE = 4096 };
 
 static struct spinlock lock = SPINLOCK_INIT(RANK_CONSOLE);	/* output */
 static struct spinlock in_lock = SPINLOCK_INIT(RANK_CONSOLE);

@@ -571,6 +571,7 @@ device_fault(struct pci_function *f, const struct dma_fault *fault UNUSED)
 	__atomic_fetch_add(&d->fault_seq, 1, __ATOMIC_RELEASE);
 	spin_lock(&d->obj.lock);
 	watch_fire(&d->watch);
+	watch_fire(&d->supervisor);
 	storm = f->faults == STORM;
 	spin_unlock(&d->obj.lock);
 	if (storm) {

@@ -87,7 +87,8 @@ struct device {
 	struct lane_verdict verdict;	/* (c) of its first function, under the policy */
 	struct list buffers, irqs, windows;	/* (l) */
 	struct device_check *check;	/* (l) NULL: its driver rings the doorbells itself */
-	struct watch watch;		/* (l) */
+	struct watch watch;		/* (l) set through a handle with RIGHT_DMA: the driver's */
+	struct watch supervisor;	/* (l) set through one without */
 	uint64_t fault_seq;		/* (a) */
 	/* ending */
 	struct work work;

@@ -227,6 +227,7 @@ device_end_step(struct work *w)
 		waiter = d->waiter;
 		d->waiter = NULL;
 		watch_fire(&d->watch);
+		watch_fire(&d->supervisor);
 		spin_unlock(&d->obj.lock);
 		if (waiter != NULL && thread_claim(waiter)) {
 			waiter->wait_status = OK;
@@ -293,7 +294,9 @@ device_destroy(struct object *o)
 
 	if (d->watch.ntfn != NULL)
 		object_put(&d->watch.ntfn->obj);
-	d->watch.ntfn = NULL;
+	if (d->supervisor.ntfn != NULL)
+		object_put(&d->supervisor.ntfn->obj);
+	d->watch.ntfn = d->supervisor.ntfn = NULL;
 	if (begin_end(d))
 		return false;
 	if (d->holder != NULL)

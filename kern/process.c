@@ -135,6 +135,7 @@ process_end(struct process *p, enum exit_reason reason, uint64_t code, const str
 	trace(PROCESS_ENDS, p->id, reason);
 	p->epitaph.reason = reason;
 	p->epitaph.exit_code = code;
+	p->epitaph.at_ns = clock_now();
 	memcpy(p->epitaph.name, p->name, sizeof(p->name));
 	if (f != NULL) {
 		p->epitaph.fault = *f;

@@ -302,13 +302,15 @@ sched_handoff(struct thread *to, uint64_t deadline) NO_THREAD_SAFETY
 	}
 	spin_lock(&rq->lock);
 	if (unlikely(t->wake_pending || t->dying || to->state != THREAD_BLOCKED ||
-	    (rq->ready >> to->prio) > 1 || deadline != DEADLINE_NEVER)) {
+	    (rq->ready >> to->prio) > (rq->slice_over ? 0u : 1u) || deadline != DEADLINE_NEVER)) {
 		spin_unlock(&rq->lock);
 		sched_wake(to);
 		return sched_block(deadline);
 	}
 	t->state = THREAD_BLOCKED;
-	set_slice(rq, to);
+	/* The slice goes on, whoever uses it: else two that talk would leave nothing to their equals. */
+	if (rq->slice_end == DEADLINE_NEVER)
+		set_slice(rq, to);
 	switch_to(rq, c, t, to);
 	return t->wait_status;
 }
@@ -353,7 +355,9 @@ preempt(void) NO_THREAD_SAFETY
 	spin_lock(&rq->lock);
 	c->resched = false;
 	if (rq->ready == 0 || (t != rq->idle && (rq->ready >> t->prio) == 0)) {
-		rq->slice_over = false;
+		/* The slice of less urgent ones may be over: sched_handoff will see that when they are handed the CPU back. */
+		if (rq->ready == 0)
+			rq->slice_over = false;
 		spin_unlock(&rq->lock);
 		return;
 	}

@@ -222,6 +222,7 @@ sys_watch(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 {
 	struct notification *n = NULL, *old = NULL;
 	struct object *o, *no;
+	uint32_t rights;
 	enum status s;
 
 	if ((handle_t)u->w[1] != HANDLE_NONE) {
@@ -230,7 +231,7 @@ sys_watch(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 			return s;
 		n = container_of(no, struct notification, obj);
 	}
-	s = handle_ref(t->proc, (handle_t)u->w[0], OBJ_NONE, 0, &o, NULL);
+	s = handle_ref(t->proc, (handle_t)u->w[0], OBJ_NONE, 0, &o, &rights);
 	if (s != OK)
 		goto out;
 	switch (o->type) {
@@ -249,11 +250,14 @@ sys_watch(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 		watch_set(&container_of(o, struct memory, obj)->watch, n, u->w[2], &old);
 		spin_unlock(&o->lock);
 		break;
-	case OBJ_DEVICE:
+	case OBJ_DEVICE: {
+		struct device *d = container_of(o, struct device, obj);
+
 		spin_lock(&o->lock);
-		watch_set(&container_of(o, struct device, obj)->watch, n, u->w[2], &old);
+		watch_set((rights & RIGHT_DMA) != 0 ? &d->watch : &d->supervisor, n, u->w[2], &old);
 		spin_unlock(&o->lock);
 		break;
+	}
 	case OBJ_KERNEL:
 		s = handle_ref(t->proc, (handle_t)u->w[0], OBJ_KERNEL, KERNEL_CONSOLE, &no, NULL);
 		if (s != OK)

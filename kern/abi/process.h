@@ -49,6 +49,7 @@ struct epitaph {
 	enum exit_reason reason;
 	struct fault_info fault;
 	uint64_t exit_code;
+	uint64_t at_ns;				/* when it began to end: its handles and devices end after that */
 	uint32_t thread;			/* which thread */
 	uint32_t reg_count, frame_count;
 	struct { char name[8]; uint64_t value; } reg[EPITAPH_REGS];

@@ -49,7 +49,7 @@ the_device_managers_successor_adopts_drivers_head() { atf_set timeout 900; }
 the_device_managers_successor_adopts_drivers_body() {
 	capos_disk disk.img 4M 23
 	capos_boot DISK=disk.img CMD='sha256 nvme0n1; kill devmgr; sleep 300; sha256 nvme0n1; kill nvmed; sha256 nvme0n1'
-	capos_expect 'devmgr was killed' 'adopted nvmed'
+	capos_expect 'devmgr ended: killed' 'adopted nvmed'
 	[ "$(grep -c "^$(capos_sha256 disk.img)  nvme0n1" serial.txt)" -eq 3 ] || capos_fail 'a hash is wrong or missing'
 	[ "$(grep -c 'nvmed ended' serial.txt)" -eq 1 ] || capos_fail 'the driver did not survive its manager'
 }

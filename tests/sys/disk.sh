@@ -45,7 +45,7 @@ behind_a_root_port_head() { atf_set timeout 900; }
 behind_a_root_port_body() {
 	capos_disk disk.img 8M 6
 	hash SMP=4 ROOT_PORT=1
-	capos_expect 'below a bridge'
+	capos_expect '^  0000:01:00.0 .*NVMe controller'
 }
 
 atf_test_case much_memory_and_eight_cpus

@@ -1,183 +1,288 @@
 /*
  * The device manager: finds functions that the manifest has a driver for, claims them, starts the drivers, and starts them
- * again when they end.
+ * again when they end, as the manifest says.
  *
- * A driver gets its device, an endpoint to serve, and nothing else.  The manager keeps a receive handle to each endpoint,
- * so that clients' handles live on while a driver is replaced; and it leaves process and endpoint with init, so that its own
- * successor finds running drivers and adopts them.
+ * A driver gets its device, an endpoint to serve, and what the manifest names.  The manager keeps for each
+ *
+ *   its endpoint, to receive   so that clients' handles live on while a driver is replaced
+ *   its device, without DMA    so that it hears of faults and can take the device away, and the claim still ends with the
+ *                              driver: only the driver's own handle can use it
+ *   its process
+ *
+ * and leaves copies of the three with init, so that its own successor finds running drivers and adopts them.
+ *
+ * Recovery is measured from the moment a driver began to end to its successor's word that it serves (DEVMGR_READY): it
+ * holds the quiesce and reset of the device (D7).  An endpoint that nobody will serve again is revoked, so that clients do
+ * not wait for it.
  */
 #include "kern/base/bits.h"
-#include "kern/machine/fdt.h"
 #include "usr/lib/devmgr.h"
+#include "usr/lib/manifest.h"
 
-enum { DRIVERS_MAX = 16, RULES_MAX = 8 };
-enum : uint64_t { RETRY_NS = 20 * NS_PER_MS, CLAIM_NS = 10 * NS_PER_S };
-
-struct rule {
-	uint32_t class_code, class_mask, flags;
-	const char *program;
-	uint8_t priority;
-	uint64_t pages, objects;
-	const char *args;
+enum { DRIVERS_MAX = 16, FAULT_BITS = 32 };	/* notification: bit n the n-th driver ended, bit FAULT_BITS + n its device faulted */
+enum : uint64_t {
+	RETRY_NS = 20 * NS_PER_MS, CLAIM_NS = 10 * NS_PER_S,
+	BADGE_DRIVER = 1ull << 32,	/* | index: handles that drivers hold; init's badges are small */
 };
 
 struct driver {
-	const struct rule *rule;
+	const struct manifest_driver *rule;
 	uint32_t function;		/* segment << 16 | rid */
-	handle_t process, endpoint;
-	uint64_t restarts, retry_at, give_up_at;
-	bool running;
-	const char *args;
+	handle_t process, endpoint, device;
+	uint32_t pid;
+	enum supervised_state state;
+	struct supervision life;
+	uint64_t start_at;		/* SUPERVISED_WAITING */
+	uint64_t give_up_at;		/* how long the end of the claim before may take */
+	uint64_t died_at, recovery_ns;
+	uint64_t faults_before, faults;	/* of claims that are over; of this one */
+	bool fault_kill;		/* it is being ended because of faults */
+	const char *args;		/* instead of the manifest's */
 };
 
-static struct rule rules[RULES_MAX];
-static unsigned rule_count;
+static struct manifest manifest;
 static struct driver drivers[DRIVERS_MAX];
 static unsigned driver_count;
 static handle_t kernel, init, ntfn, service;
 static const uint8_t *archive;
 static uint64_t archive_len;
 
+/* init says what is wrong in the manifest; twice would be noise. */
 static void
-read_manifest(void)
+say_nothing(void *arg UNUSED, const char *line UNUSED)
 {
-	struct fdt t;
-	uint64_t len;
-	const uint8_t *blob = archive_file(archive, archive_len, "manifest.dtb", &len);
-	uint32_t node;
+}
 
-	if (blob == NULL || fdt_open(&t, blob, len) != OK) {
-		log_line(0, "the boot archive has no readable manifest.dtb: no driver is started");
-		return;
-	}
-	node = fdt_path(&t, "/drivers");
-	if (node == FDT_NONE)
-		return;
-	for (node = fdt_child(&t, node); node != FDT_NONE && rule_count < RULES_MAX; node = fdt_sibling(&t, node)) {
-		struct rule *r = &rules[rule_count];
+/* "00:01.0", in one of a few buffers. */
+static const char *
+place(uint32_t function)
+{
+	static char text[4][16];
+	static unsigned next;
+	char *to = text[next++ % 4];
 
-		r->program = fdt_string(&t, node, "program");
-		r->class_code = fdt_u32(&t, node, "class", 0);
-		r->class_mask = fdt_u32(&t, node, "class-mask", 0xffffff);
-		r->priority = (uint8_t)fdt_u32(&t, node, "priority", 15);
-		r->pages = fdt_u32(&t, node, "pages", 4096);
-		r->objects = fdt_u32(&t, node, "objects", 2048);
-		r->args = fdt_string(&t, node, "args");
-		if (fdt_has_string(&t, node, "doorbell", "mapped"))
-			r->flags |= CLAIM_MAPPED_DOORBELLS;
-		if (fdt_has_string(&t, node, "direct_dma", "forbidden"))
-			r->flags |= CLAIM_FORBID_DIRECT;
-		if (fdt_has_string(&t, node, "bounce_buffer", "forbidden"))
-			r->flags |= CLAIM_FORBID_BROKERED;
-		if (fdt_has_string(&t, node, "consent", "not-validated"))
-			r->flags |= CLAIM_CONSENT_UNVALIDATED;
-		if (fdt_has_string(&t, node, "consent", "interrupt-isolation-none"))
-			r->flags |= CLAIM_CONSENT_INTERRUPTS;
-		if (fdt_has_string(&t, node, "consent", "fault-reporting-none"))
-			r->flags |= CLAIM_CONSENT_SILENT;
-		if (r->program == NULL)
-			log_line(1, "manifest: %s names no program: ignored", fdt_name(&t, node));
-		else
-			rule_count++;
-	}
+	fmt_buf(to, sizeof(text[0]), "%02x:%02x.%x", function >> 8 & 0xff, function >> 3 & 31, function & 7);
+	return to;
+}
+
+static uint32_t
+claim_flags(const struct manifest_driver *r)
+{
+	return (r->doorbell == POLICY_MAPPED ? CLAIM_MAPPED_DOORBELLS : 0) |
+	    ((r->consent & CONSENT_NOT_VALIDATED) != 0 ? CLAIM_CONSENT_UNVALIDATED : 0) |
+	    ((r->consent & CONSENT_INTERRUPTS) != 0 ? CLAIM_CONSENT_INTERRUPTS : 0) |
+	    ((r->consent & CONSENT_SILENT) != 0 ? CLAIM_CONSENT_SILENT : 0) |
+	    (r->direct_dma == POLICY_BLOCKED ? CLAIM_FORBID_DIRECT : 0) |
+	    (r->bounce_buffer == POLICY_BLOCKED ? CLAIM_FORBID_BROKERED : 0);
 }
 
 static void
 keep(struct driver *d)
 {
-	struct msg m = { .label = INIT_KEEP, .words = 4, .handles = 3,
-		.w = { d->process, d->endpoint, d->function, (uint64_t)(d - drivers) } };
+	struct msg m = { .label = INIT_KEEP, .words = 6, .handles = 7,
+		.w = { d->process, d->endpoint, d->device, d->function, (uint64_t)(d - drivers), d->life.restarts } };
 
 	(void)msg_call(init, &m, now_ns() + NS_PER_S);
+}
+
+static void
+watch(struct driver *d)
+{
+	unsigned i = (unsigned)(d - drivers);
+
+	(void)sys_watch(d->process, ntfn, BIT(i));
+	(void)sys_watch(d->device, ntfn, BIT(FAULT_BITS + i));
+}
+
+static void
+give(struct spawn *s, const char *name, handle_t h, uint32_t rights)
+{
+	s->give[s->count].name = name;
+	s->give[s->count].handle = h;
+	s->give[s->count++].rights = rights;
 }
 
 /* E_BUSY: the end of the claim before is still under way. */
 static enum status
 start_driver(struct driver *d)
 {
-	uint64_t device, len;
-	const uint8_t *image = archive_file(archive, archive_len, d->rule->program, &len);
+	const struct manifest_task *t = &d->rule->task;
+	uint64_t device, mine, me, n;
+	struct process_info p;
 	struct spawn s = {
-		.name = d->rule->program, .image = image, .image_len = len, .pages = d->rule->pages,
-		.objects = d->rule->objects, .priority = d->rule->priority, .count = 3,
-		.args = d->args != NULL ? d->args : d->rule->args,
+		.name = t->program, .pages = t->pages, .objects = t->objects, .priority = (uint8_t)t->priority,
+		.args = d->args != NULL ? d->args : t->args, .restarts = d->life.restarts,
 	};
 	enum status e;
 
-	if (image == NULL)
+	s.image = archive_file(archive, archive_len, t->program, &s.image_len);
+	if (s.image == NULL) {
+		log_line(0, "%s: program \"%s\" is not in the boot archive", t->node, t->program);
 		return E_NOT_FOUND;
-	e = sys_device_claim(kernel, d->function, d->rule->flags, &device);
+	}
+	e = sys_device_claim(kernel, d->function, claim_flags(d->rule), &device);
 	if (e != OK)
 		return e;
-	s.give[0].name = "device";
-	s.give[0].handle = (handle_t)device;
-	s.give[1].name = "endpoint";
-	s.give[1].handle = d->endpoint;
-	s.give[1].rights = RIGHT_RECV;
-	s.give[2].name = "kernel";
-	s.give[2].handle = kernel;
-	s.give[2].rights = KERNEL_LOG;
+	e = sys_handle_dup(device, RIGHT_READ | RIGHT_MANAGE | RIGHT_GIVE, &mine);
+	if (e != OK)
+		goto undo;
+	e = sys_endpoint_mint(service, BADGE_DRIVER | (uint64_t)(d - drivers), &me);
+	if (e != OK)
+		goto undo_mine;
+	give(&s, "device", (handle_t)device, 0);
+	give(&s, "endpoint", d->endpoint, RIGHT_RECV);
+	give(&s, "kernel", kernel, RIGHT_GIVE | ((t->caps & CAP_INFO) != 0 ? KERNEL_INFO : 0) |
+	    ((t->caps & CAP_LOG) != 0 ? KERNEL_LOG : 0));
+	give(&s, "devmgr", (handle_t)me, RIGHT_CALL);
 	e = spawn(&s, &d->process);
-	/* The driver's is the only handle: the claim ends with it (D7). */
-	(void)sys_handle_close(device);
+	(void)sys_handle_close(me);
 	if (e != OK)
-		return e;
-	d->running = true;
-	(void)sys_watch(d->process, ntfn, BIT((unsigned)(d - drivers)));
+		goto undo_mine;
+	/* The claim ends with the driver (D7): its handle is the only one that can use the device. */
+	(void)sys_handle_close(device);
+	(void)sys_handle_close(d->device);
+	d->device = (handle_t)mine;
+	d->pid = sys_info(d->process, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&p, sizeof(p), &n) == OK ? p.id : 0;
+	watch(d);
 	keep(d);
 	return OK;
+undo_mine:
+	(void)sys_handle_close(mine);
+undo:
+	(void)sys_handle_close(device);
+	return e;
+}
+
+/* For good: clients learn it at once. */
+static void
+abandon(struct driver *d, enum supervised_state state)
+{
+	d->state = state;
+	if (d->endpoint == HANDLE_NONE)
+		return;
+	(void)sys_handle_revoke(d->endpoint, 0);
+	(void)sys_handle_close(d->endpoint);
+	d->endpoint = HANDLE_NONE;
+}
+
+/* It ended, or could not be started: what the policy says. */
+static void
+ended(struct driver *d, enum exit_reason reason)
+{
+	const struct manifest_task *t = &d->rule->task;
+
+	d->process = HANDLE_NONE;
+	d->pid = 0;
+	d->give_up_at = now_ns() + CLAIM_NS;
+	switch (supervise_ended(&d->life, &t->restart, reason, now_ns(), &d->start_at)) {
+	case SUPERVISE_RESTART:
+		d->state = SUPERVISED_WAITING;
+		d->give_up_at += d->start_at - now_ns();
+		break;
+	case SUPERVISE_GIVE_UP:
+		abandon(d, SUPERVISED_GIVEN_UP);
+		log_line(0, "device %s: %s is given up: it ended %u times in a row within %u ms of its start", place(d->function),
+		    t->program, d->life.quick, t->restart.stable_ms);
+		break;
+	case SUPERVISE_FINISHED:
+		abandon(d, SUPERVISED_FINISHED);
+		break;
+	}
 }
 
 static void
 try_start(struct driver *d)
 {
-	enum status e = start_driver(d);
+	enum status e;
 
-	d->retry_at = DEADLINE_NEVER;
+	supervise_started(&d->life, now_ns());
+	e = start_driver(d);
+	if (e == OK) {
+		d->state = SUPERVISED_STARTING;
+		return;
+	}
 	if (e == E_BUSY && now_ns() < d->give_up_at) {
-		d->retry_at = now_ns() + RETRY_NS;
-	} else if (e != OK) {
-		log_line(e == E_REFUSED ? 1 : 0, "device %02x:%02x.%x: %s is not started: %s", d->function >> 8 & 0xff,
-		    d->function >> 3 & 31, d->function & 7, d->rule->program, status_text(e));
+		d->start_at = now_ns() + RETRY_NS;
+		return;
+	}
+	log_line(e == E_REFUSED ? 1 : 0, "device %s: %s is not started: %s", place(d->function), d->rule->task.program,
+	    status_text(e));
+	if (e == E_NO_MEMORY || e == E_QUOTA) {
+		d->life.restarts++;
+		ended(d, EXIT_NORMAL);
+	} else {
+		abandon(d, SUPERVISED_REFUSED);		/* trying again would change nothing */
 	}
 }
 
 static struct driver *
-add_driver(const struct rule *r, uint32_t function)
+add_driver(const struct manifest_driver *r, uint32_t function)
 {
 	struct driver *d = &drivers[driver_count];
 	uint64_t h;
 
-	if (driver_count == DRIVERS_MAX || sys_endpoint_create(&h) != OK)
+	if (driver_count == DRIVERS_MAX || sys_endpoint_create(&h) != OK) {
+		log_line(0, "device %s: no room for another driver", place(function));
 		return NULL;
-	*d = (struct driver){ .rule = r, .function = function, .endpoint = (handle_t)h, .retry_at = DEADLINE_NEVER };
+	}
+	*d = (struct driver){ .rule = r, .function = function, .endpoint = (handle_t)h, .state = SUPERVISED_WAITING };
 	driver_count++;
 	return d;
+}
+
+static const struct manifest_driver *
+rule_of(const struct function_info *f)
+{
+	for (unsigned k = 0; k < manifest.driver_count; k++)
+		if (manifest_matches(&manifest.driver[k], f->class_code, f->vendor, f->device))
+			return &manifest.driver[k];
+	return NULL;
+}
+
+/* The index-th function of the machine; false past the last. */
+static bool
+function_at(uint64_t index, struct function_info *f, uint32_t *function)
+{
+	uint64_t size;
+
+	if (sys_info(kernel, INFO_FUNCTION, index, (uint64_t)(uintptr_t)f, sizeof(*f), &size) != OK)
+		return false;
+	*function = (uint32_t)f->segment << 16 | f->rid;
+	return true;
 }
 
 /* Drivers that an earlier manager started and that still run. */
 static void
 adopt(void)
 {
-	for (uint64_t n = 0; ; n++) {
+	for (uint64_t n = 0; driver_count < DRIVERS_MAX; n++) {
 		struct msg m = { .label = INIT_KEPT, .words = 1, .w = { n } };
+		const struct manifest_driver *rule = NULL;
+		struct function_info f;
 		struct process_info p;
 		struct driver *d;
+		uint32_t function;
 		uint64_t size;
 
-		if (msg_call(init, &m, now_ns() + NS_PER_S) != OK || m.label != OK || rule_count == 0 ||
-		    driver_count == DRIVERS_MAX)
+		if (msg_call(init, &m, now_ns() + NS_PER_S) != OK || m.label != OK || m.handles != 7)
 			return;
+		for (uint64_t i = 0; rule == NULL && function_at(i, &f, &function); i++)
+			if (function == m.w[3])
+				rule = rule_of(&f);
+		if (rule == NULL) {
+			for (unsigned i = 0; i < 3; i++)
+				(void)sys_handle_close(m.w[i]);
+			continue;
+		}
 		d = &drivers[driver_count++];
-		*d = (struct driver){ .rule = &rules[0], .function = (uint32_t)m.w[2], .process = (handle_t)m.w[0],
-			.endpoint = (handle_t)m.w[1], .running = true, .retry_at = DEADLINE_NEVER };
+		*d = (struct driver){ .rule = rule, .function = (uint32_t)m.w[3], .process = (handle_t)m.w[0],
+			.endpoint = (handle_t)m.w[1], .device = (handle_t)m.w[2], .state = SUPERVISED_RUNNING,
+			.life.restarts = m.w[5] };
 		if (sys_info(d->process, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&p, sizeof(p), &size) == OK)
-			for (unsigned i = 0; i < rule_count; i++)
-				if (strcmp(rules[i].program, p.name) == 0)
-					d->rule = &rules[i];
-		log_line(2, "adopted %s for device %02x:%02x.%x", d->rule->program, d->function >> 8 & 0xff,
-		    d->function >> 3 & 31, d->function & 7);
-		(void)sys_watch(d->process, ntfn, BIT((unsigned)(d - drivers)));
+			d->pid = p.id;
+		supervise_started(&d->life, now_ns());
+		log_line(2, "adopted %s for device %s", rule->task.program, place(d->function));
+		watch(d);
 	}
 }
 
@@ -185,107 +290,168 @@ static void
 match(void)
 {
 	struct function_info f;
-	uint64_t size;
+	uint32_t function;
 
-	for (uint64_t i = 0; sys_info(kernel, INFO_FUNCTION, i, (uint64_t)(uintptr_t)&f, sizeof(f), &size) == OK; i++) {
-		uint32_t id = (uint32_t)f.segment << 16 | f.rid;
-		bool known = false;
+	for (uint64_t i = 0; function_at(i, &f, &function); i++) {
+		const struct manifest_driver *rule = rule_of(&f);
+		struct driver *d;
 
-		for (unsigned k = 0; k < driver_count; k++)
-			known |= drivers[k].function == id;
-		for (unsigned k = 0; k < rule_count && !known; k++) {
-			if ((f.class_code & rules[k].class_mask) == rules[k].class_code) {
-				struct driver *d = add_driver(&rules[k], id);
-
-				if (d != NULL)
-					try_start(d);
-				known = true;
-			}
-		}
+		for (unsigned k = 0; k < driver_count && rule != NULL; k++)
+			if (drivers[k].function == function)
+				rule = NULL;
+		d = rule != NULL ? add_driver(rule, function) : NULL;
+		if (d != NULL)
+			try_start(d);
 	}
 }
 
+/* Its IOMMU refused accesses of the device, or lost count of them (D11): what the manifest says. */
 static void
-print_end(struct driver *d)
+device_faulted(struct driver *d)
 {
-	static struct epitaph e;
-	uint64_t n, len = 0, offset = 0;
-	const uint8_t *image = archive_file(archive, archive_len, d->rule->program, &len);
+	const struct manifest_driver *r = d->rule;
+	struct device_info i;
+	uint64_t n;
+	bool off;
 
-	if (sys_info(d->process, INFO_EPITAPH, 0, (uint64_t)(uintptr_t)&e, sizeof(e), &n) != OK)
+	if (d->process == HANDLE_NONE || d->fault_kill ||
+	    sys_info(d->device, INFO_DEVICE, 0, (uint64_t)(uintptr_t)&i, sizeof(i), &n) != OK || i.fault_seq == d->faults)
 		return;
-	log_line(1, "%s ended: %s", e.name, e.reason == EXIT_FAULT ? fault_kind_text(e.fault.kind) :
-	    e.reason == EXIT_KILLED ? "killed" : "exit");
-	for (uint32_t i = 0; e.reason == EXIT_FAULT && i < e.frame_count; i++) {
-		const char *name = image != NULL ? symbol_of(image, len, e.frame[i], &offset) : NULL;
-
-		log_line(0, "  #%u %016llx %s+0x%llx", i, (unsigned long long)e.frame[i], name != NULL ? name : "?",
-		    (unsigned long long)offset);
-	}
+	d->faults = i.fault_seq;
+	off = r->fault_limit != 0 && d->faults_before + d->faults >= r->fault_limit;
+	if (!off && r->on_fault != ON_FAULT_RESTART)
+		return;
+	log_line(off ? 0 : 1, "device %s: %llu faults: %s is %s", place(d->function),
+	    (unsigned long long)(d->faults_before + d->faults), r->task.program, off ? "ended, and the device stays off" :
+	    "started again");
+	d->fault_kill = true;
+	if (off)
+		d->state = SUPERVISED_DISABLED;
+	(void)sys_process_kill(d->process, 0);
 }
 
 static void
 driver_ended(struct driver *d)
 {
-	if (!d->running)
+	uint64_t len = 0;
+	const uint8_t *image = archive_file(archive, archive_len, d->rule->task.program, &len);
+	enum exit_reason reason;
+
+	if (d->process == HANDLE_NONE)
 		return;
-	print_end(d);
+	device_faulted(d);	/* what its last moments brought counts */
+	reason = epitaph_print(d->process, image, len, &d->died_at);
 	(void)sys_handle_close(d->process);
 	d->process = HANDLE_NONE;
-	d->running = false;
-	d->restarts++;
-	d->give_up_at = now_ns() + CLAIM_NS;
-	d->retry_at = now_ns();
+	d->pid = 0;
+	d->faults_before += d->faults;
+	d->faults = 0;
+	if (d->state == SUPERVISED_DISABLED) {
+		abandon(d, d->state);
+	} else {
+		d->life.restarts++;
+		/* An end because of faults is a failure, though we did it. */
+		ended(d, d->fault_kill ? EXIT_FAULT : reason);
+	}
+	d->fault_kill = false;
+}
+
+static enum status
+driver_ready(uint64_t badge)
+{
+	unsigned i = (unsigned)(badge & ~BADGE_DRIVER);
+	struct driver *d = &drivers[i];
+
+	if ((badge & BADGE_DRIVER) == 0 || i >= driver_count)
+		return E_RIGHTS;
+	if (d->state != SUPERVISED_STARTING)
+		return E_STATE;
+	d->state = SUPERVISED_RUNNING;
+	if (d->died_at != 0) {
+		d->recovery_ns = now_ns() - d->died_at;
+		log_line(2, "device %s: %s serves again after %llu ms (restart %llu)", place(d->function), d->rule->task.program,
+		    (unsigned long long)(d->recovery_ns / NS_PER_MS), (unsigned long long)d->life.restarts);
+	}
+	return OK;
+}
+
+/* The n-th that provides disks. */
+static struct driver *
+block_driver(uint64_t n)
+{
+	for (unsigned i = 0; i < driver_count; i++)
+		if (drivers[i].rule->provides == PROVIDES_BLOCK && n-- == 0)
+			return &drivers[i];
+	return NULL;
+}
+
+static enum status
+kill(struct driver *d)
+{
+	return d != NULL && d->process != HANDLE_NONE ? sys_process_kill(d->process, 0) : E_NOT_FOUND;
 }
 
 static void
 call(struct msg *m)
 {
 	static uint64_t badge;
-	struct process_info p;
+	uint32_t came = m->handles;
 	enum status s = E_NOT_FOUND;
-	uint64_t n, h;
+	struct driver *d;
+	uint64_t h = HANDLE_NONE;
 
+	for (unsigned i = 0; i < 4; i++)
+		if ((came & BIT(i)) != 0)
+			(void)sys_handle_close(m->w[i]);
 	m->handles = 0;
+	if ((m->badge & BADGE_DRIVER) != 0 || m->label == DEVMGR_READY) {
+		s = m->label == DEVMGR_READY ? driver_ready(m->badge) : E_RIGHTS;
+		goto reply;
+	}
 	switch (m->label) {
 	case DEVMGR_BLOCK:
-		if (m->w[0] < driver_count) {
-			struct driver *d = &drivers[m->w[0]];
-
-			/* A badge of its own for each handle: servers tell clients apart by it.  Unique over restarts of this one. */
-			badge = max_u64(badge + 1, now_ns());
-			s = sys_endpoint_mint(d->endpoint, badge, &h);
-			m->w[1] = m->w[0];
-			m->w[0] = h;
-			m->w[2] = 0;
-			if (d->running && sys_info(d->process, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&p, sizeof(p), &n) == OK)
-				m->w[2] = p.id;
-			m->w[3] = d->restarts;
-			m->w[4] = d->function;
-			m->handles = s == OK;
-		}
+		d = block_driver(m->w[0]);
+		if (d == NULL)
+			break;
+		/* A badge of its own for each handle: servers tell clients apart by it.  Unique over restarts of this one. */
+		badge = max_u64(badge + 1, now_ns());
+		s = d->endpoint == HANDLE_NONE ? E_NO_DEVICE : sys_endpoint_mint(d->endpoint, badge, &h);
+		m->w[1] = m->w[0];
+		m->w[0] = h;
+		m->w[2] = d->pid;
+		m->w[3] = d->life.restarts;
+		m->w[4] = d->function;
+		m->handles = s == OK;
 		break;
 	case DEVMGR_KILL:
+		for (unsigned i = 0; i < driver_count; i++)
+			if (drivers[i].pid != 0 && drivers[i].pid == m->w[0])
+				s = kill(&drivers[i]);
+		break;
 	case DEVMGR_ROGUE:
-		for (unsigned i = 0; i < driver_count; i++) {
-			struct driver *d = &drivers[i];
+		d = block_driver(m->w[0]);
+		if (d != NULL)
+			d->args = "rogue";
+		s = kill(d);
+		break;
+	case DEVMGR_LIST:
+		if (m->w[0] < driver_count) {
+			struct supervised v;
 
-			if (!d->running)
-				continue;
-			if (m->label == DEVMGR_ROGUE ? i == m->w[0] :
-			    sys_info(d->process, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&p, sizeof(p), &n) == OK && p.id == m->w[0]) {
-				if (m->label == DEVMGR_ROGUE)
-					d->args = "rogue";
-				s = sys_process_kill(d->process, 0);
-			}
+			d = &drivers[m->w[0]];
+			v = (struct supervised){ .pid = d->pid, .state = (uint8_t)d->state, .driver = true, .function = d->function,
+			    .quick = d->life.quick, .restarts = d->life.restarts, .recovery_ns = d->recovery_ns };
+			str_copy(v.name, d->rule->task.program, sizeof(v.name));
+			memcpy(m->w, &v, sizeof(v));
+			s = OK;
 		}
 		break;
 	default:
 		s = E_INVALID;
 	}
-	h = m->handles != 0 ? m->w[0] : HANDLE_NONE;
+reply:
 	m->label = s;
-	m->words = 5;
+	m->words = 8;
 	(void)msg_reply(m);
 	if (h != HANDLE_NONE)
 		(void)sys_handle_close(h);	/* the client has its own now */
@@ -294,7 +460,8 @@ call(struct msg *m)
 int
 main(void)
 {
-	uint64_t h, va, pages, flags;
+	const uint8_t *blob;
+	uint64_t h, va, pages, flags, len = 0;
 
 	kernel = start_handle("kernel");
 	init = start_handle("init");
@@ -307,7 +474,9 @@ main(void)
 	if (sys_ntfn_create(&h) != OK)
 		die("no notification");
 	ntfn = (handle_t)h;
-	read_manifest();
+	blob = archive_file(archive, archive_len, "manifest.dtb", &len);
+	if (manifest_read(&manifest, blob, len, say_nothing, NULL) != OK)
+		die("the boot archive has no readable manifest.dtb: no driver is started");
 	adopt();
 	match();
 	for (;;) {
@@ -316,9 +485,10 @@ main(void)
 		enum status s;
 
 		for (unsigned i = 0; i < driver_count; i++) {
-			if (drivers[i].retry_at <= now_ns())
+			if (drivers[i].state == SUPERVISED_WAITING && drivers[i].start_at <= now_ns())
 				try_start(&drivers[i]);
-			next = min_u64(next, drivers[i].retry_at);
+			if (drivers[i].state == SUPERVISED_WAITING)
+				next = min_u64(next, drivers[i].start_at);
 		}
 		s = msg_recv(service, ntfn, &m, next);
 		if (s != OK)
@@ -327,6 +497,9 @@ main(void)
 			call(&m);
 			continue;
 		}
+		for (unsigned i = 0; i < driver_count; i++)
+			if ((m.w[0] & BIT(FAULT_BITS + i)) != 0)
+				device_faulted(&drivers[i]);
 		for (unsigned i = 0; i < driver_count; i++)
 			if ((m.w[0] & BIT(i)) != 0)
 				driver_ended(&drivers[i]);

@@ -102,6 +102,9 @@ main(void)
 	for (const char *p = start_info->args; *p >= '0' && *p <= '9'; p++)
 		state = state * 10 + (uint64_t)(*p - '0');
 	state = state * 0x9e3779b97f4a7c15 + 0x1234567;
+	/* An endpoint of its own, with all rights, is thrown in. */
+	if (sys_endpoint_create(&handles[0]) == OK)
+		handle_count++;
 	/* Second handles are thrown about: with the first it has to say how it went. */
 	for (uint32_t i = 0; i < start_info->count; i++)
 		if (sys_handle_dup(start_info->handle[i].handle, i == 0 ? KERNEL_INFO | RIGHT_GIVE : RIGHT_CALL | RIGHT_RECV |

@@ -1,205 +1,322 @@
 /*
- * init: the root task.  Starts the device manager and the shell, prints how children ended, restarts what must run, and
- * keeps the device manager's handles to running drivers for its successor.
+ * init: the root task.  Reads the services of the boot manifest, makes their endpoints, starts them with the capabilities
+ * that the manifest names, and starts them again as it says.  Keeps the device manager's handles to running drivers for
+ * its successor.
+ *
+ * The manifest is all that it goes by.  When none can be read, or no service of it runs, it starts the shell alone, so that
+ * somebody can look.
  */
 #include "kern/base/bits.h"
-#include "kern/machine/fdt.h"
 #include "usr/lib/devmgr.h"
+#include "usr/lib/manifest.h"
 
-enum { KEEP_MAX = 16 };
+enum { KEEP_MAX = 16, PAGES_LEAST = 256 };
 
-struct child {
-	const char *program;
-	handle_t process;
-	uint64_t bit, restarts;
-	uint8_t priority;
-	uint64_t pages, objects;
+struct service {
+	const struct manifest_service *m;
+	handle_t process, endpoint;
+	uint32_t pid;
+	enum supervised_state state;
+	struct supervision life;
+	uint64_t restart_at;
 };
 
-static struct child children[] = {
-	{ .program = "devmgr", .bit = BIT(0), .priority = 20, .pages = 65536, .objects = 100000 },
-	{ .program = "shell", .bit = BIT(1), .priority = 10, .pages = 32768, .objects = 20000 },
+static const struct manifest_service rescue = {
+	.task = { .node = "rescue", .program = "shell", .args = "", .priority = 10, .pages = 8192, .objects = 4096,
+	    .caps = CAP_CONSOLE | CAP_INFO | CAP_LOG | CAP_POWER | CAP_CONTROL | CAP_TRACE,
+	    .restart = { RESTART_ALWAYS, 0, { 100, 10000 }, 10000 } },
 };
-static struct { handle_t process, endpoint; uint64_t function, index; } kept[KEEP_MAX];
+
+static struct manifest manifest;
+static struct service services[MANIFEST_SERVICES + 1];
+static unsigned service_count;
+static struct { handle_t process, endpoint, device; uint64_t function, index, restarts; } kept[KEEP_MAX];
 static unsigned kept_count;
-static handle_t endpoint, devmgr_endpoint, ntfn;
+static handle_t endpoint, ntfn;
 static const uint8_t *archive;
-static handle_t hostile;
 
 static void
-print_epitaph(handle_t process, const uint8_t *image, uint64_t len)
+say(void *arg UNUSED, const char *line)
 {
-	static struct epitaph e;
-	uint64_t n, offset = 0;
+	log_line(0, "%s", line);
+}
 
-	if (sys_info(process, INFO_EPITAPH, 0, (uint64_t)(uintptr_t)&e, sizeof(e), &n) != OK)
+static void
+give(struct spawn *s, const char *name, handle_t h, uint32_t rights)
+{
+	if (h == HANDLE_NONE || s->count == START_NAMES)
 		return;
-	if (e.reason == EXIT_KILLED) {
-		log_line(1, "%s was killed", e.name);
-		return;
-	}
-	if (e.reason != EXIT_FAULT) {
-		log_line(2, "%s ended with exit code %llu", e.name, (unsigned long long)e.exit_code);
-		return;
-	}
-	log_line(0, "%s died: %s, address 0x%llx", e.name, fault_kind_text(e.fault.kind), (unsigned long long)e.fault.address);
-	for (uint32_t i = 0; i + 2 < e.reg_count; i += 3)
-		log_line(0, "  %-6s %016llx  %-6s %016llx  %-6s %016llx", e.reg[i].name, (unsigned long long)e.reg[i].value,
-		    e.reg[i + 1].name, (unsigned long long)e.reg[i + 1].value, e.reg[i + 2].name,
-		    (unsigned long long)e.reg[i + 2].value);
-	for (uint32_t i = 0; i < e.frame_count; i++) {
-		const char *name = image != NULL ? symbol_of(image, len, e.frame[i], &offset) : NULL;
+	s->give[s->count].name = name;
+	s->give[s->count].handle = h;
+	s->give[s->count++].rights = rights;
+}
 
-		log_line(0, "  #%u %016llx %s+0x%llx", i, (unsigned long long)e.frame[i], name != NULL ? name : "?",
-		    (unsigned long long)(name != NULL ? offset : 0));
-	}
+/* Every program may write lines to the log; the rest is by name. */
+static uint32_t
+kernel_rights(uint32_t caps)
+{
+	return RIGHT_GIVE | ((caps & CAP_CONSOLE) != 0 ? KERNEL_CONSOLE : 0) | ((caps & CAP_DEVICES) != 0 ? KERNEL_DEVICES : 0) |
+	    ((caps & CAP_INFO) != 0 ? KERNEL_INFO : 0) | ((caps & CAP_LOG) != 0 ? KERNEL_LOG : 0) |
+	    ((caps & CAP_POWER) != 0 ? KERNEL_POWER : 0) | ((caps & CAP_TRACE) != 0 ? KERNEL_TRACE : 0);
+}
+
+static const struct service *
+server_of(const char *name)
+{
+	for (unsigned i = 0; i < service_count; i++)
+		if (services[i].m->serves != NULL && strcmp(services[i].m->serves, name) == 0)
+			return &services[i];
+	return NULL;
 }
 
 static enum status
-start_child(struct child *c, const char *args)
+start_service(struct service *v)
 {
-	uint64_t len, h;
-	const uint8_t *image = archive_file(archive, boot_info->archive_len, c->program, &len);
-	bool manager = c == &children[0];
+	const struct manifest_task *t = &v->m->task;
+	char args[START_ARGS];
+	size_t args_len;
+	uint64_t h, mine[MANIFEST_USES + 1], n;
+	unsigned minted = 0;
+	struct process_info p;
 	struct spawn s = {
-		.name = c->program, .image = image, .image_len = len, .args = args, .pages = c->pages,
-		.objects = c->objects, .priority = c->priority,
+		.name = t->program, .args = t->args, .pages = t->pages, .objects = t->objects,
+		.priority = (uint8_t)t->priority, .restarts = v->life.restarts,
 	};
-	enum status e;
+	enum status e = OK;
 
-	if (image == NULL)
+	s.image = archive_file(archive, boot_info->archive_len, t->program, &s.image_len);
+	if (s.image == NULL) {
+		log_line(0, "%s: program \"%s\" is not in the boot archive", t->node, t->program);
 		return E_NOT_FOUND;
-	s.give[s.count].name = "kernel";
-	s.give[s.count].rights = manager ? KERNEL_DEVICES | KERNEL_INFO | KERNEL_LOG | RIGHT_GIVE :
-	    KERNEL_CONSOLE | KERNEL_INFO | KERNEL_LOG | KERNEL_POWER | KERNEL_TRACE | RIGHT_GIVE;
-	s.give[s.count++].handle = boot_info->kernel;
-	if (manager) {
-		s.give[s.count].name = "archive";
-		s.give[s.count++].handle = boot_info->archive;
 	}
-	s.give[s.count].name = "devmgr";
-	s.give[s.count].rights = manager ? RIGHT_RECV | RIGHT_GIVE : RIGHT_CALL | RIGHT_GIVE;
-	s.give[s.count++].handle = devmgr_endpoint;
-	e = sys_endpoint_mint(endpoint, manager ? 1 : 2, &h);
-	if (e != OK)
+	if (v->m->when != NULL) {
+		const char *value = manifest_word(boot_info->cmdline, v->m->when, &args_len);
+
+		if (value != NULL)
+			str_copy(args, value, min_u64(args_len + 1, sizeof(args)));
+		s.args = value != NULL ? args : t->args;
+	}
+	give(&s, "kernel", boot_info->kernel, kernel_rights(t->caps));
+	if ((t->caps & CAP_ARCHIVE) != 0)
+		give(&s, "archive", boot_info->archive, RIGHT_READ);
+	if (v->m->serves != NULL)
+		give(&s, v->m->serves, v->endpoint, RIGHT_RECV | RIGHT_GIVE);
+	/* Handles to call by carry who calls: the service's number, from 1. */
+	for (unsigned i = 0; i < MANIFEST_USES && v->m->uses[i] != NULL && e == OK; i++) {
+		e = sys_endpoint_mint(server_of(v->m->uses[i])->endpoint, (uint64_t)(v - services) + 1, &h);
+		if (e == OK) {
+			mine[minted++] = h;
+			give(&s, v->m->uses[i], (handle_t)h, RIGHT_CALL | RIGHT_GIVE);
+		}
+	}
+	if (e == OK && (t->caps & (CAP_CONTROL | CAP_KEEP)) != 0) {
+		e = sys_endpoint_mint(endpoint, (uint64_t)(v - services) + 1, &h);
+		if (e == OK) {
+			mine[minted++] = h;
+			give(&s, "init", (handle_t)h, RIGHT_CALL | RIGHT_GIVE);
+		}
+	}
+	/* A budget that this machine does not have is cut in halves. */
+	while (e == OK && (e = spawn(&s, &v->process)) == E_QUOTA && s.pages / 2 >= PAGES_LEAST) {
+		s.pages /= 2;
+		e = OK;
+	}
+	while (minted != 0)
+		(void)sys_handle_close(mine[--minted]);
+	if (e != OK) {
+		v->process = HANDLE_NONE;
+		log_line(0, "%s cannot be started: %s", t->node, status_text(e));
 		return e;
-	s.give[s.count].name = "init";
-	s.give[s.count++].handle = (handle_t)h;
-	e = spawn(&s, &c->process);
-	(void)sys_handle_close(h);
-	if (e == OK)
-		e = sys_watch(c->process, ntfn, c->bit);
-	return e;
+	}
+	if (s.pages != t->pages)
+		log_line(1, "%s: %u pages are too many for this machine: it gets %llu", t->node, t->pages,
+		    (unsigned long long)s.pages);
+	v->pid = sys_info(v->process, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&p, sizeof(p), &n) == OK ? p.id : 0;
+	(void)sys_watch(v->process, ntfn, BIT((unsigned)(v - services)));
+	return OK;
 }
 
-/* "hostile=SEED" on the command line: a program that tries everything, with as little as a program can have. */
+/* It ended, or did not start: what the policy says. */
 static void
-start_hostile(void)
+ended(struct service *v, enum exit_reason reason)
 {
-	const char *p = boot_info->cmdline;
-	uint64_t len, h;
-	struct spawn s = { .name = "hostile", .pages = 2048, .objects = 200, .priority = 5 };
-
-	while (strncmp(p, "hostile=", 8) != 0)
-		if (*p++ == 0)
-			return;
-	s.args = p + 8;
-	s.image = archive_file(archive, boot_info->archive_len, "hostile", &len);
-	s.image_len = len;
-	if (s.image == NULL || sys_endpoint_create(&h) != OK)
-		return;
-	s.give[0].name = "kernel";
-	s.give[0].handle = boot_info->kernel;
-	s.give[0].rights = KERNEL_INFO | KERNEL_LOG | RIGHT_GIVE;
-	s.give[1].name = "endpoint";
-	s.give[1].handle = (handle_t)h;
-	s.count = 2;
-	if (spawn(&s, &hostile) == OK)
-		(void)sys_watch(hostile, ntfn, BIT(10));
-	(void)sys_handle_close(h);
+	v->process = HANDLE_NONE;
+	v->pid = 0;
+	switch (supervise_ended(&v->life, &v->m->task.restart, reason, now_ns(), &v->restart_at)) {
+	case SUPERVISE_RESTART:
+		v->state = SUPERVISED_WAITING;
+		break;
+	case SUPERVISE_GIVE_UP:
+		v->state = SUPERVISED_GIVEN_UP;
+		log_line(0, "%s is given up: it ended %u times in a row within %u ms of its start", v->m->task.node, v->life.quick,
+		    v->m->task.restart.stable_ms);
+		break;
+	case SUPERVISE_FINISHED:
+		v->state = SUPERVISED_FINISHED;
+		break;
+	}
 }
 
 static void
-child_ended(struct child *c)
+try_start(struct service *v)
 {
-	uint64_t len = 0;
-	const uint8_t *image = archive_file(archive, boot_info->archive_len, c->program, &len);
 	enum status s;
 
-	print_epitaph(c->process, image, len);
-	(void)sys_handle_close(c->process);
-	c->process = HANDLE_NONE;
-	c->restarts++;
-	s = start_child(c, "");
-	if (s != OK)
-		log_line(0, "%s cannot be started again: %s", c->program, status_text(s));
+	supervise_started(&v->life, now_ns());
+	s = start_service(v);
+	if (s == OK) {
+		v->state = SUPERVISED_RUNNING;
+	} else if (s == E_NOT_FOUND) {
+		v->state = SUPERVISED_GIVEN_UP;		/* no second look will find it */
+	} else {
+		v->life.restarts++;
+		ended(v, EXIT_NORMAL);
+	}
+}
+
+static void
+service_ended(struct service *v)
+{
+	uint64_t len = 0;
+	const uint8_t *image = archive_file(archive, boot_info->archive_len, v->m->task.program, &len);
+	enum exit_reason reason;
+	uint64_t at;
+
+	if (v->process == HANDLE_NONE)
+		return;
+	reason = epitaph_print(v->process, image, len, &at);
+	(void)sys_handle_close(v->process);
+	v->life.restarts++;
+	ended(v, reason);
+}
+
+static void
+add_service(const struct manifest_service *m)
+{
+	struct service *v = &services[service_count];
+	uint64_t h;
+	size_t len;
+
+	if (m->when != NULL && manifest_word(boot_info->cmdline, m->when, &len) == NULL)
+		return;
+	*v = (struct service){ .m = m, .state = SUPERVISED_WAITING };
+	if (m->serves != NULL) {
+		if (sys_endpoint_create(&h) != OK) {
+			log_line(0, "%s: no memory for its endpoint", m->task.node);
+			return;
+		}
+		v->endpoint = (handle_t)h;
+	}
+	service_count++;
+}
+
+static void
+list_service(struct msg *m)
+{
+	const struct service *v = &services[m->w[0]];
+	struct supervised s = {
+		.pid = v->pid, .state = (uint8_t)v->state, .quick = v->life.quick, .restarts = v->life.restarts,
+	};
+
+	str_copy(s.name, v->m->task.program, sizeof(s.name));
+	memcpy(m->w, &s, sizeof(s));
+}
+
+static enum status
+keep(struct msg *m)
+{
+	unsigned i;
+
+	for (i = 0; i < kept_count && kept[i].index != m->w[4]; i++)
+		;
+	if (i == KEEP_MAX || m->handles != 7)
+		return E_REFUSED;
+	if (i < kept_count) {
+		(void)sys_handle_close(kept[i].process);
+		(void)sys_handle_close(kept[i].endpoint);
+		(void)sys_handle_close(kept[i].device);
+	} else {
+		kept_count++;
+	}
+	kept[i].process = (handle_t)m->w[0];
+	kept[i].endpoint = (handle_t)m->w[1];
+	kept[i].device = (handle_t)m->w[2];
+	kept[i].function = m->w[3];
+	kept[i].index = m->w[4];
+	kept[i].restarts = m->w[5];
+	return OK;
 }
 
 static void
 call(struct msg *m)
 {
-	struct process_info p;
+	uint32_t caps = m->badge >= 1 && m->badge <= service_count ? services[m->badge - 1].m->task.caps : 0;
+	uint32_t came = m->handles;
 	enum status s = E_NOT_FOUND;
-	uint64_t n;
 
+	m->handles = 0;
 	switch (m->label) {
 	case INIT_KILL:
-		for (unsigned i = 0; i < ARRAY_SIZE(children); i++)
-			if (sys_info(children[i].process, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&p, sizeof(p), &n) == OK &&
-			    p.id == m->w[0])
-				s = sys_process_kill(children[i].process, 0);
-		m->handles = 0;
-		break;
-	case INIT_KEEP: {
-		unsigned i;
-
-		for (i = 0; i < kept_count && kept[i].index != m->w[3]; i++)
-			;
-		if (m->badge != 1 || i == KEEP_MAX) {
-			s = E_REFUSED;
+		if ((caps & CAP_CONTROL) == 0) {
+			s = E_RIGHTS;
 			break;
 		}
-		if (i < kept_count) {
-			(void)sys_handle_close(kept[i].process);
-			(void)sys_handle_close(kept[i].endpoint);
-		} else {
-			kept_count++;
-		}
-		kept[i].process = (handle_t)m->w[0];
-		kept[i].endpoint = (handle_t)m->w[1];
-		kept[i].function = m->w[2];
-		kept[i].index = m->w[3];
-		m->handles = 0;
-		s = OK;
+		for (unsigned i = 0; i < service_count; i++)
+			if (services[i].pid != 0 && services[i].pid == m->w[0])
+				s = sys_process_kill(services[i].process, 0);
 		break;
-	}
+	case INIT_LIST:
+		if ((caps & CAP_CONTROL) == 0) {
+			s = E_RIGHTS;
+		} else if (m->w[0] < service_count) {
+			list_service(m);
+			s = OK;
+		}
+		break;
+	case INIT_KEEP:
+		if ((caps & CAP_KEEP) == 0) {
+			s = E_RIGHTS;
+			break;
+		}
+		m->handles = came;
+		s = keep(m);
+		m->handles = 0;
+		came = s == OK ? 0 : came;
+		break;
 	case INIT_KEPT:
-		if (m->badge == 1 && m->w[0] < kept_count) {
+		if ((caps & CAP_KEEP) == 0) {
+			s = E_RIGHTS;
+		} else if (m->w[0] < kept_count) {
 			unsigned i = (unsigned)m->w[0];
 
 			m->w[0] = kept[i].process;
 			m->w[1] = kept[i].endpoint;
-			m->w[2] = kept[i].function;
-			m->w[3] = kept[i].index;
-			m->handles = 3;
+			m->w[2] = kept[i].device;
+			m->w[3] = kept[i].function;
+			m->w[4] = kept[i].index;
+			m->w[5] = kept[i].restarts;
+			m->handles = 7;
+			came = 0;
 			s = OK;
 		}
 		break;
 	default:
 		s = E_INVALID;
 	}
-	if (s != OK)
-		m->handles = 0;
+	/* Handles that came with a call that has no use for them. */
+	for (unsigned i = 0; i < 4; i++)
+		if ((came & BIT(i)) != 0)
+			(void)sys_handle_close(m->w[i]);
 	m->label = s;
-	m->words = 4;
+	m->words = 8;
 	(void)msg_reply(m);
 }
 
 int
 main(void)
 {
-	uint64_t h;
-	enum status s;
+	const uint8_t *blob;
+	uint64_t h, len = 0;
 
 	archive = (const uint8_t *)(uintptr_t)boot_info->archive_va;
 	if (sys_ntfn_create(&h) != OK)
@@ -208,33 +325,43 @@ main(void)
 	if (sys_endpoint_create(&h) != OK)
 		return 1;
 	endpoint = (handle_t)h;
-	if (sys_endpoint_create(&h) != OK)
-		return 1;
-	devmgr_endpoint = (handle_t)h;
-	for (unsigned i = 0; i < ARRAY_SIZE(children); i++) {
-		s = start_child(&children[i], boot_info->cmdline);
-		if (s != OK)
-			log_line(0, "%s does not start: %s", children[i].program, status_text(s));
-	}
-	start_hostile();
+	blob = archive_file(archive, boot_info->archive_len, "manifest.dtb", &len);
+	if (blob == NULL)
+		log_line(0, "manifest: the boot archive has no manifest.dtb");
+	else if (manifest_read(&manifest, blob, len, say, NULL) != OK)
+		blob = NULL;
+	for (unsigned i = 0; i < manifest.service_count; i++)
+		add_service(&manifest.service[i]);
 	for (;;) {
+		uint64_t next = DEADLINE_NEVER;
+		bool alive = false;
 		struct msg m;
 
-		s = msg_recv(endpoint, ntfn, &m, DEADLINE_NEVER);
-		if (s != OK)
+		for (unsigned i = 0; i < service_count; i++) {
+			struct service *v = &services[i];
+
+			if (v->state == SUPERVISED_WAITING && v->restart_at <= now_ns())
+				try_start(v);
+			if (v->state == SUPERVISED_WAITING)
+				next = min_u64(next, v->restart_at);
+			alive |= v->state == SUPERVISED_RUNNING || v->state == SUPERVISED_WAITING;
+		}
+		if (!alive) {
+			/* The end of init is the kernel's orderly stop. */
+			if (service_count != 0 && services[service_count - 1].m == &rescue)
+				die("nothing can be started");
+			log_line(0, "no service runs: starting a shell, and nothing else");
+			add_service(&rescue);
+			continue;
+		}
+		if (msg_recv(endpoint, ntfn, &m, next) != OK)
 			continue;
 		if (!m.notification) {
 			call(&m);
 			continue;
 		}
-		for (unsigned i = 0; i < ARRAY_SIZE(children); i++)
-			if ((m.w[0] & children[i].bit) != 0)
-				child_ended(&children[i]);
-		if ((m.w[0] & BIT(10)) != 0) {
-			uint64_t len = 0;
-			const uint8_t *image = archive_file(archive, boot_info->archive_len, "hostile", &len);
-
-			print_epitaph(hostile, image, len);
-		}
+		for (unsigned i = 0; i < service_count; i++)
+			if ((m.w[0] & BIT(i)) != 0)
+				service_ended(&services[i]);
 	}
 }

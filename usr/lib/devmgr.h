@@ -1,15 +1,48 @@
 /*
  * What the device manager and init answer, by label.  The reply's label is an enum status.
+ *
+ * Who calls is known by the badge of its handle, which init or the device manager minted for it: a driver's handle is good
+ * for DEVMGR_READY only, and init looks up in the manifest what the caller's service may ask.
  */
 #pragma once
 
 #include "usr/lib/os.h"
 
 enum devmgr_call : uint32_t {
-	DEVMGR_BLOCK = 1,	/* w0 index of a block server -> w0 handle (call), w1 controller number, w2 pid, w3 restarts, w4 state */
+	DEVMGR_BLOCK = 1,	/* w0 n: the n-th block driver -> w0 handle (call), w1 n, w2 pid, w3 restarts, w4 function; E_NO_DEVICE: nobody serves it any more */
 	DEVMGR_KILL,		/* w0 pid */
-	DEVMGR_ROGUE,		/* w0 controller number: restart its driver as one that lies (tests) */
+	DEVMGR_ROGUE,		/* w0 n: restart the n-th block driver as one that lies (tests) */
+	DEVMGR_READY,		/* from a driver: it serves from now on */
+	DEVMGR_LIST,		/* w0 n -> a struct supervised in w0..w7; E_NOT_FOUND past the last */
 	INIT_KILL = 100,	/* w0 pid */
-	INIT_KEEP,		/* handles: process, endpoint; w2 function, w3 index: kept for a successor of the device manager */
-	INIT_KEPT,		/* w0 n -> w0 process, w1 endpoint, w2 function, w3 index */
+	INIT_KEEP,		/* w0 process, w1 endpoint, w2 device (handles); w3 function, w4 index, w5 restarts: kept for a successor */
+	INIT_KEPT,		/* w0 n -> the same */
+	INIT_LIST,		/* as DEVMGR_LIST */
 };
+
+/* A program that somebody watches over. */
+enum supervised_state : uint8_t {
+	SUPERVISED_RUNNING,
+	SUPERVISED_STARTING,		/* runs, but has not said that it serves */
+	SUPERVISED_WAITING,		/* ended; is started again after a while */
+	SUPERVISED_REFUSED,		/* its device is not granted: the verdict, or policy */
+	SUPERVISED_GIVEN_UP,		/* ended too often */
+	SUPERVISED_DISABLED,		/* its device faulted too often */
+	SUPERVISED_FINISHED,		/* was to run once, and did */
+};
+
+struct supervised {
+	uint32_t pid;			/* 0: none now */
+	uint8_t state;			/* enum supervised_state */
+	bool driver;
+	uint32_t function;		/* of a driver: segment << 16 | rid */
+	uint32_t quick;			/* quick ends in a row */
+	uint64_t restarts;
+	uint64_t recovery_ns;		/* from the last end to serving again; 0: none yet */
+	char name[PROCESS_NAME];
+};
+static_assert(sizeof(struct supervised) <= sizeof(((struct msg *)0)->w));
+
+/* Prints how a process ended, with the names of functions from its program file (NULL: without), to the log.  Why it
+ * ended, and when that began; EXIT_RUNNING when it cannot be told. */
+enum exit_reason epitaph_print(handle_t process, const uint8_t *image, uint64_t len, uint64_t *at_ns);

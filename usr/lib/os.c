@@ -1,7 +1,7 @@
 /*
  * Start-up, printing, memory, messages.
  */
-#include "usr/lib/os.h"
+#include "usr/lib/devmgr.h"
 
 const struct start_block *start_info;
 const struct boot_info *boot_info;
@@ -117,6 +117,16 @@ die(const char *format, ...)
 	(void)sys_process_exit(1);
 	for (;;)
 		;
+}
+
+void
+service_ready(void)
+{
+	struct msg m = { .label = DEVMGR_READY };
+	handle_t manager = start_handle("devmgr");
+
+	if (manager != HANDLE_NONE)
+		(void)msg_call(manager, &m, now_ns() + 5 * NS_PER_S);
 }
 
 uint64_t

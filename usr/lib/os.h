@@ -17,6 +17,7 @@ enum : uint32_t { START_MAGIC = 0x53747274 };
 
 struct start_block {
 	uint32_t magic, count;
+	uint64_t restarts;		/* of this program by its supervisor; 0: the first start */
 	struct { char name[START_NAME]; handle_t handle; } handle[START_NAMES];
 	char args[START_ARGS];		/* one string, for the program to read as it likes */
 };
@@ -39,6 +40,9 @@ void print_raw(const char *text, size_t len);
 void log_line(unsigned level, const char *format, ...) PRINTF(2, 3);
 
 NORETURN void die(const char *format, ...) PRINTF(1, 2);
+
+/* A driver's word to the device manager that it serves from now on: how long recovery took is measured up to here. */
+void service_ready(void);
 
 uint64_t now_ns(void);
 void sleep_until(uint64_t ns);
@@ -68,7 +72,7 @@ struct spawn {
 	const uint8_t *image;
 	uint64_t image_len;
 	const char *args;
-	uint64_t pages, objects;
+	uint64_t pages, objects, restarts;
 	uint8_t priority;
 	uint32_t count;
 	struct { const char *name; handle_t handle; uint32_t rights; } give[START_NAMES];	/* rights 0: all that the handle has */

@@ -99,6 +99,7 @@ spawn(struct spawn *sp, handle_t *process)
 	if (s == OK) {
 		b = (struct start_block *)(uintptr_t)here;
 		b->magic = START_MAGIC;
+		b->restarts = sp->restarts;
 		str_copy(b->args, sp->args != NULL ? sp->args : "", sizeof(b->args));
 		for (uint32_t i = 0; i < sp->count && s == OK; i++) {
 			uint64_t type_rights, badge, given = 0;

@@ -439,5 +439,6 @@ main(void)
 		if (priority == 1)
 			die("no thread to listen with: %s", status_text(s));
 	}
+	service_ready();
 	serve();
 }

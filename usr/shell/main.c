@@ -6,22 +6,10 @@
 #include "usr/shell/shell.h"
 
 handle_t kernel, devmgr, init;
-
-struct command { const char *name, *args, *text; command_fn *fn; };
-
-extern const struct command commands[];
-static command_fn cmd_repeat;
-
-static int
-cmd_help(int argc UNUSED, char **argv UNUSED)
-{
-	for (unsigned i = 0; commands[i].name != NULL; i++)
-		print("  %-10s %-28s %s\n", commands[i].name, commands[i].args, commands[i].text);
-	return 0;
-}
+static bool in_batch;
 
 const struct command commands[] = {
-	{ "help", "", "this list", cmd_help },
+	{ "help", "[COMMAND]", "this list; more about one", cmd_help },
 	{ "ps", "", "processes: state, CPU time, memory, handles", cmd_ps },
 	{ "mem", "", "memory and objects in use", cmd_mem },
 	{ "memtest", "MIB", "maps memory in every way, writes and reads it", cmd_memtest },
@@ -35,7 +23,7 @@ const struct command commands[] = {
 	{ "hexdump", "DEV [OFFSET [LENGTH]]", "bytes of a disk", cmd_hexdump },
 	{ "write", "DEV OFFSET TEXT", "writes text to a disk", cmd_write },
 	{ "flush", "DEV", "makes earlier writes durable", cmd_flush },
-	{ "bench", "[ready|ipc|signal|disk|...]", "marked regions for the instruction counter", cmd_bench },
+	{ "bench", "[ready|ipc|signal|disk|...]", "regions for the instruction counter", cmd_bench },
 	{ "stress", "[ROUNDS]", "messages and signals from all sides, every answer checked", cmd_stress },
 	{ "date", "", "the date, UTC", cmd_date },
 	{ "log", "[-d]", "the system log; with dates", cmd_log },
@@ -43,84 +31,30 @@ const struct command commands[] = {
 	{ "kill", "PID|NAME", "ends a process", cmd_kill },
 	{ "killer", "NAME MILLISECONDS", "ends a process later, while commands go on", cmd_killer },
 	{ "repeat", "N \"COMMAND; ...\"", "runs commands N times", cmd_repeat },
-	{ "rogue", "CTRL r|w IOVA | x", "lets a driver lie about an address, or reset under load (test)", cmd_rogue },
+	{ "rogue", "CTRL r|w|x [IOVA]", "lets a driver lie, or reset under load (test)", cmd_rogue },
 	{ "liar", "DEV [abandon]", "a client that lies to a disk's server (test)", cmd_liar },
 	{ "sleep", "MILLISECONDS", "waits", cmd_sleep },
-	{ "poweroff", "", "", cmd_poweroff },
-	{ "reboot", "", "", cmd_reboot },
+	{ "poweroff", "", "ends the system", cmd_poweroff },
+	{ "reboot", "", "starts it anew", cmd_reboot },
 	{ NULL, NULL, NULL, NULL },
 };
 
-bool
-number(const char *s, uint64_t *out)
-{
-	uint64_t v = 0;
-	unsigned base = 10;
-
-	if (s[0] == '0' && s[1] == 'x') {
-		base = 16;
-		s += 2;
-	}
-	if (*s == 0)
-		return false;
-	for (; *s != 0; s++) {
-		unsigned d = *s >= '0' && *s <= '9' ? (unsigned)(*s - '0') : (*s | 0x20) >= 'a' && (*s | 0x20) <= 'f' && base == 16 ?
-		    (unsigned)((*s | 0x20) - 'a' + 10) : 99;
-
-		if (d >= base) {
-			unsigned shift = *s == 'K' ? 10 : *s == 'M' ? 20 : *s == 'G' ? 30 : 0;
-
-			if (shift == 0 || s[1] != 0 || v >> (64 - shift) != 0)
-				return false;
-			*out = v << shift;
-			return true;
-		}
-		if (v > (UINT64_MAX - d) / base)
-			return false;
-		v = v * base + d;
-	}
-	*out = v;
-	return true;
-}
-
-/* Splits at spaces; quotes keep them. */
-static int
-split(char *line, char **argv, int max)
-{
-	int n = 0;
-
-	while (n < max) {
-		char end = ' ';
-
-		while (*line == ' ')
-			line++;
-		if (*line == 0)
-			break;
-		if (*line == '"' || *line == '\'')
-			end = *line++;
-		argv[n++] = line;
-		while (*line != 0 && *line != end)
-			line++;
-		if (*line != 0)
-			*line++ = 0;
-	}
-	return n;
-}
-
-static int
-run(char *line)
-{
-	char *argv[16];
-	int argc = split(line, argv, 16);
-
-	if (argc == 0)
-		return 0;
-	for (unsigned i = 0; commands[i].name != NULL; i++)
-		if (strcmp(commands[i].name, argv[0]) == 0)
-			return commands[i].fn(argc, argv);
-	print("%s: no such command; \"help\" lists them\n", argv[0]);
-	return 1;
-}
+const struct note notes[] = {
+	{ "ps", "What is watched over and does not run is listed below, with the reason." },
+	{ "mem", "Pages are 4 KiB.  Of an owner: what it uses itself, and its quota; what it handed to its children is theirs." },
+	{ "dma", "Addresses are those that the device uses; nobody sees physical ones." },
+	{ "sha256", "The hash that sha256sum prints on the host.  OFFSET and LENGTH are multiples of the block size.\n"
+	    "As: sha256 nvme0n1 1M 64K" },
+	{ "hexdump", "256 bytes when LENGTH is not given.  As: hexdump nvme0n1 0x400 64" },
+	{ "write", "The blocks around the text are read, changed and written; \"flush\" makes them durable.\n"
+	    "As: write nvme0n1 4096 \"some text\"" },
+	{ "kill", "Its supervisor starts it again, as the manifest says.  As: kill nvmed" },
+	{ "killer", "As: killer nvmed 200; sha256 nvme0n1" },
+	{ "repeat", "As: repeat 10 \"kill nvmed; sha256 nvme0n1 0 4096\"" },
+	{ "rogue", "The driver is started again as one that obeys: its device reads or writes that address, which was never\n"
+	    "granted.  As: rogue 0 w 0x5000.  Or, with x, it resets its controller under load." },
+	{ NULL, NULL },
+};
 
 static unsigned
 hex(char c)
@@ -155,74 +89,14 @@ batch(char *to, size_t size)
 	return true;
 }
 
-/* "repeat N 'a; b'": stops at the first that fails. */
-static int
-cmd_repeat(int argc, char **argv)
+/* With commands from the kernel command line, their verdict comes first: somebody waits for it. */
+int
+cmd_poweroff(int argc UNUSED, char **argv UNUSED)
 {
-	static char line[512];
-	uint64_t n;
-
-	if (argc != 3 || !number(argv[1], &n)) {
-		print("usage: repeat N \"COMMAND; COMMAND\"\n");
-		return 1;
-	}
-	for (uint64_t i = 0; i < n && !interrupted(); i++) {
-		for (const char *p = argv[2]; *p != 0; ) {
-			size_t len = 0;
-			int s;
-
-			while (*p == ' ' || *p == ';')
-				p++;
-			while (p[len] != 0 && p[len] != ';')
-				len++;
-			str_copy(line, p, len + 1 < sizeof(line) ? len + 1 : sizeof(line));
-			p += len;
-			s = run(line);
-			if (s != 0) {
-				print("repeat: round %llu of %llu failed\n", (unsigned long long)i + 1, (unsigned long long)n);
-				return s;
-			}
-		}
-	}
-	return 0;
-}
-
-static void
-run_batch(char *all)
-{
-	int failed = 0;
-	bool off = false;
-
-	while (*all != 0) {
-		char *end = all, quote = 0;
-		int s;
-
-		/* A semicolon inside quotes belongs to the command. */
-		for (; *end != 0 && (*end != ';' || quote != 0); end++) {
-			if (quote == 0 && (*end == '"' || *end == '\''))
-				quote = *end;
-			else if (*end == quote)
-				quote = 0;
-		}
-		if (*end != 0)
-			*end++ = 0;
-		while (*all == ' ')
-			all++;
-		if (strncmp(all, "poweroff", 8) == 0) {
-			off = true;
-			break;
-		}
-		if (*all != 0) {
-			print("capos> %s\n", all);
-			s = run(all);
-			if (s != 0)
-				failed = s;
-		}
-		all = end;
-	}
-	(void)off;
-	print("capos: exit status %d\n", failed);
-	(void)cmd_poweroff(0, NULL);
+	if (in_batch)
+		print("capos: exit status %d\n", run_failed);
+	(void)sys_power(kernel, 0);
+	return 1;
 }
 
 int
@@ -234,10 +108,24 @@ main(void)
 	devmgr = start_handle("devmgr");
 	init = start_handle("init");
 	line_start();
-	if (batch(line, sizeof(line)))
-		run_batch(line);
+	in_batch = batch(line, sizeof(line));
+	if (in_batch && start_info->restarts == 0) {
+		(void)run(line, "capos> ");
+	} else if (in_batch) {
+		print("the shell ended and was started again: its commands do not run twice\n");
+		run_failed = 1;
+	}
+	if (in_batch)
+		(void)cmd_poweroff(0, NULL);
 	print("capOS.  \"help\" lists commands; Ctrl-C stops one.\n");
-	for (;;)
-		if (line_read(line, 256, "capos> ") > 0)
-			(void)run(line);
+	for (;;) {
+		const char *typed = line_read("capos> ");
+
+		if (typed == NULL) {
+			print("\"poweroff\" ends the system.\n");
+			continue;
+		}
+		str_copy(line, typed, sizeof(line));
+		(void)run(line, NULL);
+	}
 }

@@ -1,6 +1,6 @@
 /*
- * The shell's parts: line editing (line.c), commands about the system (sys.c) and about disks (disk.c), a hostile client of
- * disks (liar.c), benchmarks (bench.c).
+ * The shell's parts: the console and line editing (line.c, edit.c), lines to commands (command.c), commands about the system
+ * (sys.c) and about disks (disk.c), a hostile client of disks (liar.c), benchmarks (bench.c).
  */
 #pragma once
 
@@ -8,16 +8,20 @@
 
 extern handle_t kernel, devmgr, init;
 
-/* Reads one line with editing and history; the length, or -1 for Ctrl-D on an empty line. */
-int line_read(char *to, size_t size, const char *prompt);
+/* Reads one line with editing and history; "" after Ctrl-C, NULL for Ctrl-D on an empty line.  Good until the next. */
+const char *line_read(const char *prompt);
 
 /* Ctrl-C was typed since the last look. */
 bool interrupted(void);
+/* Waits; false when Ctrl-C came first. */
+bool pause_until(uint64_t ns);
 /* Starts the console: input arrives by notification. */
 void line_start(void);
 
-/* Numbers: decimal, 0x..., with K, M, G.  False when it is not one. */
+/* Numbers: decimal, 0x..., with K, M, G, T.  False when it is not one. */
 bool number(const char *text, uint64_t *out);
+/* The same, and says what is wrong with the argument "what". */
+bool want_number(const char *what, const char *text, uint64_t *out);
 
 /* A session with a disk by its name; says why not.  close also gives the server's endpoint back. */
 struct blk;
@@ -25,9 +29,31 @@ bool disk_open(struct blk *b, const char *name, uint32_t rights, uint64_t bytes)
 void disk_close(struct blk *b);
 int cmd_liar(int argc, char **argv);
 
-/* A command: its arguments, split; the exit status. */
+/* A command: its arguments, split, as many as its synopsis allows; the exit status. */
 typedef int command_fn(int argc, char **argv);
 
+struct command { const char *name, *args, *text; command_fn *fn; };
+struct note { const char *name, *text; };	/* more about a command, for "help COMMAND" */
+extern const struct command commands[];		/* ends with a NULL name, as notes do */
+extern const struct note notes[];
+
+/* Says what is wrong with the arguments, and how the current command is used.  1, to return. */
+int usage(const char *format, ...) PRINTF(1, 2);
+int help_about(const struct command *c);
+/* For completion: the n-th command whose name begins so. */
+const char *command_name(void *arg, const char *prefix, size_t len, unsigned n);
+
+/* Runs the commands of a line, which it cuts up; 0: none failed.  echo: what to print before each, and the result so far
+ * goes to run_failed; NULL: neither. */
+int run(char *line, const char *echo);
+extern int run_failed;
+
+/* "0000:00:01.0" after some text, in one of a few buffers; what a class code means. */
+const char *function_text(const char *before, uint32_t function);
+const char *class_text(uint32_t class_code);
+bool supervised_at(bool drivers, uint64_t n, struct supervised *s);
+
+command_fn cmd_help, cmd_repeat;
 command_fn cmd_killer, cmd_ps, cmd_mem, cmd_memtest, cmd_cpus, cmd_date, cmd_trace, cmd_devices, cmd_evidence, cmd_iommu, cmd_dma;
 command_fn cmd_log, cmd_kill, cmd_poweroff, cmd_reboot;
 command_fn cmd_blk, cmd_sha256, cmd_hexdump, cmd_write, cmd_flush, cmd_bench, cmd_rogue, cmd_sleep, cmd_stress;

@@ -4,7 +4,8 @@
  * Clients, each a process on some CPU, call one endpoint with 0 to 8 words and all kinds of deadlines.  Servers with two
  * threads each answer what they got, in every way there is: reply and receive in one call or in two, with and without a
  * deadline, twice.  A server is killed now and then and the next one starts.  A process that was never called
- * guesses tokens.  Then two threads of different priority signal each other, on one CPU and on two.
+ * guesses tokens.  Then two threads of different priority signal each other, on one CPU and on two.  Last, two that talk all the
+ * time must leave its share of the CPU to a third, who is as urgent as the caller.
  *
  * Whoever sees something that must not be ends with its own exit code, which this command reports.
  */
@@ -12,7 +13,7 @@
 #include "usr/shell/copy.h"
 #include "usr/shell/shell.h"
 
-enum { CLIENTS = 4, SERVER_LIVES = 12, LIFE_MS = 15, PRIORITY = 10, PRIORITY_LOW = 5 };
+enum { CLIENTS = 4, SERVER_LIVES = 12, LIFE_MS = 15, SHARE_MS = 300, PRIORITY = 10, PRIORITY_LOW = 5 };
 enum exit : uint64_t {
 	EXIT_GOOD = 100,
 	BAD_STATUS, BAD_ANSWER, BAD_LABEL,			/* client */
@@ -189,6 +190,70 @@ signals(uint64_t handle UNUSED, uint64_t arg)
 	leave(EXIT_GOOD);
 }
 
+static void
+listener(uint64_t endpoint, uint64_t arg UNUSED)
+{
+	uint64_t call = SYS_ipc_recv, token = 0, w[4] = { 0 };
+
+	for (;;) {
+		uint64_t target = endpoint;
+
+		sys_msg4(&call, &target, w, DEADLINE_NEVER, &token);
+		call = SYS_ipc_reply_recv;
+	}
+}
+
+static void
+talker(uint64_t endpoint, uint64_t arg UNUSED)
+{
+	for (;;) {
+		uint64_t call = SYS_ipc_call, target = endpoint, token = 0, w[4] = { 0 };
+
+		sys_msg4(&call, &target, w, DEADLINE_NEVER, &token);
+	}
+}
+
+static void
+bystander(uint64_t endpoint UNUSED, uint64_t arg UNUSED)
+{
+	for (volatile uint64_t n = 0;; n++)
+		;
+}
+
+static uint64_t
+run_time(handle_t process)
+{
+	struct process_info p = { 0 };
+	uint64_t n;
+
+	(void)sys_info(process, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&p, sizeof(p), &n);
+	return p.cpu_ns;
+}
+
+/* All on one CPU; the server is as urgent as the others, or more. */
+static bool
+shares(handle_t endpoint, uint8_t server_priority)
+{
+	handle_t s = HANDLE_NONE, t = HANDLE_NONE, b = HANDLE_NONE;
+	bool good = copy_start(&s, listener, endpoint, RIGHT_RECV, 1, server_priority, 0) == OK &&
+	    copy_start(&t, talker, endpoint, RIGHT_CALL, 0, PRIORITY_LOW, 0) == OK &&
+	    copy_start(&b, bystander, endpoint, RIGHT_CALL, 0, PRIORITY_LOW, 0) == OK;
+	uint64_t talk, idle;
+
+	sleep_until(now_ns() + SHARE_MS * NS_PER_MS);
+	talk = run_time(s) + run_time(t);
+	idle = run_time(b);
+	if (good && (talk < SHARE_MS / 10 * NS_PER_MS || idle < SHARE_MS / 10 * NS_PER_MS)) {
+		print("stress: of %u ms those who talk got %llu, the bystander %llu\n", SHARE_MS,
+		    (unsigned long long)(talk / NS_PER_MS), (unsigned long long)(idle / NS_PER_MS));
+		good = false;
+	}
+	copy_end(&b);
+	copy_end(&t);
+	copy_end(&s);
+	return good;
+}
+
 /* Waits for the bits of all whose end is watched, until the deadline. */
 static bool
 wait_all(handle_t ntfn, uint64_t all, uint64_t deadline)
@@ -284,6 +349,7 @@ cmd_stress(int argc, char **argv)
 		}
 		copy_end(&pair);
 	}
+	good = shares((handle_t)e, PRIORITY_LOW) && shares((handle_t)e, PRIORITY) && good;
 	(void)sys_handle_close(n);
 	(void)sys_handle_close(e);
 	print("stress: %llu calls of %llu answered, %s\n", (unsigned long long)answered, (unsigned long long)rounds * CLIENTS,

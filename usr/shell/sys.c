@@ -6,6 +6,8 @@
 #include "kern/base/date.h"
 #include "usr/shell/shell.h"
 
+enum { PROCESSES = 128, WATCHED = 40 };
+
 static bool
 info(enum info_what what, uint64_t index, void *to, size_t size)
 {
@@ -14,17 +16,86 @@ info(enum info_what what, uint64_t index, void *to, size_t size)
 	return sys_info(kernel, what, index, (uint64_t)(uintptr_t)to, size, &n) == OK;
 }
 
+static struct process_info process[PROCESSES];
+static unsigned process_count;
+
+/* All processes, newest first. */
+static void
+read_processes(void)
+{
+	for (process_count = 0; process_count < PROCESSES; process_count++)
+		if (!info(INFO_PROCESS, process_count, &process[process_count], sizeof(process[0])))
+			break;
+}
+
+/* A process's pages without the quotas that it handed to its children. */
+static uint64_t
+own(uint64_t used, uint32_t id, bool pages)
+{
+	for (unsigned i = 0; i < process_count; i++) {
+		uint64_t handed = pages ? process[i].pages_max : process[i].objects_max;
+
+		if (process[i].parent_id == id && process[i].id != id)
+			used -= handed < used ? handed : used;
+	}
+	return used;
+}
+
+/* What init or the device manager watches over: the n-th; false past the last. */
+bool
+supervised_at(bool drivers, uint64_t n, struct supervised *s)
+{
+	struct msg m = { .label = drivers ? DEVMGR_LIST : INIT_LIST, .words = 1, .w = { n } };
+	handle_t who = drivers ? devmgr : init;
+
+	if (who == HANDLE_NONE || msg_call(who, &m, now_ns() + 5 * NS_PER_S) != OK || m.label != OK)
+		return false;
+	memcpy(s, m.w, sizeof(*s));
+	s->name[sizeof(s->name) - 1] = 0;
+	return true;
+}
+
+static struct supervised watched[WATCHED];
+static unsigned watched_count;
+
+static void
+read_watched(void)
+{
+	watched_count = 0;
+	for (unsigned k = 0; k < 2; k++)
+		for (uint64_t n = 0; watched_count < WATCHED && supervised_at(k == 1, n, &watched[watched_count]); n++)
+			watched_count++;
+}
+
 int
 cmd_ps(int argc UNUSED, char **argv UNUSED)
 {
 	static const char *const states[] = { "new", "running", "ending", "dead" };
-	struct process_info p;
+	static const char *const not_running[] = { "", "", "waits to be started again", "its device is not granted",
+		"given up: ended too often", "off: its device faulted too often", "finished" };
 
-	print("%5s %5s %-16s %-8s %4s %4s %10s %10s %8s\n", "pid", "from", "name", "state", "prio", "thr", "cpu ms", "memory KiB",
-	    "handles");
-	for (uint64_t i = 0; info(INFO_PROCESS, i, &p, sizeof(p)); i++)
-		print("%5u %5u %-16s %-8s %4u %4u %10llu %10llu %8u\n", p.id, p.parent_id, p.name, states[p.state & 3], p.priority,
-		    p.threads, (unsigned long long)(p.cpu_ns / NS_PER_MS), (unsigned long long)p.pages * 4, p.handles);
+	read_processes();
+	read_watched();
+	print("%4s %4s %-16s %-8s %4s %3s %9s %9s %7s %8s\n", "pid", "from", "name", "state", "prio", "thr", "cpu ms", "KiB",
+	    "handles", "restarts");
+	for (unsigned i = 0; i < process_count; i++) {
+		const struct process_info *p = &process[i];
+		char restarts[24] = "-";
+
+		for (unsigned k = 0; k < watched_count; k++)
+			if (watched[k].pid == p->id)
+				fmt_buf(restarts, sizeof(restarts), "%llu", (unsigned long long)watched[k].restarts);
+		print("%4u %4u %-16s %-8s %4u %3u %9llu %9llu %7u %8s\n", p->id, p->parent_id, p->name, states[p->state & 3],
+		    p->priority, p->threads, (unsigned long long)(p->cpu_ns / NS_PER_MS),
+		    (unsigned long long)own(p->pages, p->id, true) * (PAGE_SIZE / KIB), p->handles, restarts);
+	}
+	for (unsigned k = 0; k < watched_count; k++) {
+		const struct supervised *s = &watched[k];
+
+		if (s->pid == 0 && s->state < ARRAY_SIZE(not_running))
+			print("%s%s: %s, %llu restarts\n", s->name, s->driver ? function_text(" of ", s->function) : "",
+			    not_running[s->state], (unsigned long long)s->restarts);
+	}
 	return 0;
 }
 
@@ -46,6 +117,15 @@ cmd_mem(int argc UNUSED, char **argv UNUSED)
 		print(" %s %llu", names[i], (unsigned long long)m.by_type[i]);
 	print("\nhandles %llu, threads %llu, grants %llu of %llu pages\n", (unsigned long long)m.handles,
 	    (unsigned long long)m.threads, (unsigned long long)m.grants, (unsigned long long)m.grant_pages);
+	read_processes();
+	print("%4s %-16s %10s %10s %9s %9s %8s\n", "pid", "owner", "pages", "quota", "objects", "quota", "handles");
+	for (unsigned i = 0; i < process_count; i++) {
+		const struct process_info *p = &process[i];
+
+		print("%4u %-16s %10llu %10llu %9llu %9llu %8u\n", p->id, p->name, (unsigned long long)own(p->pages, p->id, true),
+		    (unsigned long long)p->pages_max, (unsigned long long)own(p->objects, p->id, false),
+		    (unsigned long long)p->objects_max, p->handles);
+	}
 	return 0;
 }
 
@@ -63,20 +143,86 @@ cmd_cpus(int argc UNUSED, char **argv UNUSED)
 	return 0;
 }
 
+const char *
+function_text(const char *before, uint32_t function)
+{
+	static char text[4][32];
+	static unsigned next;
+	char *to = text[next++ % 4];
+
+	fmt_buf(to, sizeof(text[0]), "%s%04x:%02x:%02x.%x", before, function >> 16, function >> 8 & 0xff, function >> 3 & 31,
+	    function & 7);
+	return to;
+}
+
+const char *
+class_text(uint32_t class_code)
+{
+	static const struct { uint32_t code, mask; const char *text; } name[] = {
+		{ 0x010802, 0xffffff, "NVMe controller" }, { 0x010601, 0xffffff, "SATA controller" },
+		{ 0x010000, 0xff0000, "storage" }, { 0x020000, 0xffff00, "Ethernet controller" },
+		{ 0x020000, 0xff0000, "network" }, { 0x030000, 0xff0000, "display" }, { 0x040000, 0xff0000, "multimedia" },
+		{ 0x060000, 0xffff00, "host bridge" }, { 0x060100, 0xffff00, "ISA bridge" },
+		{ 0x060400, 0xffff00, "PCI bridge" }, { 0x060000, 0xff0000, "bridge" },
+		{ 0x070000, 0xff0000, "communication" }, { 0x080600, 0xffff00, "IOMMU" }, { 0x080000, 0xff0000, "system" },
+		{ 0x0c0300, 0xffff00, "USB controller" }, { 0x0c0500, 0xffff00, "SMBus controller" },
+		{ 0x0c0000, 0xff0000, "serial bus" }, { 0x120000, 0xff0000, "accelerator" },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(name); i++)
+		if ((class_code & name[i].mask) == name[i].code)
+			return name[i].text;
+	return "device";
+}
+
+/* The driver of a function, as "nvmed (4), "; "" when none runs. */
+static const char *
+driver_text(uint32_t function)
+{
+	static char text[PROCESS_NAME + 16];
+
+	for (unsigned k = 0; k < watched_count; k++) {
+		if (watched[k].driver && watched[k].function == function && watched[k].pid != 0) {
+			fmt_buf(text, sizeof(text), "%s (%u), ", watched[k].name, watched[k].pid);
+			return text;
+		}
+	}
+	return "";
+}
+
+/* A function, and below it what its bus holds. */
+static void
+print_function(const struct function_info *f, unsigned depth)
+{
+	uint32_t id = (uint32_t)f->segment << 16 | f->rid;
+	struct function_info below;
+
+	print("%*s%s %04x:%04x %06x %-*s group %-3u ", (int)(2 * depth), "", function_text("", id), f->vendor, f->device,
+	    f->class_code, (int)(depth < 8 ? 20 - 2 * depth : 4), class_text(f->class_code), f->group);
+	if (f->is_bridge)
+		print("buses %02x-%02x\n", f->bus_secondary, f->bus_subordinate);
+	else if (f->claimed)
+		print("%sbus master %s, %u faults\n", driver_text(id), f->bus_master ? "on" : "off", f->faults);
+	else
+		print("free, bus master %s\n", f->bus_master ? "on" : "off");
+	if (!f->is_bridge)
+		print("%*s  %s%s%s\n", (int)(2 * depth), "", f->verdict == LANE_DIRECT ? "direct-remapping" :
+		    f->verdict == LANE_BROKERED ? "brokered" : "unsupported: ",
+		    f->verdict == LANE_UNSUPPORTED || f->reason[0] == 0 ? "" : " by ", f->reason);
+	for (uint64_t i = 0; f->is_bridge && depth < 16 && info(INFO_FUNCTION, i, &below, sizeof(below)); i++)
+		if (below.segment == f->segment && below.parent_rid == f->rid && below.rid != f->rid)
+			print_function(&below, depth + 1);
+}
+
 int
 cmd_devices(int argc UNUSED, char **argv UNUSED)
 {
 	struct function_info f;
 
-	for (uint64_t i = 0; info(INFO_FUNCTION, i, &f, sizeof(f)); i++) {
-		print("%04x:%02x:%02x.%x %04x:%04x class %06x group %-3u %s%s%s", f.segment, f.rid >> 8, f.rid >> 3 & 31, f.rid & 7,
-		    f.vendor, f.device, f.class_code, f.group, f.parent_rid != 0xffff ? "below a bridge " : "",
-		    f.is_bridge ? "bridge" : f.verdict == LANE_DIRECT ? "direct-remapping" : "unsupported: ",
-		    f.is_bridge || f.verdict == LANE_DIRECT ? "" : f.reason);
-		if (f.claimed)
-			print(", claimed, bus master %s, %u faults", f.bus_master ? "on" : "off", f.faults);
-		print("\n");
-	}
+	read_watched();
+	for (uint64_t i = 0; info(INFO_FUNCTION, i, &f, sizeof(f)) && !interrupted(); i++)
+		if (f.parent_rid == 0xffff)
+			print_function(&f, 0);
 	return 0;
 }
 
@@ -281,15 +427,11 @@ cmd_trace(int argc, char **argv)
 }
 
 int
-cmd_kill(int argc, char **argv)
+cmd_kill(int argc UNUSED, char **argv)
 {
 	struct process_info p;
 	uint64_t pid = 0;
 
-	if (argc != 2) {
-		print("usage: kill PID|NAME\n");
-		return 1;
-	}
 	if (!number(argv[1], &pid))
 		for (uint64_t i = 0; info(INFO_PROCESS, i, &p, sizeof(p)); i++)
 			if (strcmp(p.name, argv[1]) == 0 && p.state == PROCESS_RUNNING)
@@ -300,7 +442,8 @@ cmd_kill(int argc, char **argv)
 		if (msg_call(k == 0 ? devmgr : init, &m, now_ns() + 5 * NS_PER_S) == OK && m.label == OK)
 			return 0;
 	}
-	print("kill: %s: no such process, or not ours to end\n", argv[1]);
+	print("kill: %s: %s\n", argv[1], pid == 0 ? "no process of that name runs" :
+	    "not a service or driver that somebody watches over; \"ps\" lists processes");
 	return 1;
 }
 
@@ -387,14 +530,14 @@ kill_later(void)
 }
 
 int
-cmd_killer(int argc, char **argv)
+cmd_killer(int argc UNUSED, char **argv)
 {
 	uint64_t ms, id;
 
-	if (argc != 3 || !number(argv[2], &ms) || later.running) {
-		print("usage: killer NAME MILLISECONDS (one at a time)\n");
+	if (!want_number("MILLISECONDS", argv[2], &ms))
 		return 1;
-	}
+	if (later.running)
+		return usage("another one is still waiting");
 	str_copy(later.name, argv[1], sizeof(later.name));
 	later.at = now_ns() + ms * NS_PER_MS;
 	later.running = true;
@@ -407,23 +550,13 @@ cmd_killer(int argc, char **argv)
 }
 
 int
-cmd_sleep(int argc, char **argv)
+cmd_sleep(int argc UNUSED, char **argv)
 {
 	uint64_t ms;
 
-	if (argc != 2 || !number(argv[1], &ms)) {
-		print("usage: sleep MILLISECONDS\n");
+	if (!want_number("MILLISECONDS", argv[1], &ms))
 		return 1;
-	}
-	sleep_until(now_ns() + ms * NS_PER_MS);
-	return 0;
-}
-
-int
-cmd_poweroff(int argc UNUSED, char **argv UNUSED)
-{
-	(void)sys_power(kernel, 0);
-	return 1;
+	return pause_until(now_ns() + ms * NS_PER_MS) ? 0 : 1;
 }
 
 int
