@@ -15,7 +15,7 @@ const struct command commands[] = {
 	{ "memtest", "MIB", "maps memory in every way, writes and reads it", cmd_memtest },
 	{ "cpus", "", "CPUs: time, switches, interrupts", cmd_cpus },
 	{ "devices", "", "PCI tree, driver, group, verdict", cmd_devices },
-	{ "evidence", "", "what each step of the verdict over a device saw", cmd_evidence },
+	{ "evidence", "[json]", "what each step of the verdict over a device saw", cmd_evidence },
 	{ "iommu", "", "units, features in use, domains, faults", cmd_iommu },
 	{ "dma", "", "grants by owner", cmd_dma },
 	{ "blk", "", "disks", cmd_blk },

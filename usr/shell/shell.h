@@ -48,6 +48,8 @@ const char *command_name(void *arg, const char *prefix, size_t len, unsigned n);
 int run(char *line, const char *echo);
 extern int run_failed;
 
+/* The kernel's index-th of something; false past the last. */
+bool info(enum info_what what, uint64_t index, void *to, size_t size);
 /* "0000:00:01.0" after some text, in one of a few buffers; what a class code means. */
 const char *function_text(const char *before, uint32_t function);
 const char *class_text(uint32_t class_code);

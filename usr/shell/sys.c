@@ -8,7 +8,7 @@
 
 enum { PROCESSES = 128, WATCHED = 40 };
 
-static bool
+bool
 info(enum info_what what, uint64_t index, void *to, size_t size)
 {
 	uint64_t n;
@@ -223,26 +223,6 @@ cmd_devices(int argc UNUSED, char **argv UNUSED)
 	for (uint64_t i = 0; info(INFO_FUNCTION, i, &f, sizeof(f)) && !interrupted(); i++)
 		if (f.parent_rid == 0xffff)
 			print_function(&f, 0);
-	return 0;
-}
-
-int
-cmd_evidence(int argc UNUSED, char **argv UNUSED)
-{
-	static const char *const word[] = { "not asked", "yes", "by consent", "NO" };
-	struct function_info f;
-	struct evidence_info e;
-
-	for (uint64_t i = 0; info(INFO_FUNCTION, i, &f, sizeof(f)); i++) {
-		if (f.is_bridge)
-			continue;
-		print("%04x:%02x:%02x.%x %04x:%04x class %06x: %s%s%s\n", f.segment, f.rid >> 8, f.rid >> 3 & 31, f.rid & 7, f.vendor,
-		    f.device, f.class_code, f.verdict == LANE_DIRECT ? "at most direct-remapping" :
-		    f.verdict == LANE_BROKERED ? "at most brokered" : "unsupported: ", f.reason, f.claimed ? ", claimed" : "");
-		for (unsigned step = 0; info(INFO_EVIDENCE, i * EVIDENCE_STEPS + step, &e, sizeof(e)); step++)
-			if (e.answer != EVIDENCE_NOT_ASKED)
-				print("  %-13s %-11s %s\n", e.step, word[e.answer & 3], e.text);
-	}
 	return 0;
 }
 
