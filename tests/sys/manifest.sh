@@ -91,7 +91,7 @@ a_driver_whose_device_faults_is_started_again_body() {
 atf_test_case policy_lowers_the_verdict
 policy_lowers_the_verdict_body() {
 	capos_disk disk.img 1M 45
-	archive 's/direct_dma = "allowed"/direct_dma = "blocked"/'
+	archive 's/direct_dma = "allowed"/direct_dma = "forbidden"/'
 	capos_boot -s any INITRD=boot.cpio DISK=disk.img CMD='sleep 100; blk'
 	capos_expect 'unsupported: forbidden by the manifest' 'nvmed is not started: refused' '^no disks'
 	archive 's/consent = .*;/consent = "fault-reporting-none";/'

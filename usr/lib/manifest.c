@@ -34,7 +34,7 @@ struct field {
 static const char *const restart_words[] = { "always", "never", "limit", NULL };
 static const char *const cap_words[] = { "console", "devices", "info", "log", "power", "archive", "control", "keep",
 	"trace", NULL };
-static const char *const allow_words[] = { "allowed", "blocked", NULL };
+static const char *const allow_words[] = { "allowed", "forbidden", NULL };
 static const char *const doorbell_words[] = { "mediated", "mapped", NULL };
 static const char *const domain_words[] = { "none", NULL };
 static const char *const fault_words[] = { "report", "restart", NULL };

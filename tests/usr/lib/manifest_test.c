@@ -126,8 +126,8 @@ ATF_TC_BODY(every_property_arrives, tc)
 	fb_cell(&b, "class-mask", 0xffff00);
 	FB_CELLS(&b, "ids", 0x1d0f, 0xcd01, 0x1af4, 0x1042);
 	fb_string(&b, "provides", "net");
-	fb_string(&b, "direct_dma", "blocked");
-	fb_string(&b, "bounce_buffer", "blocked");
+	fb_string(&b, "direct_dma", "forbidden");
+	fb_string(&b, "bounce_buffer", "forbidden");
 	fb_string(&b, "trusted_domain", "none");
 	fb_string(&b, "doorbell", "mapped");
 	fb_prop(&b, "consent", "fault-reporting-none\0not-validated", 35);
