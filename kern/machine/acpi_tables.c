@@ -67,6 +67,20 @@ find_rsdp(const struct acpi_source *src)
 	return 0;
 }
 
+/*
+ * A table that is there and cannot be read.  If it told of IOMMUs, nobody knows which device is behind one: none counts as
+ * being behind none (D10).
+ */
+static void
+lost(struct machine *m, const char sig[4])
+{
+	static const char telling[][5] = { "DMAR", "IVRS", "IORT", "VIOT" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(telling); i++)
+		if (memcmp(sig, telling[i], 4) == 0)
+			m->scopes_lost = m->reserved_lost = true;
+}
+
 const uint8_t *
 acpi_table_at(struct machine *m, const struct acpi_source *src, uint64_t address, const char sig[4], uint32_t *len)
 {
@@ -77,11 +91,13 @@ acpi_table_at(struct machine *m, const struct acpi_source *src, uint64_t address
 	*len = acpi_u32(p + T_LENGTH);
 	if (*len < ACPI_HEADER || *len > LENGTH_MAX || at(src, address, *len) == NULL) {
 		machine_note(m, "ACPI: table %.4s has length %u: ignored", sig, *len);
+		lost(m, sig);
 		return NULL;
 	}
 	p = at(src, address, *len);
 	if (!sums_to_zero(p, *len)) {
 		machine_note(m, "ACPI: table %.4s has a wrong checksum: ignored", sig);
+		lost(m, sig);
 		return NULL;
 	}
 	return p;
