@@ -563,8 +563,8 @@ device_fault(struct pci_function *f, const struct dma_fault *fault UNUSED)
 
 	spin_lock(&device_claim_lock);
 	d = f->claimed;
-	if (d != NULL)
-		object_get(&d->obj);
+	if (d != NULL && !object_try_get(&d->obj))
+		d = NULL;
 	spin_unlock(&device_claim_lock);
 	if (d == NULL)
 		return;

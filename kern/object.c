@@ -118,11 +118,20 @@ object_put(struct object *o)
 {
 	struct type *t = &types[o->type];
 	struct process *payer;
+	uint32_t refs = load_relaxed(&o->refs);
 
-	if (__atomic_fetch_sub(&o->refs, 1, __ATOMIC_ACQ_REL) != 1)
+	while (refs > 1)
+		if (__atomic_compare_exchange_n(&o->refs, &refs, refs - 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+			return;
+	/* The last one goes together with the generation: who holds the lock and finds it unchanged may still count one more. */
+	spin_lock(&o->lock);
+	if (__atomic_fetch_sub(&o->refs, 1, __ATOMIC_ACQ_REL) != 1) {
+		spin_unlock(&o->lock);
 		return;
+	}
+	o->gen++;
+	spin_unlock(&o->lock);
 	KASSERT(t->slab.destroy != NULL);
-	object_bump(o);
 	if (!t->slab.destroy(o))
 		return;		/* it goes on for a while, with a reference of its own */
 	payer = o->payer;

@@ -45,6 +45,18 @@ NODISCARD enum status object_create(enum object_type type, struct process *payer
 static inline void object_get(struct object *o) { __atomic_fetch_add(&o->refs, 1, __ATOMIC_RELAXED); }
 void object_put(struct object *o);
 
+/* For who found the object by a pointer that is not counted: false when its end has begun. */
+static inline bool
+object_try_get(struct object *o)
+{
+	uint32_t refs = __atomic_load_n(&o->refs, __ATOMIC_RELAXED);
+
+	while (refs != 0)
+		if (__atomic_compare_exchange_n(&o->refs, &refs, refs + 1, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+			return true;
+	return false;
+}
+
 /* Makes every handle stale.  Takes the object's lock. */
 void object_bump(struct object *o);
 
