@@ -112,13 +112,16 @@ rest(struct thread *t, enum rest kind, struct object *o, uint64_t deadline)
 static ALWAYS_INLINE enum status
 queue_wait_over(struct thread *t, struct object *o, enum status s) NO_THREAD_SAFETY
 {
-	t->reply_proc = NULL;
-	if (unlikely(!list_empty(&t->queue))) {
-		/* Timed out or cancelled before anybody took it: the queue is the endpoint's, type-stable. */
+	if (unlikely(s != OK) || unlikely(!list_empty(&t->queue))) {
+		/*
+		 * Timed out or cancelled, perhaps while a receiver took it and named itself: that is done under the lock of the
+		 * queue, which is the endpoint's, type-stable.
+		 */
 		spin_lock(&o->lock);
 		list_remove(&t->queue);
 		spin_unlock(&o->lock);
 	}
+	t->reply_proc = NULL;
 	return s;
 }
 
@@ -239,18 +242,16 @@ receive(struct thread *t, struct uregs *u, struct thread *next) NO_THREAD_SAFETY
 	enum status s;
 	uint64_t bits;
 
-	s = handle_lock(t->proc, (handle_t)u->target, OBJ_ENDPOINT, RIGHT_RECV, &o, NULL);
-	if (unlikely(s != OK))
-		goto out;
-	e = container_of(o, struct endpoint, obj);
 	if (nh != HANDLE_NONE) {
-		spin_unlock(&o->lock);
 		s = handle_ref(t->proc, nh, OBJ_NOTIFICATION, RIGHT_WAIT, &no, NULL);
 		if (unlikely(s != OK))
 			goto out;
 		n = container_of(no, struct notification, obj);
-		spin_lock(&o->lock);
 	}
+	s = handle_lock(t->proc, (handle_t)u->target, OBJ_ENDPOINT, RIGHT_RECV, &o, NULL);
+	if (unlikely(s != OK))
+		goto out;
+	e = container_of(o, struct endpoint, obj);
 	/* Callers first come first served; each is checked to be still waiting. */
 	while ((l = e->callers.next) != &e->callers) {
 		struct thread *c = queued_thread(l);
@@ -281,6 +282,7 @@ receive(struct thread *t, struct uregs *u, struct thread *next) NO_THREAD_SAFETY
 		}
 		goto out;
 	}
+	t->ntfn_bits = 0;	/* from the next line on others may write it */
 	thread_arm(t);
 	if (n != NULL) {
 		spin_lock(&n->obj.lock);
@@ -309,13 +311,11 @@ receive(struct thread *t, struct uregs *u, struct thread *next) NO_THREAD_SAFETY
 		spin_unlock(&o->lock);
 		if (mine) {
 			t->wait_status = E_WOULD_BLOCK;
-			t->ntfn_bits = 0;
 			s = E_WOULD_BLOCK;
 		} else {
 			s = sched_block(DEADLINE_NEVER);	/* woken meanwhile: take it */
 		}
 	} else {
-		t->ntfn_bits = 0;
 		list_push_back(&e->receivers, &t->queue);
 		spin_unlock(&o->lock);
 		if (n == NULL)
@@ -421,12 +421,12 @@ endpoint_receiver_gone(struct object *o)
 void
 ipc_server_gone(struct process *p)
 {
-	for (uint32_t i = 0; i < THREADS_MAX; i++) {
+	for (uint32_t i = 0, n = load_acquire(&threads_made); i < n; i++) {
 		struct thread *t = load_acquire(&threads[i]);
 		uint64_t wait;
 
 		if (t == NULL)
-			break;
+			continue;
 		wait = load_acquire(&t->wait);
 		if ((wait & WAIT_STATE) == WAIT_ARMED && load_acquire(&t->reply_proc) == p &&
 		    thread_claim_word(t, wait)) {

@@ -53,7 +53,8 @@ sys_ipc_call(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	ru->target = badge;
 	ru->token = wait;
 	store_release(&t->reply_proc, r->proc);
-	t->rest = REST_CALL;	/* in no queue: rest_on is not looked at */
+	t->rest = REST_CALL;
+	t->rest_on = o;
 	t->state = THREAD_BLOCKED;
 	run_direct(rq, c, t, r);
 slow:
@@ -92,14 +93,15 @@ sys_ipc_reply_recv(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 		direct_cancel(rq);
 		goto slow;
 	}
-	(void)thread_arm_locked(t);
-	list_push_back(&e->receivers, &t->queue);
-	spin_unlock(&o->lock);
 	c->reply_proc = NULL;
 	cu = c->regs;
 	copy_words(cu, u, call);
 	cu->call = call - SYS_ipc_reply_recv + OK;
 	t->ntfn_bits = 0;
+	/* As soon as it is armed and queued and the lock is free, the next caller's message may be in its registers. */
+	(void)thread_arm_locked(t);
+	list_push_back(&e->receivers, &t->queue);
+	spin_unlock(&o->lock);
 	t->rest = REST_RECEIVE;
 	t->rest_on = o;
 	t->state = THREAD_BLOCKED;

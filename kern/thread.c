@@ -14,7 +14,7 @@ uint32_t threads_live;
 
 static struct spinlock lock = SPINLOCK_INIT(RANK_OBJECT);
 static struct list unused = LIST_INIT(unused);	/* threads with an index, without a life */
-static uint32_t made;
+uint32_t threads_made;
 static struct slab slab = { .size = sizeof(struct thread) };
 
 static enum status
@@ -31,7 +31,7 @@ thread_get(struct thread **out)
 		return E_NO_MEMORY;
 	spin_lock(&lock);
 	l = list_pop_front(&unused);
-	index = l != NULL ? 0 : made < THREADS_MAX ? made++ : UINT32_MAX;
+	index = l != NULL ? 0 : threads_made < THREADS_MAX ? threads_made++ : UINT32_MAX;
 	spin_unlock(&lock);
 	if (l != NULL) {
 		t = list_entry(l, struct thread, reap);
@@ -39,6 +39,9 @@ thread_get(struct thread **out)
 		wait = t->wait & ~(uint64_t)WAIT_STATE;	/* old tokens stay dead */
 	} else {
 		if (index == UINT32_MAX || slab_alloc(&slab, &p) != OK) {
+			spin_lock(&lock);
+			threads_made -= index == threads_made - 1;	/* else the index is lost: who scans goes past it */
+			spin_unlock(&lock);
 			mmu_stack_free(stack);
 			return E_NO_MEMORY;
 		}
@@ -66,11 +69,11 @@ choose_cpu(void)
 {
 	uint32_t load[CPUS_MAX] = { 0 }, best = 0;
 
-	for (uint32_t i = 0; i < THREADS_MAX; i++) {
+	for (uint32_t i = 0, n = load_relaxed(&threads_made); i < n; i++) {
 		struct thread *t = load_relaxed(&threads[i]);
 
 		if (t == NULL)
-			break;
+			continue;
 		if (t->proc != NULL && t->state != THREAD_DEAD)
 			load[t->cpu]++;
 	}

@@ -125,6 +125,7 @@ thread_arm_locked(struct thread *t)
 
 extern struct thread *threads[THREADS_MAX];
 extern uint32_t threads_live;
+extern uint32_t threads_made;		/* (a) indices below it were given out; a few may have no thread */
 
 /* Kernel thread, ready at once, for ever. */
 NODISCARD enum status thread_create_kernel(void (*fn)(void *), void *arg, uint8_t prio, uint8_t cpu, struct thread **out);
