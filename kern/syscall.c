@@ -197,7 +197,9 @@ sys_thread_create(struct thread *t, struct uregs *u)
 	uint64_t prio = u->w[5] & 0xff, cpu = u->w[5] >> 8;
 	enum status s;
 
-	if (prio < PRIORITY_MIN || prio > t->prio || (cpu != CPU_ANY && cpu >= cpu_count))
+	/* An address that is not canonical would fault on the way out, in the kernel. */
+	if (prio < PRIORITY_MIN || prio > t->prio || (cpu != CPU_ANY && cpu >= cpu_count) || u->w[1] < USER_BASE ||
+	    u->w[1] >= USER_END)
 		return E_RANGE;
 	s = process_arg(t, u->w[0], RIGHT_MANAGE, &p);
 	if (s != OK)
