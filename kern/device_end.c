@@ -70,9 +70,10 @@ device_end_step(struct work *w)
 		struct mmio *x = first_window(d);
 
 		if (x != NULL) {
-			vspace_unmap_object(&x->obj, &x->mappings);
+			bool unmapped = vspace_unmap_object(&x->obj, &x->mappings);
+
 			object_put(&x->obj);
-			return 0;
+			return unmapped ? 0 : now + NS_PER_MS;
 		}
 		trace(DEVICE_WINDOWS, device_tag(d));
 		set_step(d, END_MASTER, 0);

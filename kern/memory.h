@@ -75,8 +75,11 @@ NODISCARD enum status vspace_map(struct process *p, struct object *o, uint64_t o
     uint8_t prot, uint64_t *va_out);
 NODISCARD enum status vspace_unmap(struct process *p, uint64_t va, uint64_t len);
 
-/* Unmaps the object everywhere (revoke, end of a claim). */
-void vspace_unmap_object(struct object *o, struct list *mappings);
+/*
+ * Unmaps the object everywhere (revoke, end of a claim), without waiting.  False: a mapping is busy, because its process is
+ * taking it down itself or is just mapping it; call again in a while.
+ */
+NODISCARD bool vspace_unmap_object(struct object *o, struct list *mappings);
 
 /* Takes down one mapping; false when none is left.  For the end of a process. */
 bool vspace_unmap_one(struct process *p);

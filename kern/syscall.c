@@ -121,7 +121,14 @@ sys_handle_revoke(struct thread *t, struct uregs *u)
 		break;
 	case OBJ_MEMORY:
 		object_bump(o);
-		vspace_unmap_object(o, &container_of(o, struct memory, obj)->mappings);
+		while (!vspace_unmap_object(o, &container_of(o, struct memory, obj)->mappings)) {
+			/* A thread that is about to end does not sleep any more. */
+			if (load_relaxed(&t->dying)) {
+				s = E_CANCELLED;
+				break;
+			}
+			sched_sleep(clock_now() + NS_PER_MS);
+		}
 		break;
 	case OBJ_ENDPOINT:
 		object_bump(o);

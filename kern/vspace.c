@@ -9,7 +9,6 @@
  */
 #include "kern/memory.h"
 #include "kern/base/bits.h"
-#include "kern/md/clock.h"
 #include "kern/panic.h"
 #include "kern/sched.h"
 #include "kern/device.h"
@@ -224,12 +223,13 @@ vspace_unmap_one(struct process *p)
 	return true;
 }
 
-void
+bool
 vspace_unmap_object(struct object *o, struct list *mappings) NO_THREAD_SAFETY
 {
 	for (;;) {
 		struct process *p = NULL;
 		uint64_t va = 0, len = 0;
+		enum status s;
 
 		spin_lock(&o->lock);
 		if (!list_empty(mappings)) {
@@ -242,10 +242,10 @@ vspace_unmap_object(struct object *o, struct list *mappings) NO_THREAD_SAFETY
 		}
 		spin_unlock(&o->lock);
 		if (p == NULL)
-			return;
-		/* Busy: its process is taking it down itself, or is just mapping it. */
-		if (vspace_unmap(p, va, len) == E_BUSY)
-			sched_sleep(clock_now() + NS_PER_MS);
+			return true;
+		s = vspace_unmap(p, va, len);
 		object_put(&p->obj);
+		if (s == E_BUSY)
+			return false;
 	}
 }
