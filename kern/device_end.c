@@ -225,12 +225,15 @@ device_end_step(struct work *w)
 		spin_lock(&d->obj.lock);
 		d->state = d->failed ? DEVICE_QUARANTINED : DEVICE_FREE;
 		trace(DEVICE_FREE, device_tag(d), d->failed ? E_QUARANTINED : OK);
+		/* Claimed under the lock: after a time-out it takes itself off under the lock before it can wait anew. */
 		waiter = d->waiter;
+		if (waiter != NULL && !thread_claim(waiter))
+			waiter = NULL;
 		d->waiter = NULL;
 		watch_fire(&d->watch);
 		watch_fire(&d->supervisor);
 		spin_unlock(&d->obj.lock);
-		if (waiter != NULL && thread_claim(waiter)) {
+		if (waiter != NULL) {
 			waiter->wait_status = OK;
 			sched_wake(waiter);
 		}
