@@ -295,12 +295,17 @@ bool
 device_destroy(struct object *o)
 {
 	struct device *d = device_of(o);
+	struct notification *n, *m;
 
-	if (d->watch.ntfn != NULL)
-		object_put(&d->watch.ntfn->obj);
-	if (d->supervisor.ntfn != NULL)
-		object_put(&d->supervisor.ntfn->obj);
-	d->watch.ntfn = d->supervisor.ntfn = NULL;
+	/* Its functions still lead faults here: the watches are gone for them before they are put. */
+	spin_lock(&d->obj.lock);
+	watch_set(&d->watch, NULL, 0, &n);
+	watch_set(&d->supervisor, NULL, 0, &m);
+	spin_unlock(&d->obj.lock);
+	if (n != NULL)
+		object_put(&n->obj);
+	if (m != NULL)
+		object_put(&m->obj);
 	if (begin_end(d))
 		return false;
 	if (d->holder != NULL)
