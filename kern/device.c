@@ -33,14 +33,29 @@ judge(const struct pci_function *f, const struct lane_policy *p, struct lane_ver
 	return f->never ? E_QUARANTINED : E_REFUSED;
 }
 
-void
-device_master(struct device *d, bool on)
+static void
+master(struct device *d, bool on)
 {
 	for (unsigned i = 0; i < d->function_count; i++) {
 		pci_bus_master(d->function[i].fn, on);
 		trace(BUS_MASTER, function_tag(d->function[i].fn), on);
 	}
 	d->mastering = on;
+}
+
+enum status
+device_master_on(struct device *d)
+{
+	if (d->shut_off)
+		return E_NO_DEVICE;
+	master(d, true);
+	return OK;
+}
+
+void
+device_master_off(struct device *d)
+{
+	master(d, false);
 }
 
 enum status
@@ -512,7 +527,7 @@ sys_device_reset(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 		return s;
 	object_get(&d->obj);
 	d->generation++;
-	device_master(d, false);
+	device_master_off(d);
 	if (d->check != NULL)
 		device_check_stop(d);
 	spin_unlock(&d->obj.lock);
@@ -545,7 +560,7 @@ sys_device_reset(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 			if (d->check != NULL)
 				device_check_stopped(d);
 			else
-				device_master(d, true);
+				s = device_master_on(d);
 		} else {
 			s = E_STALE;
 		}
@@ -572,13 +587,16 @@ device_fault(struct pci_function *f, const struct dma_fault *fault UNUSED)
 	spin_lock(&d->obj.lock);
 	watch_fire(&d->watch);
 	watch_fire(&d->supervisor);
-	storm = f->faults == STORM;
-	spin_unlock(&d->obj.lock);
+	/* Once is enough: until the claim ends nothing turns mastering on again. */
+	storm = d->state == DEVICE_CLAIMED && !d->shut_off && load_relaxed(&f->faults) >= STORM;
 	if (storm) {
+		d->shut_off = true;
+		device_master_off(d);
+	}
+	spin_unlock(&d->obj.lock);
+	if (storm)
 		log_error("device %02x:%02x.%x: %llu faults: shut off", f->rid >> 8, f->rid >> 3 & 31, f->rid & 7,
 		    (unsigned long long)STORM);
-		pci_bus_master(f, false);
-	}
 	object_put(&d->obj);
 }
 

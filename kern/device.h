@@ -83,6 +83,7 @@ struct device {
 	struct dma_domain domain;	/* (l) */
 	struct process *holder;		/* (l) counted: pays for the domain's tables */
 	bool domain_live, mastering;
+	bool shut_off;			/* (l) its faults stormed: no mastering for the rest of the claim */
 	struct lane_policy policy;	/* (c) */
 	struct lane_verdict verdict;	/* (c) of its first function, under the policy */
 	struct list buffers, irqs, windows;	/* (l) */
@@ -123,7 +124,7 @@ enum evidence device_evidence(const struct pci_function *f, enum lane_step step,
 /* One line of the log for each device: its steps, and what is the best that it can get. */
 void devices_report(void);
 
-/* A fault of a function: counted, its owner told, and shut off when it storms (D11). */
+/* A fault of a function: counted, its owner told, and shut off for the rest of the claim when it storms (D11). */
 void device_fault(struct pci_function *f, const struct dma_fault *fault);
 /* The unit dropped fault records: every device behind it must distrust what is in flight. */
 void device_faults_lost(uint32_t unit);

@@ -193,11 +193,15 @@ device_check_access(struct device *d, const struct mmio *w, uint64_t offset, uns
 	if (writes.effect == XLATE_STOP)
 		device_check_stop(d);
 	if (writes.effect == XLATE_START) {
+		if (!d->mastering) {
+			enum status s = device_master_on(d);
+
+			if (s != OK)
+				return s;
+		}
 		c->x.running = true;
 		c->x.ready = c->x.stopped = false;
 		memset(c->x.lg2, 0, sizeof(c->x.lg2));	/* what was learned may have changed */
-		if (!d->mastering)
-			device_master(d, true);
 	}
 	write_all(c, &writes);
 	return OK;

@@ -203,12 +203,11 @@ sys_dma_map(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 		s = map_buffer(d, b, offset, len, (enum dma_dir)dir);
 		if (s == OK && d->check != NULL)
 			s = device_check_add(d, b);
-		if (s == OK) {
-			/* Where the kernel checks, the device is let loose when its queues are bound. */
-			if (!d->mastering && d->check == NULL)
-				device_master(d, true);
+		/* Where the kernel checks, the device is let loose when its queues are bound. */
+		if (s == OK && !d->mastering && d->check == NULL)
+			s = device_master_on(d);
+		if (s == OK)
 			u->w[1] = grant_iova(&b->grant).v;
-		}
 		spin_unlock(&d->obj.lock);
 	}
 	if (s == OK)

@@ -80,7 +80,7 @@ device_end_step(struct work *w)
 		return 0;
 	}
 	case END_MASTER:
-		device_master(d, false);
+		device_master_off(d);
 		set_step(d, END_DRAIN, DRAIN_NS);
 		return 0;
 	case END_DRAIN:

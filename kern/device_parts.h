@@ -21,8 +21,9 @@ static inline struct device *device_of(struct object *o) { return container_of(o
 static inline uint32_t function_tag(const struct pci_function *f) { return (uint32_t)f->segment << 16 | f->rid; }
 static inline uint32_t device_tag(const struct device *d) { return function_tag(d->function[0].fn); }
 
-/* Bus mastering of the whole group. */
-void device_master(struct device *d, bool on);
+/* Bus mastering of the whole group.  E_NO_DEVICE: a storm of faults has shut it off.  The device's lock is held for "on". */
+NODISCARD enum status device_master_on(struct device *d);
+void device_master_off(struct device *d);
 
 /* Finds a live claim by handle; locked on OK. */
 NODISCARD enum status device_lock(struct thread *t, uint64_t handle, uint32_t rights, struct device **out);
