@@ -290,8 +290,13 @@ handle_table_fini(struct process *p)
 	struct handle_table *t = &p->handles;
 
 	for (uint32_t i = 0; i < t->pages; i++) {
-		frame_free(frame_of(t->page[i]), 0);
-		t->page[i] = (struct handle_entry *)handle_no_page;
+		struct handle_entry *page = t->page[i];
+
+		/* Withdrawn first: a page that the table still shows is never free. */
+		spin_lock(&t->lock);
+		store_release(&t->page[i], (struct handle_entry *)handle_no_page);
+		spin_unlock(&t->lock);
+		frame_free(frame_of(page), 0);
 		quota_give_pages(&p->quota, 1);
 	}
 	t->pages = 0;
