@@ -398,8 +398,9 @@ boot(efi_handle me)
 	}
 	if (!find_parts(self, &kernel, &archive, &words))
 		return EFI_LOAD_ERROR;
-	if (archive.len < 110 || memcmp(ptr(archive.at), "070701", 6) != 0) {
-		say("capos: the boot archive is damaged: no cpio archive of the \"newc\" form");
+	/* "newc", or the same with checksums, which the kernel tries. */
+	if (archive.len < 110 || (memcmp(ptr(archive.at), "070701", 6) != 0 && memcmp(ptr(archive.at), "070702", 6) != 0)) {
+		say("capos: the boot archive is damaged: no cpio archive of the \"newc\" or \"crc\" form");
 		return EFI_LOAD_ERROR;
 	}
 	if (!pages(sizeof(*h), &record))

@@ -74,11 +74,11 @@ a_program_that_is_missing_or_damaged_is_named_body() {
 		mv files/$program kept
 		pack
 		capos_boot INITRD=boot.cpio DISK=disk.img CMD='sleep 500; ps'
-		capos_expect "$program.* not start.*: not found" ' shell '
+		capos_expect "program \"$program\" is not in the boot archive" ' shell '
 		head -c 300 kept >files/$program
 		pack
 		capos_boot INITRD=boot.cpio DISK=disk.img CMD='sleep 500; ps'
-		capos_expect "$program.* not start.*: malformed" ' shell '
+		capos_expect "$program (cannot be|is not) started: malformed" ' shell '
 		mv kept files/$program
 	done
 
@@ -86,7 +86,7 @@ a_program_that_is_missing_or_damaged_is_named_body() {
 	rm files/shell
 	pack
 	capos_start INITRD=boot.cpio DISK=disk.img
-	capos_wait 'shell does not start: not found'
+	capos_wait 'program "shell" is not in the boot archive'
 	capos_wait 'nvmed: NVMe'
 	capos_stop
 	capos_refute '^capos: panic'
