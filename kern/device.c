@@ -46,7 +46,7 @@ master(struct device *d, bool on)
 enum status
 device_master_on(struct device *d)
 {
-	if (d->shut_off)
+	if (d->shut_off || d->reset_failed)
 		return E_NO_DEVICE;
 	master(d, true);
 	return OK;
@@ -81,7 +81,7 @@ sys_device_claim(struct thread *t, struct uregs *u)
 	list_init(&d->buffers);
 	list_init(&d->irqs);
 	list_init(&d->windows);
-	d->work.step = device_end_step;
+	d->work.step = device_step;
 	d->group = f->group;
 	device_policy((uint32_t)u->w[2], &d->policy);
 	/* The whole group or nothing, and the first function's verdict for all: theirs are no better. */
@@ -198,7 +198,7 @@ sys_device_config(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 
 	if (s != OK)
 		return s;
-	s = fn >= d->function_count ? E_RANGE : pci_config_filter(d->function[fn].fn, u->w[1] & 0xffff,
+	s = d->resetting ? E_BUSY : fn >= d->function_count ? E_RANGE : pci_config_filter(d->function[fn].fn, u->w[1] & 0xffff,
 	    (unsigned)(u->w[2] & 0xff), (u->w[2] & CONFIG_WRITE) != 0, &value);
 	spin_unlock(&d->obj.lock);
 	if (s == OK)
@@ -321,6 +321,8 @@ sys_mmio_access(struct thread *t, struct uregs *u)
 	spin_lock(&w->device->obj.lock);
 	if (w->device->state != DEVICE_CLAIMED) {
 		s = E_STALE;
+	} else if (w->device->resetting) {
+		s = E_BUSY;
 	} else if (w->device->check != NULL) {
 		enum dma_rule rule;
 		uint64_t value = u->w[3];
@@ -365,9 +367,9 @@ irq_fire(void *arg)
 static enum status
 open_source(struct device *d, struct group_function *g) NO_THREAD_SAFETY
 {
-	enum status s = OK;
+	enum status s = d->resetting ? E_BUSY : OK;
 
-	if (!g->source_open) {
+	if (s == OK && !g->source_open) {
 		s = irqc_msi_open(&g->source, g->fn->segment, g->fn->rid,
 		    (uint32_t)min_u64(g->fn->msix_count, DEVICE_IRQS_MAX));
 		if (s != OK)
@@ -379,15 +381,13 @@ open_source(struct device *d, struct group_function *g) NO_THREAD_SAFETY
 		}
 		g->source_open = true;
 	}
-	while (g->source.doorbell.v != 0 && d->verdict.lane != LANE_BROKERED) {
+	while (s == OK && g->source.doorbell.v != 0 && d->verdict.lane != LANE_BROKERED) {
 		s = domain_map_doorbell(&d->domain, g->source.doorbell);
 		if (s != E_WOULD_BLOCK)
 			break;
 		s = device_sleep(d, &d->domain.doorbell_fence, DEADLINE_NEVER);
-		if (s == OK && d->state != DEVICE_CLAIMED)
-			s = E_STALE;
-		if (s != OK)
-			break;
+		if (s == OK && (d->state != DEVICE_CLAIMED || d->resetting))
+			s = d->state != DEVICE_CLAIMED ? E_STALE : E_BUSY;
 	}
 	return s;
 }
@@ -471,7 +471,8 @@ device_irq_unroute(struct device *d, struct irq *i)
 {
 	struct group_function *g = &d->function[i->function];
 
-	pci_msix_mask(g->fn, i->vector, true);
+	if (!d->resetting)		/* the reset masks them all */
+		pci_msix_mask(g->fn, i->vector, true);
 	irqc_msi_unbind(&g->source, i->vector, i->slot);
 	list_remove(&i->link);
 }
@@ -509,64 +510,12 @@ sys_irq_control(struct thread *t, struct uregs *u)
 	spin_lock(&i->device->obj.lock);
 	if (list_empty(&i->link))
 		s = E_STALE;
+	else if (i->device->resetting)
+		s = E_BUSY;
 	else
 		pci_msix_mask(i->device->function[i->function].fn, i->vector, u->w[1] != 0);
 	spin_unlock(&i->device->obj.lock);
 	object_put(o);
-	return s;
-}
-
-enum status
-sys_device_reset(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
-{
-	struct device *d;
-	uint32_t state = 0;
-	enum status s = device_lock(t, u->w[0], RIGHT_MANAGE, &d);
-
-	if (s != OK)
-		return s;
-	object_get(&d->obj);
-	d->generation++;
-	device_master_off(d);
-	if (d->check != NULL)
-		device_check_stop(d);
-	spin_unlock(&d->obj.lock);
-	for (unsigned i = 0; i < d->function_count && s == OK; ) {
-		uint64_t next = pci_reset_step(d->function[i].fn, &state);
-
-		if (next == UINT64_MAX) {
-			s = E_IO;
-		} else if (next == 0) {
-			i++;
-			state = 0;
-		} else if (next > u->w[1]) {
-			s = E_TIMED_OUT;
-		} else {
-			sched_sleep(next);
-		}
-	}
-	if (s == OK) {
-		/* Vectors and grants stay: the table is written anew, mastering comes back. */
-		spin_lock(&d->obj.lock);
-		if (d->state == DEVICE_CLAIMED) {
-			for (unsigned i = 0; i < d->function_count; i++)
-				if (d->function[i].source_open)
-					(void)pci_msix_open(d->function[i].fn);
-			list_for_each(it, &d->irqs) {
-				struct irq *i = list_entry(it, struct irq, link);
-
-				(void)pci_msix_restore(d->function[i->function].fn, i->vector);
-			}
-			if (d->check != NULL)
-				device_check_stopped(d);
-			else
-				s = device_master_on(d);
-		} else {
-			s = E_STALE;
-		}
-		spin_unlock(&d->obj.lock);
-	}
-	object_put(&d->obj);
 	return s;
 }
 
@@ -591,7 +540,8 @@ device_fault(struct pci_function *f, const struct dma_fault *fault UNUSED)
 	storm = d->state == DEVICE_CLAIMED && !d->shut_off && load_relaxed(&f->faults) >= STORM;
 	if (storm) {
 		d->shut_off = true;
-		device_master_off(d);
+		if (!d->resetting)	/* it is off then, and stays */
+			device_master_off(d);
 	}
 	spin_unlock(&d->obj.lock);
 	if (storm)

@@ -17,6 +17,9 @@
  * unpinned before (D7).  A time-out in 3, 5 or 6, and there in 7, leads to quarantine: the device stays blocked for ever, the memory of its grants is poisoned
  * and never reused (D8).  A failed reset means that the function is never given to another owner.
  *
+ * A reset that the claim's owner asks for (device_reset.c) is the worker's too, in the same job: so there is one at a time, and when the
+ * claim ends meanwhile, step 2 waits until it is over.
+ *
  * Locks: device.obj.lock (RANK_DEVICE) over state, domain, grants.
  */
 #pragma once
@@ -91,15 +94,19 @@ struct device {
 	struct watch watch;		/* (l) set through a handle with RIGHT_DMA: the driver's */
 	struct watch supervisor;	/* (l) set through one without */
 	uint64_t fault_seq;		/* (a) */
-	/* ending */
+	bool resetting;			/* (l) set by who asks for a reset, cleared by the worker; nobody touches the functions meanwhile */
+	bool reset_failed;		/* (l) no mastering until another works */
+	struct thread *reset_waiter;	/* (l) who waits for it */
+	/* the worker's: a reset, the end */
 	struct work work;
 	uint8_t step;
 	uint8_t at;			/* function being reset */
 	uint32_t reset_state;
+	uint64_t reset_due;		/* it must not be touched before */
 	uint64_t step_deadline;
 	bool failed;			/* something could not be confirmed */
 	struct fence fence;		/* of the endpoints' block */
-	struct thread *waiter;		/* who waits for the end */
+	struct thread *waiter;		/* (l) who waits for the end */
 };
 
 enum status sys_device_claim(struct thread *t, struct uregs *u);

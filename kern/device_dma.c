@@ -204,7 +204,7 @@ sys_dma_map(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 		if (s == OK && d->check != NULL)
 			s = device_check_add(d, b);
 		/* Where the kernel checks, the device is let loose when its queues are bound. */
-		if (s == OK && !d->mastering && d->check == NULL)
+		if (s == OK && !d->mastering && !d->resetting && d->check == NULL)
 			s = device_master_on(d);
 		if (s == OK)
 			u->w[1] = grant_iova(&b->grant).v;

@@ -1,5 +1,8 @@
 /*
  * The end of a claim: device.h tells the order.  A state machine that the worker steps; no step waits.
+ *
+ * A reset that the owner asked for is steps of the same job (device_step), so the two never interleave.  The end takes the doorbells
+ * away at once; then it lets the reset come to its end before it touches a function, which needs its time of quiet.
  */
 #include "kern/device_parts.h"
 #include "kern/device_queue.h"
@@ -57,13 +60,11 @@ first_window(struct device *d)
 }
 
 /* One step of the end.  Returns when to come back, or WORK_DONE. */
-uint64_t
-device_end_step(struct work *w)
+static uint64_t
+end_step(struct device *d)
 {
-	struct device *d = container_of(w, struct device, work);
 	struct iommu_unit *u = d->domain.io.unit;
 	uint64_t now = clock_now(), next;
-	struct thread *waiter;
 
 	switch (d->step) {
 	case END_WINDOWS: {
@@ -80,6 +81,9 @@ device_end_step(struct work *w)
 		return 0;
 	}
 	case END_MASTER:
+		next = d->resetting ? device_reset_step(d) : 0;
+		if (next != 0)
+			return next;
 		device_master_off(d);
 		set_step(d, END_DRAIN, DRAIN_NS);
 		return 0;
@@ -225,22 +229,29 @@ device_end_step(struct work *w)
 		spin_lock(&d->obj.lock);
 		d->state = d->failed ? DEVICE_QUARANTINED : DEVICE_FREE;
 		trace(DEVICE_FREE, device_tag(d), d->failed ? E_QUARANTINED : OK);
-		/* Claimed under the lock: after a time-out it takes itself off under the lock before it can wait anew. */
-		waiter = d->waiter;
-		if (waiter != NULL && !thread_claim(waiter))
-			waiter = NULL;
-		d->waiter = NULL;
+		device_wake(&d->waiter, OK);
 		watch_fire(&d->watch);
 		watch_fire(&d->supervisor);
 		spin_unlock(&d->obj.lock);
-		if (waiter != NULL) {
-			waiter->wait_status = OK;
-			sched_wake(waiter);
-		}
 		object_put(&d->obj);	/* the end's own reference */
 		return WORK_DONE;
 	}
 	return WORK_DONE;
+}
+
+uint64_t
+device_step(struct work *w)
+{
+	struct device *d = container_of(w, struct device, work);
+	bool ends;
+
+	spin_lock(&d->obj.lock);
+	ends = d->state != DEVICE_CLAIMED;
+	spin_unlock(&d->obj.lock);
+	if (ends)
+		return end_step(d);
+	/* When the end begins meanwhile it has queued the job again. */
+	return device_reset_step(d) ?: WORK_DONE;
 }
 
 /* claimed -> ending; the worker does the rest.  False when it is under way or over. */
@@ -259,15 +270,44 @@ begin_end(struct device *d)
 	trace(DEVICE_ENDS, device_tag(d), d->generation);
 	d->step = END_WINDOWS;
 	object_get(&d->obj);
+	worker_add(&d->work);	/* under the lock: later, the end could be over */
 	spin_unlock(&d->obj.lock);
-	worker_add(&d->work);
 	return true;
 }
 
+void
+device_wake(struct thread **slot, enum status s)
+{
+	struct thread *t = *slot;
+
+	/* Claimed under the lock: after a time-out it takes itself off under the lock before it can wait anew. */
+	*slot = NULL;
+	if (t == NULL || !thread_claim(t))
+		return;
+	t->wait_status = s;
+	sched_wake(t);
+}
+
 enum status
-device_end(struct device *d, uint64_t deadline)
+device_wait(struct device *d, struct thread **slot, uint64_t deadline) NO_THREAD_SAFETY
 {
 	struct thread *t = current_thread();
+	enum status s;
+
+	thread_arm(t);
+	*slot = t;
+	spin_unlock(&d->obj.lock);
+	s = sched_block(deadline);
+	spin_lock(&d->obj.lock);
+	if (*slot == t)
+		*slot = NULL;
+	spin_unlock(&d->obj.lock);
+	return s;
+}
+
+enum status
+device_end(struct device *d, uint64_t deadline) NO_THREAD_SAFETY
+{
 	enum status s = OK;
 
 	(void)begin_end(d);
@@ -276,14 +316,7 @@ device_end(struct device *d, uint64_t deadline)
 		s = d->waiter != NULL ? E_BUSY : OK;
 		spin_unlock(&d->obj.lock);
 	} else {
-		thread_arm(t);
-		d->waiter = t;
-		spin_unlock(&d->obj.lock);
-		s = sched_block(deadline);
-		spin_lock(&d->obj.lock);
-		if (d->waiter == t)
-			d->waiter = NULL;
-		spin_unlock(&d->obj.lock);
+		s = device_wait(d, &d->waiter, deadline);
 	}
 	object_bump(&d->obj);
 	return s == OK && d->state == DEVICE_QUARANTINED ? E_QUARANTINED : s;

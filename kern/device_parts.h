@@ -1,6 +1,6 @@
 /*
- * What the parts of device claims share: device.c (claims, windows, vectors, faults), device_dma.c (grants), device_end.c
- * (the end).
+ * What the parts of device claims share: device.c (claims, windows, vectors, faults), device_dma.c (grants), device_reset.c
+ * (resets that the owner asks for), device_end.c (the end).
  */
 #pragma once
 
@@ -21,7 +21,7 @@ static inline struct device *device_of(struct object *o) { return container_of(o
 static inline uint32_t function_tag(const struct pci_function *f) { return (uint32_t)f->segment << 16 | f->rid; }
 static inline uint32_t device_tag(const struct device *d) { return function_tag(d->function[0].fn); }
 
-/* Bus mastering of the whole group.  E_NO_DEVICE: a storm of faults has shut it off.  The device's lock is held for "on". */
+/* Bus mastering of the whole group.  E_NO_DEVICE: a storm of faults, or a reset that failed, has shut it off.  The device's lock is held for "on". */
 NODISCARD enum status device_master_on(struct device *d);
 void device_master_off(struct device *d);
 
@@ -52,5 +52,14 @@ NODISCARD enum status device_buffer_settle(struct buffer *b);
 /* The device could not be stopped: the grant is quarantined, its memory poisoned.  The device's lock is held. */
 void device_buffer_quarantine(struct buffer *b);
 
-/* The worker's step of the end; device.work.step of every claim. */
-uint64_t device_end_step(struct work *w);
+/* The worker's step, of a reset or of the end; device.work.step of every claim. */
+uint64_t device_step(struct work *w);
+/* The reset under way, for device_step alone: when to come back, 0 when it is over.  The claim may be gone then, unless it ends. */
+uint64_t device_reset_step(struct device *d);
+
+/*
+ * Waits until the worker says the word, with the device's lock, which is held and let go; *slot is one of the device's and
+ * empty.  And says it, with the lock held, to who waits there.
+ */
+NODISCARD enum status device_wait(struct device *d, struct thread **slot, uint64_t deadline);
+void device_wake(struct thread **slot, enum status s);

@@ -26,6 +26,20 @@ when_the_root_task_dies_the_machine_stops_with_bus_mastering_off_body() {
 	[ $((0x$command & 4)) -eq 0 ] || capos_fail "bus mastering is still on: 0x$command"
 }
 
+# One reset at a time, and the end of the claim waits for it.  A nanosecond is an instruction, so who comes first is no race.
+atf_test_case a_reset_is_one_callers_and_outlives_him
+a_reset_is_one_callers_and_outlives_him_head() { atf_set timeout 900; }
+a_reset_is_one_callers_and_outlives_him_body() {
+	case $ARCH in x86_64) cpu=max,-x2apic ;; *) cpu= ;; esac
+	capos_disk disk.img 1M 71
+	trial reset DISK=disk.img SMP=1 CPU=$cpu QEMU_EXTRA='-icount shift=0,sleep=off'
+	capos_expect '^trial: a second reset: busy; configuration: busy; mastering 0' '^trial: the first: success, mastering 1' \
+	    '^trial: end within a reset: success; the reset: stale.*; mastering 0' \
+	    '^trial: killed within a reset: code 77 after less than 50 ms; another: busy; later: success, mastering 1' \
+	    '^trial: an impatient reset: timed out; mastering 1' '^capos: exit status 0'
+	capos_refute 'quarantined'
+}
+
 # Ending a process is cut into bounded steps: nobody more urgent waits longer than about 50,000 instructions (design,
 # section 3).  Under -icount shift=0 a nanosecond is an instruction.
 atf_test_case ending_a_process_with_much_memory_keeps_nobody_waiting
@@ -41,5 +55,6 @@ ending_a_process_with_much_memory_keeps_nobody_waiting_body() {
 
 atf_init_test_cases() {
 	atf_add_test_case when_the_root_task_dies_the_machine_stops_with_bus_mastering_off
+	atf_add_test_case a_reset_is_one_callers_and_outlives_him
 	atf_add_test_case ending_a_process_with_much_memory_keeps_nobody_waiting
 }

@@ -2,11 +2,12 @@
  * trial: a root task for tests, in init's place in an archive of their own.  "trial=WHAT" on the command line:
  *
  *     death        claims the disk controller, grants it a page (bus mastering goes on), and faults
+ *     reset        claims the disk controller and has children reset it: two at a time; while the claim ends; killed within
  *     end=MIB      makes processes with that much memory mapped, small pages and large, and kills each: how late is a
  *                  thread of higher priority that wakes up every 100 us meanwhile?  With QEMU's -icount shift=0 a
  *                  nanosecond is an instruction, so lateness is the longest path that lets nobody in.
  *
- * It ends by switching the machine off, but for "death".
+ * It ends by switching the machine off, but for "death".  A child runs the same program: it has a start block.
  */
 #include "kern/base/bits.h"
 #include "usr/lib/os.h"
@@ -35,25 +36,150 @@ power_off(int status)
 }
 
 static void
-death(void)
+controller(struct function_info *f)
 {
-	struct function_info f;
-	uint64_t size, device, memory, buffer, iova, i = 0;
+	uint64_t size, i = 0;
 
 	do
-		if (sys_info(boot_info->kernel, INFO_FUNCTION, i++, (uint64_t)(uintptr_t)&f, sizeof(f), &size) != OK)
+		if (sys_info(boot_info->kernel, INFO_FUNCTION, i++, (uint64_t)(uintptr_t)f, sizeof(*f), &size) != OK)
 			die("no disk controller");
-	while (f.class_code != NVME_CLASS);
+	while (f->class_code != NVME_CLASS);
+}
+
+static bool
+is_mastering(void)
+{
+	struct function_info f;
+
+	controller(&f);
+	return f.bus_master;
+}
+
+/* The disk controller's claim, with a page granted: bus mastering is on. */
+static handle_t
+claim(void)
+{
+	struct function_info f;
+	uint64_t device, memory, buffer, iova;
+
+	controller(&f);
 	if (sys_device_claim(boot_info->kernel, (uint64_t)f.segment << 16 | f.rid, CLAIM_MAPPED_DOORBELLS |
-	    CLAIM_CONSENT_UNVALIDATED | CLAIM_CONSENT_INTERRUPTS, &device) != OK ||
-	    sys_mem_create(1, 0, &memory) != OK ||
+	    CLAIM_CONSENT_UNVALIDATED | CLAIM_CONSENT_INTERRUPTS, &device) != OK)
+		die("no claim");
+	if (sys_mem_create(1, 0, &memory) != OK ||
 	    sys_dma_map(device, memory, 0, PAGE_SIZE, DMA_FROM_DEVICE, &buffer, &iova) != OK)
 		die("no grant");
-	if (sys_info(boot_info->kernel, INFO_FUNCTION, i - 1, (uint64_t)(uintptr_t)&f, sizeof(f), &size) != OK || !f.bus_master)
+	(void)sys_handle_close(memory);
+	if (!is_mastering())
 		die("bus mastering is not on");
+	return (handle_t)device;
+}
+
+static void
+death(void)
+{
+	(void)claim();
 	log_line(2, "bus mastering is on; now the root task dies");
 	*(volatile uint32_t *)(uintptr_t)16 = 0;
 }
+
+/* ---- Resets ---- */
+
+static struct device_info
+look_at(handle_t device)
+{
+	struct device_info d;
+	uint64_t size;
+
+	if (sys_info(device, INFO_DEVICE, 0, (uint64_t)(uintptr_t)&d, sizeof(d), &size) != OK)
+		die("no look at the device");
+	return d;
+}
+
+/* A child that resets the device; returns when the reset has begun.  rights 0: all. */
+static handle_t
+resetter(handle_t device, uint32_t rights)
+{
+	struct spawn sp = { .name = "resetter", .pages = 256, .objects = 64, .priority = 5, .count = 1,
+		.give = { { "device", device, rights } } };
+	uint32_t before = look_at(device).generation;
+	handle_t child;
+
+	sp.image = archive_file((const uint8_t *)(uintptr_t)boot_info->archive_va, boot_info->archive_len, "init", &sp.image_len);
+	if (sp.image == NULL || spawn(&sp, &child) != OK)
+		die("no child");
+	for (unsigned i = 0; look_at(device).generation == before; i++) {
+		if (i == 20'000)
+			die("the reset does not begin");
+		sleep_until(now_ns() + NS_PER_MS / 10);
+	}
+	return child;
+}
+
+/* What it ended with: the status of its reset, or "killed". */
+static unsigned
+result_of(handle_t child, struct epitaph *e)
+{
+	struct process_info p;
+	uint64_t size;
+
+	for (unsigned i = 0; i < 20'000; i++) {
+		if (sys_info(child, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&p, sizeof(p), &size) == OK && p.state == PROCESS_DEAD &&
+		    sys_info(child, INFO_EPITAPH, 0, (uint64_t)(uintptr_t)e, sizeof(*e), &size) == OK) {
+			(void)sys_handle_close(child);
+			return (unsigned)e->exit_code;
+		}
+		sleep_until(now_ns() + NS_PER_MS);
+	}
+	die("the child does not end");
+}
+
+static void
+resets(void)
+{
+	handle_t device = claim(), child;
+	struct epitaph e;
+	uint64_t value, t;
+	enum status s;
+
+	child = resetter(device, RIGHT_MANAGE | RIGHT_READ);
+	s = sys_device_reset(device, DEADLINE_NEVER);
+	print("trial: a second reset: %s; configuration: %s; mastering %u\n", status_text(s),
+	    status_text(sys_device_config(device, 0, 4, 0, &value)), is_mastering());
+	print("trial: the first: %s, ", status_text((enum status)result_of(child, &e)));
+	print("mastering %u\n", is_mastering());
+
+	child = resetter(device, RIGHT_MANAGE | RIGHT_READ);
+	s = sys_handle_revoke(device, now_ns() + 20 * NS_PER_S);
+	print("trial: end within a reset: %s; ", status_text(s));
+	print("the reset: %s; mastering %u\n", status_text((enum status)result_of(child, &e)), is_mastering());
+	device = claim();
+
+	child = resetter(device, RIGHT_MANAGE | RIGHT_READ);
+	t = now_ns();
+	(void)sys_process_kill(child, 77);
+	value = result_of(child, &e);
+	t = now_ns() - t;
+	s = sys_device_reset(device, DEADLINE_NEVER);
+	print("trial: killed within a reset: code %u after %s; another: %s; ", (unsigned)value,
+	    t < 50 * NS_PER_MS ? "less than 50 ms" : "long", status_text(s));
+	for (unsigned i = 0; i < 1000 && (s = sys_device_reset(device, DEADLINE_NEVER)) == E_BUSY; i++)
+		sleep_until(now_ns() + NS_PER_MS);
+	print("later: %s, mastering %u\n", status_text(s), is_mastering());
+	s = sys_device_reset(device, now_ns() + NS_PER_MS);
+	print("trial: an impatient reset: %s; ", status_text(s));
+	for (unsigned i = 0; i < 1000 && !is_mastering(); i++)
+		sleep_until(now_ns() + NS_PER_MS);
+	print("mastering %u\n", is_mastering());
+}
+
+static int
+reset_as_child(void)
+{
+	return (int)sys_device_reset(start_handle("device"), DEADLINE_NEVER);
+}
+
+/* ---- Ends ---- */
 
 /* A process that was never started, with so many pages mapped. */
 static handle_t
@@ -125,9 +251,13 @@ main(void)
 	uint64_t mib = 0;
 
 	if (boot_info == NULL)
-		return 1;
+		return reset_as_child();
 	if (word("trial=death") != NULL)
 		death();
+	if (word("trial=reset") != NULL) {
+		resets();
+		power_off(0);
+	}
 	p = word("trial=end=");
 	if (p == NULL)
 		die("trial=WHAT is missing");
