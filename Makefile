@@ -29,6 +29,8 @@ ifneq (,$(filter $(TEST_GOALS),$(MAKECMDGOALS)))
 BOOTSTRAP := test
 else ifneq (,$(filter $(RUN_GOALS),$(MAKECMDGOALS)))
 BOOTSTRAP := run
+else ifneq (,$(filter image,$(MAKECMDGOALS)))
+BOOTSTRAP := image
 else ifneq (,$(filter debug,$(MAKECMDGOALS)))
 BOOTSTRAP := debug
 else ifneq (,$(filter-out help clean lint format bootstrap,$(or $(MAKECMDGOALS),all)))
@@ -323,7 +325,7 @@ host: $(HOST_TESTS) $(FUZZERS) $(HOST_TOOLS)
 # Kyua wants test programs beside their Kyuafile, so both meet in build/tests: host programs are
 # linked there, scripts are copied.  tests/sys/x.sh becomes build/tests/<arch>/x_test in each suite.
 
-SUITES    := host lint fuzz proof arm64 x86_64
+SUITES    := host lint tools fuzz proof arm64 x86_64
 SYS_SRC   := $(sort $(wildcard tests/sys/*.sh))
 # A folder of host tests and the folders above it.
 upwards   = $(1) $(if $(filter-out $(OUT)/tests/host,$(1)),$(call upwards,$(patsubst %/,%,$(dir $(1)))))
@@ -332,7 +334,7 @@ KYUAFILES := $(OUT)/tests/Kyuafile $(foreach s,$(filter-out host,$(SUITES)),$(OU
 	$(addsuffix /Kyuafile,$(HOST_DIRS))
 SYS_TESTS  = $(patsubst tests/sys/%.sh,$(OUT)/tests/$(1)/%_test,$(SYS_SRC))
 # A program without test cases is an error to Kyua.
-SHELL_TESTS := $(OUT)/tests/lint/lint_test $(if $(FUZZ_SRC),$(OUT)/tests/fuzz/fuzz_test) \
+SHELL_TESTS := $(OUT)/tests/lint/lint_test $(patsubst tests/%.sh,$(OUT)/tests/%,$(wildcard tests/tools/*_test.sh)) $(if $(FUZZ_SRC),$(OUT)/tests/fuzz/fuzz_test) \
 	$(if $(PROOF_SRC),$(OUT)/tests/proof/proof_test)
 
 $(OUT)/tests/host/%Kyuafile: tests/host/Kyuafile
@@ -363,7 +365,7 @@ kyua = $(Q)$(foreach f,$(filter-out $(TREE_WANT),$(shell find $(OUT)/tests -type
 test: $(ALL_ARCHES:%=image-%) $(ALL_ARCHES:%=uefi-%) $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(FUZZERS) $(HOST_TOOLS) $(foreach a,$(ALL_ARCHES),$(call SYS_TESTS,$(a)))
 	$(call kyua,)
 test-host: $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(FUZZERS)
-	$(call kyua,host)
+	$(call kyua,host tools)
 test-arm64: image-arm64 uefi-arm64 $(HOST_TOOLS) $(KYUAFILES) $(SHELL_TESTS) $(call SYS_TESTS,arm64)
 	$(call kyua,arm64)
 test-x86_64: image-x86_64 uefi-x86_64 $(HOST_TOOLS) $(KYUAFILES) $(SHELL_TESTS) $(call SYS_TESTS,x86_64)
@@ -408,10 +410,24 @@ $(OUT)/disk.img: $(DISK_FILES) $(OUT)/disk.list tools/mkdisk
 	@mkdir -p $(@D)
 	$(Q)tools/mkdisk $@ $(DISK_FILES)
 
-# What a firmware starts: one disk for the architectures in it.
+# What a firmware starts: one disk for the architectures in it.  WRAP: also in the form that these clouds take.
 .PHONY: image
-image: $(OUT)/capos-$(if $(filter-out all,$(ARCH)),$(ARCH),all).img $(foreach a,$(ARCHES),$(O_$(a))/capos.efi)
+IMAGE := $(OUT)/capos-$(if $(filter-out all,$(ARCH)),$(ARCH),all)
+WRAP_aws := aws.raw
+WRAP_gcp := gcp.tar.gz
+WRAP_azure := azure.vhd
+WRAP_oci := oci.qcow2
+CLOUDS := aws gcp azure oci
+WRAPPED := $(foreach w,$(if $(filter all,$(WRAP)),$(CLOUDS),$(WRAP)),$(or $(WRAP_$(w)),$(error WRAP=$(w) is not known; valid: $(CLOUDS) all)))
+image: $(IMAGE).img $(foreach a,$(ARCHES),$(O_$(a))/capos.efi) $(WRAPPED:%=$(IMAGE)-%)
 	@echo "$<: a disk for UEFI firmware; $(foreach a,$(ARCHES),$(O_$(a))/capos.efi): the same as one file"
+	@$(if $(WRAPPED),echo "for clouds: $(WRAPPED:%=$(IMAGE)-%)")
+define wrap_rules
+$(OUT)/capos-%-$(WRAP_$(1)): $(OUT)/capos-%.img tools/wrapimage
+	$$(call say,WRAP,$$@)
+	$$(Q)tools/wrapimage $(1) $$< $$@
+endef
+$(foreach c,$(CLOUDS),$(eval $(call wrap_rules,$(c))))
 IMAGE_LIST = $(MANIFEST) $(BOOT_WORDS) $(DISK_FILES)
 $(eval $(call stamp_rule,$(OUT)/image.list,IMAGE_LIST))
 # $(1) file, $(2) architectures
@@ -449,7 +465,7 @@ Targets
   run               boot in QEMU; Ctrl-A X quits
   debug             the same, waiting for gdb; prints the gdb command
   test              everything below, both architectures (Kyua)
-  test-host         unit tests on this machine, with sanitizers
+  test-host         unit tests on this machine, with sanitizers; tests of tools
   test-arm64        system tests in QEMU
   test-x86_64
   accept            the system tests in their long form (1 GiB disks, hundred kills)
@@ -459,6 +475,7 @@ Targets
   bench             guest instructions per operation, beside ceilings and peers (CHECK=1: twice, must agree;
                     PEERS=1: with Linux measured beside it)
   image             a disk that UEFI firmware starts (ARCH=all: both in one), and capos.efi, the same as one file
+                    (WRAP="aws gcp azure oci" or all: also in the form that these clouds take)
   lint              layers, words, sizes, style
   format            clang-format over all C files
   compile_commands.json

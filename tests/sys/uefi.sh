@@ -36,6 +36,16 @@ it_starts_from_the_disk_that_it_then_drives_body() {
 	capos_expect 'found-again' "^$(capos_sha256 disk.img)  nvme0n1"
 }
 
+atf_test_case a_disk_made_long_for_a_cloud_starts
+a_disk_made_long_for_a_cloud_starts_head() { atf_set timeout 900; }
+a_disk_made_long_for_a_cloud_starts_body() {
+	image 'cmd=hexdump%20nvme0n1%201073741312%2016%3bpoweroff'
+	"$ROOT/tools/wrapimage" aws disk.img cloud.raw || atf_fail "no image"
+	capos_boot BOOT=uefi BOOT_DISK=nvme DISK=cloud.raw CMD=unused
+	# The copy of the table's header is in the last block.
+	capos_expect '^capos: exit status 0' 'EFI PART'
+}
+
 atf_test_case one_file_starts_by_itself_and_takes_load_options
 one_file_starts_by_itself_and_takes_load_options_head() { atf_set timeout 900; }
 one_file_starts_by_itself_and_takes_load_options_body() {
@@ -77,6 +87,7 @@ what_is_wrong_with_a_disk_is_said_body() {
 atf_init_test_cases() {
 	atf_add_test_case firmware_starts_it_and_the_hash_is_right
 	atf_add_test_case it_starts_from_the_disk_that_it_then_drives
+	atf_add_test_case a_disk_made_long_for_a_cloud_starts
 	atf_add_test_case one_file_starts_by_itself_and_takes_load_options
 	atf_add_test_case what_is_wrong_with_a_disk_is_said
 }
