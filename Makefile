@@ -339,7 +339,8 @@ SHELL_TESTS := $(OUT)/tests/lint/lint_test $(patsubst tests/%.sh,$(OUT)/tests/%,
 
 $(OUT)/tests/host/%Kyuafile: tests/host/Kyuafile
 	@mkdir -p $(@D); cp $< $@
-$(OUT)/tests/Kyuafile: tests/Kyuafile
+# It includes the others.
+$(OUT)/tests/Kyuafile: tests/Kyuafile $(filter-out $(OUT)/tests/Kyuafile,$(KYUAFILES))
 	@mkdir -p $(@D); cp $< $@
 $(OUT)/tests/%Kyuafile: tests/%Kyuafile
 	@mkdir -p $(@D); cp $< $@
