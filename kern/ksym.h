@@ -8,7 +8,7 @@
 
 struct ksym { uint32_t offset, name; };
 
-extern const char __kernel_start[];
+extern const char __kernel_start[], __text_end[];
 extern const struct ksym kernel_symtab[];
 extern const uint32_t kernel_symtab_count;
 extern const char kernel_symtab_names[];

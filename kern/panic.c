@@ -26,7 +26,8 @@ symbol_find(uintptr_t address, uintptr_t *offset)
 	uintptr_t at = address - (uintptr_t)__kernel_start;
 	uint32_t lo = 0, hi = kernel_symtab_count;
 
-	if (hi == 0 || at > UINT32_MAX || at < kernel_symtab[0].offset)
+	*offset = address;
+	if (hi == 0 || address >= (uintptr_t)__text_end || at > UINT32_MAX || at < kernel_symtab[0].offset)
 		return NULL;
 	while (hi - lo > 1) {
 		uint32_t mid = lo + (hi - lo) / 2;
@@ -59,7 +60,8 @@ say_line(const char *line)
 	say("  %s\n", line);
 }
 
-static void
+/* Not inlined: its caller's frame is the first that is said. */
+static NOINLINE void
 backtrace(void)
 {
 	const uintptr_t *fp = __builtin_frame_address(0);

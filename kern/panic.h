@@ -31,5 +31,5 @@ NORETURN void stop(void (*off)(const struct machine *));
 #define DEBUG_ASSERT(cond)	((void)sizeof(cond))
 #endif
 
-/* Nearest text symbol at or below a kernel address: name (NULL if none) and the distance to it. */
+/* Nearest symbol at or below an address in the kernel's code: its name, and the distance to it.  Else NULL, and the address. */
 const char *symbol_find(uintptr_t address, uintptr_t *offset);

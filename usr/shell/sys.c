@@ -103,9 +103,10 @@ int
 cmd_mem(int argc UNUSED, char **argv UNUSED)
 {
 	static const char *const names[] = { "", "kernel", "process", "memory", "endpoint", "notification", "device", "mmio",
-		"irq", "buffer" };
+		"irq", "buffer", "queue" };
 	struct memory_info m;
 
+	static_assert(ARRAY_SIZE(names) == OBJ_TYPES);
 	if (!info(INFO_MEMORY, 0, &m, sizeof(m)))
 		return 1;
 	print("pages: total %llu free %llu kernel %llu tables %llu iommu %llu user %llu quarantined %llu\n",
