@@ -125,8 +125,10 @@ sys_device_claim(struct thread *t, struct uregs *u)
 		d->domain_live = true;
 		for (unsigned i = 0; i < d->function_count && s == OK; i++) {
 			s = d->domain.io.unit->ops->attach(&d->domain.io, d->function[i].fn->endpoint);
-			if (s == OK)
-				trace(DMA_ATTACH, function_tag(d->function[i].fn));
+			if (s != OK)
+				break;
+			trace(DMA_ATTACH, function_tag(d->function[i].fn));
+			pci_decode(d->function[i].fn);
 		}
 	}
 	if (s == OK && d->verdict.doorbell == DOORBELL_MEDIATED) {

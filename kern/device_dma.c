@@ -45,6 +45,7 @@ poison(struct buffer *b)
 	watch_fire(&m->watch);
 	spin_unlock(&m->obj.lock);
 	watch_fire(&b->device->watch);
+	watch_fire(&b->device->supervisor);
 }
 
 void

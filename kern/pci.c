@@ -486,6 +486,15 @@ pci_bus_master(struct pci_function *f, bool on)
 }
 
 void
+pci_decode(struct pci_function *f)
+{
+	spin_lock(&lock);
+	if (f->problem == NULL)
+		pci_config_change(f, CFG_COMMAND, 2, 0, COMMAND_MEMORY);
+	spin_unlock(&lock);
+}
+
+void
 pci_masters_off_now(void)
 {
 	for (uint32_t i = 0; i < pci_count; i++)

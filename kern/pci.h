@@ -100,6 +100,9 @@ void pci_write(const struct pci_function *f, uint32_t offset, unsigned width, ui
  */
 void pci_bus_master(struct pci_function *f, bool on);
 
+/* Its registers answer; firmware may not have turned that on.  Not for a function with a problem. */
+void pci_decode(struct pci_function *f);
+
 /* All functions, without locks: for panic and power-off. */
 void pci_masters_off_now(void);
 
