@@ -18,6 +18,16 @@ a_lying_client_is_refused_and_harms_nobody_body() {
 	capos_expect 'ends: its client is gone'
 }
 
+# D13: one client's sessions are bounded, by client and not by handle, and another gets its own.
+atf_test_case a_greedy_client_leaves_sessions_to_others
+a_greedy_client_leaves_sessions_to_others_body() {
+	capos_disk disk.img 2M 48
+	capos_boot DISK=disk.img MANIFEST=greedy APPEND='hostile=greedy' CMD='sleep 1500; sha256 nvme0n1; ps'
+	capos_expect 'hostile: greedy: 8 sessions, then: quota used up; through 20 more handles 0 sessions: quota used up' \
+	    'nvmed: client [0-9]+ has 8 sessions, as many as one may have: refused another' \
+	    "^$(capos_sha256 disk.img)  nvme0n1" 'hostile +running'
+}
+
 # Numbers with holes, both block sizes, one that this driver leaves out.
 atf_test_case several_namespaces_of_different_blocks
 several_namespaces_of_different_blocks_head() { atf_set timeout 900; }
@@ -117,6 +127,7 @@ queues_are_as_many_as_cpus_or_what_there_is_body() {
 
 atf_init_test_cases() {
 	atf_add_test_case a_lying_client_is_refused_and_harms_nobody
+	atf_add_test_case a_greedy_client_leaves_sessions_to_others
 	atf_add_test_case several_namespaces_of_different_blocks
 	atf_add_test_case a_disk_of_odd_size
 	atf_add_test_case a_read_error_is_said_in_words

@@ -16,6 +16,7 @@
  * not wait for it.
  */
 #include "kern/base/bits.h"
+#include "usr/lib/blk.h"
 #include "usr/lib/devmgr.h"
 #include "usr/lib/manifest.h"
 
@@ -394,7 +395,7 @@ kill(struct driver *d)
 static void
 call(struct msg *m)
 {
-	static uint64_t badge;
+	static uint64_t serial;
 	uint32_t came = m->handles;
 	enum status s = E_NOT_FOUND;
 	struct driver *d;
@@ -413,9 +414,10 @@ call(struct msg *m)
 		d = block_driver(m->w[0]);
 		if (d == NULL)
 			break;
-		/* A badge of its own for each handle: servers tell clients apart by it.  Unique over restarts of this one. */
-		badge = max_u64(badge + 1, now_ns());
-		s = d->endpoint == HANDLE_NONE ? E_NO_DEVICE : sys_endpoint_mint(d->endpoint, badge, &h);
+		/* A badge of its own for each handle, under the caller's (blk.h).  Microseconds: unique over restarts of this one. */
+		serial = max_u64(serial + 1, now_ns() / 1000) & BITS(BLK_CLIENT_SHIFT - 1, 0);
+		s = d->endpoint == HANDLE_NONE ? E_NO_DEVICE :
+		    sys_endpoint_mint(d->endpoint, m->badge << BLK_CLIENT_SHIFT | serial, &h);
 		m->w[1] = m->w[0];
 		m->w[0] = h;
 		m->w[2] = d->pid;

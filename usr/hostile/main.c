@@ -5,9 +5,10 @@
  * do more than end itself.  Its last line is "survived".
  *
  * "hostile=jump" calls the middle of a function, "hostile=return" writes over a return address: what the CPU's own guards
- * are for.  Where it has none, a line says that it was possible.
+ * are for.  Where it has none, a line says that it was possible.  "hostile=greedy": greedy.c.
  */
 #include "kern/base/bits.h"
+#include "usr/hostile/greedy.h"
 #include "usr/lib/os.h"
 
 enum { CALLS = 40000 };
@@ -99,6 +100,8 @@ main(void)
 		forge(prize);
 		return 0;
 	}
+	if (strncmp(start_info->args, "greedy", 6) == 0)
+		greedy();
 	for (const char *p = start_info->args; *p >= '0' && *p <= '9'; p++)
 		state = state * 10 + (uint64_t)(*p - '0');
 	state = state * 0x9e3779b97f4a7c15 + 0x1234567;

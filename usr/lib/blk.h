@@ -50,11 +50,21 @@ static_assert(sizeof(struct blk_ring) <= BLK_RING_PAGES * PAGE_SIZE);
 enum blk_call : uint32_t {
 	BLK_CALL_INFO = 1,	/* w0 namespace index -> w0 blocks, w1 block bytes, w2 namespaces, w3 max transfer, w4 reads, w5 writes, w6 flushes, w7 errors */
 	BLK_CALL_NAME,		/* -> w0..w4 model, w5..w7 serial */
+	/* E_QUOTA: this client has as many sessions as one may have; E_BUSY: all clients together have all there are. */
 	BLK_CALL_OPEN,		/* handles: w0 data, w1 notification; w3 rights << 32 | index, w4 base, w5 len (0: all), w6 data bytes, w7 bits -> w0 handle to signal, w1 ring, w2 session, w3 len, w4 block bytes, w5 max transfer, w6 bits */
 	BLK_CALL_CLOSE,		/* w0 session */
 	BLK_CALL_STAY,		/* w0 session: answered when the session ends, OK; E_WOULD_BLOCK: call again, at once; E_STALE: there is none; E_PEER: the server died */
 	BLK_CALL_ROGUE,		/* test servers only: w0 IOVA, w1: 0 the device writes there, 1 it reads; 2 the controller is reset */
 };
+
+/*
+ * Badge of a handle to a block server: whom it was made for, as the device manager knows its callers, and below that a number that no
+ * other handle has.  A session belongs to the handle that it was opened by; how many sessions there may be is counted by client, so more
+ * handles bring no more of them.
+ */
+enum { BLK_CLIENT_SHIFT = 48 };
+
+static inline uint32_t blk_client(uint64_t badge) { return (uint32_t)(badge >> BLK_CLIENT_SHIFT); }
 
 /* --- client ---------------------------------------------------------------- */
 

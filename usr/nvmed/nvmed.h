@@ -11,7 +11,7 @@
 #include "usr/lib/blk.h"
 #include "usr/lib/drv.h"
 
-enum { SESSIONS = 24, REQUESTS = 2048 };
+enum { SESSIONS = 24, SESSIONS_A_CLIENT = 8, REQUESTS = 2048 };
 
 /* Bits of the server's notification. */
 enum : uint64_t {

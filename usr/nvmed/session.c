@@ -296,6 +296,20 @@ judge_open(const struct msg *m, struct session *s)
 	return OK;
 }
 
+/* One client must not take what others need (D13). */
+static enum status
+judge_count(uint64_t badge)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < SESSIONS; i++)
+		n += server.session[i].id != 0 && blk_client(server.session[i].badge) == blk_client(badge);
+	if (n < SESSIONS_A_CLIENT)
+		return server.live == BITS(SESSIONS - 1, 0) ? E_BUSY : OK;
+	complain("client %u has %u sessions, as many as one may have: refused another", blk_client(badge), n);
+	return E_QUOTA;
+}
+
 enum status
 session_open(struct msg *m)
 {
@@ -304,8 +318,9 @@ session_open(struct msg *m)
 	uint64_t ring;
 	enum status e;
 
-	if (server.live == BITS(SESSIONS - 1, 0))
-		return E_BUSY;
+	e = judge_count(m->badge);
+	if (e != OK)
+		return e;
 	slot = lowest_bit(~(uint64_t)server.live);
 	s = &server.session[slot];
 	if (index >= server.ctrl.ns_count)

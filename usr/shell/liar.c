@@ -140,7 +140,7 @@ race(const char *name)
 	disk_close(&liar);
 }
 
-/* Calls: sessions of others, objects that are not what they should be, more sessions than there are. */
+/* Calls: sessions of others, objects that are not what they should be, more sessions than one may have. */
 static enum status
 call(handle_t endpoint, struct msg m)
 {
@@ -226,7 +226,7 @@ too_many(const char *name)
 		return;
 	while (n < MANY && (s = blk_open(&many[n], liar.endpoint, 0, BLK_RIGHT_READ, PAGE_SIZE)) == OK)
 		n++;
-	judge("more sessions than there are", s, E_BUSY);
+	judge("more sessions than one client may have", s, E_QUOTA);
 	while (n-- != 0)
 		blk_close(&many[n]);
 	s = blk_open(&many[0], liar.endpoint, 0, BLK_RIGHT_READ, PAGE_SIZE);
@@ -248,7 +248,7 @@ abandoned(const char *name)
 	while (n++ < MANY && s == OK)
 		s = call(liar.endpoint, (struct msg){ .label = BLK_CALL_OPEN, .words = 8, .handles = 3, .w = { liar.data_memory,
 			liar.ntfn, 0, (uint64_t)BLK_RIGHT_READ << 32, 0, 0, AREA, 1 } });
-	judge("sessions abandoned until there are no more", s, E_BUSY);
+	judge("sessions abandoned until there are no more", s, E_QUOTA);
 	sleep_until(now_ns() + 6 * NS_PER_S);
 	s = blk_open(&many[0], liar.endpoint, 0, BLK_RIGHT_READ, PAGE_SIZE);
 	judge("one more, a while later", s, OK);
