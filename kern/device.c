@@ -97,6 +97,8 @@ sys_device_claim(struct thread *t, struct uregs *u)
 			s = E_OVERFLOW;
 		else
 			s = judge(g, &d->policy, &v);
+		if (s == E_REFUSED || s == E_QUARANTINED)
+			f->refused = v.reason;
 		if (s != OK)
 			break;
 		if (d->function_count == 0)
@@ -105,6 +107,7 @@ sys_device_claim(struct thread *t, struct uregs *u)
 	}
 	for (unsigned i = 0; i < d->function_count && s == OK; i++) {
 		d->function[i].fn->claimed = d;
+		d->function[i].fn->refused = NULL;
 		d->function[i].fn->faults = 0;
 	}
 	spin_unlock(&device_claim_lock);

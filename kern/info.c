@@ -128,6 +128,7 @@ static void
 fill_function(const struct pci_function *f, struct function_info *out)
 {
 	struct lane_verdict v;
+	const char *refused;
 
 	*out = (struct function_info){
 		.segment = f->segment, .rid = f->rid, .vendor = f->vendor, .device = f->device,
@@ -142,6 +143,9 @@ fill_function(const struct pci_function *f, struct function_info *out)
 	out->verdict = v.lane;
 	if (v.reason != NULL)
 		str_copy(out->reason, v.reason, sizeof(out->reason));
+	refused = __atomic_load_n(&f->refused, __ATOMIC_RELAXED);
+	if (refused != NULL)
+		str_copy(out->refused, refused, sizeof(out->refused));
 	for (unsigned i = 0; i < DEVICE_BARS; i++)
 		out->bar_len[i] = f->bar[i].len;
 }

@@ -79,6 +79,7 @@ struct pci_function {
 	bool reserved;			/* firmware goes on using memory with it, or may */
 	uint32_t faults;		/* (a) */
 	struct device *claimed;		/* (device claim lock) */
+	const char *refused;		/* (device claim lock to write) why the last claim was not granted; NULL: it was, or there was none */
 	bool never;			/* a reset failed or a teardown was not confirmed: not claimable again */
 	bool master;			/* (a) bus mastering is on */
 };

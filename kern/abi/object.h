@@ -109,6 +109,7 @@ struct function_info {
 	uint64_t bar_len[DEVICE_BARS];
 	uint32_t faults;
 	char reason[96];			/* which step decided the verdict */
+	char refused[96];			/* why the last claim was not granted, by policy or else; "" */
 };
 
 /* What one step of the verdict over a function saw; E_NOT_FOUND past the last step, and past the last function. */

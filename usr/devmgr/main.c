@@ -423,6 +423,7 @@ call(struct msg *m)
 		m->w[2] = d->pid;
 		m->w[3] = d->life.restarts;
 		m->w[4] = d->function;
+		m->w[5] = d->state;
 		m->handles = s == OK;
 		break;
 	case DEVMGR_KILL:

@@ -9,7 +9,7 @@
 #include "usr/lib/os.h"
 
 enum devmgr_call : uint32_t {
-	DEVMGR_BLOCK = 1,	/* w0 n: the n-th block driver -> w0 handle (call), w1 n, w2 pid, w3 restarts, w4 function; E_NO_DEVICE: nobody serves it any more */
+	DEVMGR_BLOCK = 1,	/* w0 n: the n-th block driver -> w0 handle (call), w1 n, w2 pid, w3 restarts, w4 function, w5 state; E_NO_DEVICE: nobody serves it any more, w4 and w5 tell why */
 	DEVMGR_KILL,		/* w0 pid */
 	DEVMGR_ROGUE,		/* w0 n: restart the n-th block driver as one that lies (tests) */
 	DEVMGR_READY,		/* from a driver: it serves from now on */

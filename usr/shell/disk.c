@@ -6,19 +6,66 @@
 #include "usr/lib/sha256.h"
 #include "usr/shell/shell.h"
 
-enum { CHUNK = 128 * 1024, DEPTH = 8 };
+enum { CHUNK = 128 * 1024, DEPTH = 8, CONTROLLERS = 64 };
+enum : uint64_t { START_NS = 15 * NS_PER_S, SAY_NS = NS_PER_S };	/* how long a driver may start; when to say that one waits */
 
 static struct blk disk;
 
-/* The server of controller c; HANDLE_NONE when there is none. */
-static handle_t
-server_of(uint64_t c)
+/* Why nobody serves a controller: the device manager's word, and the kernel's about its device. */
+static void
+say_why(const char *name, uint32_t function, uint8_t state)
 {
-	struct msg m = { .label = DEVMGR_BLOCK, .words = 1, .w = { c } };
+	struct function_info f;
+	const char *why = "";
 
-	if (msg_call(devmgr, &m, now_ns() + 5 * NS_PER_S) != OK || m.label != OK)
-		return HANDLE_NONE;
-	return (handle_t)m.w[0];
+	for (uint64_t i = 0; state == SUPERVISED_REFUSED && why[0] == 0 && info(INFO_FUNCTION, i, &f, sizeof(f)); i++)
+		if (((uint32_t)f.segment << 16 | f.rid) == function)
+			why = f.refused;
+	print("%s%s: %s%s%s\n", name, function_text(", ", function), supervised_text(state), why[0] != 0 ? ": " : "", why);
+}
+
+/*
+ * The server of controller c, once it serves: while its driver starts this waits, for so long, and says so.  HANDLE_NONE: there is none,
+ * and a line was printed that says why.  E_NOT_FOUND: there is no such controller; then nothing is printed.
+ */
+static enum status
+server_of(uint64_t c, handle_t *out)
+{
+	uint64_t begin = now_ns();
+	bool said = false;
+	char name[24];
+
+	*out = HANDLE_NONE;
+	fmt_buf(name, sizeof(name), "nvme%llu", (unsigned long long)c);
+	for (;;) {
+		struct msg m = { .label = DEVMGR_BLOCK, .words = 1, .w = { c } };
+		enum status s = msg_call(devmgr, &m, now_ns() + 5 * NS_PER_S);
+		uint8_t state = (uint8_t)m.w[5];
+		uint64_t now = now_ns();
+
+		if (s != OK) {
+			print("%s: the device manager does not answer: %s\n", name, status_text(s));
+			return s;
+		}
+		if (m.label == E_NO_DEVICE)
+			say_why(name, (uint32_t)m.w[4], state);
+		if (m.label != OK)
+			return (enum status)m.label;
+		if (state == SUPERVISED_RUNNING) {
+			*out = (handle_t)m.w[0];
+			return OK;
+		}
+		(void)sys_handle_close(m.w[0]);
+		if (now - begin > START_NS || interrupted()) {
+			print("%s: no server after %llu ms: its driver %s\n", name, (unsigned long long)((now - begin) / NS_PER_MS),
+			    supervised_text(state));
+			return E_TIMED_OUT;
+		}
+		if (!said && now - begin > SAY_NS)
+			print("%s: waits for its driver: it %s\n", name, supervised_text(state));
+		said |= now - begin > SAY_NS;
+		sleep_until(now + 5 * NS_PER_MS);
+	}
 }
 
 bool
@@ -39,11 +86,11 @@ disk_open(struct blk *b, const char *name, uint32_t rights, uint64_t bytes)
 		n = n * 10 + (uint64_t)(*p - '0');
 	if (*p != 0 || n == 0)
 		goto bad;
-	e = server_of(c);
-	if (e == HANDLE_NONE) {
+	s = server_of(c, &e);
+	if (s == E_NOT_FOUND)
 		print("%s: no such controller; \"blk\" lists disks\n", name);
+	if (s != OK)
 		return false;
-	}
 	s = blk_open(b, e, (uint32_t)n - 1, rights, bytes);
 	if (s != OK) {
 		print("%s: %s\n", name, status_text(s));
@@ -82,12 +129,15 @@ cmd_blk(int argc UNUSED, char **argv UNUSED)
 {
 	unsigned found = 0;
 
-	for (uint64_t c = 0; ; c++) {
-		handle_t e = server_of(c);
+	for (uint64_t c = 0; c < CONTROLLERS; c++) {
 		struct msg name = { .label = BLK_CALL_NAME };
+		handle_t e;
+		enum status s = server_of(c, &e);
 
-		if (e == HANDLE_NONE)
+		if (s == E_NOT_FOUND)
 			break;
+		if (s != OK)
+			continue;
 		if (msg_call(e, &name, now_ns() + 10 * NS_PER_S) != OK) {
 			print("nvme%llu: its driver does not answer\n", (unsigned long long)c);
 			(void)sys_handle_close(e);
@@ -320,7 +370,8 @@ cmd_rogue(int argc, char **argv)
 	/* The driver is started again as one that obeys such requests. */
 	m = (struct msg){ .label = DEVMGR_ROGUE, .words = 1, .w = { c } };
 	(void)msg_call(devmgr, &m, now_ns() + 5 * NS_PER_S);
-	e = server_of(c);
+	if (server_of(c, &e) != OK)
+		return 1;
 	if (reset) {
 		int result = reset_under_load(e);
 

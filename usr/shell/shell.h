@@ -53,6 +53,8 @@ bool info(enum info_what what, uint64_t index, void *to, size_t size);
 /* "0000:00:01.0" after some text, in one of a few buffers; what a class code means. */
 const char *function_text(const char *before, uint32_t function);
 const char *class_text(uint32_t class_code);
+/* Why somebody who is watched over does not serve. */
+const char *supervised_text(uint8_t state);
 bool supervised_at(bool drivers, uint64_t n, struct supervised *s);
 
 command_fn cmd_help, cmd_repeat;

@@ -67,12 +67,19 @@ read_watched(void)
 			watched_count++;
 }
 
+const char *
+supervised_text(uint8_t state)
+{
+	static const char *const text[] = { "runs", "is starting", "waits to be started again", "its device is not granted",
+		"given up: ended too often", "off: its device faulted too often", "finished" };
+
+	return state < ARRAY_SIZE(text) ? text[state] : "?";
+}
+
 int
 cmd_ps(int argc UNUSED, char **argv UNUSED)
 {
 	static const char *const states[] = { "new", "running", "ending", "dead" };
-	static const char *const not_running[] = { "", "", "waits to be started again", "its device is not granted",
-		"given up: ended too often", "off: its device faulted too often", "finished" };
 
 	read_processes();
 	read_watched();
@@ -92,9 +99,9 @@ cmd_ps(int argc UNUSED, char **argv UNUSED)
 	for (unsigned k = 0; k < watched_count; k++) {
 		const struct supervised *s = &watched[k];
 
-		if (s->pid == 0 && s->state < ARRAY_SIZE(not_running))
+		if (s->pid == 0)
 			print("%s%s: %s, %llu restarts\n", s->name, s->driver ? function_text(" of ", s->function) : "",
-			    not_running[s->state], (unsigned long long)s->restarts);
+			    supervised_text(s->state), (unsigned long long)s->restarts);
 	}
 	return 0;
 }
@@ -207,9 +214,11 @@ print_function(const struct function_info *f, unsigned depth)
 	else
 		print("free, bus master %s\n", f->bus_master ? "on" : "off");
 	if (!f->is_bridge)
-		print("%*s  %s%s%s\n", (int)(2 * depth), "", f->verdict == LANE_DIRECT ? "direct-remapping" :
+		print("%*s  %s%s%s%s%s\n", (int)(2 * depth), "", f->verdict == LANE_DIRECT ? "direct-remapping" :
 		    f->verdict == LANE_BROKERED ? "brokered" : "unsupported: ",
-		    f->verdict == LANE_UNSUPPORTED || f->reason[0] == 0 ? "" : " by ", f->reason);
+		    f->verdict == LANE_UNSUPPORTED || f->reason[0] == 0 ? "" : " by ", f->reason,
+		    f->verdict == LANE_UNSUPPORTED || f->refused[0] == 0 ? "" : ", refused: ",
+		    f->verdict == LANE_UNSUPPORTED ? "" : f->refused);
 	for (uint64_t i = 0; f->is_bridge && depth < 16 && info(INFO_FUNCTION, i, &below, sizeof(below)); i++)
 		if (below.segment == f->segment && below.parent_rid == f->rid && below.rid != f->rid)
 			print_function(&below, depth + 1);
