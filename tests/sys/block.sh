@@ -69,6 +69,32 @@ a_disk_of_odd_size_body() {
 	capos_expect '^no disks|0 namespaces|capos: exit status'
 }
 
+# D10: the verdict is what a person is told who asks for the disk.
+atf_test_case a_disk_that_is_refused_is_named_with_the_reason_at_once
+a_disk_that_is_refused_is_named_with_the_reason_at_once_body() {
+	capos_disk disk.img 1M 49
+	capos_boot -s 1 DISK=disk.img IOMMU=none MANIFEST=direct CMD="sha256 nvme0n1; blk; devices; ps"
+	[ "$(grep -c '^nvme0, 0000:00:0[0-9a-f]\.0: its device is not granted: forbidden by the manifest' serial.txt)" -eq 2 ] ||
+	    capos_fail 'sha256 and blk do not both name it'
+	capos_expect '^  brokered, refused: forbidden by the manifest' '^no disks' '^nvmed of 0000:00:0.\.0: its device is not granted'
+	ms=$(capos_value '([0-9]+)\.[0-9]* I power off')
+	[ "$ms" -lt 3 ] || capos_fail "it took $ms seconds"
+}
+
+# A driver that cannot serve, and takes longer than "stable-ms" to find that out, as with a controller that stays fatal: it is started again later
+# each time, given up by name, and who asks for the disk meanwhile waits and says so.
+atf_test_case a_driver_that_never_serves_is_given_up_by_name
+a_driver_that_never_serves_is_given_up_by_name_body() {
+	capos_disk disk.img 1M 50
+	capos_boot -s 1 DISK=disk.img MANIFEST=starved CMD='sha256 nvme0n1; blk; ps'
+	capos_expect 'nvmed: controller not usable: no memory for a queue \(quota used up\)' \
+	    '^nvme0: waits for its driver: it waits to be started again' \
+	    'devmgr: device 00:0.\.0: nvmed ended 2 times in a row before it was stable: the next start is in 1[45][0-9][0-9] ms' \
+	    'nvmed is given up: it ended 3 times in a row before it served' '^nvmed of 0000:00:0.\.0: given up: ended too often'
+	[ "$(grep -c '^nvme0, 0000:00:0.\.0: given up: ended too often' serial.txt)" -eq 2 ] || capos_fail 'sha256 and blk do not both say so'
+	[ "$(grep -c 'controller not usable' serial.txt)" -eq 3 ] || capos_fail 'it was not started three times'
+}
+
 # The medium fails once at one place: said in words, and what is read next is right.
 atf_test_case a_read_error_is_said_in_words
 a_read_error_is_said_in_words_body() {
@@ -130,6 +156,8 @@ atf_init_test_cases() {
 	atf_add_test_case a_greedy_client_leaves_sessions_to_others
 	atf_add_test_case several_namespaces_of_different_blocks
 	atf_add_test_case a_disk_of_odd_size
+	atf_add_test_case a_disk_that_is_refused_is_named_with_the_reason_at_once
+	atf_add_test_case a_driver_that_never_serves_is_given_up_by_name
 	atf_add_test_case a_read_error_is_said_in_words
 	atf_add_test_case a_command_that_does_not_end_is_given_up
 	atf_add_test_case a_reset_under_load_loses_no_request

@@ -178,12 +178,16 @@ ended(struct driver *d, enum exit_reason reason)
 	switch (supervise_ended(&d->life, &t->restart, reason, now_ns(), &d->start_at)) {
 	case SUPERVISE_RESTART:
 		d->state = SUPERVISED_WAITING;
-		d->give_up_at += d->start_at - now_ns();
+		d->give_up_at += d->start_at - min_u64(d->start_at, now_ns());
+		if (d->life.quick > 1)
+			log_line(1, "device %s: %s ended %u times in a row before it was stable: the next start is in %llu ms",
+			    place(d->function), t->program, d->life.quick,
+			    (unsigned long long)((d->start_at - min_u64(d->start_at, now_ns())) / NS_PER_MS));
 		break;
 	case SUPERVISE_GIVE_UP:
 		abandon(d, SUPERVISED_GIVEN_UP);
-		log_line(0, "device %s: %s is given up: it ended %u times in a row within %u ms of its start", place(d->function),
-		    t->program, d->life.quick, t->restart.stable_ms);
+		log_line(0, "device %s: %s is given up: it ended %u times in a row before it served, or within %u ms of that",
+		    place(d->function), t->program, d->life.quick, t->restart.stable_ms);
 		break;
 	case SUPERVISE_FINISHED:
 		abandon(d, SUPERVISED_FINISHED);
@@ -196,7 +200,7 @@ try_start(struct driver *d)
 {
 	enum status e;
 
-	supervise_started(&d->life, now_ns());
+	supervise_started(&d->life);
 	e = start_driver(d);
 	if (e == OK) {
 		d->state = SUPERVISED_STARTING;
@@ -281,7 +285,8 @@ adopt(void)
 			.life.restarts = m.w[5] };
 		if (sys_info(d->process, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&p, sizeof(p), &size) == OK)
 			d->pid = p.id;
-		supervise_started(&d->life, now_ns());
+		supervise_started(&d->life);
+		supervise_serves(&d->life, now_ns());
 		log_line(2, "adopted %s for device %s", rule->task.program, place(d->function));
 		watch(d);
 	}
@@ -368,6 +373,7 @@ driver_ready(uint64_t badge)
 	if (d->state != SUPERVISED_STARTING)
 		return E_STATE;
 	d->state = SUPERVISED_RUNNING;
+	supervise_serves(&d->life, now_ns());
 	if (d->died_at != 0) {
 		d->recovery_ns = now_ns() - d->died_at;
 		log_line(2, "device %s: %s serves again after %llu ms (restart %llu)", place(d->function), d->rule->task.program,

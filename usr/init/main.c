@@ -162,7 +162,8 @@ try_start(struct service *v)
 {
 	enum status s;
 
-	supervise_started(&v->life, now_ns());
+	supervise_started(&v->life);
+	supervise_serves(&v->life, now_ns());
 	s = start_service(v);
 	if (s == OK) {
 		v->state = SUPERVISED_RUNNING;

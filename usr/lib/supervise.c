@@ -4,9 +4,16 @@
 #include "usr/lib/supervise.h"
 
 void
-supervise_started(struct supervision *s, uint64_t now)
+supervise_started(struct supervision *s)
 {
-	s->started_at = now;
+	s->serves = false;
+}
+
+void
+supervise_serves(struct supervision *s, uint64_t now)
+{
+	s->serves = true;
+	s->serves_at = now;
 }
 
 enum supervise_verdict
@@ -21,7 +28,7 @@ supervise_ended(struct supervision *s, const struct restart_policy *p, enum exit
 		return SUPERVISE_FINISHED;
 	if (reason == EXIT_KILLED)
 		return SUPERVISE_RESTART;
-	if (now - s->started_at >= (uint64_t)p->stable_ms * NS_PER_MS)
+	if (s->serves && now - s->serves_at >= (uint64_t)p->stable_ms * NS_PER_MS)
 		s->quick = 0;
 	if (s->quick < UINT32_MAX)
 		s->quick++;

@@ -1,8 +1,9 @@
 /*
  * What a supervisor does when a program of its own ends: a pure function of policy and history.
  *
- * An end within "stable_ms" of the start is a quick one.  Quick ends in a row are counted: the first is answered at
- * once, each later one after twice the time of the one before, so a program that cannot live never becomes a hot loop.
+ * An end before the program served, however long that took, is a quick one, and so is one within "stable_ms" of that.  Quick
+ * ends in a row are counted: the first is answered at once, each later one after twice the time of the one before, so a program that cannot
+ * live never becomes a hot loop, nor does a driver whose device takes its time to fail.
  * With RESTART_LIMIT the program is given up at the limit.  A kill is somebody's wish and counts for nothing.
  */
 #pragma once
@@ -20,14 +21,17 @@ struct restart_policy {
 };
 
 struct supervision {
-	uint64_t started_at, ended_at;
+	uint64_t serves_at, ended_at;
 	uint64_t restarts;
 	uint32_t quick;			/* quick ends in a row */
+	bool serves;
 };
 
 enum supervise_verdict : uint8_t { SUPERVISE_RESTART, SUPERVISE_GIVE_UP, SUPERVISE_FINISHED };
 
-void supervise_started(struct supervision *s, uint64_t now);
+void supervise_started(struct supervision *s);
+/* It said that it serves; for one that says nothing, right after the start. */
+void supervise_serves(struct supervision *s, uint64_t now);
 
 /* It ended, or could not be started.  SUPERVISE_RESTART: at *restart_at; SUPERVISE_FINISHED: it was to run once. */
 NODISCARD enum supervise_verdict supervise_ended(struct supervision *s, const struct restart_policy *p,

@@ -11,14 +11,15 @@ static const struct restart_policy limit = { RESTART_LIMIT, 4, { 100, 350 }, 100
 static const struct restart_policy always = { RESTART_ALWAYS, 4, { 100, 350 }, 1000 };
 static const struct restart_policy never = { RESTART_NEVER, 4, { 100, 350 }, 1000 };
 
-/* Started now, ended "lived" ms later: the verdict, and the wait in ms. */
+/* Started now, serving at once, ended "lived" ms later: the verdict, and the wait in ms. */
 static enum supervise_verdict
 live(struct supervision *s, const struct restart_policy *p, enum exit_reason r, uint64_t *now_ms, uint64_t lived, uint64_t *wait)
 {
 	uint64_t at = 0;
 	enum supervise_verdict v;
 
-	supervise_started(s, *now_ms * NS_PER_MS);
+	supervise_started(s);
+	supervise_serves(s, *now_ms * NS_PER_MS);
 	*now_ms += lived;
 	v = supervise_ended(s, p, r, *now_ms * NS_PER_MS, &at);
 	*wait = at / NS_PER_MS - *now_ms;
@@ -55,6 +56,29 @@ ATF_TC_BODY(a_long_life_forgets_quick_ends, tc)
 		ATF_CHECK_EQ(live(&s, &limit, EXIT_FAULT, &now, 10, &wait), SUPERVISE_RESTART);
 		ATF_CHECK_EQ(wait, 200);
 	}
+}
+
+/* A controller that stays fatal: its driver needs half a minute to find that out, each time. */
+ATF_TC_WITHOUT_HEAD(an_end_before_it_served_is_quick_however_late);
+ATF_TC_BODY(an_end_before_it_served_is_quick_however_late, tc)
+{
+	struct supervision s = { 0 };
+	uint64_t now = 0, at, wait;
+
+	/* It served for long, before. */
+	ATF_CHECK_EQ(live(&s, &limit, EXIT_NORMAL, &now, 100000, &wait), SUPERVISE_RESTART);
+	ATF_CHECK_EQ(s.quick, 1);
+	now *= NS_PER_MS;
+	for (unsigned i = 0; i < 2; i++) {
+		supervise_started(&s);
+		now += 30000 * NS_PER_MS;
+		ATF_CHECK_EQ(supervise_ended(&s, &limit, EXIT_NORMAL, now, &at), SUPERVISE_RESTART);
+		ATF_CHECK_EQ(at - now, (i == 0 ? 100 : 200) * NS_PER_MS);
+		now = at;
+	}
+	supervise_started(&s);
+	ATF_CHECK_EQ(supervise_ended(&s, &limit, EXIT_NORMAL, now + 30000 * NS_PER_MS, &at), SUPERVISE_GIVE_UP);
+	ATF_CHECK_EQ(s.quick, 4);
 }
 
 ATF_TC_WITHOUT_HEAD(a_kill_counts_for_nothing);
@@ -99,6 +123,7 @@ ATF_TP_ADD_TCS(tp)
 {
 	ATF_TP_ADD_TC(tp, quick_ends_wait_longer_each_time_and_are_given_up);
 	ATF_TP_ADD_TC(tp, a_long_life_forgets_quick_ends);
+	ATF_TP_ADD_TC(tp, an_end_before_it_served_is_quick_however_late);
 	ATF_TP_ADD_TC(tp, a_kill_counts_for_nothing);
 	ATF_TP_ADD_TC(tp, always_never_gives_up_and_never_spins);
 	ATF_TP_ADD_TC(tp, once_is_once);
