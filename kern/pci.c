@@ -24,7 +24,7 @@
 #include "kern/pci_config.h"
 
 enum { DEPTH_MAX = 32 };
-enum : uint32_t { CLASS_HOST_BRIDGE = 0x0600 };
+enum : uint32_t { CLASS_HOST_BRIDGE = 0x0600, CLASS_SERIAL = 0x0700 };
 
 struct pci_function pci_functions[PCI_FUNCTIONS_MAX];
 uint32_t pci_count;
@@ -149,7 +149,9 @@ plain_requests_only(struct pci_function *f)
 void
 pci_make_harmless(struct pci_function *f)
 {
-	pci_config_change(f, CFG_COMMAND, 2, f->header == 1 ? 0 : COMMAND_MASTER, COMMAND_INTX_OFF);
+	/* The console's line stays connected; a line is no DMA. */
+	pci_config_change(f, CFG_COMMAND, 2, f->header == 1 ? 0 : COMMAND_MASTER,
+	    f->console ? COMMAND_IO | COMMAND_MEMORY : COMMAND_INTX_OFF);
 	f->master = false;
 	if (f->cap_msi != 0)
 		pci_config_change(f, f->cap_msi + MSI_CONTROL, 2, MSI_ENABLE, 0);
@@ -216,6 +218,9 @@ probe(uint32_t host, uint8_t bus, uint8_t devfn, int16_t parent)
 
 	if (!look(&found))
 		return NULL;
+	/* Clouds have a port on PCI that firmware's tables name by a second address: moving its BAR could end the console. */
+	found.console = found.class_code >> 8 == CLASS_SERIAL && mach->console.kind == CONSOLE_16550_MMIO &&
+	    mach->host[host].preserve;
 	pci_make_harmless(&found);
 	if (pci_count == PCI_FUNCTIONS_MAX) {
 		log_warn("pci: more than %u functions: %02x:%02x.%x is not used", PCI_FUNCTIONS_MAX, bus, devfn >> 3, devfn & 7);
@@ -226,9 +231,11 @@ probe(uint32_t host, uint8_t bus, uint8_t devfn, int16_t parent)
 	if (!is_harmless(f))
 		f->problem = "it cannot be kept from mastering the bus";
 	/* A host bridge's own BARs are not to be touched: accesses may go through them. */
-	if (f->header <= 1 && f->class_code >> 8 != CLASS_HOST_BRIDGE)
+	if (f->header <= 1 && f->class_code >> 8 != CLASS_HOST_BRIDGE && !f->console)
 		pci_assign_size(f);
 	find_msix(f);
+	if (f->console)
+		f->problem = "it may be the console";
 	if (f->header > 1)
 		f->problem = "a header of unknown type";
 	return f;

@@ -58,6 +58,7 @@ struct pci_function {
 	bool words;			/* only aligned 32-bit accesses work (PCI-41) */
 	bool pref64;			/* a bridge whose prefetchable window takes 64-bit addresses */
 	bool ari;			/* a port that takes all 256 functions of the device below it for one device's */
+	bool console;			/* a serial port, and the console may be that port by another address: stays as it is */
 	const char *problem;		/* why nobody may have it, NULL: nothing against it here */
 	uint32_t generation;		/* (a) counts resets */
 	uint16_t saved_control, saved_control2;	/* PCIe device control, over a reset */

@@ -1,6 +1,8 @@
 /*
- * Arm PL011 and SBSA serial port.
- * Manual: PL011 TRM (DDI 0183).
+ * The serial port: Arm's PL011 or its SBSA part, or a 16550 in memory, as clouds have it.
+ *
+ * Rate and format stay as firmware set them: on the machines that there are, the divisor's clock is told by nobody.
+ * Manual: PL011 TRM (DDI 0183); PC16550D; ACPI SPCR.
  */
 #include "kern/md/console.h"
 #include "kern/base/fmt.h"
@@ -16,13 +18,19 @@ enum : uint32_t {
 	FR_RXFE = 1u << 4, FR_TXFF = 1u << 5, IMSC_RX = 1u << 4 | 1u << 6,
 };
 
+/* 16550 [PC16550D, 8]; LSR_NONE: nobody answers */
+enum : uint8_t {
+	NS_DATA = 0, NS_IER = 1, NS_FCR = 2, NS_MCR = 4, NS_LSR = 5,
+	IER_RX = 1, FCR_ON = 1, MCR_READY = 0x0b, LSR_READY = 1, LSR_EMPTY = 0x20, LSR_NONE = 0xff,
+};
+
 void *mmu_boot_device(uint64_t base);
 
 static volatile uint8_t *regs;
-static struct machine_line line;
+static struct machine_console port;	/* what regs are */
 static char name[48] = "none";
 
-/* Output before the port is mapped is kept, and written when it is. */
+/* Output before the port is mapped, or answers, is kept, and written when it does. */
 static char early[2048];
 static size_t early_len;
 
@@ -46,21 +54,63 @@ identification(volatile uint8_t *at)
 	return v;
 }
 
+static bool ns(void) { return port.kind == CONSOLE_16550_MMIO; }
+
+static uint8_t
+ns_get(uint8_t r)
+{
+	volatile uint8_t *at = regs + ((uint32_t)r << port.reg_shift);
+
+	return port.access_bytes == 4 ? (uint8_t)mmio_read32(at) : mmio_read8(at);
+}
+
+static void
+ns_put(uint8_t r, uint8_t v)
+{
+	volatile uint8_t *at = regs + ((uint32_t)r << port.reg_shift);
+
+	if (port.access_bytes == 4)
+		mmio_write32(at, v);
+	else
+		mmio_write8(at, v);
+}
+
+static bool
+is_ours(const struct machine_console *c)
+{
+	return c->kind == CONSOLE_PL011 || c->kind == CONSOLE_SBSA || c->kind == CONSOLE_16550_MMIO;
+}
+
+/* An SBSA part has no control registers. */
+static void
+turn_on(void)
+{
+	if (ns()) {
+		ns_put(NS_IER, 0);
+		ns_put(NS_FCR, FCR_ON);
+		ns_put(NS_MCR, MCR_READY);
+	} else if (port.kind == CONSOLE_PL011) {
+		mmio_write32(regs + UARTIMSC, 0);
+		mmio_write32(regs + UARTLCR_H, 0x70);		/* 8 bits, FIFO */
+		mmio_write32(regs + UARTCR, 0x301);		/* on, both ways */
+	}
+}
+
 void
 console_last_words(const struct machine *m)
 {
-	bool named = m != NULL && (m->console.kind == CONSOLE_PL011 || m->console.kind == CONSOLE_SBSA);
+	bool named = m != NULL && is_ours(&m->console);
 	volatile uint8_t *at = regs == NULL ? mmu_boot_device(named ? m->console.base : VIRT_PL011) : NULL;
 
 	if (at == NULL)
 		return;
-	if (!named) {
-		if ((identification(at + UARTPERIPHID0) & PART_MASK) != PART || identification(at + UARTPCELLID0) != PCELLID)
-			return;
-		mmio_write32(at + UARTCR, 0x301);
-	}
+	if (!named && ((identification(at + UARTPERIPHID0) & PART_MASK) != PART ||
+	    identification(at + UARTPCELLID0) != PCELLID))
+		return;
+	port = named ? m->console : (struct machine_console){ .kind = CONSOLE_PL011 };
 	regs = at;
-	console_put(early, early_len);
+	turn_on();
+	console_put("", 0);
 }
 
 void
@@ -68,62 +118,100 @@ console_init(const struct machine *m)
 {
 	const struct machine_console *c = &m->console;
 
-	if (c->kind != CONSOLE_PL011 && c->kind != CONSOLE_SBSA)
+	if (!is_ours(c))
 		return;
-	regs = mmu_map_device((struct paddr){ c->base }, PAGE_SIZE);
+	regs = mmu_map_device((struct paddr){ c->base }, c->kind == CONSOLE_16550_MMIO ? 8ull << c->reg_shift : PAGE_SIZE);
 	if (regs == NULL)
 		return;
-	line = c->line;
-	if (c->kind == CONSOLE_PL011) {
-		mmio_write32(regs + UARTIMSC, 0);
-		mmio_write32(regs + UARTLCR_H, 0x70);		/* 8 bits, FIFO */
-		mmio_write32(regs + UARTCR, 0x301);		/* on, both ways */
-	}
-	fmt_buf(name, sizeof(name), "%s at 0x%llx", c->kind == CONSOLE_PL011 ? "PL011" : "SBSA UART",
+	port = *c;
+	turn_on();
+	fmt_buf(name, sizeof(name), "%s at 0x%llx", ns() ? "16550" : c->kind == CONSOLE_PL011 ? "PL011" : "SBSA UART",
 	    (unsigned long long)c->base);
-	console_put(early, early_len);
+	console_put("", 0);
+}
+
+static bool
+full(void)
+{
+	return ns() ? (ns_get(NS_LSR) & LSR_EMPTY) == 0 : (mmio_read32(regs + UARTFR) & FR_TXFF) != 0;
+}
+
+/* A 16550 behind a PCI function that firmware left closed answers when kern/pci.c has opened it. */
+static bool
+answers(void)
+{
+	return regs != NULL && (!ns() || ns_get(NS_LSR) != LSR_NONE);
+}
+
+static void
+put_all(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] == '\n')
+			put_all("\r", 1);
+		for (unsigned n = 0; n < 100000 && full(); n++)
+			CPU_RELAX();
+		if (ns())
+			ns_put(NS_DATA, (uint8_t)text[i]);
+		else
+			mmio_write32(regs + UARTDR, (uint8_t)text[i]);
+	}
 }
 
 void
 console_put(const char *text, size_t len)
 {
-	for (size_t i = 0; i < len; i++) {
-		if (regs == NULL) {
-			if (early_len < sizeof(early))
-				early[early_len++] = text[i];
-			continue;
-		}
-		if (text[i] == '\n')
-			console_put("\r", 1);
-		for (unsigned n = 0; n < 100000 && (mmio_read32(regs + UARTFR) & FR_TXFF) != 0; n++)
-			CPU_RELAX();
-		mmio_write32(regs + UARTDR, (uint8_t)text[i]);
+	if (!answers()) {
+		for (size_t i = 0; i < len && early_len < sizeof(early); i++)
+			early[early_len++] = text[i];
+		return;
 	}
+	if (early_len != 0) {
+		size_t n = early_len;
+
+		early_len = 0;
+		if (ns())
+			turn_on();
+		put_all(early, n);
+	}
+	put_all(text, len);
 }
 
 int
 console_get(void)
 {
-	if (regs == NULL || (mmio_read32(regs + UARTFR) & FR_RXFE) != 0)
+	uint8_t status;
+
+	if (regs == NULL)
 		return -1;
-	return (int)(mmio_read32(regs + UARTDR) & 0xff);
+	if (ns()) {
+		status = ns_get(NS_LSR);
+		return status != LSR_NONE && (status & LSR_READY) != 0 ? ns_get(NS_DATA) : -1;
+	}
+	return (mmio_read32(regs + UARTFR) & FR_RXFE) != 0 ? -1 : (int)(mmio_read32(regs + UARTDR) & 0xff);
 }
 
 static void
 receive(void *arg UNUSED)
 {
-	mmio_write32(regs + UARTICR, IMSC_RX);
+	if (!ns())
+		mmio_write32(regs + UARTICR, IMSC_RX);
 	console_input();
 }
 
 void
 console_enable_input(void)
 {
-	if (regs == NULL || irq_claim_line(&line, receive, NULL, "console") != OK) {
+	if (regs == NULL || irq_claim_line(&port.line, receive, NULL, "console") != OK) {
 		log_warn("console: no interrupt for input");
 		return;
 	}
-	mmio_write32(regs + UARTIMSC, IMSC_RX);
+	if (!ns()) {
+		mmio_write32(regs + UARTIMSC, IMSC_RX);
+		return;
+	}
+	ns_put(NS_IER, IER_RX);
+	console_input();	/* what came before */
 }
 
 const char *
