@@ -52,13 +52,20 @@ has_word(const char *word)
 	return false;
 }
 
+/* The machine's own clock, or else what firmware said when the loader asked: a moment before. */
 static void
 read_wall(const struct machine *m)
 {
 	uint64_t s = 0;
 	char text[DATE_TEXT];
 	enum status e = clock_read_wall(m, &s);
+	const char *whose = "the real-time clock";
 
+	if (m->wall_s >= WALL_FIRST && (e != OK || s < WALL_FIRST)) {
+		s = m->wall_s;
+		e = OK;
+		whose = "firmware";
+	}
 	date_text(s, text);
 	if (e == E_NOT_FOUND)
 		log_info("clock: no real-time clock: the date is unknown");
@@ -69,7 +76,7 @@ read_wall(const struct machine *m)
 	else
 		wall_at_boot_s = s - clock_now() / NS_PER_S;
 	if (wall_at_boot_s != 0)
-		log_info("clock: it is %s UTC", text);
+		log_info("clock: it is %s UTC, says %s", text, whose);
 }
 
 /* True when it came online within a second. */

@@ -44,6 +44,7 @@ handover_machine(struct machine *m, const struct handover *h, uint64_t at)
 		machine_add_memory(m, m->archive.base, m->archive.len, MEM_ARCHIVE);
 	if (h->fdt.len != 0)
 		machine_add_memory(m, h->fdt.base, h->fdt.len, MEM_FIRMWARE_TABLES);
+	m->wall_s = h->wall_s;
 	str_copy(m->cmdline, h->cmdline, sizeof(m->cmdline));
 	if (h->seed_known == 1) {
 		memcpy(m->seed, h->seed, sizeof(m->seed));

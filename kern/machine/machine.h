@@ -273,6 +273,7 @@ struct machine {
 	char cmdline[MACHINE_CMDLINE_MAX];
 	uint8_t seed[32];		/* firmware's randomness (rng-seed), zero when none */
 	bool seed_known;
+	uint64_t wall_s;		/* seconds since 1970 when the loader asked firmware; 0: not known */
 
 	/*
 	 * What was refused or odd, one clear sentence each ("ACPI: DMAR: subtable at 0x30

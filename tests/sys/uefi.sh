@@ -20,8 +20,8 @@ atf_test_case firmware_starts_it_and_the_hash_is_right
 firmware_starts_it_and_the_hash_is_right_head() { atf_set timeout 900; }
 firmware_starts_it_and_the_hash_is_right_body() {
 	capos_disk data.img 8M 11
-	capos_boot BOOT=uefi DISK=data.img CMD='devices; iommu; sha256 nvme0n1'
-	capos_expect "^$(capos_sha256 data.img)  nvme0n1" '^capos: exit status 0' 'direct-remapping' 'cpus: 4 online'
+	capos_boot BOOT=uefi DISK=data.img QEMU_EXTRA='-rtc base=2031-12-31T23:58:07' CMD='devices; iommu; date; sha256 nvme0n1'
+	capos_expect '^2031-12-31 23:5[89]:[0-9]+ UTC$' "^$(capos_sha256 data.img)  nvme0n1" '^capos: exit status 0' 'direct-remapping' 'cpus: 4 online'
 	capos_refute 'no power-off' 'going on alone'
 }
 

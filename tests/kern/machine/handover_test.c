@@ -48,6 +48,11 @@ ATF_TC_BODY(what_the_loader_placed_is_not_free_memory, tc)
 	ATF_CHECK_EQ(m.archive.len, 0x1234);
 	ATF_CHECK_STREQ(m.cmdline, "cmd=blk quiet");
 	ATF_CHECK(!m.seed_known);
+	ATF_CHECK_EQ(m.wall_s, 0);
+	start();
+	h.wall_s = 1800000000;
+	ATF_REQUIRE_EQ(handover_machine(&m, &h, AT), OK);
+	ATF_CHECK_EQ(m.wall_s, 1800000000);
 }
 
 ATF_TC_WITHOUT_HEAD(randomness_counts_only_when_it_is_there);
