@@ -1,8 +1,10 @@
 /*
  * Time from the TSC; timer interrupts from the local APIC.
  *
- * The TSC's rate comes from CPUID leaf 15h, else it is measured for 2 ms against the ACPI PM timer (3.579545 MHz), else
- * against the PIT's channel 2.  The APIC timer is measured in the same interval, unless it can compare with the TSC
+ * The TSC's rate is measured for 1 ms, three times, against a clock whose rate is known: the ACPI PM timer (3.579545 MHz),
+ * else the HPET, which says its own, else the PIT's channel 2.  What CPUID leaf 15h says is taken instead where it agrees to
+ * 2 %: it is exact, and some hypervisors copy it from another machine.  A hypervisor may stop us between two readings: of three
+ * measurements the middle one counts.  The APIC timer is measured in the same interval, unless it can compare with the TSC
  * itself (TSC deadline).
  *
  * The real-time clock (cmos.h) is read once, at boot.
@@ -14,10 +16,11 @@
 #include "kern/log.h"
 #include "kern/machine/machine.h"
 #include "kern/md/cpu.h"
+#include "kern/md/mmu.h"
 #include "arch/x86_64/cmos.h"
 #include "arch/x86_64/x86.h"
 
-enum : uint64_t { PM_HZ = 3579545, PIT_HZ = 1193182, MEASURE_US = 2000 };
+enum : uint64_t { PM_HZ = 3579545, PIT_HZ = 1193182, MEASURE_US = 1000, MEASURES = 3 };
 
 static uint64_t base, tsc_hz, apic_hz;
 static uint32_t mult;
@@ -52,6 +55,41 @@ measure_pm(const struct machine *m, uint64_t *tsc, uint64_t *apic)
 	return true;
 }
 
+/* HPET [IA-PC HPET 1.0a, 2.3]: a period in femtoseconds, at most 100 ns; a counter of at least 32 bits. */
+enum : uint32_t { HPET_PERIOD = 0x04, HPET_CONFIG = 0x10, HPET_COUNTER = 0xf0, HPET_ON = 1, HPET_PERIOD_MAX = 100000000 };
+
+static bool
+measure_hpet(const struct machine *m, uint64_t *tsc, uint64_t *apic)
+{
+	static volatile uint8_t *regs;
+	uint32_t period, ticks, start, now, spins = 0;
+	uint64_t hz, t0;
+
+	if (regs == NULL && m->timer.hpet != 0)
+		regs = mmu_map_device((struct paddr){ m->timer.hpet }, KIB);
+	period = regs != NULL ? mmio_read32(regs + HPET_PERIOD) : 0;
+	if (period == 0 || period > HPET_PERIOD_MAX)
+		return false;
+	hz = 1000000000000000 / period;
+	ticks = (uint32_t)(hz * MEASURE_US / 1000000);
+	mmio_write32(regs + HPET_CONFIG, mmio_read32(regs + HPET_CONFIG) | HPET_ON);
+	apic_timer_deadline(false);
+	start = mmio_read32(regs + HPET_COUNTER);
+	while ((now = mmio_read32(regs + HPET_COUNTER)) == start)
+		if (++spins > 100000)
+			return false;
+	start = now;
+	t0 = cpu_cycles();
+	apic_timer_arm(UINT32_MAX);
+	do {
+		now = mmio_read32(regs + HPET_COUNTER);
+	} while (now - start < ticks);
+	*tsc = (cpu_cycles() - t0) * hz / (now - start);
+	*apic = (uint64_t)(UINT32_MAX - apic_timer_left()) * hz / (now - start);
+	apic_timer_arm(0);
+	return true;
+}
+
 static void
 measure_pit(uint64_t *tsc, uint64_t *apic)
 {
@@ -73,23 +111,49 @@ measure_pit(uint64_t *tsc, uint64_t *apic)
 	apic_timer_arm(0);
 }
 
+/* Says against what. */
+static const char *
+measure(const struct machine *m, uint64_t *tsc, uint64_t *apic)
+{
+	if (measure_pm(m, tsc, apic))
+		return "PM timer";
+	if (measure_hpet(m, tsc, apic))
+		return "HPET";
+	measure_pit(tsc, apic);
+	return "PIT";
+}
+
 enum status
 clock_init(const struct machine *m)
 {
-	const char *source = "PM timer";
-	uint64_t measured = 0;
+	uint64_t tsc[MEASURES], apic[MEASURES], measured;
+	const char *source;
 
-	if (!measure_pm(m, &measured, &apic_hz)) {
-		measure_pit(&measured, &apic_hz);
-		source = "PIT";
+	for (unsigned i = 0; i < MEASURES; i++) {
+		uint64_t t, a;
+		unsigned k = i;
+
+		source = measure(m, &t, &a);
+		for (; k > 0 && tsc[k - 1] > t; k--) {
+			tsc[k] = tsc[k - 1];
+			apic[k] = apic[k - 1];
+		}
+		tsc[k] = t;
+		apic[k] = a;
 	}
-	tsc_hz = measured;
+	tsc_hz = measured = tsc[MEASURES / 2];
+	apic_hz = apic[MEASURES / 2];
 	if (cpuid(0, 0).a >= 0x15) {
 		struct cpuid c = cpuid(0x15, 0);
 
-		if (c.a != 0 && c.b != 0 && c.c != 0) {
-			tsc_hz = (uint64_t)c.c * c.b / c.a;
+		uint64_t said = c.a != 0 ? (uint64_t)c.c * c.b / c.a : 0;
+
+		if (said != 0 && said > measured - measured / 50 && said < measured + measured / 50) {
+			tsc_hz = said;
 			source = "CPUID";
+		} else if (said != 0) {
+			log_warn("clock: CPUID says that the TSC runs at %llu MHz, the %s says %llu MHz: that counts",
+			    (unsigned long long)(said / 1000000), source, (unsigned long long)(measured / 1000000));
 		}
 	}
 	if (tsc_hz < 1000000 || apic_hz == 0)

@@ -12,8 +12,8 @@
 struct machine;
 
 /*
- * Boot CPU: find the counter's rate (x86: CPUID leaf 15h/16h, else measured against the
- * PM timer or HPET), set up its timer.  The machine must outlive the call only.
+ * Boot CPU: find the counter's rate (x86: measured against the PM timer, the HPET or the PIT), set up
+ * its timer.  The machine must outlive the call only.
  */
 NODISCARD enum status clock_init(const struct machine *m);
 /* Every further CPU, on that CPU. */

@@ -16,7 +16,21 @@ a_clock_that_was_never_set_is_not_believed_body() {
 	[ "$(grep -c 'not believed' serial.txt)" -eq 1 ] || capos_fail 'said more than once'
 }
 
+# The TSC is measured against the PM timer, without one against the HPET, without both against the PIT: the same, near enough.
+atf_test_case the_tsc_is_measured_against_what_there_is
+the_tsc_is_measured_against_what_there_is_body() {
+	pm='table FACP put 76 00000000 put 91 00 put 208 000000000000000000000000 sum'
+	for by in 'PM timer' HPET PIT; do
+		case $by in HPET) steps=$pm ;; PIT) steps="$pm table HPET put 9 00" ;; *) steps= ;; esac
+		capos_boot SMP=1 CPU=qemu64 TAMPER="$steps" CMD='sleep 1; date'
+		capos_expect "clock: TSC at [0-9]+ MHz by $by, "
+		mhz="${mhz:-} $(capos_value 'TSC at ([0-9]+) MHz')"
+	done
+	echo "$mhz" | awk '{ for (i = 2; i <= 3; i++) if ($i < $1 * 0.7 || $i > $1 * 1.4) exit 1 }' || capos_fail "MHz:$mhz"
+}
+
 atf_init_test_cases() {
+	[ "$ARCH" != x86_64 ] || atf_add_test_case the_tsc_is_measured_against_what_there_is
 	atf_add_test_case the_date_is_the_real_time_clocks
 	atf_add_test_case a_clock_that_was_never_set_is_not_believed
 }
