@@ -13,7 +13,7 @@ OUT      := build
 
 ALL_ARCHES := arm64 x86_64
 ARCHES     := $(or $(filter-out all,$(ARCH)),$(ALL_ARCHES))
-RUN_ARCH   := $(or $(filter-out all,$(ARCH)),arm64)
+RUN_ARCH   := $(or $(filter-out all,$(ARCH)),$(if $(filter ec2-x86,$(SHAPE)),x86_64),arm64)
 
 ifneq (,$(filter-out $(ALL_ARCHES),$(ARCHES)))
 $(error ARCH=$(ARCH) is not known; valid: $(ALL_ARCHES) all)
@@ -311,11 +311,11 @@ $(OUT)/host/icnt.so: $(wildcard tests/bench/icnt.c)
 	$(call say,HOSTCC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $<
-$(OUT)/host/randfile $(OUT)/host/tamper: $(OUT)/host/%: tests/lib/%.c
+$(OUT)/host/randfile $(OUT)/host/tamper $(OUT)/host/shapetables: $(OUT)/host/%: tests/lib/%.c
 	$(call say,HOSTCC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu23 -O2 -Wall -Wextra -Werror -o $@ $<
-HOST_TOOLS := $(OUT)/host/randfile $(OUT)/host/tamper $(if $(wildcard tests/bench/icnt.c),$(OUT)/host/icnt.so)
+HOST_TOOLS := $(OUT)/host/randfile $(OUT)/host/tamper $(OUT)/host/shapetables $(if $(wildcard tests/bench/icnt.c),$(OUT)/host/icnt.so)
 
 .PHONY: host
 host: $(HOST_TESTS) $(FUZZERS) $(HOST_TOOLS)
@@ -395,11 +395,11 @@ run-iommu-remapping: $(ARCHES:%=image-%) $(HOST_TOOLS) $(KYUAFILES) $(foreach a,
 
 RUN_VARS := ARCH=$(RUN_ARCH)
 .PHONY: run debug
-run: image-$(RUN_ARCH) $(if $(DISK),,$(OUT)/disk.img) $(if $(filter uefi uboot,$(BOOT)),$(OUT)/capos-$(RUN_ARCH).img)
+run: image-$(RUN_ARCH) $(if $(DISK),,$(OUT)/disk.img) $(if $(filter uefi uboot,$(BOOT))$(SHAPE),$(OUT)/capos-$(RUN_ARCH).img) $(if $(SHAPE)$(TABLES),$(OUT)/host/shapetables)
 	@$(RUN_VARS) tools/run
 debug: image-$(RUN_ARCH) $(if $(DISK),,$(OUT)/disk.img)
 	@$(RUN_VARS) GDB=1 tools/run
-export MANIFEST
+export MANIFEST SHAPE TABLES
 export KERNEL INITRD IOMMU SMP MEM CPU MACHINE DISK DISKS BLOCK_SIZE ROOT_PORT NVME CMD APPEND TIMEOUT
 export BOOT BOOT_DISK FIRMWARE MONITOR GDB_PORT TRACE QEMU QEMU_EXTRA DRY
 
@@ -492,6 +492,8 @@ Variables (default)
   KYUA_JOBS         tests at the same time (number of CPUs)
 
 Variables of run and debug (tools/run tells more)
+  SHAPE             a cloud's machine, as close as QEMU comes (docs/shapes.md): graviton, graviton-metal, ampere, ec2-x86;
+                    gce, azure, oci (each for both architectures)
   IOMMU             smmuv3, virtio or none on arm64; intel, amd, virtio or none on x86_64 (smmuv3, intel)
   SMP               CPUs (4)
   MEM               memory (1G)
