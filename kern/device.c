@@ -314,15 +314,6 @@ sys_mmio_access(struct thread *t, struct uregs *u)
 		object_put(o);
 		return s;
 	}
-	if (load_acquire(&w->regs) == NULL && load_acquire(&w->device->check) == NULL) {
-		volatile uint8_t *made = mmu_map_device(w->base, w->len);
-
-		if (made == NULL) {
-			object_put(o);
-			return E_NO_MEMORY;
-		}
-		store_release(&w->regs, made);
-	}
 	spin_lock(&w->device->obj.lock);
 	if (w->device->state != DEVICE_CLAIMED) {
 		s = E_STALE;
@@ -334,10 +325,8 @@ sys_mmio_access(struct thread *t, struct uregs *u)
 
 		s = device_check_access(w->device, w, u->w[1], width, write, &value, &rule);
 		u->w[0] = s == OK ? value : rule;
-	} else if (w->regs == NULL) {
-		s = E_STALE;
 	} else {
-		p = w->regs + u->w[1];
+		p = mmu_window((struct paddr){ w->base.v + u->w[1] });
 		if (write && width == 8)
 			mmio_write64(p, u->w[3]);
 		else if (write && width == 4)

@@ -49,7 +49,6 @@ struct mmio {
 	struct paddr base;
 	uint64_t len;			/* whole pages */
 	uint32_t function, bar;
-	volatile uint8_t *regs;		/* kernel's view, for mmio_access; made at first use */
 	struct list mappings;
 };
 

@@ -19,6 +19,7 @@
 #include "kern/frame.h"
 #include "kern/lock.h"
 #include "kern/machine/machine.h"
+#include "kern/main.h"
 #include "kern/md/cpu.h"
 #include "kern/panic.h"
 #include "kern/sched.h"
@@ -30,6 +31,7 @@ enum : uint64_t {
 	KERNEL_VMA = 0xffff'ffff'8000'0000,
 	WINDOW = 0xffff'8000'0000'0000,
 	STACKS = 0xffff'8040'0000'0000,
+	CPU_PAGES = 0xffff'807f'ffe0'0000,	/* a page for each CPU, and a hole behind it: mmu_window */
 	ASID_SHIFT = 48,
 };
 enum { ASIDS = 65536 };
@@ -43,6 +45,9 @@ uint32_t mmu_zva_bytes;
 uint64_t secondary_ttbr[2];		/* TTBR1, TTBR0 of start-up, for start.S */
 
 static uint64_t *kernel_root;
+static uint64_t *cpu_pages;		/* the table of CPU_PAGES */
+static bool kernel_live;		/* the final tables are in use: they reach all RAM */
+static_assert(2 * CPUS_MAX <= 512);
 static uint64_t window_next = WINDOW, stack_next = STACKS;
 static struct spinlock lock = SPINLOCK_INIT(RANK_MMU);
 static struct { void *next; } *free_stacks;
@@ -60,9 +65,9 @@ new_table(uint32_t flags)
 	return frame_alloc(0, FRAME_TABLE, FRAME_ZERO | flags, &p) == OK ? frame_ptr(p) : NULL;
 }
 
-/* One leaf of the kernel's half: level 1 (1 GiB), 2 (2 MiB), 3 (4 KiB). */
-static void
-kernel_leaf(uint64_t va, uint64_t pa, unsigned level, uint64_t bits)
+/* Where the leaf of an address of the kernel's half stands: level 1 (1 GiB), 2 (2 MiB), 3 (4 KiB).  NULL: memory is out. */
+static uint64_t *
+kernel_entry(uint64_t va, unsigned level)
 {
 	uint64_t *t = kernel_root;
 
@@ -70,16 +75,35 @@ kernel_leaf(uint64_t va, uint64_t pa, unsigned level, uint64_t bits)
 		uint64_t *e = &t[index_at(va, l)];
 
 		if ((*e & PTE_VALID) == 0) {
-			uint64_t *n = new_table(FRAME_BOOT);
+			uint64_t *n = new_table(kernel_live ? 0 : FRAME_BOOT);
 
 			if (n == NULL)
-				panic("no memory for kernel page tables");
+				return NULL;
 			DSB(ishst);
 			*(volatile uint64_t *)e = frame_of(n).v | PTE_VALID | PTE_TABLE;
 		}
 		t = table_at(*e);
 	}
-	t[index_at(va, level)] = pa | bits | PTE_VALID | PTE_AF | PTE_UXN | (level == 3 ? PTE_PAGE : 0);
+	return &t[index_at(va, level)];
+}
+
+/* False when memory is out. */
+static bool
+kernel_leaf(uint64_t va, uint64_t pa, unsigned level, uint64_t bits)
+{
+	uint64_t *e = kernel_entry(va, level);
+
+	if (e == NULL)
+		return false;
+	*e = pa | bits | PTE_VALID | PTE_AF | PTE_UXN | (level == 3 ? PTE_PAGE : 0);
+	return true;
+}
+
+static void
+boot_leaf(uint64_t va, uint64_t pa, unsigned level, uint64_t bits)
+{
+	if (!kernel_leaf(va, pa, level, bits))
+		boot_failed("too little memory for the kernel's page tables");
 }
 
 /* Before mmu_init: a GiB of RAM joins the boot map. */
@@ -118,7 +142,7 @@ direct_map(uint64_t base, uint64_t end, uint64_t image, uint64_t image_ro)
 
 		while (size > PAGE_SIZE && ranges_overlap(base, size, image, image_ro - image))
 			size = size == GIB ? 2 * MIB : PAGE_SIZE;
-		kernel_leaf(DIRECT_MAP_BASE + base, base, size == GIB ? 1 : size == 2 * MIB ? 2 : 3,
+		boot_leaf(DIRECT_MAP_BASE + base, base, size == GIB ? 1 : size == 2 * MIB ? 2 : 3,
 		    ATTR_NORMAL | PTE_INNER | PTE_PXN | (ro ? PTE_RO : 0));
 		base += size;
 	}
@@ -133,7 +157,7 @@ mmu_init(const struct machine *m)
 	kernel_root = new_table(FRAME_BOOT);
 	empty = new_table(FRAME_BOOT);
 	if (kernel_root == NULL || empty == NULL)
-		panic("no memory for the kernel's root table");
+		boot_failed("too little memory for the kernel's page tables");
 	for (uint32_t i = 0; i < m->memory_count; i++) {
 		const struct machine_memory *r = &m->memory[i];
 
@@ -144,8 +168,11 @@ mmu_init(const struct machine *m)
 		uint64_t bits = va < (uint64_t)(uintptr_t)__text_end ? PTE_RO | (cpu_bti ? PTE_GP : 0) :
 		    va < (uint64_t)(uintptr_t)__rodata_end ? PTE_RO | PTE_PXN : PTE_PXN;
 
-		kernel_leaf(va, va - KERNEL_VMA + image, 3, bits | ATTR_NORMAL | PTE_INNER);
+		boot_leaf(va, va - KERNEL_VMA + image, 3, bits | ATTR_NORMAL | PTE_INNER);
 	}
+	cpu_pages = kernel_entry(CPU_PAGES, 3);
+	if (cpu_pages == NULL)
+		boot_failed("too little memory for the kernel's page tables");
 	mmu_kernel_ttbr1 = frame_of(kernel_root).v;
 	mmu_empty_ttbr0 = frame_of(empty).v;
 	secondary_ttbr[0] = mmu_kernel_ttbr1;
@@ -153,6 +180,7 @@ mmu_init(const struct machine *m)
 	asids.count = FIELD_GET(BITS(7, 4), READ_SYS(id_aa64mmfr0_el1)) != 0 ? 65536 : 256;
 	DSB(ish);
 	mmu_init_cpu();
+	kernel_live = true;
 }
 
 void
@@ -176,17 +204,20 @@ mmu_map_device(struct paddr base, uint64_t len)
 	uint64_t from = align_down(base.v, PAGE_SIZE), to = align_up(base.v + len, PAGE_SIZE), va;
 
 	spin_lock(&lock);
-	if (to - from > STACKS - window_next) {
+	va = to - from >= 2 * MIB ? align_up(window_next, 2 * MIB) + (from & (2 * MIB - 1)) : window_next;
+	if (va > STACKS || to - from > STACKS - va) {
 		spin_unlock(&lock);
 		return NULL;
 	}
-	if (to - from >= 2 * MIB)
-		window_next = align_up(window_next, 2 * MIB) + (from & (2 * MIB - 1));
-	va = window_next;
 	for (uint64_t at = from; at < to; ) {
 		bool big = is_aligned(at, 2 * MIB) && is_aligned(va + (at - from), 2 * MIB) && to - at >= 2 * MIB;
 
-		kernel_leaf(va + (at - from), at, big ? 2 : 3, ATTR_NGNRNE | PTE_PXN);
+		/* The part that is there already is nobody's: its addresses are not used again. */
+		if (!kernel_leaf(va + (at - from), at, big ? 2 : 3, ATTR_NGNRNE | PTE_PXN)) {
+			window_next = va + (at - from);
+			spin_unlock(&lock);
+			return NULL;
+		}
 		at += big ? 2 * MIB : PAGE_SIZE;
 	}
 	window_next = va + (to - from) + PAGE_SIZE;
@@ -194,6 +225,26 @@ mmu_map_device(struct paddr base, uint64_t len)
 	ISB();
 	spin_unlock(&lock);
 	return (void *)(uintptr_t)(va + (base.v - from));
+}
+
+/* An entry that is in use is broken first.  Only this CPU uses the page, so only it has to forget. */
+void *
+mmu_window(struct paddr at)
+{
+	unsigned i = 2 * this_cpu()->id;
+	uint64_t va = CPU_PAGES + i * PAGE_SIZE;
+	uint64_t leaf = align_down(at.v, PAGE_SIZE) | ATTR_NGNRNE | PTE_PXN | PTE_UXN | PTE_AF | PTE_VALID | PTE_PAGE;
+
+	if (cpu_pages[i] != leaf) {
+		*(volatile uint64_t *)&cpu_pages[i] = 0;
+		DSB(nshst);
+		__asm__ volatile("tlbi vaae1, %0" :: "r"(va >> PAGE_SHIFT & BITS(43, 0)) : "memory");
+		DSB(nsh);
+		*(volatile uint64_t *)&cpu_pages[i] = leaf;
+		DSB(nshst);
+		ISB();
+	}
+	return (void *)(uintptr_t)(va + (at.v & PAGE_MASK));
 }
 
 void *
@@ -215,9 +266,17 @@ mmu_stack_alloc(void)
 		return NULL;
 	spin_lock(&lock);
 	va = stack_next + PAGE_SIZE;
+	/* Tables first: a stack is mapped as a whole or not at all. */
+	for (uint64_t at = 0; at < KSTACK_SIZE; at += PAGE_SIZE)
+		if (kernel_entry(va + at, 3) == NULL) {
+			spin_unlock(&lock);
+			frame_free(p, log2_ceil(KSTACK_SIZE / PAGE_SIZE));
+			return NULL;
+		}
 	stack_next = va + KSTACK_SIZE;
 	for (uint64_t at = 0; at < KSTACK_SIZE; at += PAGE_SIZE)
-		kernel_leaf(va + at, p.v + at, 3, ATTR_NORMAL | PTE_INNER | PTE_PXN);
+		*kernel_entry(va + at, 3) = (p.v + at) | ATTR_NORMAL | PTE_INNER | PTE_PXN | PTE_VALID | PTE_AF | PTE_UXN |
+		    PTE_PAGE;
 	DSB(ishst);
 	ISB();
 	spin_unlock(&lock);

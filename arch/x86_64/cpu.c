@@ -192,6 +192,8 @@ cpu_start(const struct machine *m UNUSED, const struct cpu_start *s)
 	if (!placed) {
 		uint64_t cr3 = mmu_trampoline_map();
 
+		if (cr3 == 0)
+			return E_NO_MEMORY;
 		memcpy(page, trampoline, (size_t)(trampoline_end - trampoline));
 		memcpy(page + (trampoline_cr3 - trampoline), &cr3, sizeof(cr3));
 		placed = true;

@@ -21,6 +21,7 @@
 #include "kern/frame.h"
 #include "kern/lock.h"
 #include "kern/machine/machine.h"
+#include "kern/main.h"
 #include "kern/md/cpu.h"
 #include "kern/md/irqc.h"
 #include "kern/panic.h"
@@ -33,6 +34,7 @@ enum : uint64_t {
 	KERNEL_VMA = 0xffff'ffff'8000'0000,
 	WINDOW = 0xffff'c000'0000'0000,		/* device registers, then stacks */
 	STACKS = 0xffff'c040'0000'0000,
+	CPU_PAGES = 0xffff'c07f'ffe0'0000,	/* a page for each CPU, and a hole behind it: mmu_window */
 	ENTRIES = 512,
 	TABLE = PTE_P | PTE_W | PTE_U,
 };
@@ -44,6 +46,9 @@ uint64_t mmu_kernel_cr3, mmu_idle_cr3;
 uint64_t mmu_phys_offset;		/* physical address of the image, less where it was linked to be loaded */
 
 static uint64_t *kernel_root;
+static uint64_t *cpu_pages;		/* the table of CPU_PAGES */
+static bool kernel_live;		/* the final tables are in use: they reach all RAM */
+static_assert(2 * CPUS_MAX <= ENTRIES);
 static uint64_t window_next = WINDOW, stack_next = STACKS;
 static struct spinlock lock = SPINLOCK_INIT(RANK_MMU);
 static struct { void *next; } *free_stacks;
@@ -70,29 +75,51 @@ new_table(uint32_t flags)
 	return frame_ptr(p);
 }
 
-/* The table one level down, made when it is not there; boot only: panics. */
+/* The table one level down, made when it is not there; NULL when memory is out. */
 static uint64_t *
 kernel_table(uint64_t *table, unsigned i)
 {
 	if ((table[i] & PTE_P) == 0) {
-		uint64_t *t = new_table(FRAME_BOOT);
+		uint64_t *t = new_table(kernel_live ? 0 : FRAME_BOOT);
 
 		if (t == NULL)
-			panic("no memory for kernel page tables");
+			return NULL;
 		table[i] = frame_of(t).v | PTE_P | PTE_W;
 	}
 	return table_at(table[i]);
 }
 
-/* One leaf of the kernel's half at the given level (0: 4 KiB, 1: 2 MiB, 2: 1 GiB). */
-static void
-kernel_leaf(uint64_t va, uint64_t pa, unsigned level, uint64_t bits)
+/* Where the leaf of an address of the kernel's half stands, at the given level (0: 4 KiB, 1: 2 MiB, 2: 1 GiB), or NULL. */
+static uint64_t *
+kernel_entry(uint64_t va, unsigned level)
 {
 	uint64_t *t = kernel_root;
 
-	for (unsigned l = 3; l > level; l--)
+	for (unsigned l = 3; l > level; l--) {
 		t = kernel_table(t, index_at(va, l));
-	t[index_at(va, level)] = pa | bits | PTE_P | PTE_G | (level != 0 ? PTE_PS : 0);
+		if (t == NULL)
+			return NULL;
+	}
+	return &t[index_at(va, level)];
+}
+
+/* False when memory is out. */
+static bool
+kernel_leaf(uint64_t va, uint64_t pa, unsigned level, uint64_t bits)
+{
+	uint64_t *e = kernel_entry(va, level);
+
+	if (e == NULL)
+		return false;
+	*e = pa | bits | PTE_P | PTE_G | (level != 0 ? PTE_PS : 0);
+	return true;
+}
+
+static void
+boot_leaf(uint64_t va, uint64_t pa, unsigned level, uint64_t bits)
+{
+	if (!kernel_leaf(va, pa, level, bits))
+		boot_failed("too little memory for the kernel's page tables");
 }
 
 static void
@@ -109,7 +136,7 @@ direct_map(uint64_t base, uint64_t end, bool huge)
 		/* The image's text and read-only data are not writable here either. */
 		while (size > PAGE_SIZE && ranges_overlap(base, size, image, image_ro - image))
 			size = size == GIB ? 2 * MIB : PAGE_SIZE;
-		kernel_leaf(DIRECT_MAP_BASE + base, base, size == GIB ? 2 : size == 2 * MIB ? 1 : 0,
+		boot_leaf(DIRECT_MAP_BASE + base, base, size == GIB ? 2 : size == 2 * MIB ? 1 : 0,
 		    PTE_NX | (ro ? 0 : PTE_W));
 		base += size;
 	}
@@ -122,7 +149,7 @@ mmu_init(const struct machine *m)
 
 	kernel_root = new_table(FRAME_BELOW_4G);
 	if (kernel_root == NULL)
-		panic("no memory for the kernel's root table");
+		boot_failed("too little memory for the kernel's page tables");
 	for (uint32_t i = 0; i < m->memory_count; i++) {
 		const struct machine_memory *r = &m->memory[i];
 
@@ -130,17 +157,20 @@ mmu_init(const struct machine *m)
 		if (r->kind != MEM_RESERVED)
 			direct_map(align_down(r->base, PAGE_SIZE), align_up(r->base + r->len, PAGE_SIZE), huge);
 	}
-	kernel_leaf(DIRECT_MAP_BASE + 0x8000, 0x8000, 0, PTE_W | PTE_NX);	/* start-up page of further CPUs */
+	boot_leaf(DIRECT_MAP_BASE + 0x8000, 0x8000, 0, PTE_W | PTE_NX);	/* start-up page of further CPUs */
 	for (uint64_t va = (uint64_t)(uintptr_t)__kernel_start; va < (uint64_t)(uintptr_t)__kernel_end; va += PAGE_SIZE) {
 		uint64_t bits = va < (uint64_t)(uintptr_t)__text_end ? 0 :
 		    va < (uint64_t)(uintptr_t)__rodata_end ? PTE_NX : PTE_NX | PTE_W;
 
-		kernel_leaf(va, va - KERNEL_VMA + mmu_phys_offset, 0, bits);
+		boot_leaf(va, va - KERNEL_VMA + mmu_phys_offset, 0, bits);
 	}
-	(void)kernel_table(kernel_root, index_at(WINDOW, 3));
+	cpu_pages = kernel_entry(CPU_PAGES, 0);
+	if (cpu_pages == NULL)
+		boot_failed("too little memory for the kernel's page tables");
 	mmu_kernel_cr3 = frame_of(kernel_root).v;
 	mmu_idle_cr3 = mmu_kernel_cr3 | (cpu_pcid ? CR3_KEEP : 0);
 	mmu_init_cpu();
+	kernel_live = true;
 }
 
 void
@@ -150,24 +180,26 @@ mmu_init_cpu(void)
 	this_cpu()->space = NULL;
 }
 
-/* A root that also maps the start-up page at its own address, executable. */
+/* A root that also maps the start-up page at its own address, executable; 0 when memory is out. */
 uint64_t
 mmu_trampoline_map(void)
 {
 	static uint64_t *root;
+	uint64_t *t;
 
 	if (root == NULL) {
-		uint64_t *t;
-
 		root = new_table(FRAME_BELOW_4G);
 		if (root == NULL)
-			panic("no memory to start further CPUs");
+			return 0;
 		memcpy(root, kernel_root, PAGE_SIZE);
-		t = kernel_table(root, 0);
-		t = kernel_table(t, 0);
-		t = kernel_table(t, 0);
-		t[8] = 0x8000 | PTE_P | PTE_W;
+		root[0] = 0;
 	}
+	t = root;
+	for (unsigned l = 0; l < 3 && t != NULL; l++)
+		t = kernel_table(t, 0);
+	if (t == NULL)
+		return 0;
+	t[8] = 0x8000 | PTE_P | PTE_W;
 	return frame_of(root).v;
 }
 
@@ -177,23 +209,40 @@ mmu_map_device(struct paddr base, uint64_t len)
 	uint64_t from = align_down(base.v, PAGE_SIZE), to = align_up(base.v + len, PAGE_SIZE), va;
 
 	spin_lock(&lock);
-	if (to - from > STACKS - window_next) {
+	/* Registers that need big leaves (ECAM) get them when the addresses agree. */
+	va = to - from >= 2 * MIB ? align_up(window_next, 2 * MIB) + (from & (2 * MIB - 1)) : window_next;
+	if (va > STACKS || to - from > STACKS - va) {
 		spin_unlock(&lock);
 		return NULL;
 	}
-	/* Registers that need big leaves (ECAM) get them when the addresses agree. */
-	if (to - from >= 2 * MIB)
-		window_next = align_up(window_next, 2 * MIB) + (from & (2 * MIB - 1));
-	va = window_next;
 	for (uint64_t at = from; at < to; ) {
 		bool big = is_aligned(at, 2 * MIB) && is_aligned(va + (at - from), 2 * MIB) && to - at >= 2 * MIB;
 
-		kernel_leaf(va + (at - from), at, big ? 1 : 0, PTE_W | PTE_NX | PTE_PCD | PTE_PWT);
+		/* The part that is there already is nobody's: its addresses are not used again. */
+		if (!kernel_leaf(va + (at - from), at, big ? 1 : 0, PTE_W | PTE_NX | PTE_PCD | PTE_PWT)) {
+			window_next = va + (at - from);
+			spin_unlock(&lock);
+			return NULL;
+		}
 		at += big ? 2 * MIB : PAGE_SIZE;
 	}
 	window_next = va + (to - from) + PAGE_SIZE;
 	spin_unlock(&lock);
 	return (void *)(uintptr_t)(va + (base.v - from));
+}
+
+void *
+mmu_window(struct paddr at)
+{
+	unsigned i = 2 * this_cpu()->id;
+	uint64_t va = CPU_PAGES + i * PAGE_SIZE;
+	uint64_t leaf = align_down(at.v, PAGE_SIZE) | PTE_P | PTE_A | PTE_D | PTE_G | PTE_W | PTE_NX | PTE_PCD | PTE_PWT;
+
+	if (cpu_pages[i] != leaf) {
+		*(volatile uint64_t *)&cpu_pages[i] = leaf;
+		invlpg(va);
+	}
+	return (void *)(uintptr_t)(va + (at.v & PAGE_MASK));
 }
 
 /* Stacks are kept for reuse, mapped: no shootdown, and the page below each stays a hole. */
@@ -216,9 +265,16 @@ mmu_stack_alloc(void)
 		return NULL;
 	spin_lock(&lock);
 	va = stack_next + PAGE_SIZE;
+	/* Tables first: a stack is mapped as a whole or not at all. */
+	for (uint64_t at = 0; at < KSTACK_SIZE; at += PAGE_SIZE)
+		if (kernel_entry(va + at, 0) == NULL) {
+			spin_unlock(&lock);
+			frame_free(p, log2_ceil(KSTACK_SIZE / PAGE_SIZE));
+			return NULL;
+		}
 	stack_next = va + KSTACK_SIZE;
 	for (uint64_t at = 0; at < KSTACK_SIZE; at += PAGE_SIZE)
-		kernel_leaf(va + at, p.v + at, 0, PTE_W | PTE_NX);
+		*kernel_entry(va + at, 0) = (p.v + at) | PTE_W | PTE_NX | PTE_P | PTE_G;
 	spin_unlock(&lock);
 	return (void *)(uintptr_t)va;
 }

@@ -57,10 +57,16 @@ extern const uint64_t mmu_boot_limit;
 void mmu_init(const struct machine *m);
 void mmu_init_cpu(void);	/* every further CPU, on that CPU */
 
-/* Registers of a device, for ever; NULL when the window is full.  Any base and length; paddr need not be aligned. */
+/* Registers of a device, for ever; NULL when the window is full or memory is out.  Any base and length; paddr need not be aligned. */
 void *mmu_map_device(struct paddr base, uint64_t len_bytes);
 
-/* A kernel stack of KSTACK_SIZE bytes with an unmapped page below it; returns its lowest address, or NULL. */
+/*
+ * Registers of a device for now: reaches to the end of their page, on this CPU, until the next call on it.  Costs nothing that
+ * could run out: every CPU has one page of addresses, made at boot.
+ */
+void *mmu_window(struct paddr at);
+
+/* A kernel stack of KSTACK_SIZE bytes with an unmapped page below it; its lowest address, or NULL: memory is out. */
 enum : uint64_t { KSTACK_SIZE = 4 * PAGE_SIZE };
 void *mmu_stack_alloc(void);
 void mmu_stack_free(void *stack);

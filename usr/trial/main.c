@@ -6,11 +6,13 @@
  *     end=MIB      makes processes with that much memory mapped, small pages and large, and kills each: how late is a
  *                  thread of higher priority that wakes up every 100 us meanwhile?  With QEMU's -icount shift=0 a
  *                  nanosecond is an instruction, so lateness is the longest path that lets nobody in.
+ *     registers    makes windows onto the controller's registers, uses each once, and gives it up: what stayed?
+ *     memory       takes all memory, then makes threads with room for a stack each and nothing more
  *
  * It ends by switching the machine off, but for "death".  A child runs the same program: it has a start block.
  */
 #include "kern/base/bits.h"
-#include "usr/lib/os.h"
+#include "usr/trial/trial.h"
 
 enum : uint64_t { BEAT_NS = 100 * NS_PER_US, MAP_AT = 0x40'0000'0000, CHUNK_PAGES = 16384 };
 enum : uint32_t { NVME_CLASS = 0x010802 };
@@ -26,7 +28,7 @@ word(const char *name)
 	return NULL;
 }
 
-static NORETURN void
+NORETURN void
 power_off(int status)
 {
 	print("capos: exit status %d\n", status);
@@ -55,8 +57,7 @@ is_mastering(void)
 	return f.bus_master;
 }
 
-/* The disk controller's claim, with a page granted: bus mastering is on. */
-static handle_t
+handle_t
 claim(void)
 {
 	struct function_info f;
@@ -256,6 +257,14 @@ main(void)
 		death();
 	if (word("trial=reset") != NULL) {
 		resets();
+		power_off(0);
+	}
+	if (word("trial=registers") != NULL) {
+		registers();
+		power_off(0);
+	}
+	if (word("trial=memory") != NULL) {
+		out_of_memory();
 		power_off(0);
 	}
 	p = word("trial=end=");

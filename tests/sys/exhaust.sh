@@ -1,0 +1,29 @@
+#! /usr/bin/env atf-sh
+# What can run out: the answer is an error code, and it comes back (D13).
+. "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
+
+# trial WHAT NAME=value...: boots an archive that holds nothing but usr/trial, as init.
+trial() {
+	what=$1; shift
+	"$ROOT/tools/mkarchive" trial.cpio init="$ROOT/build/$ARCH/$BUILD/usr/trial"
+	capos_boot INITRD=trial.cpio APPEND="trial=$what" CMD=none "$@"
+}
+
+atf_test_case the_kernels_view_of_registers_costs_nothing_that_stays
+the_kernels_view_of_registers_costs_nothing_that_stays_body() {
+	capos_disk disk.img 1M 80
+	trial registers DISK=disk.img SMP=1
+	capos_expect '^trial: 3000 windows, 0 pages stayed'
+}
+
+# A stack's memory is there, and not the table that maps it, or the thread's record.
+atf_test_case no_memory_for_a_threads_stack_is_an_error_code
+no_memory_for_a_threads_stack_is_an_error_code_body() {
+	trial memory SMP=1 MEM=64M
+	capos_expect '^trial: 0 pages free, one more: refused; 250 threads, some of them refused at first'
+}
+
+atf_init_test_cases() {
+	atf_add_test_case the_kernels_view_of_registers_costs_nothing_that_stays
+	atf_add_test_case no_memory_for_a_threads_stack_is_an_error_code
+}

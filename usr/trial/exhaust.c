@@ -1,0 +1,105 @@
+/*
+ * What runs out is an error code, and comes back: see main.c for the words.
+ */
+#include "kern/base/bits.h"
+#include "usr/trial/trial.h"
+
+enum { WINDOWS = 3000, THREADS = 250, STACK_PAGES = 4 };
+
+static struct memory_info
+memory(void)
+{
+	struct memory_info m;
+	uint64_t size;
+
+	if (sys_info(boot_info->kernel, INFO_MEMORY, 0, (uint64_t)(uintptr_t)&m, sizeof(m), &size) != OK)
+		die("no look at the memory");
+	return m;
+}
+
+/* ---- Register windows: made, used once, given up ---- */
+
+static void
+window_once(handle_t device)
+{
+	uint64_t window, len, value;
+
+	if (sys_device_bar(device, 0, &window, &len) != OK || sys_mmio_access(window, 8, 4, 0, &value) != OK || value == 0 ||
+	    sys_mmio_access(window, len, 4, 0, &value) != E_RANGE || sys_handle_close(window) != OK)
+		die("no window");
+}
+
+void
+registers(void)
+{
+	handle_t device = claim();
+	struct memory_info before, after;
+
+	window_once(device);
+	before = memory();
+	for (unsigned i = 0; i < WINDOWS; i++)
+		window_once(device);
+	after = memory();
+	print("trial: %u windows, %lld pages stayed\n", WINDOWS, (long long)(before.free - after.free));
+}
+
+/* ---- All memory taken, then threads one by one: the stack fits, and what else a thread needs may not ---- */
+
+static uint64_t stacks[THREADS], singles[4096];
+
+/* Takes what is left by larger pieces, then by single pages, then what quotas of pages do not count. */
+static unsigned
+take_all(void)
+{
+	unsigned n = 0;
+	uint64_t handle;
+
+	while (sys_mem_create(64, MEM_CONTIGUOUS, &handle) == OK)
+		;
+	while (n < ARRAY_SIZE(singles) && sys_mem_create(1, 0, &singles[n]) == OK)
+		n++;
+	while (memory().free != 0 && sys_ntfn_create(&handle) == OK)
+		;
+	return n;
+}
+
+NORETURN static void
+thread(void)
+{
+	for (;;)
+		sleep_until(DEADLINE_NEVER);
+}
+
+/* They are the least urgent of all on the only CPU: none ever runs. */
+void
+out_of_memory(void)
+{
+	unsigned n, made = 0, refused = 0, in_a_row = 0;
+	uint64_t id, handle;
+	struct memory_info full;
+	enum status page;
+
+	for (unsigned i = 0; i < THREADS; i++)
+		if (sys_mem_create(STACK_PAGES, MEM_CONTIGUOUS, &stacks[i]) != OK)
+			die("no room for stacks");
+	n = take_all();
+	full = memory();
+	page = sys_mem_create(1, 0, &handle);
+	for (unsigned given = 0; made < THREADS && in_a_row < 2; ) {
+		enum status s;
+
+		/* Room for exactly a stack; when that was not enough, for a page more. */
+		if (in_a_row == 0)
+			(void)sys_handle_close(stacks[given++]);
+		else if (n == 0 || sys_handle_close(singles[--n]) != OK)
+			break;
+		s = sys_thread_create(HANDLE_NONE, (uint64_t)(uintptr_t)thread, 0, 0, 0, 1 | CPU_ANY << 8, &id);
+		if (s != OK && s != E_NO_MEMORY)
+			die("a thread: %s", status_text(s));
+		refused += s != OK;
+		in_a_row = s != OK ? in_a_row + 1 : 0;
+		made += s == OK;
+	}
+	print("trial: %llu pages free, one more: %s; %u threads, %s\n", (unsigned long long)full.free,
+	    page == OK ? "there" : "refused", made, refused >= 2 ? "some of them refused at first" : "none refused");
+}

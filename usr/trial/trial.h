@@ -1,0 +1,16 @@
+/*
+ * What the parts of trial share: main.c.
+ */
+#pragma once
+
+#include "kern/base/types.h"
+#include "usr/lib/os.h"
+
+NORETURN void power_off(int status);
+
+/* The disk controller's claim, with a page granted: bus mastering is on. */
+handle_t claim(void);
+
+/* exhaust.c */
+void registers(void);
+void out_of_memory(void);
