@@ -5,6 +5,7 @@
  * Manual: Arm IHI 0069 (BOOT-40..44).
  */
 #include "arch/arm64/gic.h"
+#include "arch/arm64/lpi.h"
 #include "kern/base/mmio.h"
 #include "kern/cpu.h"
 #include "kern/lock.h"
@@ -22,7 +23,7 @@ enum : uint32_t {
 	GICD_IPRIORITYR = 0x0400, GICD_ICFGR = 0x0c00, GICD_IROUTER = 0x6000,
 	CTLR_ARE_NS = 1u << 4, CTLR_GRP1NS = 1u << 1, CTLR_RWP = 1u << 31,
 	GICR_TYPER = 0x0008, GICR_WAKER = 0x0014, GICR_SGI = 0x10000, WAKER_SLEEP = 2, WAKER_ASLEEP = 4,
-	SGI_IPI = 0, SGI_STOP = 1, SPURIOUS = 1020, LPI_FIRST = 8192,
+	SGI_IPI = 0, SGI_STOP = 1, SPURIOUS = 1020,
 };
 
 #define ICC_SRE		S3_0_C12_C12_5
@@ -113,7 +114,7 @@ irqc_init(const struct machine *m)
 	irqc_init_cpu();
 	if (gic_redistributor[0] == NULL)
 		return E_UNSUPPORTED;
-	its_init(m);
+	its_init(m, lpi_count(mmio_read32(gicd + GICD_TYPER)));
 	return OK;
 }
 

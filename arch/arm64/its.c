@@ -12,6 +12,7 @@
  * Manual: Arm IHI 0069, chapter 5 (BOOT-42..49).
  */
 #include "arch/arm64/gic.h"
+#include "arch/arm64/lpi.h"
 #include "kern/base/bits.h"
 #include "kern/base/mmio.h"
 #include "kern/frame.h"
@@ -29,7 +30,7 @@ enum : uint32_t {
 	GICR_CTLR = 0x00, GICR_PROPBASER = 0x70, GICR_PENDBASER = 0x78, GICR_TYPER = 0x08,
 	GITS_CTLR = 0x00, GITS_TYPER = 0x08, GITS_CBASER = 0x80, GITS_CWRITER = 0x88, GITS_CREADR = 0x90,
 	GITS_BASER = 0x100, TRANSLATER_PAGE = 0x10000, TRANSLATER = 0x40,
-	LPI_FIRST = 8192, LPIS = 4096, LPI_BITS = 14,
+	LPIS = 4096, LPI_BITS = 14,
 	CMD_MAPD = 0x08, CMD_MAPC = 0x09, CMD_MAPTI = 0x0a, CMD_INV = 0x0c, CMD_SYNC = 0x05, CMD_DISCARD = 0x0f,
 	CMD_INVALL = 0x0d,
 };
@@ -54,6 +55,7 @@ static struct unit its[MACHINE_ITS_MAX];
 static uint32_t its_count;
 static uint8_t *config;				/* a byte an LPI */
 static bool config_coherent;
+static uint32_t lpi_end;				/* how many there are */
 static uint64_t lpi_used[LPIS / 64];
 static uint16_t lpi_slot[LPIS];			/* slot + 1 */
 static struct spinlock its_lock = SPINLOCK_INIT(RANK_IRQC);
@@ -199,12 +201,15 @@ init_tables(struct unit *u)
 }
 
 void
-its_init(const struct machine *m)
+its_init(const struct machine *m, uint32_t lpis)
 {
 	if (m->irqc.its_count == 0) {
 		log_warn("interrupts: no ITS: devices get no message interrupts");
 		return;
 	}
+	lpi_end = (uint32_t)min_u64(lpis, LPIS);
+	if (lpi_end < LPIS)
+		log_info("interrupts: %u message interrupts, for all devices together", lpi_end);
 	config = table(2);		/* 16 KiB: LPIs 8192 .. 24575 */
 	if (config == NULL)
 		return;
@@ -317,7 +322,7 @@ irqc_msi_bind(struct irqc_source *s, uint32_t index, uint32_t slot, unsigned cpu
 	if (cpu >= cpu_count || gic_redistributor[cpu] == NULL)
 		cpu = __atomic_fetch_add(&next_cpu, 1, __ATOMIC_RELAXED) % cpu_count;
 	spin_lock(&its_lock);
-	for (uint32_t i = 0; i < LPIS && lpi == UINT32_MAX; i++)
+	for (uint32_t i = 0; i < lpi_end && lpi == UINT32_MAX; i++)
 		if ((lpi_used[i / 64] & BIT(i % 64)) == 0)
 			lpi = i;
 	if (lpi == UINT32_MAX) {
