@@ -135,6 +135,22 @@ a_reset_under_load_loses_no_request_body() {
 	capos_refute 'nvmed ended: exit'
 }
 
+# D12: the server dies after writes and before their flush; its successor gets them again, in order.  Byte for byte, and nowhere else.
+atf_test_case writes_outlive_the_server_that_answered_them
+writes_outlive_the_server_that_answered_them_body() {
+	capos_disk disk.img 2M 51
+	cp disk.img want.img
+	n=0
+	while [ $n -lt 64 ]; do
+		head -c 4096 /dev/zero | tr '\0' "\\$(printf %o $((n + 128)))"
+		n=$((n + 1))
+	done | dd of=want.img conv=notrunc 2>/dev/null
+	capos_boot DISK=disk.img SMP=2 CMD='outlive nvme0n1'
+	# 192 writes: the room is for 128, so one flush was made in between.
+	capos_expect '^outlive: 192 writes, 1 restarts, [1-9][0-9]* put again: success, 0 bytes wrong' 'nvmed ended: killed'
+	cmp disk.img want.img || capos_fail 'the image differs'
+}
+
 # A pair of queues for each CPU, as far as the controller goes; small queues, few vectors, small transfers, as clouds have them.
 atf_test_case queues_are_as_many_as_cpus_or_what_there_is
 queues_are_as_many_as_cpus_or_what_there_is_head() { atf_set timeout 900; }
@@ -161,5 +177,6 @@ atf_init_test_cases() {
 	atf_add_test_case a_read_error_is_said_in_words
 	atf_add_test_case a_command_that_does_not_end_is_given_up
 	atf_add_test_case a_reset_under_load_loses_no_request
+	atf_add_test_case writes_outlive_the_server_that_answered_them
 	atf_add_test_case queues_are_as_many_as_cpus_or_what_there_is
 }

@@ -1,16 +1,24 @@
 /*
  * The client's end of the block protocol.
  *
- * Restart (D12): every request is kept until it is answered.  A thread of each session, the keeper, stays in a call that the server
- * answers only when the session ends; when the server dies the kernel ends that call, and the keeper wakes whoever waits for answers.
- * He opens a new session with the successor and gives it all kept requests.  Reads and writes are idempotent; a flush covers
- * what was answered before it was put.  So nobody needs a timer to find out.
+ * Restart (D12): every request is kept until it is answered, and every write, with its bytes, until a flush covers it (blk_keep.h).  A
+ * thread of each session, the keeper, stays in a call that the server answers only when the session ends; when the server dies the kernel ends
+ * that call, and the keeper wakes whoever waits for answers.  So nobody needs a timer to find out.  He opens a new session with the
+ * successor, which exists only when the device was taken apart and reset, and then, in this order:
+ *
+ *   1. the kept writes that were answered, one after the other, as they were put
+ *   2. a flush: from here on they are durable, and not kept any more
+ *   3. all that is not answered.  It was in flight together, so it has no order; a flush among it covers what was answered before it
+ *      was put, and that is 1
+ *
+ * A controller reset inside the server is no restart: what a controller has completed stays through its resets [NVMe 2.1, 3.7.2]; what was
+ * in flight the server puts again by itself.
  */
 #include "usr/lib/blk.h"
 #include "kern/base/bits.h"
 #include "kern/base/mmio.h"
 
-enum : uint64_t { CALL_NS = 5 * NS_PER_S, AGAIN_NS = 10 * NS_PER_MS, BIT_ANSWERS = 1, BIT_LOST = 2 };
+enum : uint64_t { CALL_NS = 5 * NS_PER_S, OWN_NS = 60 * NS_PER_S, AGAIN_NS = 10 * NS_PER_MS, BIT_ANSWERS = 1, BIT_LOST = 2 };
 
 /* Lets go of what a server gave. */
 static void
@@ -76,7 +84,7 @@ attach(struct blk *b)
 	m.w[0] = b->data_memory;
 	m.w[1] = b->ntfn;
 	m.w[3] = (uint64_t)b->rights << 32 | b->index;
-	m.w[6] = b->data_bytes;
+	m.w[6] = b->area_bytes;
 	m.w[7] = BIT_ANSWERS;
 	s = msg_call(b->endpoint, &m, now_ns() + CALL_NS);
 	if (s != OK)
@@ -98,7 +106,10 @@ attach(struct blk *b)
 	b->block_bytes = m.w[4];
 	b->max_bytes = m.w[5];
 	b->server_bits = m.w[6];
+	b->durable = m.w[7] != 0;
 	b->head = b->shown = b->done_tail = 0;
+	b->inflight -= b->slot[BLK_OWN].busy;
+	b->slot[BLK_OWN].busy = false;
 	return start_keeper(b);
 }
 
@@ -110,7 +121,9 @@ blk_open(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint
 
 	*b = (struct blk){ .endpoint = endpoint, .index = index, .rights = rights };
 	b->data_bytes = align_up(data_bytes, PAGE_SIZE);
-	b->data = pages_alloc(b->data_bytes / PAGE_SIZE, &b->data_memory);
+	b->area_bytes = b->data_bytes + ((rights & BLK_RIGHT_WRITE) != 0 ? BLK_KEEP_BYTES : 0);
+	keep_init(&b->keep, b->data_bytes, b->area_bytes - b->data_bytes);
+	b->data = pages_alloc(b->area_bytes / PAGE_SIZE, &b->data_memory);
 	if (b->data == NULL || sys_ntfn_create(&h) != OK) {
 		blk_close(b);
 		return E_NO_MEMORY;
@@ -127,19 +140,25 @@ blk_open(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint
 	return s;
 }
 
-void
-blk_close(struct blk *b)
+static void
+close_session(struct blk *b)
 {
 	struct msg m = { .label = BLK_CALL_CLOSE, .words = 1, .w = { b->session } };
 
+	(void)msg_call(b->endpoint, &m, now_ns() + CALL_NS);
+}
+
+void
+blk_close(struct blk *b)
+{
 	if (b->session != 0)
-		(void)msg_call(b->endpoint, &m, now_ns() + CALL_NS);
+		close_session(b);
 	/* The server has answered the keeper, or is gone. */
 	while (load_acquire(&b->keeper) != 0)
 		sleep_until(now_ns() + NS_PER_MS / 10);
 	detach(b);
 	if (b->data != NULL)
-		(void)sys_mem_unmap(HANDLE_NONE, (uint64_t)(uintptr_t)b->data, b->data_bytes);
+		(void)sys_mem_unmap(HANDLE_NONE, (uint64_t)(uintptr_t)b->data, b->area_bytes);
 	(void)sys_handle_close(b->data_memory);
 	(void)sys_handle_close(b->ntfn);
 	b->data = NULL;
@@ -151,20 +170,6 @@ write_request(struct blk *b, const struct blk_req *r)
 {
 	b->ring->req[b->head % BLK_SLOTS] = *r;
 	b->head++;
-}
-
-enum status
-blk_put(struct blk *b, uint32_t op, uint64_t at, uint64_t data, uint32_t bytes, uint32_t cookie)
-{
-	if (b->inflight == BLK_SLOTS)
-		return E_WOULD_BLOCK;
-	if (cookie >= BLK_SLOTS || b->slot_busy[cookie])
-		return E_INVALID;
-	b->kept[cookie] = (struct blk_req){ .at = at, .data = data, .cookie = cookie, .bytes = bytes, .op = op };
-	b->slot_busy[cookie] = true;
-	b->inflight++;
-	write_request(b, &b->kept[cookie]);
-	return OK;
 }
 
 /* Shows the server what was put; true when it sleeps. */
@@ -186,26 +191,24 @@ blk_kick(struct blk *b)
 		(void)sys_ntfn_signal(b->server, b->server_bits);
 }
 
-/* The successor of a server that is gone gets everything that is not answered. */
-static COLD enum status
-find_successor(struct blk *b, uint64_t deadline)
+/* An answer to a write or a flush: what is kept from now on. */
+static COLD void
+settle(struct blk *b, uint32_t cookie, enum status *status)
 {
-	for (;;) {
-		enum status s = attach(b);
+	const struct blk_req *r = &b->kept[cookie];
+	const struct blk_slot *slot = &b->slot[cookie];
 
-		if (s == OK)
-			break;
-		if (s != E_PEER && s != E_TIMED_OUT)
-			return s;
-		if (now_ns() >= deadline)
-			return E_TIMED_OUT;
-		sleep_until(now_ns() + AGAIN_NS);
+	if ((r->op & 0xff) == BLK_FLUSH) {
+		if (*status == OK)
+			keep_flushed(&b->keep, slot->covers);
+		if (*status == OK && b->damage != OK && cookie != BLK_OWN) {
+			*status = b->damage;
+			b->damage = OK;
+		}
+	} else if (slot->record != KEEP_NONE) {
+		if (keep_answered(&b->keep, slot->record, *status == OK, b->durable || (r->op & BLK_FUA) != 0))
+			memcpy(b->data + b->keep.write[slot->record].data, b->data + r->data, r->bytes);
 	}
-	b->restarts++;
-	for (uint32_t i = 0; i < BLK_SLOTS; i++)
-		if (b->slot_busy[i])
-			write_request(b, &b->kept[i]);
-	return OK;
 }
 
 /* False: there is none yet. */
@@ -219,21 +222,27 @@ take_answer(struct blk *b, uint32_t *cookie, uint32_t *detail, enum status *stat
 
 		b->done_tail++;
 		store_release(&b->ring->done_tail, b->done_tail);
-		if (unlikely(d.cookie >= BLK_SLOTS || !b->slot_busy[d.cookie]))
+		if (unlikely(d.cookie > BLK_OWN || !b->slot[d.cookie].busy))
 			continue;	/* the server's fault: nobody asked */
-		b->slot_busy[d.cookie] = false;
-		b->inflight--;
 		*cookie = (uint32_t)d.cookie;
 		*detail = d.detail;
 		*status = d.status < STATUS_COUNT ? (enum status)d.status : E_CORRUPT;
-		return true;
+		if (unlikely((b->kept[d.cookie].op & 0xff) != BLK_READ))
+			settle(b, *cookie, status);
+		b->slot[d.cookie].busy = false;
+		b->inflight--;
+		if (likely(d.cookie != BLK_OWN))
+			return true;
+		b->own_status = *status;
 	}
 	return false;
 }
 
-/* OK: look again. */
+static enum status find_successor(struct blk *b, uint64_t deadline);
+
+/* OK: look again.  own: for an answer to the library's own request; E_PEER when the server is lost. */
 static ALWAYS_INLINE enum status
-sleep_for_answer(struct blk *b, uint64_t deadline)
+sleep_for_answer(struct blk *b, uint64_t deadline, bool own)
 {
 	handle_t wake = HANDLE_NONE;
 	enum status s = OK;
@@ -247,7 +256,7 @@ sleep_for_answer(struct blk *b, uint64_t deadline)
 	if (unlikely(load_relaxed(&b->ring->refused) != OK))
 		return (enum status)min_u64(load_relaxed(&b->ring->refused), E_CORRUPT);
 	if (unlikely(load_acquire(&b->lost) != 0))
-		return find_successor(b, deadline);
+		return own ? E_PEER : find_successor(b, deadline);
 	/* One call: the server goes on, and this thread sleeps. */
 	if (wake != HANDLE_NONE || load_acquire(&b->ring->done_head) == b->done_tail)
 		s = sys_ntfn_signal_wait(b->ntfn, deadline, wake, b->server_bits, &bits);
@@ -255,15 +264,173 @@ sleep_for_answer(struct blk *b, uint64_t deadline)
 	return s;
 }
 
+/* One answer to a caller's request is put aside.  own: until the library's own has come. */
+static COLD enum status
+put_aside(struct blk *b, uint64_t deadline, bool own)
+{
+	struct blk_answer a;
+
+	if (!take_answer(b, &a.cookie, &a.detail, &a.status))
+		return own && !b->slot[BLK_OWN].busy ? OK : sleep_for_answer(b, deadline, own);
+	b->early[b->early_next++ % BLK_SLOTS] = a;
+	return OK;
+}
+
+/* A request of the library's own, start to end: answered by b->own_status.  E_PEER: the server is lost. */
+static COLD enum status
+do_own(struct blk *b, struct blk_req r, uint64_t deadline)
+{
+	enum status s = OK;
+
+	while (b->slot[BLK_OWN].busy && s == OK)	/* one whose time was up before */
+		s = put_aside(b, deadline, true);
+	if (s != OK)
+		return s;
+	r.cookie = BLK_OWN;
+	b->kept[BLK_OWN] = r;
+	b->slot[BLK_OWN] = (struct blk_slot){ .covers = keep_mark(&b->keep), .record = KEEP_NONE, .busy = true };
+	b->inflight++;
+	write_request(b, &r);
+	while (b->slot[BLK_OWN].busy && s == OK)
+		s = put_aside(b, deadline, true);
+	return s;
+}
+
+/* A write that fails now is told by the next flush; a flush that fails leaves them kept. */
+static COLD enum status
+rewrite_kept(struct blk *b, uint64_t deadline)
+{
+	uint32_t n = b->keep.first, i;
+	enum status s = OK;
+	bool any = false;
+
+	while (s == OK && (i = keep_next(&b->keep, &n)) != KEEP_NONE) {
+		const struct kept_write *w = &b->keep.write[i];
+
+		s = do_own(b, (struct blk_req){ .at = w->at, .data = w->data, .bytes = w->bytes, .op = BLK_WRITE }, deadline);
+		if (s == OK && b->own_status != OK) {
+			b->damage = b->own_status;
+			keep_drop(&b->keep, i);
+		}
+		b->rewrites += s == OK;
+		any = true;
+	}
+	return s == OK && any ? do_own(b, (struct blk_req){ .op = BLK_FLUSH }, deadline) : s;
+}
+
+/*
+ * The successor of a server that is gone gets what no flush covers, and everything that is not answered.  Half of that is nothing: who
+ * does not get it all gets it anew.
+ */
+static COLD enum status
+find_successor(struct blk *b, uint64_t deadline)
+{
+	for (;;) {
+		enum status s = attach(b);
+
+		if (s == OK) {
+			b->restarts++;
+			s = rewrite_kept(b, now_ns() + OWN_NS);
+			if (s == OK)
+				break;
+			if (s != E_PEER)
+				close_session(b);
+			store_release(&b->lost, 1);
+		}
+		if (s != E_PEER && s != E_TIMED_OUT)
+			return s;
+		if (now_ns() >= deadline)
+			return E_TIMED_OUT;
+		sleep_until(now_ns() + AGAIN_NS);
+	}
+	for (uint32_t i = 0; i < BLK_SLOTS; i++)
+		if (b->slot[i].busy)
+			write_request(b, &b->kept[i]);
+	return OK;
+}
+
+/* Nothing is kept any more. */
+static COLD enum status
+drain(struct blk *b)
+{
+	uint64_t deadline = now_ns() + OWN_NS;
+	enum status s = OK;
+
+	while (b->keep.unanswered != 0 && s == OK)
+		s = put_aside(b, deadline, false);
+	while (!keep_empty(&b->keep) && s == OK) {
+		s = do_own(b, (struct blk_req){ .op = BLK_FLUSH }, deadline);
+		if (s == E_PEER)
+			s = find_successor(b, deadline);
+		else if (s == OK)
+			s = b->own_status;
+	}
+	return s;
+}
+
+/* Room to keep a write. */
+static COLD enum status
+keep_write(struct blk *b, uint32_t *op, uint64_t at, uint64_t data, uint32_t bytes, uint8_t *record)
+{
+	uint32_t i;
+	enum status s;
+
+	*record = KEEP_NONE;
+	if (b->durable || b->keep.size == 0)
+		return OK;
+	if (!range_within(data, bytes, 0, b->data_bytes))
+		return E_RANGE;		/* not the caller's to write from */
+	i = keep_put(&b->keep, at, bytes);
+	if (i == KEEP_NONE) {
+		s = drain(b);
+		if (s != OK)
+			return s;
+		i = keep_put(&b->keep, at, bytes);
+	}
+	if (i == KEEP_NONE)
+		*op |= BLK_FUA;		/* more than there will ever be room for */
+	*record = (uint8_t)i;
+	return OK;
+}
+
+enum status
+blk_put(struct blk *b, uint32_t op, uint64_t at, uint64_t data, uint32_t bytes, uint32_t cookie)
+{
+	uint8_t record = KEEP_NONE;
+	enum status s;
+
+	if (b->inflight + (b->early_next - b->early_first) == BLK_SLOTS)
+		return E_WOULD_BLOCK;
+	if (cookie >= BLK_SLOTS || b->slot[cookie].busy)
+		return E_INVALID;
+	if (unlikely((op & 0xff) == BLK_WRITE)) {
+		s = keep_write(b, &op, at, data, bytes, &record);
+		if (s != OK)
+			return s;
+	}
+	b->kept[cookie] = (struct blk_req){ .at = at, .data = data, .cookie = cookie, .bytes = bytes, .op = op };
+	b->slot[cookie] = (struct blk_slot){ .covers = keep_mark(&b->keep), .record = record, .busy = true };
+	b->inflight++;
+	write_request(b, &b->kept[cookie]);
+	return OK;
+}
+
 enum status
 blk_next(struct blk *b, uint32_t *cookie, uint32_t *detail, uint64_t deadline)
 {
-	for (;;) {
-		enum status s;
+	enum status s;
 
+	if (unlikely(b->early_first != b->early_next)) {
+		const struct blk_answer *a = &b->early[b->early_first++ % BLK_SLOTS];
+
+		*cookie = a->cookie;
+		*detail = a->detail;
+		return a->status;
+	}
+	for (;;) {
 		if (take_answer(b, cookie, detail, &s))
 			return s;
-		s = sleep_for_answer(b, deadline);
+		s = sleep_for_answer(b, deadline, false);
 		if (unlikely(s != OK))
 			return s;
 	}

@@ -16,9 +16,10 @@
 #pragma once
 
 #include "kern/base/mmio.h"
+#include "usr/lib/blk_keep.h"
 #include "usr/lib/os.h"
 
-enum { BLK_SLOTS = 256, BLK_RING_PAGES = 4, BLK_STACK = 2048 };
+enum { BLK_SLOTS = 256, BLK_RING_PAGES = 4, BLK_STACK = 2048, BLK_KEEP_BYTES = 512 * 1024 };
 
 enum blk_op : uint32_t { BLK_READ, BLK_WRITE, BLK_FLUSH };
 enum : uint32_t { BLK_FUA = 1u << 8 };
@@ -50,8 +51,11 @@ static_assert(sizeof(struct blk_ring) <= BLK_RING_PAGES * PAGE_SIZE);
 enum blk_call : uint32_t {
 	BLK_CALL_INFO = 1,	/* w0 namespace index -> w0 blocks, w1 block bytes, w2 namespaces, w3 max transfer, w4 reads, w5 writes, w6 flushes, w7 errors */
 	BLK_CALL_NAME,		/* -> w0..w4 model, w5..w7 serial */
-	/* E_QUOTA: this client has as many sessions as one may have; E_BUSY: all clients together have all there are. */
-	BLK_CALL_OPEN,		/* handles: w0 data, w1 notification; w3 rights << 32 | index, w4 base, w5 len (0: all), w6 data bytes, w7 bits -> w0 handle to signal, w1 ring, w2 session, w3 len, w4 block bytes, w5 max transfer, w6 bits */
+	/*
+	 * w7 of the answer: 1 when what is answered is durable, no flush needed.
+	 * E_QUOTA: this client has as many sessions as one may have; E_BUSY: all clients together have all there are.
+	 */
+	BLK_CALL_OPEN,		/* handles: w0 data, w1 notification; w3 rights << 32 | index, w4 base, w5 len (0: all), w6 data bytes, w7 bits -> w0 handle to signal, w1 ring, w2 session, w3 len, w4 block bytes, w5 max transfer, w6 bits, w7 durable */
 	BLK_CALL_CLOSE,		/* w0 session */
 	BLK_CALL_STAY,		/* w0 session: answered when the session ends, OK; E_WOULD_BLOCK: call again, at once; E_STALE: there is none; E_PEER: the server died */
 	BLK_CALL_ROGUE,		/* test servers only: w0 IOVA, w1: 0 the device writes there, 1 it reads; 2 the controller is reset */
@@ -68,18 +72,34 @@ static inline uint32_t blk_client(uint64_t badge) { return (uint32_t)(badge >> B
 
 /* --- client ---------------------------------------------------------------- */
 
+enum { BLK_OWN = BLK_SLOTS };			/* cookie of the library's own requests: one at a time */
+
+struct blk_slot {
+	uint64_t covers;			/* a flush: keep_mark when it was put */
+	uint8_t record;				/* a write: its record in the keep */
+	bool busy;
+};
+
+struct blk_answer { uint32_t cookie, detail; enum status status; };
+
 struct blk {
 	handle_t endpoint, server;		/* to call; to signal */
 	handle_t ring_memory, data_memory, ntfn;
 	struct blk_ring *ring;
 	uint8_t *data;
-	uint64_t data_bytes, server_bits, session;
+	uint64_t data_bytes, area_bytes;	/* the caller's part, and all of it: copies of writes come after */
+	uint64_t server_bits, session;
 	uint64_t len, block_bytes, max_bytes;
 	uint32_t index, rights;
 	uint32_t head, done_tail, inflight;
-	bool slot_busy[BLK_SLOTS];
-	struct blk_req kept[BLK_SLOTS];		/* until answered: sent again to a server that was restarted */
-	uint64_t restarts;
+	struct blk_slot slot[BLK_SLOTS + 1];
+	struct blk_req kept[BLK_SLOTS + 1];	/* until answered: sent again to a server that was restarted */
+	struct blk_keep keep;			/* writes that were answered, until a flush covers them */
+	struct blk_answer early[BLK_SLOTS];	/* answers that came while the library waited for one of its own */
+	uint32_t early_first, early_next;
+	uint64_t restarts, rewrites;		/* rewrites: kept writes that were put again */
+	enum status own_status, damage;		/* damage: of a kept write that could not be put again; the next flush tells */
+	bool durable;				/* what is answered is */
 	uint32_t shown;				/* head as the server can see it */
 	uint32_t keeper;			/* its thread runs */
 	uint32_t lost;				/* the server is gone: its successor has to learn everything anew */
@@ -88,17 +108,26 @@ struct blk {
 
 NODISCARD enum status blk_open(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint64_t data_bytes);
 void blk_close(struct blk *b);
-/* E_WOULD_BLOCK: BLK_SLOTS are in flight.  The cookie must be below BLK_SLOTS and not in flight. */
+/*
+ * E_WOULD_BLOCK: BLK_SLOTS are in flight or answered and not taken.  The cookie must be below BLK_SLOTS and not in flight.
+ *
+ * A write is kept until a flush covers it, up to BLK_KEEP_BYTES and KEEP_WRITES of them.  One that finds no room flushes first: it waits
+ * for the writes in flight and for a flush of its own, and that one's failure is its own (E_TIMED_OUT too).  One that is larger than the whole
+ * room goes with FUA.
+ */
 NODISCARD enum status blk_put(struct blk *b, uint32_t op, uint64_t at, uint64_t data, uint32_t bytes, uint32_t cookie);
 /* Shows the server what was put.  blk_next does so by itself before it sleeps, at less cost. */
 void blk_kick(struct blk *b);
-/* Next answer, waiting until the deadline.  A server that was restarted meanwhile gets everything unanswered again. */
+/*
+ * Next answer, waiting until the deadline.  A server that was restarted meanwhile gets the writes that no flush covers again, in their order
+ * and flushed, and then everything unanswered.  When one of those writes fails, the next flush does.
+ */
 NODISCARD enum status blk_next(struct blk *b, uint32_t *cookie, uint32_t *detail, uint64_t deadline);
 /* Answers that can be taken without waiting. */
 static inline uint32_t
 blk_waiting(const struct blk *b)
 {
-	return load_acquire(&b->ring->done_head) - b->done_tail;
+	return load_acquire(&b->ring->done_head) - b->done_tail + b->early_next - b->early_first;
 }
 
 /* One request, start to end. */

@@ -362,5 +362,6 @@ session_open(struct msg *m)
 	m->w[4] = s->ns->block_bytes;
 	m->w[5] = server.max_transfer_bytes;
 	m->w[6] = BIT(BIT_SESSION + slot);
+	m->w[7] = !server.volatile_cache;
 	return OK;
 }

@@ -8,7 +8,7 @@
 #include "usr/lib/blk.h"
 #include "usr/shell/shell.h"
 
-enum { AREA = 64 * 1024, RACES = 3000, MANY = 40, STACK_BYTES = 4096 };
+enum { AREA = 64 * 1024, RACES = 3000, MANY = 12, STACK_BYTES = 4096 };
 
 static struct blk honest, liar, many[MANY];
 static uint8_t first[AREA];

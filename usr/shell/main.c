@@ -33,6 +33,7 @@ const struct command commands[] = {
 	{ "repeat", "N \"COMMAND; ...\"", "runs commands N times", cmd_repeat },
 	{ "rogue", "CTRL r|w|x [IOVA]", "lets a driver lie, or reset under load (test)", cmd_rogue },
 	{ "liar", "DEV [abandon]", "a client that lies to a disk's server (test)", cmd_liar },
+	{ "outlive", "DEV", "writes that the server does not live to flush (test)", cmd_outlive },
 	{ "sleep", "MILLISECONDS", "waits", cmd_sleep },
 	{ "poweroff", "", "ends the system", cmd_poweroff },
 	{ "reboot", "", "starts it anew", cmd_reboot },

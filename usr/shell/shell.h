@@ -1,6 +1,6 @@
 /*
  * The shell's parts: the console and line editing (line.c, edit.c), lines to commands (command.c), commands about the system
- * (sys.c) and about disks (disk.c), a hostile client of disks (liar.c), benchmarks (bench.c).
+ * (sys.c) and about disks (disk.c), a hostile client of disks (liar.c), one whose server dies (outlive.c), benchmarks (bench.c).
  */
 #pragma once
 
@@ -28,6 +28,7 @@ struct blk;
 bool disk_open(struct blk *b, const char *name, uint32_t rights, uint64_t bytes);
 void disk_close(struct blk *b);
 int cmd_liar(int argc, char **argv);
+int cmd_outlive(int argc, char **argv);
 
 /* A command: its arguments, split, as many as its synopsis allows; the exit status. */
 typedef int command_fn(int argc, char **argv);

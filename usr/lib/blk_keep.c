@@ -1,0 +1,89 @@
+/*
+ * Writes that no flush covers yet: blk_keep.h.
+ */
+#include "usr/lib/blk_keep.h"
+
+void
+keep_init(struct blk_keep *k, uint64_t base, uint64_t size)
+{
+	*k = (struct blk_keep){ .base = base, .size = size };
+}
+
+static struct kept_write *
+numbered(struct blk_keep *k, uint32_t n)
+{
+	return &k->write[n % KEEP_WRITES];
+}
+
+/* Records that are not needed any more go from the front. */
+static void
+shrink(struct blk_keep *k)
+{
+	while (k->first != k->next && numbered(k, k->first)->dead)
+		k->from = numbered(k, k->first++)->end;
+	if (k->first == k->next)
+		k->from = k->to = 0;
+}
+
+uint32_t
+keep_put(struct blk_keep *k, uint64_t at, uint32_t bytes)
+{
+	uint64_t begin = k->to, left;
+
+	if (bytes > k->size || k->next - k->first == KEEP_WRITES)
+		return KEEP_NONE;
+	left = k->size - begin % k->size;
+	if (bytes > left)
+		begin += left;
+	if (begin + bytes - k->from > k->size)
+		return KEEP_NONE;
+	*numbered(k, k->next) = (struct kept_write){ .at = at, .data = k->base + begin % k->size, .end = begin + bytes, .bytes = bytes };
+	k->to = begin + bytes;
+	k->unanswered++;
+	return k->next++ % KEEP_WRITES;
+}
+
+bool
+keep_answered(struct blk_keep *k, uint32_t index, bool good, bool durable)
+{
+	struct kept_write *w = &k->write[index];
+
+	k->unanswered--;
+	w->answered = ++k->clock;
+	w->dead = !good || (durable && numbered(k, k->first) == w);
+	if (!w->dead)
+		return true;
+	shrink(k);
+	return false;
+}
+
+void
+keep_flushed(struct blk_keep *k, uint64_t mark)
+{
+	for (uint32_t n = k->first; n != k->next; n++) {
+		struct kept_write *w = numbered(k, n);
+
+		if (w->answered != 0 && w->answered <= mark)
+			w->dead = true;
+	}
+	shrink(k);
+}
+
+void
+keep_drop(struct blk_keep *k, uint32_t index)
+{
+	k->write[index].dead = true;
+	shrink(k);
+}
+
+uint32_t
+keep_next(const struct blk_keep *k, uint32_t *n)
+{
+	while (*n != k->next) {
+		uint32_t index = (*n)++ % KEEP_WRITES;
+
+		if (k->write[index].answered != 0 && !k->write[index].dead)
+			return index;
+	}
+	return KEEP_NONE;
+}
