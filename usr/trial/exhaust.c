@@ -4,7 +4,7 @@
 #include "kern/base/bits.h"
 #include "usr/trial/trial.h"
 
-enum { WINDOWS = 3000, THREADS = 250, STACK_PAGES = 4 };
+enum { WINDOWS = 3000, THREADS = 250, STACK_PAGES = 4, SINGLES = 100 };
 
 static struct memory_info
 memory(void)
@@ -47,13 +47,15 @@ registers(void)
 
 static uint64_t stacks[THREADS], singles[4096];
 
-/* Takes what is left by larger pieces, then by single pages, then what quotas of pages do not count. */
+/* Some single pages to give back, what is left in larger pieces and then in single pages, then what quotas of pages do not count. */
 static unsigned
 take_all(void)
 {
 	unsigned n = 0;
 	uint64_t handle;
 
+	while (n < SINGLES && sys_mem_create(1, 0, &singles[n]) == OK)
+		n++;
 	while (sys_mem_create(64, MEM_CONTIGUOUS, &handle) == OK)
 		;
 	while (n < ARRAY_SIZE(singles) && sys_mem_create(1, 0, &singles[n]) == OK)
@@ -85,10 +87,10 @@ out_of_memory(void)
 	n = take_all();
 	full = memory();
 	page = sys_mem_create(1, 0, &handle);
-	for (unsigned given = 0; made < THREADS && in_a_row < 2; ) {
+	for (unsigned given = 0; made < THREADS && in_a_row < 4; ) {
 		enum status s;
 
-		/* Room for exactly a stack; when that was not enough, for a page more. */
+		/* Room for exactly a stack; when that was not enough, for a page more: a table and a record may be missing at once. */
 		if (in_a_row == 0)
 			(void)sys_handle_close(stacks[given++]);
 		else if (n == 0 || sys_handle_close(singles[--n]) != OK)
