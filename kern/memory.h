@@ -11,6 +11,7 @@
 #pragma once
 
 #include "kern/object.h"
+#include "kern/base/itree.h"
 #include "kern/base/list.h"
 #include "kern/process.h"
 
@@ -53,7 +54,7 @@ struct mmio {
 };
 
 struct mapping {
-	struct list link;		/* process's, by address */
+	struct itree_node range;	/* (vs_lock) of its process */
 	struct list of_object;		/* memory's or mmio's */
 	struct process *proc;		/* the process that owns this mapping */
 	struct object *object;		/* counted */

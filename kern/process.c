@@ -44,7 +44,6 @@ process_create(struct process *parent, const char *name, uint64_t pages_max, uin
 	p->quota = (struct quota){ .pages_max = pages_max, .objects_max = objects_max };
 	handle_table_init(&p->handles);
 	lock_init(&p->vs_lock, RANK_VSPACE);
-	list_init(&p->mappings);
 	list_init(&p->threads);
 	p->parent = parent;
 	p->parent_id = parent != NULL ? parent->id : 0;

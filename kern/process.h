@@ -12,6 +12,7 @@
 #pragma once
 
 #include "kern/abi/process.h"
+#include "kern/base/itree.h"
 #include "kern/base/list.h"
 #include "kern/handle.h"
 #include "kern/md/mmu.h"
@@ -30,7 +31,7 @@ struct process {
 	struct handle_table handles;
 	struct quota quota;
 	struct spinlock vs_lock;	/* RANK_VSPACE */
-	struct list mappings;		/* (vs_lock) by address */
+	struct itree mappings;		/* (vs_lock) */
 	struct list threads;		/* (obj.lock) */
 	uint32_t thread_count;		/* (obj.lock) started and not gone */
 	enum process_state state;	/* (obj.lock) */

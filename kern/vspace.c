@@ -1,5 +1,7 @@
 /*
- * The mappings of a process, sorted by address.
+ * The mappings of a process, in a tree by address.
+ *
+ * A mapping is charged to the process that it is in, as an object.
  *
  * Mapping and unmapping go in steps with a preemption point between them.  Meanwhile the mapping is busy: it holds its
  * range of addresses, and nobody else may touch it.
@@ -20,35 +22,39 @@ static struct slab slab = { .size = sizeof(struct mapping) };
 /* Pages from an address to where the next step begins. */
 static inline uint64_t step_pages(uint64_t va) { return MMU_RUN - (va / PAGE_SIZE) % MMU_RUN; }
 
-static inline struct mapping *mapping_at(struct list *l) { return list_entry(l, struct mapping, link); }
+static inline struct mapping *mapping_at(struct itree_node *n) { return container_of(n, struct mapping, range); }
 
-/* Finds room, or checks that there is room at va; returns where to insert, NULL when there is none. */
-static struct list *
-place(struct process *p, uint64_t len, uint64_t *va) REQUIRES(p->vs_lock)
+/* Finds room with at least a page free on both sides; for what is big, at an address that allows big leaves. */
+static bool
+find_room(const struct process *p, uint64_t len, uint64_t *va) REQUIRES(p->vs_lock)
 {
-	uint64_t at = *va != 0 ? *va : VA_FIRST;
-	bool fixed = *va != 0;
+	uint64_t edge = len >= 2 * MIB ? 2 * MIB : PAGE_SIZE, at;
 
-	list_for_each(it, &p->mappings) {
-		struct mapping *m = mapping_at(it);
+	if (!itree_gap(&p->mappings, VA_FIRST - edge, USER_END - 1, len + 2 * edge, edge, &at))
+		return false;
+	*va = at + edge;
+	return true;
+}
 
-		if (at + len <= m->va) {
-			*va = at;
-			return it->prev;
-		}
-		if (at < m->va + m->len) {
-			if (fixed)
-				return NULL;
-			at = m->va + m->len + PAGE_SIZE;	/* a guard page between */
-			/* Big mappings at addresses that allow big leaves. */
-			if (len >= 2 * MIB)
-				at = align_up(at, 2 * MIB);
-		}
+/* Puts m into its process: at va, or where there is room (0). */
+static enum status
+place(struct process *p, struct mapping *m, uint64_t va)
+{
+	enum status s = OK;
+
+	spin_lock(&p->vs_lock);
+	if (!p->space_live)
+		s = E_STATE;
+	else if (va == 0 && !find_room(p, m->len, &va))
+		s = E_NO_MEMORY;
+	if (s == OK) {
+		m->va = m->range.base = va;
+		m->range.last = va + m->len - 1;
+		if (!itree_insert(&p->mappings, &m->range))
+			s = E_EXISTS;
 	}
-	if (!range_within(at, len, USER_BASE, USER_END - USER_BASE))
-		return NULL;
-	*va = at;
-	return p->mappings.prev;
+	spin_unlock(&p->vs_lock);
+	return s;
 }
 
 static struct list *
@@ -79,9 +85,10 @@ take_down(struct process *p, struct mapping *m, uint64_t mapped) NO_THREAD_SAFET
 		container_of(o, struct memory, obj)->writers--;
 	spin_unlock(&o->lock);
 	spin_lock(&p->vs_lock);
-	list_remove(&m->link);
+	itree_remove(&p->mappings, &m->range);
 	spin_unlock(&p->vs_lock);
 	slab_free(&slab, m);
+	quota_give_objects(&p->quota, 1);
 	object_put(o);
 }
 
@@ -92,7 +99,6 @@ vspace_map(struct process *p, struct object *o, uint64_t offset, uint64_t len, u
 	struct memory *mem = NULL;
 	struct mmio *io = NULL;
 	struct mapping *m;
-	struct list *after;
 	enum status s;
 	uint64_t done = 0, size;
 	void *slot;
@@ -115,27 +121,19 @@ vspace_map(struct process *p, struct object *o, uint64_t offset, uint64_t len, u
 		return E_RANGE;
 	if ((prot & (PROT_WRITE | PROT_EXEC)) == (PROT_WRITE | PROT_EXEC))
 		return E_REFUSED;
-	s = slab_alloc(&slab, &slot);
+	s = quota_take_objects(&p->quota, 1);
 	if (s != OK)
 		return s;
+	s = slab_alloc(&slab, &slot);
+	if (s != OK)
+		goto undo_quota;
 	m = slot;
 	*m = (struct mapping){ .proc = p, .object = o, .len = len, .offset = offset, .prot = prot, .busy = true };
 	list_init(&m->of_object);
-	spin_lock(&p->vs_lock);
-	if (!p->space_live) {
-		spin_unlock(&p->vs_lock);
-		slab_free(&slab, m);
-		return E_STATE;
-	}
-	after = place(p, len, &va);
-	if (after == NULL) {
-		spin_unlock(&p->vs_lock);
-		slab_free(&slab, m);
-		return E_EXISTS;
-	}
-	m->va = va;
-	list_push_front(after, &m->link);
-	spin_unlock(&p->vs_lock);
+	s = place(p, m, va);
+	if (s != OK)
+		goto undo;
+	va = m->va;
 	object_get(o);
 	spin_lock(&o->lock);
 	if (mem != NULL && (mem->poisoned || (mem->sealed && (prot & PROT_WRITE) != 0))) {
@@ -177,22 +175,23 @@ vspace_map(struct process *p, struct object *o, uint64_t offset, uint64_t len, u
 	spin_unlock(&p->vs_lock);
 	*va_out = va;
 	return OK;
+undo:
+	slab_free(&slab, m);
+undo_quota:
+	quota_give_objects(&p->quota, 1);
+	return s;
 }
 
 enum status
 vspace_unmap(struct process *p, uint64_t va, uint64_t len)
 {
 	struct mapping *m = NULL;
+	struct itree_node *n;
 
 	spin_lock(&p->vs_lock);
-	list_for_each(it, &p->mappings) {
-		struct mapping *at = mapping_at(it);
-
-		if (at->va == va && at->len == len) {
-			m = at;
-			break;
-		}
-	}
+	n = itree_find(&p->mappings, va);
+	if (n != NULL && mapping_at(n)->va == va && mapping_at(n)->len == len)
+		m = mapping_at(n);
 	if (m == NULL || m->busy) {
 		spin_unlock(&p->vs_lock);
 		return m == NULL ? E_NOT_FOUND : E_BUSY;
@@ -209,13 +208,11 @@ vspace_unmap_one(struct process *p)
 	struct mapping *m = NULL;
 
 	spin_lock(&p->vs_lock);
-	list_for_each(it, &p->mappings) {
-		if (!mapping_at(it)->busy) {
-			m = mapping_at(it);
-			m->busy = true;
-			break;
-		}
-	}
+	for (struct itree_node *n = itree_first(&p->mappings); n != NULL && m == NULL; n = itree_next(n))
+		if (!mapping_at(n)->busy)
+			m = mapping_at(n);
+	if (m != NULL)
+		m->busy = true;
 	spin_unlock(&p->vs_lock);
 	if (m == NULL)
 		return false;

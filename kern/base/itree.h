@@ -5,7 +5,8 @@
  * which is the next one, and where is room for another.  It allocates nothing and recurses
  * nowhere.
  *
- * Used for what a domain grants (kern/dma/ledger.c), for device addresses (kern/dma/iova.c).
+ * Used for what a domain grants (kern/dma/ledger.c), for device addresses (kern/dma/iova.c), and for the mappings of a
+ * process (kern/vspace.c).
  *
  * Locks: the caller serialises changes; readers may share.
  */
