@@ -81,5 +81,8 @@ NODISCARD enum status vspace_unmap(struct process *p, uint64_t va, uint64_t len)
  */
 NODISCARD bool vspace_unmap_object(struct object *o, struct list *mappings);
 
-/* Takes down one mapping; false when none is left.  For the end of a process. */
+/* For the end of a process: takes down one mapping; false when none is left but those that others are just taking down or making. */
 bool vspace_unmap_one(struct process *p);
+
+/* No mapping will come any more.  False, and nothing changed, while there are some. */
+NODISCARD bool vspace_close(struct process *p);

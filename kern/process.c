@@ -82,7 +82,7 @@ process_destroy(struct object *o)
 		handle_table_fini(p);
 		while (vspace_unmap_one(p))
 			;
-		p->space_live = false;
+		KASSERT(vspace_close(p));	/* who has a mapping in hand has a reference */
 		mmu_space_fini(&p->space);
 	}
 	if (p->parent != NULL) {
@@ -232,10 +232,9 @@ end_step(struct work *w)
 			return 0;
 		if (vspace_unmap_one(p))
 			return 0;
+		if (!vspace_close(p))
+			return clock_now() + NS_PER_MS;		/* somebody else has one in hand */
 		handle_table_fini(p);
-		spin_lock(&p->vs_lock);
-		p->space_live = false;
-		spin_unlock(&p->vs_lock);
 		mmu_space_fini(&p->space);
 	}
 	give_back_unused(p);

@@ -221,6 +221,19 @@ vspace_unmap_one(struct process *p)
 }
 
 bool
+vspace_close(struct process *p)
+{
+	bool empty;
+
+	spin_lock(&p->vs_lock);
+	empty = itree_first(&p->mappings) == NULL;
+	if (empty)
+		p->space_live = false;
+	spin_unlock(&p->vs_lock);
+	return empty;
+}
+
+bool
 vspace_unmap_object(struct object *o, struct list *mappings) NO_THREAD_SAFETY
 {
 	for (;;) {
