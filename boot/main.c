@@ -236,6 +236,91 @@ wall_clock(void)
 	return s > 0 ? (uint64_t)s : 0;
 }
 
+/* ---- Who made the machine: SMBIOS [DSP0134 3.6, 5.2 entry points, 6.1 structures] -------------- */
+
+enum : uint32_t { SMBIOS_STRUCTURES = 64, SMBIOS_HEADER = 4, SMBIOS_FIRMWARE = 0, SMBIOS_SYSTEM = 1 };
+
+static const uint8_t *
+smbios(uint64_t *len)
+{
+	const uint8_t *p = config_table((struct efi_guid)SMBIOS3_TABLE_GUID);
+	uint64_t at;
+	uint32_t n;
+	uint16_t old;
+
+	if (p != NULL && memcmp(p, "_SM3_", 5) == 0) {
+		memcpy(&n, p + 12, 4);
+		memcpy(&at, p + 16, 8);
+		*len = n;
+		return ptr(at);
+	}
+	p = config_table((struct efi_guid)SMBIOS_TABLE_GUID);
+	if (p == NULL || memcmp(p, "_SM_", 4) != 0)
+		return NULL;
+	memcpy(&old, p + 22, 2);
+	memcpy(&n, p + 24, 4);
+	*len = old;
+	return ptr(n);
+}
+
+/* Appends string "index" (from 1) of the strings behind a structure, which end at "end". */
+static void
+append(char *to, size_t size, const uint8_t *strings, const uint8_t *end, uint8_t index)
+{
+	size_t n = strnlen(to, size - 1);
+
+	for (; index > 1 && strings < end; index--)
+		strings += strnlen((const char *)strings, (size_t)(end - strings)) + 1;
+	if (index == 0 || strings >= end || *strings == 0)
+		return;
+	if (n != 0 && n + 1 < size)
+		to[n++] = ' ';
+	while (n + 1 < size && strings < end && *strings != 0)
+		to[n++] = (char)*strings++;
+	to[n] = 0;
+}
+
+static void
+describe(struct handover *h)
+{
+	char bios[80] = "", made[80] = "", vendor[32];
+	const uint8_t *p, *end, *s;
+	size_t n = 0;
+	uint64_t len = 0;
+
+	for (; st->vendor != NULL && n + 1 < sizeof(vendor) && st->vendor[n] != 0; n++)
+		vendor[n] = st->vendor[n] < 127 ? (char)st->vendor[n] : '?';
+	vendor[n] = 0;
+	(void)fmt_buf(h->firmware, sizeof(h->firmware), "%s 0x%x, UEFI %u.%u", vendor, st->revision,
+	    st->header.revision >> 16, (st->header.revision & 0xffff) / 10);
+	p = smbios(&len);
+	for (unsigned i = 0; p != NULL && i < SMBIOS_STRUCTURES && len > SMBIOS_HEADER; i++) {
+		if (p[1] < SMBIOS_HEADER || p[1] > len)
+			break;
+		s = p + p[1];
+		/* Strings end with an empty one; a structure without any has two zeros. */
+		for (end = s; end + 2 <= p + len && (end[0] != 0 || end[1] != 0); end++)
+			;
+		if (p[0] == SMBIOS_FIRMWARE && p[1] >= 9) {
+			append(bios, sizeof(bios), s, end, p[4]);
+			append(bios, sizeof(bios), s, end, p[5]);
+			append(bios, sizeof(bios), s, end, p[8]);
+		} else if (p[0] == SMBIOS_SYSTEM && p[1] >= 7) {
+			append(made, sizeof(made), s, end, p[4]);
+			append(made, sizeof(made), s, end, p[5]);
+			append(made, sizeof(made), s, end, p[6]);
+		}
+		if (end + 2 > p + len)
+			break;
+		len -= (uint64_t)(end + 2 - p);
+		p = end + 2;
+	}
+	if (made[0] != 0 || bios[0] != 0)
+		(void)fmt_buf(h->platform, sizeof(h->platform), "%s, BIOS %s", made, bios);
+}
+
+/* ---- Tables, time, randomness ------------------------------------------------------------------ */
+
 static void
 find_tables(struct handover *h)
 {
@@ -257,6 +342,7 @@ find_tables(struct handover *h)
 		h->seed_known = rng->get(rng, NULL, sizeof(h->seed), h->seed) == EFI_SUCCESS;
 	}
 	h->wall_s = wall_clock();
+	describe(h);
 }
 
 /* Load options that are text go before the file's words. */

@@ -27,6 +27,7 @@
 #include "kern/panic.h"
 #include "kern/pci.h"
 #include "kern/process.h"
+#include "kern/record.h"
 #include "kern/sched.h"
 #include "kern/thread.h"
 #include "kern/trace.h"
@@ -38,19 +39,6 @@ extern uintptr_t __stack_chk_guard;
 
 /* A clock that says an earlier time than this was never set: 2024-01-01. */
 enum : uint64_t { INIT_STACK = 64 * KIB, WALL_FIRST = 1704067200 };
-
-/* Words of the command line: "name=value" or just "name". */
-static bool
-has_word(const char *word)
-{
-	const char *p = the_machine->cmdline;
-	size_t n = strlen(word);
-
-	for (; *p != 0; p++)
-		if ((p == the_machine->cmdline || p[-1] == ' ') && strncmp(p, word, n) == 0 && (p[n] == 0 || p[n] == ' '))
-			return true;
-	return false;
-}
 
 /* The machine's own clock, or else what firmware said when the loader asked: a moment before. */
 static void
@@ -247,14 +235,16 @@ kernel_main(struct machine *m)
 	frame_init(m);
 	mmu_init(m);
 	console_init(m);
-	if (has_word("quiet"))
+	if (machine_word(m, "quiet"))
 		log_set_console_level(LOG_ERROR);
-	if (has_word("debug"))
+	if (machine_word(m, "debug"))
 		log_set_console_level(LOG_DEBUG);
 	sched_init_cpu(c);
 	trace_init_cpu(c);
 	__stack_chk_guard = cpu_random() & ~0xffull;	/* a 0 byte stops string overruns */
 	log_info("capOS on %s: %s", m->model[0] != 0 ? m->model : "an unnamed machine", cpu_features());
+	if (m->firmware[0] != 0)
+		log_info("firmware: %s; platform: %s", m->firmware, m->platform[0] != 0 ? m->platform : "not told");
 	for (uint32_t i = 0; i < m->note_count; i++)
 		log_warn("%s", m->note[i]);
 	if (m->dropped != 0)
@@ -269,6 +259,7 @@ kernel_main(struct machine *m)
 	pci_init(m);
 	units_init(m);
 	devices_report();
+	record_print(m);
 	start_cpus(m);
 	if (cpu_count > 1)
 		log_info("cpus: %u online", cpu_count);

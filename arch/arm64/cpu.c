@@ -113,6 +113,22 @@ cpu_features(void)
 }
 
 void
+cpu_record(void (*say)(const char *name, uint64_t value))
+{
+	say("MIDR_EL1", READ_SYS(midr_el1));
+	say("MPIDR_EL1", READ_SYS(mpidr_el1));
+	say("CTR_EL0", READ_SYS(ctr_el0));
+	say("CNTFRQ_EL0", READ_SYS(cntfrq_el0));
+	say("ID_AA64PFR0_EL1", READ_SYS(id_aa64pfr0_el1));
+	say("ID_AA64PFR1_EL1", READ_SYS(id_aa64pfr1_el1));
+	say("ID_AA64ISAR0_EL1", READ_SYS(id_aa64isar0_el1));
+	say("ID_AA64ISAR1_EL1", READ_SYS(id_aa64isar1_el1));
+	say("ID_AA64MMFR0_EL1", READ_SYS(id_aa64mmfr0_el1));
+	say("ID_AA64MMFR1_EL1", READ_SYS(id_aa64mmfr1_el1));
+	say("ID_AA64MMFR2_EL1", READ_SYS(id_aa64mmfr2_el1));
+}
+
+void
 secondary_start(struct cpu *c)
 {
 	cpu_init(c);

@@ -19,7 +19,8 @@
 #include "arch/arm64/sysreg.h"
 
 enum : uint32_t {
-	GICD_CTLR = 0x0000, GICD_TYPER = 0x0004, GICD_IGROUPR = 0x0080, GICD_ISENABLER = 0x0100, GICD_ICENABLER = 0x0180,
+	GICD_CTLR = 0x0000, GICD_TYPER = 0x0004, GICD_IIDR = 0x0008, GICD_PIDR2 = 0xffe8,
+	GICD_IGROUPR = 0x0080, GICD_ISENABLER = 0x0100, GICD_ICENABLER = 0x0180,
 	GICD_IPRIORITYR = 0x0400, GICD_ICFGR = 0x0c00, GICD_IROUTER = 0x6000,
 	CTLR_ARE_NS = 1u << 4, CTLR_GRP1NS = 1u << 1, CTLR_RWP = 1u << 31,
 	GICR_TYPER = 0x0008, GICR_WAKER = 0x0014, GICR_SGI = 0x10000, WAKER_SLEEP = 2, WAKER_ASLEEP = 4,
@@ -155,6 +156,16 @@ const char *
 irqc_name(void)
 {
 	return its_present() ? "GICv3 + ITS" : "GICv3, no ITS: no message interrupts";
+}
+
+void
+irqc_record(void (*say)(const char *name, uint64_t value))
+{
+	say("GICD_TYPER", mmio_read32(gicd + GICD_TYPER));
+	say("GICD_IIDR", mmio_read32(gicd + GICD_IIDR));
+	say("GICD_PIDR2", mmio_read32(gicd + GICD_PIDR2));
+	say("GICR_TYPER", mmio_read64(gic_redistributor[0] + GICR_TYPER));
+	its_record(say);
 }
 
 void

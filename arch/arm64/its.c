@@ -390,3 +390,11 @@ irqc_msi_close(struct irqc_source *s)
 	d->unit = NULL;
 	s->priv = NULL;
 }
+
+void
+its_record(void (*say)(const char *name, uint64_t value))
+{
+	for (unsigned i = 0; i < MACHINE_ITS_MAX; i++)
+		if (its[i].regs != NULL)
+			say("GITS_TYPER", mmio_read64(its[i].regs + GITS_TYPER));
+}

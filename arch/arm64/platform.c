@@ -13,6 +13,7 @@
 #include "kern/machine/machine.h"
 #include "kern/main.h"
 #include "kern/md/cpu.h"
+#include "kern/record.h"
 #include "arch/arm64/pac.h"
 #include "arch/arm64/sysreg.h"
 
@@ -84,6 +85,7 @@ platform_start(uint64_t start, uint64_t image)
 		if (h->rsdp != 0 && acpi_machine(m, &source) == OK) {
 			find_iort(m, &source);
 			find_viot(m, &source);
+			record_keep(m, &source);
 		} else if (h->fdt.len != 0)
 			from_fdt(m, h->fdt.base, h->fdt.len);
 		else

@@ -25,8 +25,8 @@
 
 /* Registers, as offsets of the memory-mapped form; x2APIC has them at MSR 0x800 + offset / 16. */
 enum : uint32_t {
-	APIC_ID = 0x20, APIC_TPR = 0x80, APIC_EOI = 0xb0, APIC_SVR = 0xf0, APIC_ICR = 0x300, APIC_ICR_HIGH = 0x310,
-	APIC_LVT_TIMER = 0x320, APIC_LVT_LINT0 = 0x350, APIC_LVT_LINT1 = 0x360, APIC_LVT_ERROR = 0x370,
+	APIC_ID = 0x20, APIC_VERSION = 0x30, APIC_TPR = 0x80, APIC_EOI = 0xb0, APIC_SVR = 0xf0, APIC_ICR = 0x300,
+	APIC_ICR_HIGH = 0x310, APIC_LVT_TIMER = 0x320, APIC_LVT_LINT0 = 0x350, APIC_LVT_LINT1 = 0x360, APIC_LVT_ERROR = 0x370,
 	APIC_TIMER_COUNT = 0x380, APIC_TIMER_LEFT = 0x390, APIC_TIMER_DIVIDE = 0x3e0,
 	LVT_MASKED = 1u << 16, LVT_DEADLINE = 2u << 17,
 	ICR_PENDING = 1u << 12,
@@ -129,6 +129,14 @@ io_read(unsigned i, uint32_t reg)
 {
 	mmio_write32(ioapic[i].regs, reg);
 	return mmio_read32(ioapic[i].regs + 0x10);
+}
+
+void
+irqc_record(void (*say)(const char *name, uint64_t value))
+{
+	say("APIC version", apic_read(APIC_VERSION));
+	for (unsigned i = 0; i < ioapics; i++)
+		say("IOAPIC version", io_read(i, 1));
 }
 
 static void

@@ -173,6 +173,24 @@ cpu_spin_poll(void)
 }
 
 void
+cpu_record(void (*say)(const char *name, uint64_t value))
+{
+	static const struct { uint32_t leaf; const char *low, *high; } leaves[] = {
+		{ 0, "CPUID 0 ba", "CPUID 0 dc" }, { 1, "CPUID 1 ba", "CPUID 1 dc" }, { 7, "CPUID 7 ba", "CPUID 7 dc" },
+		{ 0x15, "CPUID 15 ba", "CPUID 15 dc" }, { 0x16, "CPUID 16 ba", "CPUID 16 dc" },
+		{ 0x40000000, "CPUID 40000000 ba", "CPUID 40000000 dc" }, { 0x40000001, "CPUID 40000001 ba", "CPUID 40000001 dc" },
+		{ 0x80000001, "CPUID 80000001 ba", "CPUID 80000001 dc" }, { 0x80000008, "CPUID 80000008 ba", "CPUID 80000008 dc" },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(leaves); i++) {
+		struct cpuid c = cpuid(leaves[i].leaf, 0);
+
+		say(leaves[i].low, (uint64_t)c.b << 32 | c.a);
+		say(leaves[i].high, (uint64_t)c.d << 32 | c.c);
+	}
+}
+
+void
 secondary_start(struct cpu *c)
 {
 	cpu_init(c);

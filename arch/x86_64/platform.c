@@ -15,6 +15,7 @@
 #include "kern/main.h"
 #include "kern/md/console.h"
 #include "kern/md/cpu.h"
+#include "kern/record.h"
 #include "arch/x86_64/x86.h"
 
 enum : uint32_t { START_MAGIC = 0x336ec578 };
@@ -97,6 +98,7 @@ platform_start(uint64_t start, uint64_t image)
 	find_dmar(m, &source);
 	find_ivrs(m, &source);
 	find_viot(m, &source);
+	record_keep(m, &source);
 	cpus[0].hwid = cpuid(1, 0).b >> 24;
 	for (uint32_t i = 0; i < m->cpu_count; i++) {
 		m->cpu[i].boot = m->cpu[i].hwid == cpus[0].hwid;

@@ -36,6 +36,11 @@ const uint8_t *acpi_table(struct machine *m, const struct acpi_source *src, cons
 const uint8_t *acpi_table_at(struct machine *m, const struct acpi_source *src, uint64_t address, const char sig[4],
     uint32_t *len);
 
+/*
+ * The root table's entry of an index; false past the last.  *table: checked, or NULL when it cannot be read.
+ */
+bool acpi_table_nth(struct machine *m, const struct acpi_source *src, uint32_t index, const uint8_t **table, uint32_t *len);
+
 /* Is there a root pointer with a root table behind it? */
 bool acpi_present(struct machine *m, const struct acpi_source *src);
 

@@ -138,6 +138,27 @@ acpi_present(struct machine *m, const struct acpi_source *src)
 	return root_table(m, src, &len, &width) != NULL;
 }
 
+static uint64_t
+entry(const uint8_t *root, uint32_t width, uint32_t index)
+{
+	const uint8_t *e = root + ACPI_HEADER + index * width;
+
+	return width == 8 ? acpi_u64(e) : acpi_u32(e);
+}
+
+bool
+acpi_table_nth(struct machine *m, const struct acpi_source *src, uint32_t index, const uint8_t **table, uint32_t *len)
+{
+	uint32_t root_len, width;
+	const uint8_t *root = root_table(m, src, &root_len, &width), *p;
+
+	if (root == NULL || index >= min_u64((root_len - ACPI_HEADER) / width, TABLES_MAX))
+		return false;
+	p = at(src, entry(root, width, index), 4);
+	*table = p == NULL ? NULL : acpi_table_at(m, src, entry(root, width, index), (const char *)p, len);
+	return true;
+}
+
 const uint8_t *
 acpi_table(struct machine *m, const struct acpi_source *src, const char sig[4], uint32_t *len)
 {
@@ -152,9 +173,8 @@ acpi_table(struct machine *m, const struct acpi_source *src, const char sig[4], 
 		n = TABLES_MAX;
 	}
 	for (uint32_t i = 0; i < n; i++) {
-		const uint8_t *e = root + ACPI_HEADER + i * width, *t;
+		const uint8_t *t = acpi_table_at(m, src, entry(root, width, i), sig, len);
 
-		t = acpi_table_at(m, src, width == 8 ? acpi_u64(e) : acpi_u32(e), sig, len);
 		if (t != NULL)
 			return t;
 	}

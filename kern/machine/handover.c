@@ -16,6 +16,20 @@ handover_is(const void *p)
 	return magic == HANDOVER_MAGIC;
 }
 
+static_assert(sizeof(((struct handover *)0)->firmware) == sizeof(((struct machine *)0)->firmware));
+static_assert(sizeof(((struct handover *)0)->platform) == sizeof(((struct machine *)0)->platform));
+
+/* Text for people, which goes to the console: nothing else in it, and an end. */
+static void
+printable(char *to, const char *from, size_t size)
+{
+	size_t n = 0;
+
+	for (; n + 1 < size && from[n] != 0; n++)
+		to[n] = from[n] < ' ' || from[n] > '~' ? '?' : from[n];
+	to[n] = 0;
+}
+
 enum status
 handover_machine(struct machine *m, const struct handover *h, uint64_t at)
 {
@@ -45,6 +59,8 @@ handover_machine(struct machine *m, const struct handover *h, uint64_t at)
 	if (h->fdt.len != 0)
 		machine_add_memory(m, h->fdt.base, h->fdt.len, MEM_FIRMWARE_TABLES);
 	m->wall_s = h->wall_s;
+	printable(m->firmware, h->firmware, sizeof(m->firmware));
+	printable(m->platform, h->platform, sizeof(m->platform));
 	str_copy(m->cmdline, h->cmdline, sizeof(m->cmdline));
 	if (h->seed_known == 1) {
 		memcpy(m->seed, h->seed, sizeof(m->seed));

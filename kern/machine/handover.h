@@ -17,7 +17,7 @@
 #include "kern/base/types.h"
 
 enum : uint64_t { HANDOVER_MAGIC = 0x0031'534f'7061'63ull };	/* "capOS1", two zeros */
-enum : uint32_t { HANDOVER_VERSION = 1, HANDOVER_RANGES = 120, HANDOVER_CMDLINE = 2048 };
+enum : uint32_t { HANDOVER_VERSION = 2, HANDOVER_RANGES = 120, HANDOVER_CMDLINE = 2048 };
 
 enum handover_kind : uint32_t {
 	HANDOVER_RAM,			/* free from now on */
@@ -44,10 +44,12 @@ struct handover {
 	uint32_t unused;
 	struct handover_range range[HANDOVER_RANGES];	/* by address; what is in none is nobody's */
 	char cmdline[HANDOVER_CMDLINE];
+	char firmware[64];			/* "EDK II 0x10000, UEFI 2.7" */
+	char platform[160];			/* of SMBIOS: maker, product, version; BIOS maker, version, date */
 };
 
 static_assert(sizeof(struct handover_range) == 24);
-static_assert(sizeof(struct handover) == 136 + 24 * HANDOVER_RANGES + HANDOVER_CMDLINE);
+static_assert(sizeof(struct handover) == 136 + 24 * HANDOVER_RANGES + HANDOVER_CMDLINE + 224);
 
 struct machine;
 

@@ -187,3 +187,14 @@ machine_finish(struct machine *m)
 	m->memory_count = n;
 	return ram ? OK : E_CORRUPT;
 }
+
+bool
+machine_word(const struct machine *m, const char *word)
+{
+	size_t n = strlen(word);
+
+	for (const char *p = m->cmdline; *p != 0; p++)
+		if ((p == m->cmdline || p[-1] == ' ') && strncmp(p, word, n) == 0 && (p[n] == 0 || p[n] == ' '))
+			return true;
+	return false;
+}

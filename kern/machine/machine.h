@@ -273,6 +273,8 @@ struct machine {
 	char cmdline[MACHINE_CMDLINE_MAX];
 	uint8_t seed[32];		/* firmware's randomness (rng-seed), zero when none */
 	bool seed_known;
+	char firmware[64];		/* who wrote it and which versions; empty: not told */
+	char platform[160];		/* who made the machine, and as what */
 	uint64_t wall_s;		/* seconds since 1970 when the loader asked firmware; 0: not known */
 
 	/*
@@ -286,6 +288,9 @@ struct machine {
 
 /* Adds a note, formatted; drops it (counted) when the list is full. */
 void machine_note(struct machine *m, const char *format, ...) PRINTF(2, 3);
+
+/* Is the word in the command line, by itself? */
+bool machine_word(const struct machine *m, const char *word);
 
 /* Adds one memory entry; counts it as dropped when full.  Entries of len 0 are ignored. */
 void machine_add_memory(struct machine *m, uint64_t base, uint64_t len, enum machine_memory_kind kind);

@@ -96,6 +96,9 @@ uint64_t cpu_random(void);
 /* "Neoverse-N1: PAN PAC" or "AuthenticAMD ...: SMEP SMAP UMIP x2APIC": features in use, for the log. */
 const char *cpu_features(void);
 
+/* Registers that tell which CPU this is, one call each. */
+void cpu_record(void (*say)(const char *name, uint64_t value));
+
 /* x86 answers shootdowns here when interrupts are off for long; called by every lock's waiting loop. */
 void cpu_spin_poll(void);
 

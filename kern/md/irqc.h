@@ -73,5 +73,8 @@ void irqc_msi_close(struct irqc_source *s);
 /* Interprocessor interrupts; the handler calls sched_ipi() on the target with interrupts off. */
 void irqc_ipi(unsigned cpu);
 
+/* Registers that tell what kind it is, one call each. */
+void irqc_record(void (*say)(const char *name, uint64_t value));
+
 /* "GICv3 + ITS", "x2APIC": for the log. */
 const char *irqc_name(void);

@@ -10,16 +10,33 @@ image() {
 	    atf_fail "no image"
 }
 
-# shape NAME [NAME=value...]: boots it to the verdicts and the hash of its disk, and off
+# shape [-w WORD] NAME [NAME=value...]: boots it to the verdicts and the hash of its disk, and off
 shape() {
+	word=
+	[ "$1" != -w ] || { word="$2 "; shift 2; }
 	name=$1; shift
-	image 'cmd=evidence%3bsha256%20nvme0n1%3bdate%3bpoweroff'
+	image "${word}cmd=evidence%3bsha256%20nvme0n1%3bdate%3blog%3bpoweroff"
 	capos_boot SHAPE="$name" DISK=disk.img CMD=unused "$@"
 	capos_expect "^$(capos_sha256 disk.img)  nvme0n1" '^capos: exit status 0' 'I power off'
 	capos_refute 'no power-off' 'going on alone' 'did not start'
 }
 brokered() { capos_expect '^0000:.* class 010802: at most brokered' 'brokered: .*hostile_hardware_isolation=not-claimed'; }
 direct() { capos_expect '^0000:.* class 010802: at most direct-remapping' '^  programmed    yes'; }
+
+# The first-boot record: one block, whole, on the console and not in the log; and nothing in it that points into memory (D3).  Here
+# RAM begins at 0 or at 1 GiB and has 1 GiB, and firmware's queues lie high in it.
+record() {
+	sed -n '/record: begin/,/record: end/p' serial.txt >record
+	[ "$(grep -c 'record: begin' serial.txt)" -eq 1 ] || capos_fail 'no record, or more than one'
+	[ "$(capos_value 'record: end, ([0-9]+) lines')" = "$(wc -l <record | tr -d ' ')" ] || capos_fail 'lines are missing'
+	for want in '^platform QEMU' '^firmware EDK' '^register [A-Z]' '^memory ram [0-9]+ KiB$' '^table FACP ' '^APIC 0000 41504943' \
+	    '^MCFG 0000 4d434647' '^pci 0000:00:01.0 1b36:0010 class 010802' '^  bar 0 64-bit 16384 bytes' '^  capability 11 at ' \
+	    '^  register 00 [0-9a-f]{8} [0-9a-f]{8}' '^  register 28 [.]{8} [.]{8}'; do
+		grep -E -q -e "$want" record || capos_fail "not in the record: $want"
+	done
+	case $ARCH in arm64) range='[4-7]' ;; *) range='[1-3]' ;; esac
+	! grep -E "^  register .. $range[0-9a-f]{4}000 0{8}" record || capos_fail 'an address of memory'
+}
 
 # Words come by keyboard: the receive interrupt of a 16550 behind PCI, whose BAR and decode stay as firmware set them.
 atf_test_case graviton
@@ -63,7 +80,8 @@ ec2_x86_body() {
 atf_test_case gce
 gce_head() { atf_set timeout 600; }
 gce_body() {
-	shape gce
+	shape -w record gce
+	record
 	[ "$ARCH" = x86_64 ] || capos_expect 'capOS on Google' 'console: SBSA UART'
 	brokered
 }

@@ -266,6 +266,29 @@ ATF_TC_BODY(redistributors_are_found_by_processor_when_there_are_no_regions, tc)
 	ATF_CHECK_EQ(m.irqc.gicr[1].base, 0x70140000);
 }
 
+ATF_TC_WITHOUT_HEAD(tables_are_listed_in_order_with_a_place_for_those_that_cannot_be_read);
+ATF_TC_BODY(tables_are_listed_in_order_with_a_place_for_those_that_cannot_be_read, tc)
+{
+	const uint8_t *t;
+	uint32_t len;
+
+	start();
+	(void)ab_table(&b, "AAAA", 40);
+	(void)ab_table(&b, "BBBB", 44);
+	(void)ab_table(&b, "CCCC", 48);
+	ab_finish(&b, AB_XSDT);
+	b.region[1].bytes[9]++;
+	ATF_REQUIRE(acpi_table_nth(&m, ab_source(&b), 0, &t, &len));
+	ATF_CHECK(t != NULL && memcmp(t, "AAAA", 4) == 0 && len == 40);
+	ATF_REQUIRE(acpi_table_nth(&m, ab_source(&b), 1, &t, &len));
+	ATF_CHECK(t == NULL);
+	ATF_REQUIRE(acpi_table_nth(&m, ab_source(&b), 2, &t, &len));
+	ATF_CHECK(t != NULL && memcmp(t, "CCCC", 4) == 0 && len == 48);
+	ATF_CHECK(!acpi_table_nth(&m, ab_source(&b), 3, &t, &len));
+	start();
+	ATF_CHECK(!acpi_table_nth(&m, ab_source(&b), 0, &t, &len));
+}
+
 ATF_TC_WITHOUT_HEAD(a_wrong_checksum_loses_one_table_and_says_so);
 ATF_TC_BODY(a_wrong_checksum_loses_one_table_and_says_so, tc)
 {
@@ -502,6 +525,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, a_pc_is_described_through_either_root_table);
 	ATF_TP_ADD_TC(tp, an_arm_server_is_described);
 	ATF_TP_ADD_TC(tp, redistributors_are_found_by_processor_when_there_are_no_regions);
+	ATF_TP_ADD_TC(tp, tables_are_listed_in_order_with_a_place_for_those_that_cannot_be_read);
 	ATF_TP_ADD_TC(tp, a_wrong_checksum_loses_one_table_and_says_so);
 	ATF_TP_ADD_TC(tp, a_wrong_length_loses_one_table_and_says_so);
 	ATF_TP_ADD_TC(tp, entries_that_overrun_end_the_walk);

@@ -55,6 +55,17 @@ ATF_TC_BODY(what_the_loader_placed_is_not_free_memory, tc)
 	ATF_CHECK_EQ(m.wall_s, 1800000000);
 }
 
+ATF_TC_WITHOUT_HEAD(what_firmware_says_of_itself_is_text_that_ends);
+ATF_TC_BODY(what_firmware_says_of_itself_is_text_that_ends, tc)
+{
+	start();
+	memcpy(h.firmware, "EDK\033[2J\377", 9);
+	memset(h.platform, 'x', sizeof(h.platform));
+	ATF_REQUIRE_EQ(handover_machine(&m, &h, AT), OK);
+	ATF_CHECK_STREQ(m.firmware, "EDK?[2J?");
+	ATF_CHECK_EQ(strlen(m.platform), sizeof(m.platform) - 1);
+}
+
 ATF_TC_WITHOUT_HEAD(randomness_counts_only_when_it_is_there);
 ATF_TC_BODY(randomness_counts_only_when_it_is_there, tc)
 {
@@ -110,6 +121,7 @@ ATF_TC_BODY(absurd_ranges_and_endless_words_stay_inside, tc)
 ATF_TP_ADD_TCS(tp)
 {
 	ATF_TP_ADD_TC(tp, what_the_loader_placed_is_not_free_memory);
+	ATF_TP_ADD_TC(tp, what_firmware_says_of_itself_is_text_that_ends);
 	ATF_TP_ADD_TC(tp, randomness_counts_only_when_it_is_there);
 	ATF_TP_ADD_TC(tp, a_record_of_another_form_is_refused_whole);
 	ATF_TP_ADD_TC(tp, absurd_ranges_and_endless_words_stay_inside);
