@@ -1,18 +1,21 @@
 /*
  * The UEFI application: from firmware to the kernel's first instruction.
  *
- * It reads kernel, boot archive and command line (from itself when it was built with them, else from
- * \capos\<architecture>\ on the file system that it was started from), puts them into pages of their own, writes down
- * where firmware's tables and memory are (struct handover), ends boot services and enters the kernel.
+ * It reads kernel, boot archive and command line (from itself when it was built with them, else
+ * from \capos\<architecture>\ on the file system that it was started from), puts them into pages of
+ * their own, writes down where firmware's tables and memory are (struct handover), ends boot
+ * services and enters the kernel.
  *
- * Order    files read -> kernel placed -> record begun -> memory map -> boot services end (again with a new map when firmware
- *          changed it, UEFI 7.4.6) -> map written into the record -> caches cleaned -> kernel.
- *          After the first try to end boot services nothing but the map may be asked for: so everything is
- *          allocated before, the map's buffer with room to spare.
- * Errors   one line on firmware's console that says what was wrong, then back to firmware with EFI_LOAD_ERROR, which goes on with
- *          its next boot option.  After boot services ended nothing can fail.
- * Trust    The file system is as trusted as firmware: who writes it chooses the kernel.  Files are checked all the
- *          same, so that a damaged one is said so.
+ * Order    files read -> kernel placed -> record begun -> memory map -> boot services end (again
+ *          with a new map when firmware changed it, UEFI 7.4.6) -> map written into the record ->
+ *          caches cleaned -> kernel. After the first try to end boot services nothing but the map
+ *          may be asked for: so everything is allocated before, the map's buffer with room to
+ *          spare.
+ * Errors   one line on firmware's console that says what was wrong, then back to firmware with
+ *          EFI_LOAD_ERROR, which goes on with its next boot option.  After boot services ended
+ *          nothing can fail.
+ * Trust    The file system is as trusted as firmware: who writes it chooses the kernel.  Files are
+ *          checked all the same, so that a damaged one is said so.
  * Not here paging, IOMMUs, devices: the kernel takes the machine as firmware left it.
  */
 #include <boot_md.h>
@@ -22,7 +25,9 @@
 #include "kern/base/str.h"
 #include "kern/machine/handover.h"
 
-enum : uint64_t { FILE_MAX = 1 * GIB, IMAGE_ALIGN = 2 * MIB, KERNEL_MAX = 64 * MIB, MAP_SPARE = 4096 };
+enum : uint64_t {
+	FILE_MAX = 1 * GIB, IMAGE_ALIGN = 2 * MIB, KERNEL_MAX = 64 * MIB, MAP_SPARE = 4096,
+};
 
 struct elf_header {
 	uint8_t ident[16];
@@ -75,8 +80,8 @@ pages(uint64_t len, struct part *p)
 	efi_status s = bs->allocate_pages(EFI_ALLOCATE_MAX, EFI_LOADER_DATA, pages_of(len), &at);
 
 	if (s != EFI_SUCCESS) {
-		say("capos: no room for %llu KiB: firmware says 0x%llx", (unsigned long long)len / KIB,
-		    (unsigned long long)s);
+		say("capos: no room for %llu KiB: firmware says 0x%llx",
+		    (unsigned long long)len / KIB, (unsigned long long)s);
 		return false;
 	}
 	*p = (struct part){ at, len };
@@ -91,9 +96,12 @@ static const struct efi_guid file_info_guid = FILE_INFO_GUID;
 
 enum missing : uint8_t { MAY_MISS, MUST_BE };
 
-/* A whole file into pages of its own, with a 0 behind it.  False: something is wrong, and was said. */
+/*
+ * A whole file into pages of its own, with a 0 behind it.  False: something is wrong, and was said.
+ */
 static bool
-read_file(struct efi_file *root, const char16_t *name, const char *what, enum missing missing, struct part *out)
+read_file(struct efi_file *root, const char16_t *name, const char *what, enum missing missing,
+    struct part *out)
 {
 	char16_t path[80] = BOOT_PATH;
 	static struct efi_file_info info;
@@ -111,8 +119,8 @@ read_file(struct efi_file *root, const char16_t *name, const char *what, enum mi
 	if (s == EFI_NOT_FOUND && missing == MAY_MISS)
 		return true;
 	if (s != EFI_SUCCESS) {
-		say("capos: %s is missing on the file system that this program was started from (firmware says 0x%llx)", what,
-		    (unsigned long long)s);
+		say("capos: %s is missing on the file system that this program was started from (firmware says 0x%llx)",
+		    what, (unsigned long long)s);
 		return false;
 	}
 	s = f->get_info(f, &file_info_guid, &size, &info);
@@ -127,8 +135,8 @@ read_file(struct efi_file *root, const char16_t *name, const char *what, enum mi
 		size = min_u64(out->len - done, MIB);
 		s = f->read(f, &size, ptr(out->at + done));
 		if (s != EFI_SUCCESS || size == 0) {
-			say("capos: %s cannot be read at byte %llu (firmware says 0x%llx)", what, (unsigned long long)done,
-			    (unsigned long long)s);
+			say("capos: %s cannot be read at byte %llu (firmware says 0x%llx)", what,
+			    (unsigned long long)done, (unsigned long long)s);
 			goto fail;
 		}
 		done += size;
@@ -145,7 +153,8 @@ fail:
 
 /* Where the segments lie relative to each other, and how much room they take together. */
 static bool
-kernel_span(const struct elf_header *h, const uint8_t *file, uint64_t len, uint64_t *from, uint64_t *span)
+kernel_span(const struct elf_header *h, const uint8_t *file, uint64_t len, uint64_t *from,
+    uint64_t *span)
 {
 	uint64_t first = UINT64_MAX, end = 0;
 
@@ -155,8 +164,8 @@ kernel_span(const struct elf_header *h, const uint8_t *file, uint64_t len, uint6
 		memcpy(&s, file + h->phoff + (uint64_t)i * sizeof(s), sizeof(s));
 		if (s.type != 1 || s.memsz == 0)
 			continue;
-		if (s.filesz > s.memsz || s.filesz > len || s.offset > len - s.filesz || s.memsz > KERNEL_MAX ||
-		    s.paddr > UINT64_MAX - s.memsz)
+		if (s.filesz > s.memsz || s.filesz > len || s.offset > len - s.filesz ||
+		    s.memsz > KERNEL_MAX || s.paddr > UINT64_MAX - s.memsz)
 			return false;
 		first = min_u64(first, s.paddr);
 		end = max_u64(end, s.paddr + s.memsz);
@@ -178,14 +187,14 @@ place_kernel(const uint8_t *file, uint64_t len, struct handover_part *image)
 		return false;
 	}
 	memcpy(&h, file, sizeof(h));
-	if (memcmp(h.ident, "\177ELF\2\1\1", 7) != 0 || h.phentsize != sizeof(struct elf_segment) || h.phoff > len ||
-	    (uint64_t)h.phnum * sizeof(struct elf_segment) > len - h.phoff) {
+	if (memcmp(h.ident, "\177ELF\2\1\1", 7) != 0 || h.phentsize != sizeof(struct elf_segment) ||
+	    h.phoff > len || (uint64_t)h.phnum * sizeof(struct elf_segment) > len - h.phoff) {
 		say("capos: the kernel is damaged: no whole ELF-64 file");
 		return false;
 	}
 	if (h.machine != BOOT_ELF_MACHINE) {
-		say("capos: the kernel is for another architecture (ELF machine %u%s), this firmware is " BOOT_ARCH, h.machine,
-		    h.machine == BOOT_ELF_OTHER ? ", the other one of ours" : "");
+		say("capos: the kernel is for another architecture (ELF machine %u%s), this firmware is " BOOT_ARCH,
+		    h.machine, h.machine == BOOT_ELF_OTHER ? ", the other one of ours" : "");
 		return false;
 	}
 	if (!kernel_span(&h, file, len, &from, &span)) {
@@ -218,18 +227,23 @@ config_table(struct efi_guid guid)
 	return NULL;
 }
 
-/* Seconds since 1970, 0 when the clock makes no sense.  Days by the rule of leap years, from March on. */
+/*
+ * Seconds since 1970, 0 when the clock makes no sense.  Days by the rule of leap years, from March
+ * on.
+ */
 static uint64_t
 wall_clock(void)
 {
 	struct efi_time t;
 	int64_t days, year, s;
 
-	if (st->runtime->get_time(&t, NULL) != EFI_SUCCESS || t.year < 1970 || t.year > 9999 || t.month < 1 || t.month > 12 ||
-	    t.day < 1 || t.day > 31 || t.hour > 23 || t.minute > 59 || t.second > 59)
+	if (st->runtime->get_time(&t, NULL) != EFI_SUCCESS || t.year < 1970 || t.year > 9999 ||
+	    t.month < 1 || t.month > 12 || t.day < 1 || t.day > 31 || t.hour > 23 ||
+	    t.minute > 59 || t.second > 59)
 		return 0;
 	year = t.year - (t.month <= 2);
-	days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * ((t.month + 9) % 12) + 2) / 5 + t.day - 1 - 719468;
+	days = 365 * year + year / 4 - year / 100 + year / 400 +
+	    (153 * ((t.month + 9) % 12) + 2) / 5 + t.day - 1 - 719468;
 	s = days * 86400 + t.hour * 3600 + t.minute * 60 + t.second;
 	if (t.zone != EFI_ZONE_UNSPECIFIED && t.zone >= -1440 && t.zone <= 1440)
 		s += t.zone * 60;		/* minutes behind UTC */
@@ -336,7 +350,8 @@ find_tables(struct handover *h)
 	h->smbios = (uintptr_t)config_table((struct efi_guid)SMBIOS3_TABLE_GUID);
 	if (fdt != NULL)
 		h->fdt = (struct handover_part){ (uintptr_t)fdt,
-		    (uint32_t)fdt[4] << 24 | (uint32_t)fdt[5] << 16 | (uint32_t)fdt[6] << 8 | fdt[7] };
+		    (uint32_t)fdt[4] << 24 | (uint32_t)fdt[5] << 16 | (uint32_t)fdt[6] << 8 |
+		    fdt[7] };
 	if (bs->locate_protocol(&rng_guid, NULL, &p) == EFI_SUCCESS) {
 		rng = p;
 		h->seed_known = rng->get(rng, NULL, sizeof(h->seed), h->seed) == EFI_SUCCESS;
@@ -347,16 +362,19 @@ find_tables(struct handover *h)
 
 /* Load options that are text go before the file's words. */
 static void
-command_line(struct handover *h, const struct efi_loaded_image *self, const char *file, uint64_t len)
+command_line(struct handover *h, const struct efi_loaded_image *self, const char *file,
+    uint64_t len)
 {
 	size_t n = 0;
 
-	for (uint32_t i = 0; self->options != NULL && i < self->options_size / 2 && n < sizeof(h->cmdline) - 2; i++) {
+	for (uint32_t i = 0; self->options != NULL && i < self->options_size / 2 &&
+	    n < sizeof(h->cmdline) - 2; i++) {
 		char16_t c = self->options[i];
 
 		if (c == 0)
 			break;
-		if (c < ' ' || c > '~') {		/* not text: some firmware puts binary data here */
+		/* not text: some firmware puts binary data here */
+		if (c < ' ' || c > '~') {
 			n = 0;
 			break;
 		}
@@ -365,7 +383,8 @@ command_line(struct handover *h, const struct efi_loaded_image *self, const char
 	if (n != 0 && len != 0)
 		h->cmdline[n++] = ' ';
 	for (uint64_t i = 0; i < len && n < sizeof(h->cmdline) - 1 && file[i] != 0; i++)
-		h->cmdline[n++] = file[i] == '\n' || file[i] == '\r' || file[i] == '\t' ? ' ' : file[i];
+		h->cmdline[n++] = file[i] == '\n' || file[i] == '\r' || file[i] == '\t' ?
+		    ' ' : file[i];
 	while (n > 0 && h->cmdline[n - 1] == ' ')
 		n--;
 	h->cmdline[n] = 0;
@@ -374,16 +393,17 @@ command_line(struct handover *h, const struct efi_loaded_image *self, const char
 /* ---- The memory map -------------------------------------------------------------------------- */
 
 /*
- * What becomes of memory when boot services have ended [7.2, table of usage after ExitBootServices].  Memory for a
- * special purpose, not accepted, or not cacheable is not touched.
+ * What becomes of memory when boot services have ended [7.2, table of usage after
+ * ExitBootServices].  Memory for a special purpose, not accepted, or not cacheable is not touched.
  */
 static bool
 kind_of(const struct efi_memory *m, enum handover_kind *kind)
 {
 	switch (m->type) {
-	case EFI_LOADER_CODE: case EFI_LOADER_DATA: case EFI_BOOT_CODE: case EFI_BOOT_DATA: case EFI_CONVENTIONAL:
-		*kind = (m->attribute & EFI_MEMORY_WB) != 0 && (m->attribute & EFI_MEMORY_SP) == 0 ? HANDOVER_RAM :
-		    HANDOVER_RESERVED;
+	case EFI_LOADER_CODE: case EFI_LOADER_DATA: case EFI_BOOT_CODE: case EFI_BOOT_DATA:
+	case EFI_CONVENTIONAL:
+		*kind = (m->attribute & EFI_MEMORY_WB) != 0 && (m->attribute & EFI_MEMORY_SP) == 0 ?
+		    HANDOVER_RAM : HANDOVER_RESERVED;
 		return true;
 	case EFI_ACPI_RECLAIM:
 		*kind = HANDOVER_ACPI_RECLAIM;
@@ -414,7 +434,8 @@ add_range(struct handover *h, uint64_t base, uint64_t len, enum handover_kind ki
 	if (h->range_count == HANDOVER_RANGES)
 		h->range_lost++;
 	else
-		h->range[h->range_count++] = (struct handover_range){ .base = base, .len = len, .kind = kind };
+		h->range[h->range_count++] =
+		    (struct handover_range){ .base = base, .len = len, .kind = kind };
 }
 
 static void
@@ -434,7 +455,8 @@ write_map(struct handover *h, const uint8_t *map, uint64_t size, uint64_t entry_
 /* ---- All of it ------------------------------------------------------------------------------- */
 
 static bool
-find_parts(const struct efi_loaded_image *self, struct part *kernel, struct part *archive, struct part *words)
+find_parts(const struct efi_loaded_image *self, struct part *kernel, struct part *archive,
+    struct part *words)
 {
 	static const struct efi_guid fs_guid = SIMPLE_FILE_SYSTEM_GUID;
 	struct efi_file *root;
@@ -449,7 +471,8 @@ find_parts(const struct efi_loaded_image *self, struct part *kernel, struct part
 		memcpy(ptr(archive->at), payload_archive, payload_archive_len);
 		return true;
 	}
-	if (self->device == NULL || bs->handle_protocol(self->device, &fs_guid, &p) != EFI_SUCCESS ||
+	if (self->device == NULL ||
+	    bs->handle_protocol(self->device, &fs_guid, &p) != EFI_SUCCESS ||
 	    ((struct efi_file_system *)p)->open_volume(p, &root) != EFI_SUCCESS) {
 		say("capos: this program was not started from a file system, and carries no kernel");
 		return false;
@@ -485,7 +508,8 @@ boot(efi_handle me)
 	if (!find_parts(self, &kernel, &archive, &words))
 		return EFI_LOAD_ERROR;
 	/* "newc", or the same with checksums, which the kernel tries. */
-	if (archive.len < 110 || (memcmp(ptr(archive.at), "070701", 6) != 0 && memcmp(ptr(archive.at), "070702", 6) != 0)) {
+	if (archive.len < 110 || (memcmp(ptr(archive.at), "070701", 6) != 0 &&
+	    memcmp(ptr(archive.at), "070702", 6) != 0)) {
 		say("capos: the boot archive is damaged: no cpio archive of the \"newc\" or \"crc\" form");
 		return EFI_LOAD_ERROR;
 	}
@@ -501,7 +525,8 @@ boot(efi_handle me)
 	h->archive = (struct handover_part){ archive.at, archive.len };
 	find_tables(h);
 	if (h->rsdp == 0 && h->fdt.base == 0) {
-		say("capos: firmware offers neither ACPI tables nor a device tree%s", BOOT_NEEDS_TABLES ? "" : ": going on");
+		say("capos: firmware offers neither ACPI tables nor a device tree%s",
+		    BOOT_NEEDS_TABLES ? "" : ": going on");
 		if (BOOT_NEEDS_TABLES)
 			return EFI_LOAD_ERROR;
 	}
@@ -540,6 +565,7 @@ efi_main(efi_handle image, struct efi_system_table *table)
 	st = table;
 	bs = table->boot;
 	s = boot(image);
-	(void)bs->stall(3'000'000);		/* so that a person can read the line before firmware clears the screen */
+	/* so that a person can read the line before firmware clears the screen */
+	(void)bs->stall(3'000'000);
 	return s;
 }

@@ -1,9 +1,9 @@
 /*
  * Queue objects: made, committed, released.  device_queue.h tells what they are.
  *
- * A commit is the hot path: one look-up of the queue, the claim's lock, completions, entries, one store to a doorbell.  It
- * never waits.  A batch too long for one piece is done in several, with a point of preemption between, and the queue is
- * busy for others meanwhile.
+ * A commit is the hot path: one look-up of the queue, the claim's lock, completions, entries, one
+ * store to a doorbell.  It never waits.  A batch too long for one piece is done in several, with a
+ * point of preemption between, and the queue is busy for others meanwhile.
  */
 #include "kern/device_queue.h"
 #include "kern/abi/syscall.h"
@@ -21,7 +21,11 @@
 /* Lists of addresses that may be outstanding at one time; a driver's own pool has no more. */
 enum { SIDE_PAGES_MAX = 128 };
 
-static inline struct queue *queue_of(struct object *o) { return container_of(o, struct queue, obj); }
+static inline struct queue *
+queue_of(struct object *o)
+{
+	return container_of(o, struct queue, obj);
+}
 
 static struct paddr
 memory_page(struct memory *m, uint64_t page)
@@ -40,7 +44,8 @@ static void *memory_ptr(struct memory *m) { return frame_ptr(memory_page(m, 0));
 static uint64_t
 device_address(const struct device *d, const struct buffer *b, uint64_t page)
 {
-	return d->check->brokered ? memory_page(b->memory, page).v : grant_iova(&b->grant).v + page * PAGE_SIZE;
+	return d->check->brokered ? memory_page(b->memory, page).v :
+	    grant_iova(&b->grant).v + page * PAGE_SIZE;
 }
 
 static void
@@ -91,7 +96,10 @@ device_queues_release(struct device *d)
 		spin_lock(&q->obj.lock);
 		q->device = NULL;
 		spin_unlock(&q->obj.lock);
-		/* Memory that the device may still write stays, and its record with the claim it belongs to (D8). */
+		/*
+		 * Memory that the device may still write stays, and its record with the claim it
+		 * belongs to (D8).
+		 */
 		if (d->failed)
 			object_get(&d->obj);
 		release_memory(q);
@@ -99,14 +107,16 @@ device_queues_release(struct device *d)
 	}
 }
 
-/* ---- Making ---------------------------------------------------------------------------------------- */
+/* ---- Making ---------------------------------------------------------------------------------- */
 
 /* Memory of a queue, paid for by the caller. */
 static enum status
-make_memory(struct queue *q, struct process *payer, uint64_t sq_bytes, uint64_t cq_bytes, uint32_t entries)
+make_memory(struct queue *q, struct process *payer, uint64_t sq_bytes, uint64_t cq_bytes,
+    uint32_t entries)
 {
 	uint64_t sides = min_u64(entries - 1, SIDE_PAGES_MAX);
-	uint64_t slots = (entries - 1) * sizeof(struct xlate_slot) + sides * sizeof(struct ring_page) + entries * sizeof(uint16_t);
+	uint64_t slots = (entries - 1) * sizeof(struct xlate_slot) +
+	    sides * sizeof(struct ring_page) + entries * sizeof(uint16_t);
 	enum status s = memory_create(payer, pages_of(sq_bytes), MEM_CONTIGUOUS, &q->owner);
 
 	if (s == OK)
@@ -135,19 +145,25 @@ bind(struct queue *q, struct device *d, uint32_t id, uint32_t entries)
 	r->shadow = memory_ptr(q->shadow);
 	r->cq = memory_ptr(q->cq);
 	r->entries = entries;
-	r->q = (struct xlate_queue){ .device = &c->x, .windows = &c->windows.live, .id = id, .slots = entries - 1,
+	r->q = (struct xlate_queue){ .device = &c->x, .windows = &c->windows.live,
+		.id = id, .slots = entries - 1,
 		.slot = (struct xlate_slot *)(void *)slots };
 	r->page = (struct ring_page *)(void *)(slots + (entries - 1) * sizeof(struct xlate_slot));
 	r->pages = (uint32_t)q->side->pages;
 	r->id = (uint16_t *)(void *)(r->page + r->pages);
 	for (uint32_t i = 0; i < r->pages; i++)
-		r->page[i] = (struct ring_page){ frame_ptr(memory_page(q->side, i)), device_address(d, q->side_grant, i) };
+		r->page[i] = (struct ring_page){ frame_ptr(memory_page(q->side, i)),
+		    device_address(d, q->side_grant, i) };
 	ring_init(r);
 	c->x.queue[id] = (struct xlate_bound){ .bound = true, .entries = entries,
-		.sq_name = grant_iova(&q->shadow_grant->grant).v, .cq_name = grant_iova(&q->cq_grant->grant).v,
-		.sq_address = device_address(d, q->shadow_grant, 0), .cq_address = device_address(d, q->cq_grant, 0) };
-	q->sq_doorbell = (volatile uint32_t *)(volatile void *)(c->regs + c->class->doorbell(&c->x, id, false));
-	q->cq_doorbell = (volatile uint32_t *)(volatile void *)(c->regs + c->class->doorbell(&c->x, id, true));
+		.sq_name = grant_iova(&q->shadow_grant->grant).v,
+		.cq_name = grant_iova(&q->cq_grant->grant).v,
+		.sq_address = device_address(d, q->shadow_grant, 0),
+		.cq_address = device_address(d, q->cq_grant, 0) };
+	q->sq_doorbell = (volatile uint32_t *)(volatile void *)
+	    (c->regs + c->class->doorbell(&c->x, id, false));
+	q->cq_doorbell = (volatile uint32_t *)(volatile void *)
+	    (c->regs + c->class->doorbell(&c->x, id, true));
 	q->device = d;
 	/* The claim counts its queues, so they and their grants do not count the claim. */
 	device_grant_uncount(q->shadow_grant);
@@ -159,22 +175,26 @@ bind(struct queue *q, struct device *d, uint32_t id, uint32_t entries)
 
 /* The device's lock is held, and let go while grants come into force. */
 static enum status
-make(struct queue *q, struct device *d, struct process *payer, uint32_t id, uint32_t entries) NO_THREAD_SAFETY
+make(struct queue *q, struct device *d, struct process *payer, uint32_t id, uint32_t entries)
+    NO_THREAD_SAFETY
 {
 	struct device_check *c = d->check;
 	enum status s;
 
 	if (c == NULL)
-		return E_UNSUPPORTED;		/* doorbells are mapped: queues are the driver's own memory */
+		/* doorbells are mapped: queues are the driver's own memory */
+		return E_UNSUPPORTED;
 	if (entries < 2 || entries > c->class->entries_max || id >= c->x.queues)
 		return E_RANGE;
-	s = make_memory(q, payer, 8ull * c->class->sq_words * entries, 8ull * c->class->cq_words * entries, entries);
+	s = make_memory(q, payer, 8ull * c->class->sq_words * entries,
+	    8ull * c->class->cq_words * entries, entries);
 	if (s == OK)
 		s = device_grant_own(d, payer, q->shadow, DMA_TO_DEVICE, &q->shadow_grant);
 	if (s == OK)
 		s = device_grant_own(d, payer, q->cq, DMA_FROM_DEVICE, &q->cq_grant);
 	if (s == OK)	/* the first queue's side pages also take answers */
-		s = device_grant_own(d, payer, q->side, id == 0 ? DMA_BOTH : DMA_TO_DEVICE, &q->side_grant);
+		s = device_grant_own(d, payer, q->side, id == 0 ? DMA_BOTH : DMA_TO_DEVICE,
+		    &q->side_grant);
 	if (s == OK && d->state != DEVICE_CLAIMED)
 		s = E_STALE;
 	if (s == OK && d->check->x.queue[id].bound)
@@ -216,7 +236,8 @@ sys_queue_create(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	s = device_lock(t, u->w[0], RIGHT_DMA, &d);
 	if (s == OK) {
 		object_get(&d->obj);
-		s = make(q, d, t->proc, (uint32_t)min_u64(u->w[1], UINT32_MAX), (uint32_t)min_u64(u->w[2], UINT32_MAX));
+		s = make(q, d, t->proc, (uint32_t)min_u64(u->w[1], UINT32_MAX),
+		    (uint32_t)min_u64(u->w[2], UINT32_MAX));
 		if (s == OK) {
 			info.sq_iova = d->check->x.queue[q->ring.q.id].sq_name;
 			info.cq_iova = d->check->x.queue[q->ring.q.id].cq_name;
@@ -246,7 +267,7 @@ sys_queue_create(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	return OK;
 }
 
-/* ---- Committing ------------------------------------------------------------------------------------ */
+/* ---- Committing ------------------------------------------------------------------------------ */
 
 static COLD enum status
 refused(struct device *d, struct queue *q, const struct ring_refusal *why, struct uregs *u)
@@ -263,13 +284,15 @@ broken(struct device *d, struct queue *q)
 {
 	const struct pci_function *f = d->function[0].fn;
 
-	log_error("device %02x:%02x.%x: queue %u: %s", f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, q->ring.q.id, q->ring.fault);
+	log_error("device %02x:%02x.%x: queue %u: %s", f->rid >> 8, f->rid >> 3 & 31, f->rid & 7,
+	    q->ring.q.id, q->ring.fault);
 	return E_CORRUPT;
 }
 
 /* One piece; both locks are held. */
 static ALWAYS_INLINE enum status
-piece(struct device *d, struct queue *q, uint32_t sq_tail, uint32_t cq_head, struct ring_refusal *why)
+piece(struct device *d, struct queue *q, uint32_t sq_tail, uint32_t cq_head,
+    struct ring_refusal *why)
 {
 	struct dma_ring *r = &q->ring;
 	enum status s = OK;
@@ -310,7 +333,10 @@ renew(struct queue *q)
 	return OK;
 }
 
-/* Between two pieces of a long batch; both locks are held before and after.  E_STALE: the claim or the queue is over. */
+/*
+ * Between two pieces of a long batch; both locks are held before and after.  E_STALE: the claim or
+ * the queue is over.
+ */
 static COLD enum status
 breathe(struct queue *q, struct device *d) NO_THREAD_SAFETY
 {

@@ -1,26 +1,29 @@
 /*
  * virtio-iommu: take-over, domains.
  *
- * The unit is a device that keeps its tables itself: it is told of domains, endpoints and mappings by requests
- * (viommu_queue.c), and answers each.  It is a PCI function of its own, the one function that the kernel lets master the bus.
+ * The unit is a device that keeps its tables itself: it is told of domains, endpoints and mappings
+ * by requests (viommu_queue.c), and answers each.  It is a PCI function of its own, the one
+ * function that the kernel lets master the bus.
  *
- * Take-over (VIO-26).  Bus masters are off.  A unit may begin with "who is attached to nothing passes"; its reset does not
- * change that.  So: reset, features, then that is switched off and read back, before it runs.  The old form of the same (a
- * feature that must not be accepted) is not accepted.  From here on who is attached to nothing is blocked, so DETACH is.
+ * Take-over (VIO-26).  Bus masters are off.  A unit may begin with "who is attached to nothing
+ * passes"; its reset does not change that.  So: reset, features, then that is switched off and read
+ * back, before it runs.  The old form of the same (a feature that must not be accepted) is not
+ * accepted.  From here on who is attached to nothing is blocked, so DETACH is.
  *
- * Domains.  One comes to be with its first endpoint, and goes with its last, with all its mappings (VIO-16).  So map wants an
- * endpoint attached (the kernel attaches before it grants), and unmap after the last detach is nothing but that detach's
- * ticket: the order of teardown makes it so.
+ * Domains.  One comes to be with its first endpoint, and goes with its last, with all its mappings
+ * (VIO-16).  So map wants an endpoint attached (the kernel attaches before it grants), and unmap
+ * after the last detach is nothing but that detach's ticket: the order of teardown makes it so.
  *
- * Mappings are told in pieces as the kernel makes them, and taken back in whole ones, as the device demands (VIO-13).  A new
- * one is in force when its request is answered: facts.map_invalidates.
+ * Mappings are told in pieces as the kernel makes them, and taken back in whole ones, as the device
+ * demands (VIO-13).  A new one is in force when its request is answered: facts.map_invalidates.
  *
- * Attach is the one request that the device may refuse, and the one that is waited for here: a mapping must not be told to a
- * domain that is not there yet (VIO-15).
+ * Attach is the one request that the device may refuse, and the one that is waited for here: a
+ * mapping must not be told to a domain that is not there yet (VIO-15).
  *
- * Ranges that the unit reserves (its answer to a probe of each endpoint at start) are never mapped.  Messages of devices may
- * pass there untranslated (VIO-41): whether they are checked is the interrupt controller's affair.  An ITS does, by device id;
- * a PC's does not: interrupt_isolation=none.
+ * Ranges that the unit reserves (its answer to a probe of each endpoint at start) are never mapped.
+ * Messages of devices may pass there untranslated (VIO-41): whether they are checked is the
+ * interrupt controller's affair.  An ITS does, by device id; a PC's does not:
+ * interrupt_isolation=none.
  *
  * Shut     every endpoint is detached, as far as the unit still answers.
  * Locks    v->lock.
@@ -74,7 +77,11 @@ id_give(struct viommu *v, uint32_t id, uint64_t ticket) REQUIRES(v->lock)
 	v->id_count++;
 }
 
-static uint32_t domain_id(const struct viommu *v, const struct iommu_domain *d) { return v->domain_first + d->tag - 1; }
+static uint32_t
+domain_id(const struct viommu *v, const struct iommu_domain *d)
+{
+	return v->domain_first + d->tag - 1;
+}
 
 static enum status
 viommu_domain_init(struct iommu_domain *d)
@@ -122,10 +129,11 @@ put_map(struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len, u
 	uint64_t last = at.v + (len - 1);
 	enum status s = OK;
 
-	if (len == 0 || ((at.v | to.v | len) & (v->granule - 1)) != 0)	/* some units do not look (VIO-12) */
+	/* some units do not look (VIO-12) */
+	if (len == 0 || ((at.v | to.v | len) & (v->granule - 1)) != 0)
 		return E_ALIGN;
-	if (last < at.v || at.v < v->input_first || last > v->input_last || to.v > UINT64_MAX - len ||
-	    is_reserved(v, at.v, last))
+	if (last < at.v || at.v < v->input_first || last > v->input_last ||
+	    to.v > UINT64_MAX - len || is_reserved(v, at.v, last))
 		return E_RANGE;
 	viommu_lock(v);
 	if (v->dead)
@@ -135,8 +143,8 @@ put_map(struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len, u
 	else if (viommu_room(v) < 2 && (viommu_collect(v), viommu_room(v) < 2))
 		s = E_NO_MEMORY;
 	if (s == OK) {
-		viommu_put(v, (const uint64_t[]){ VREQ_MAP | FIELD_PREP(VREQ_ID, domain_id(v, d)), at.v, last, to.v, flags },
-		    VREQ_MAP_LEN);
+		viommu_put(v, (const uint64_t[]){ VREQ_MAP | FIELD_PREP(VREQ_ID, domain_id(v, d)),
+		    at.v, last, to.v, flags }, VREQ_MAP_LEN);
 		viommu_domain_of(d)->maps++;
 	}
 	viommu_unlock(v);
@@ -144,9 +152,11 @@ put_map(struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len, u
 }
 
 static enum status
-viommu_map(struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len, enum iommu_rights rights)
+viommu_map(struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len,
+    enum iommu_rights rights)
 {
-	uint32_t flags = ((rights & IOMMU_READ) != 0 ? VMAP_READ : 0) | ((rights & IOMMU_WRITE) != 0 ? VMAP_WRITE : 0);
+	uint32_t flags = ((rights & IOMMU_READ) != 0 ? VMAP_READ : 0) |
+	    ((rights & IOMMU_WRITE) != 0 ? VMAP_WRITE : 0);
 
 	return flags == 0 ? E_INVALID : put_map(d, at, to, len, flags);
 }
@@ -177,7 +187,8 @@ viommu_unmap(struct iommu_domain *d, struct iova at, uint64_t len)
 		t.seq = own->gone;
 	} else {
 		if (viommu_make_room(v))
-			viommu_put(v, (const uint64_t[]){ VREQ_UNMAP | FIELD_PREP(VREQ_ID, domain_id(v, d)), at.v,
+			viommu_put(v, (const uint64_t[]){
+			    VREQ_UNMAP | FIELD_PREP(VREQ_ID, domain_id(v, d)), at.v,
 			    at.v + (len - 1), 0 }, VREQ_UNMAP_LEN);
 		t = v->dead ? (struct iommu_ticket){ UINT64_MAX } : viommu_ticket(v);
 	}
@@ -241,7 +252,8 @@ block(struct viommu *v, struct viommu_endpoint *e) REQUIRES(v->lock)
 }
 
 static enum status
-may_attach(struct viommu *v, const struct iommu_domain *d, const struct viommu_endpoint *e) REQUIRES(v->lock)
+may_attach(struct viommu *v, const struct iommu_domain *d, const struct viommu_endpoint *e)
+    REQUIRES(v->lock)
 {
 	if (v->dead)
 		return E_QUARANTINED;
@@ -252,7 +264,9 @@ may_attach(struct viommu *v, const struct iommu_domain *d, const struct viommu_e
 	viommu_collect(v);
 	/* What it held, and the domain of this id in its last life, are gone. */
 	if (!viommu_past(v, (struct iommu_ticket){ e->blocked }) ||
-	    (d->endpoints == 0 && !viommu_past(v, (struct iommu_ticket){ ((const struct viommu_domain *)d->priv)->gone })))
+	    (d->endpoints == 0 &&
+	    !viommu_past(v,
+	    (struct iommu_ticket){ ((const struct viommu_domain *)d->priv)->gone })))
 		return v->dead ? E_QUARANTINED : E_BUSY;
 	if (d->endpoints == 0 && ((const struct viommu_domain *)d->priv)->maps != 0)
 		return E_STATE;		/* the device forgot them */
@@ -294,7 +308,8 @@ viommu_attach(struct iommu_domain *d, uint32_t endpoint)
 		e->domain = NULL;
 		d->endpoints--;
 		__atomic_fetch_sub(&v->unit.endpoints, 1, __ATOMIC_RELAXED);
-		log_warn("%s: endpoint 0x%x: the unit refuses to attach it (status %u)", v->unit.name, endpoint, viommu_answer(v, t));
+		log_warn("%s: endpoint 0x%x: the unit refuses to attach it (status %u)",
+		    v->unit.name, endpoint, viommu_answer(v, t));
 	} else if (s != OK) {
 		(void)block(v, e);
 	}
@@ -319,7 +334,10 @@ viommu_detach(struct iommu_domain *d, uint32_t endpoint)
 	return t;
 }
 
-/* No lock, and no other CPU runs.  At the end of the kernel the unit may not master the bus any more: then nobody does. */
+/*
+ * No lock, and no other CPU runs.  At the end of the kernel the unit may not master the bus any
+ * more: then nobody does.
+ */
 static void
 viommu_shut(struct iommu_unit *u) NO_THREAD_SAFETY
 {
@@ -383,13 +401,15 @@ negotiate(struct viommu *v)
 		return "it is of a version before 1.0";
 	if ((offered & VF_MAP_UNMAP) == 0)
 		return "it does not map (VIRTIO_IOMMU_F_MAP_UNMAP)";
-	v->features = offered & (VF_INPUT_RANGE | VF_DOMAIN_RANGE | VF_MAP_UNMAP | VF_PROBE | VF_MMIO | VF_BYPASS_CONFIG |
-	    VF_VERSION_1 | VF_ACCESS_PLATFORM);
+	v->features = offered &
+	    (VF_INPUT_RANGE | VF_DOMAIN_RANGE | VF_MAP_UNMAP | VF_PROBE | VF_MMIO |
+	    VF_BYPASS_CONFIG | VF_VERSION_1 | VF_ACCESS_PLATFORM);
 	unit_write32(v->common, VCOM_DRIVER_SELECT, 0);
 	unit_write32(v->common, VCOM_DRIVER_FEATURES, (uint32_t)v->features);
 	unit_write32(v->common, VCOM_DRIVER_SELECT, 1);
 	unit_write32(v->common, VCOM_DRIVER_FEATURES, (uint32_t)(v->features >> 32));
-	unit_write8(v->common, VCOM_STATUS, VSTATUS_ACKNOWLEDGE | VSTATUS_DRIVER | VSTATUS_FEATURES_OK);
+	unit_write8(v->common, VCOM_STATUS,
+	    VSTATUS_ACKNOWLEDGE | VSTATUS_DRIVER | VSTATUS_FEATURES_OK);
 	return status_is(v, VSTATUS_FEATURES_OK) ? NULL : "it does not agree to its own features";
 }
 
@@ -426,13 +446,15 @@ configure(struct viommu *v)
 	}
 	if (v->input_last <= v->input_first || domain_last < v->domain_first)
 		return "its ranges of addresses or domains are empty";
-	v->domains = (uint32_t)min_u64((uint64_t)(domain_last - v->domain_first) + 1, VIO_DOMAINS_MAX - 1);
+	v->domains = (uint32_t)min_u64((uint64_t)(domain_last - v->domain_first) + 1,
+	    VIO_DOMAINS_MAX - 1);
 	v->probe_size = (v->features & VF_PROBE) != 0 ? unit_read32(v->config, VCFG_PROBE_SIZE) : 0;
 	if (v->probe_size > VIO_PROBE_MAX || v->probe_size % 4 != 0)
 		return "its properties are too large";
 	*f = (struct iommu_facts){
 		.page_sizes = sizes | PAGE_SIZE,
-		.iova_bits = (uint8_t)(v->input_last == UINT64_MAX ? 63 : log2_floor(v->input_last + 1)),
+		.iova_bits = (uint8_t)(v->input_last == UINT64_MAX ?
+		    63 : log2_floor(v->input_last + 1)),
 		.output_bits = 52,
 		.stage = 2,
 		.coherent = true,
@@ -450,7 +472,8 @@ static const char *
 read_properties(struct viommu *v, const uint8_t *p)
 {
 	for (uint32_t at = 0; v->probe_size - at >= 4; ) {
-		uint32_t type = (p[at] | (uint32_t)p[at + 1] << 8) & VPROP_TYPE_MASK, n = p[at + 2] | (uint32_t)p[at + 3] << 8;
+		uint32_t type = (p[at] | (uint32_t)p[at + 1] << 8) & VPROP_TYPE_MASK;
+		uint32_t n = p[at + 2] | (uint32_t)p[at + 3] << 8;
 		uint64_t range[2] = { 0 };
 		bool known = false;
 
@@ -464,7 +487,8 @@ read_properties(struct viommu *v, const uint8_t *p)
 			if (range[1] < range[0] || range[1] - range[0] == UINT64_MAX)
 				return "it reserves a range that cannot be";
 			for (uint32_t i = 0; i < v->reserved_count; i++)
-				known |= v->reserved[i].first == range[0] && v->reserved[i].last == range[1];
+				known |= v->reserved[i].first == range[0] &&
+				    v->reserved[i].last == range[1];
 			if (!known && v->reserved_count == VIO_RESERVED_MAX)
 				return "it reserves too many ranges";
 			if (!known) {
@@ -494,8 +518,8 @@ read_reserved(struct viommu *v)
 }
 
 /*
- * Once round, before anybody relies on it: a page of nobody's is mapped for some endpoint, whose bus mastering is off, and taken
- * back.  NULL: all was answered.
+ * Once round, before anybody relies on it: a page of nobody's is mapped for some endpoint, whose
+ * bus mastering is off, and taken back.  NULL: all was answered.
  */
 static const char *
 round_trip(struct viommu *v)
@@ -522,7 +546,8 @@ round_trip(struct viommu *v)
 	if (s == OK)
 		s = viommu_ticket_wait(v, viommu_unmap(&d, at, PAGE_SIZE), VIO_PROBE_WAIT_NS);
 	if (s == OK)
-		s = viommu_ticket_wait(v, viommu_detach(&d, pci_functions[i].endpoint), VIO_PROBE_WAIT_NS);
+		s = viommu_ticket_wait(v, viommu_detach(&d, pci_functions[i].endpoint),
+		    VIO_PROBE_WAIT_NS);
 	if (s != OK)
 		return "it does not map and unmap a page";	/* which stays taken */
 	viommu_domain_fini(&d);
@@ -548,7 +573,8 @@ start(struct viommu *v, const struct machine *m, enum status *s)
 		return what;
 	*s = E_UNSUPPORTED;
 	viommu_pci_master(v);
-	unit_write8(v->common, VCOM_STATUS, VSTATUS_ACKNOWLEDGE | VSTATUS_DRIVER | VSTATUS_FEATURES_OK | VSTATUS_DRIVER_OK);
+	unit_write8(v->common, VCOM_STATUS,
+	    VSTATUS_ACKNOWLEDGE | VSTATUS_DRIVER | VSTATUS_FEATURES_OK | VSTATUS_DRIVER_OK);
 	if (!status_is(v, VSTATUS_DRIVER_OK))
 		return "it does not start";
 	what = read_reserved(v);
@@ -570,11 +596,14 @@ describe(struct viommu *v, const struct machine *m)
 	f->interrupt_isolation = m->irqc.its_count != 0;
 	static_assert(VIO_RESERVED_MAX <= IOMMU_HOLES_MAX);
 	for (uint32_t i = 0; i < v->reserved_count; i++)
-		f->hole[i] = (struct iommu_hole){ v->reserved[i].first, v->reserved[i].last - v->reserved[i].first + 1 };
+		f->hole[i] = (struct iommu_hole){ v->reserved[i].first,
+			v->reserved[i].last - v->reserved[i].first + 1 };
 	f->holes = v->reserved_count;
-	fmt_buf(f->text, sizeof(f->text), "virtio-iommu, %u address bits, granule %u KiB%s%s%s", f->iova_bits,
-	    (uint32_t)(v->granule / KIB), (v->features & VF_BYPASS_CONFIG) != 0 ? ", bypass off" : ", no bypass",
-	    (v->features & VF_PROBE) != 0 ? ", probed" : "", (v->features & VF_MMIO) != 0 ? ", MMIO" : "");
+	fmt_buf(f->text, sizeof(f->text), "virtio-iommu, %u address bits, granule %u KiB%s%s%s",
+	    f->iova_bits, (uint32_t)(v->granule / KIB),
+	    (v->features & VF_BYPASS_CONFIG) != 0 ? ", bypass off" : ", no bypass",
+	    (v->features & VF_PROBE) != 0 ? ", probed" : "",
+	    (v->features & VF_MMIO) != 0 ? ", MMIO" : "");
 }
 
 static enum status
@@ -609,4 +638,6 @@ viommu_probe(const struct machine *m, uint32_t index)
 	return OK;
 }
 
-const struct iommu_driver viommu_driver = { .name = "viommu", .kind = IOMMU_VIRTIO, .probe = viommu_probe };
+const struct iommu_driver viommu_driver = {
+	.name = "viommu", .kind = IOMMU_VIRTIO, .probe = viommu_probe,
+};

@@ -1,26 +1,33 @@
 /*
- * The NVMe translator: checks what a driver gives to its controller, and rewrites the addresses in it (kern/dma/xlate.h).
+ * The NVMe translator: checks what a driver gives to its controller, and rewrites the addresses in
+ * it (kern/dma/xlate.h).
  *
  * What a controller can be told to touch, and what stands against it:
  *
- *   queues          base addresses in AQA, ASQ, ACQ, and in Create Queue: the kernel's own, from what it bound.  The driver
- *                   writes the names that it was given; anything else is refused.  A queue is created at most once:
- *                   a second life would run entries of the first again.  For the same reason no queue is deleted but by
- *                   a reset of the controller
- *   data            PRP1, PRP2 and one list [Base 4.1.1].  Lists are copied: the driver can write its own while the
- *                   controller reads.  A list that would go on in a second page is refused: 512 entries carry 2 MiB
- *   length          a read of n blocks moves n times the format's block size.  So the kernel must know that size, and not
- *                   from the driver: a list checked for blocks of 512 bytes would be read eight times as far by a
- *                   namespace of 4096.  Identify Namespace is answered into the kernel's side page, looked at, and only
- *                   then copied to the driver.  Namespaces with metadata, or not identified, take no commands
+ *   queues          base addresses in AQA, ASQ, ACQ, and in Create Queue: the kernel's own, from
+ *                   what it bound.  The driver writes the names that it was given; anything else is
+ *                   refused.  A queue is created at most once: a second life would run entries of
+ *                   the first again.  For the same reason no queue is deleted but by a reset of the
+ *                   controller
+ *   data            PRP1, PRP2 and one list [Base 4.1.1].  Lists are copied: the driver can write
+ *                   its own while the controller reads.  A list that would go on in a second page
+ *                   is refused: 512 entries carry 2 MiB
+ *   length          a read of n blocks moves n times the format's block size.  So the kernel must
+ *                   know that size, and not from the driver: a list checked for blocks of 512 bytes
+ *                   would be read eight times as far by a namespace of 4096.  Identify Namespace is
+ *                   answered into the kernel's side page, looked at, and only then copied to the
+ *                   driver.  Namespaces with metadata, or not identified, take no commands
  *   other forms     scatter lists, metadata pointers, fused commands: refused by name
- *   other doors     opcodes, features and log pages are lists of what is known to be harmless.  Not on them: host memory
- *                   buffer, doorbell buffers, directives, formats, firmware, security, namespace and virtualisation
- *                   management, and everything unknown.  Identify Controller and CAP do not show the driver what it cannot have
- *   page size       CC is accepted with 4 KiB pages, the NVM command set and entries of 64 and 16 bytes only
+ *   other doors     opcodes, features and log pages are lists of what is known to be harmless.  Not
+ *                   on them: host memory buffer, doorbell buffers, directives, formats, firmware,
+ *                   security, namespace and virtualisation management, and everything unknown.
+ *                   Identify Controller and CAP do not show the driver what it cannot have
+ *   page size       CC is accepted with 4 KiB pages, the NVM command set and entries of 64 and 16
+ *                   bytes only
  *
  * Words.  An entry is eight words of 64 bits, which hold pairs of the manual's dwords.
- * Not here  whose windows these are, pins, rings and doorbells: kern/dma/queue.c.  The driver: ctrl.c, ioq.c.
+ * Not here  whose windows these are, pins, rings and doorbells: kern/dma/queue.c.  The driver:
+ *           ctrl.c, ioq.c.
  * Manual    NVM Express Base 2.1; NVM Command Set 1.1.
  */
 #include "dev/nvme/xlate.h"
@@ -30,9 +37,12 @@
 /* An entry in words; the low dword comes first. */
 enum { W_CDW0_NSID, W_CDW2_3, W_METADATA, W_PRP1, W_PRP2, W_CDW10_11, W_CDW12_13, W_CDW14_15 };
 static_assert(sizeof(struct nvme_sqe) == 8 * XLATE_ENTRY_WORDS);
-static_assert(offsetof(struct nvme_sqe, cdw2_3) == 8 * W_CDW2_3 && offsetof(struct nvme_sqe, metadata) == 8 * W_METADATA);
-static_assert(offsetof(struct nvme_sqe, prp1) == 8 * W_PRP1 && offsetof(struct nvme_sqe, prp2) == 8 * W_PRP2);
-static_assert(offsetof(struct nvme_sqe, cdw10) == 8 * W_CDW10_11 && offsetof(struct nvme_sqe, cdw12) == 8 * W_CDW12_13);
+static_assert(offsetof(struct nvme_sqe, cdw2_3) == 8 * W_CDW2_3 &&
+    offsetof(struct nvme_sqe, metadata) == 8 * W_METADATA);
+static_assert(offsetof(struct nvme_sqe, prp1) == 8 * W_PRP1 &&
+    offsetof(struct nvme_sqe, prp2) == 8 * W_PRP2);
+static_assert(offsetof(struct nvme_sqe, cdw10) == 8 * W_CDW10_11 &&
+    offsetof(struct nvme_sqe, cdw12) == 8 * W_CDW12_13);
 static_assert(offsetof(struct nvme_cqe, sq) == 8 && offsetof(struct nvme_cqe, status) == 12);
 
 /* xlate_device.fact[] */
@@ -46,7 +56,7 @@ enum : uint32_t { IDENTIFY_BYTES = 4096, LBADS_MIN = 9, LBADS_MAX = 16 };
 static inline uint32_t lo(uint64_t w) { return (uint32_t)w; }
 static inline uint32_t hi(uint64_t w) { return (uint32_t)(w >> 32); }
 
-/* ---- Addresses -------------------------------------------------------------------------------- */
+/* ---- Addresses ------------------------------------------------------------------------------- */
 
 /* The way through one transfer: the window that was found last, and what was checked of it. */
 struct walk {
@@ -60,7 +70,8 @@ struct walk {
 static COLD enum dma_rule
 why_not(const struct xlate_queue *q, uint64_t at)
 {
-	return q->windows->count != 0 && xlate_holds(xlate_below(q->windows, at), at, 1) ? RULE_EXTENT : RULE_WINDOW;
+	return q->windows->count != 0 && xlate_holds(xlate_below(q->windows, at), at, 1) ?
+	    RULE_EXTENT : RULE_WINDOW;
 }
 
 /* Another window than before holds [at, at + len): its direction, its grant. */
@@ -129,7 +140,9 @@ copy_list(struct walk *k, uint64_t list, uint64_t n)
 	return RULE_NONE;
 }
 
-/* The data of a command, bytes long and not 0: out gets both PRPs as the controller shall see them. */
+/*
+ * The data of a command, bytes long and not 0: out gets both PRPs as the controller shall see them.
+ */
 static ALWAYS_INLINE enum dma_rule
 data(struct walk *k, const uint64_t *e, uint64_t *prp, uint64_t bytes, struct xlate_verdict *v)
 {
@@ -167,7 +180,7 @@ data(struct walk *k, const uint64_t *e, uint64_t *prp, uint64_t bytes, struct xl
 	return RULE_NONE;
 }
 
-/* ---- Entries ---------------------------------------------------------------------------------- */
+/* ---- Entries --------------------------------------------------------------------------------- */
 
 /* What must not be set in any command that we know. */
 static ALWAYS_INLINE enum dma_rule
@@ -178,7 +191,8 @@ judge_head(const struct xlate_queue *q, const uint64_t *e, struct xlate_verdict 
 	v->work = 0;
 	v->id = cdw0 >> 16;
 	if (unlikely((cdw0 & 0xff00) != 0))
-		return (cdw0 & SQE_FUSE) != 0 ? RULE_FUSED : (cdw0 & SQE_PSDT) != 0 ? RULE_SHAPE : RULE_FIELD;
+		return (cdw0 & SQE_FUSE) != 0 ? RULE_FUSED :
+		    (cdw0 & SQE_PSDT) != 0 ? RULE_SHAPE : RULE_FIELD;
 	if (unlikely((e[W_CDW2_3] | e[W_METADATA]) != 0))
 		return e[W_METADATA] != 0 ? RULE_METADATA : RULE_FIELD;
 	if (unlikely(v->id >= q->slots))
@@ -187,7 +201,8 @@ judge_head(const struct xlate_queue *q, const uint64_t *e, struct xlate_verdict 
 }
 
 static ALWAYS_INLINE void
-publish(struct walk *k, const uint64_t *e, const uint64_t *prp, uint64_t *out, bool side, uint8_t answer)
+publish(struct walk *k, const uint64_t *e, const uint64_t *prp, uint64_t *out, bool side,
+    uint8_t answer)
 {
 	k->slot->side = side ? k->q->spare : NULL;
 	k->slot->side_address = k->q->spare_address;
@@ -220,8 +235,8 @@ judge_io(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct xlate_v
 	case IO_WRITE:
 	case IO_COMPARE:
 		k.dir = opcode == IO_READ ? DMA_FROM_DEVICE : DMA_TO_DEVICE;
-		if (unlikely((cdw12 & ~(RW_NLB | RW_FUA | RW_LR)) != 0 || (hi(e[W_CDW12_13]) & ~RW_DSM) != 0 ||
-		    e[W_CDW14_15] != 0))
+		if (unlikely((cdw12 & ~(RW_NLB | RW_FUA | RW_LR)) != 0 ||
+		    (hi(e[W_CDW12_13]) & ~RW_DSM) != 0 || e[W_CDW14_15] != 0))
 			return RULE_FIELD;
 		if (unlikely(nsid >= XLATE_TARGETS_MAX || q->device->lg2[nsid] == 0))
 			return RULE_TARGET;
@@ -229,13 +244,15 @@ judge_io(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct xlate_v
 		break;
 	case IO_DATASET:
 		k.dir = DMA_TO_DEVICE;
-		if (unlikely((lo(e[W_CDW10_11]) & ~DSM_NR) != 0 || (hi(e[W_CDW10_11]) & ~DSM_ATTRIBUTES) != 0 ||
+		if (unlikely((lo(e[W_CDW10_11]) & ~DSM_NR) != 0 ||
+		    (hi(e[W_CDW10_11]) & ~DSM_ATTRIBUTES) != 0 ||
 		    (e[W_CDW12_13] | e[W_CDW14_15]) != 0))
 			return RULE_FIELD;
 		bytes = (lo(e[W_CDW10_11]) + 1ull) * DSM_RANGE_BYTES;
 		break;
 	case IO_WRITE_ZEROES:
-		if (unlikely((cdw12 & ~(RW_NLB | RW_FUA | RW_LR | WZ_DEAC)) != 0 || hi(e[W_CDW12_13]) != 0 || e[W_CDW14_15] != 0))
+		if (unlikely((cdw12 & ~(RW_NLB | RW_FUA | RW_LR | WZ_DEAC)) != 0 ||
+		    hi(e[W_CDW12_13]) != 0 || e[W_CDW14_15] != 0))
 			return RULE_FIELD;
 		bytes = 0;
 		break;
@@ -275,7 +292,10 @@ feature_is_harmless(uint32_t fid)
 	return false;
 }
 
-/* A queue as the kernel bound it: q, not yet used, of the size that was bound, by the name that the driver was given. */
+/*
+ * A queue as the kernel bound it: q, not yet used, of the size that was bound, by the name that the
+ * driver was given.
+ */
 static const struct xlate_bound *
 as_bound(const struct xlate_device *d, const uint64_t *e, bool completion)
 {
@@ -285,8 +305,8 @@ as_bound(const struct xlate_device *d, const uint64_t *e, bool completion)
 	if (id == 0 || id >= d->queues || id >= XLATE_QUEUES_MAX)
 		return NULL;
 	b = &d->queue[id];
-	if (!b->bound || b->used || FIELD_GET(QUEUE_SIZE, lo(e[W_CDW10_11])) != b->entries - 1 || e[W_PRP2] != 0 ||
-	    e[W_PRP1] != (completion ? b->cq_name : b->sq_name))
+	if (!b->bound || b->used || FIELD_GET(QUEUE_SIZE, lo(e[W_CDW10_11])) != b->entries - 1 ||
+	    e[W_PRP2] != 0 || e[W_PRP1] != (completion ? b->cq_name : b->sq_name))
 		return NULL;
 	return b;
 }
@@ -308,8 +328,12 @@ judge_admin(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct xlat
 	k = (struct walk){ .q = q, .slot = &q->slot[v->id], .dir = DMA_FROM_DEVICE };
 	switch (opcode) {
 	case ADMIN_IDENTIFY:
-		/* Structures of 4096 bytes that go with the NVM command set: namespace, controller, list, descriptors. */
-		if ((cdw10 & 0xff) > 3 || (cdw10 & 0xff00) != 0 || cdw11 != 0 || (e[W_CDW12_13] | e[W_CDW14_15]) != 0)
+		/*
+		 * Structures of 4096 bytes that go with the NVM command set: namespace, controller,
+		 * list, descriptors.
+		 */
+		if ((cdw10 & 0xff) > 3 || (cdw10 & 0xff00) != 0 || cdw11 != 0 ||
+		    (e[W_CDW12_13] | e[W_CDW14_15]) != 0)
 			return RULE_FIELD;
 		bytes = IDENTIFY_BYTES;
 		answer = (cdw10 & 0xff) == CNS_NAMESPACE ? ANSWER_NAMESPACE :
@@ -319,7 +343,8 @@ judge_admin(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct xlat
 		/* Errors, health, firmware slots, changed namespaces. */
 		if ((cdw10 & LOG_LID) < 1 || (cdw10 & LOG_LID) > 4)
 			return RULE_FEATURE;
-		if ((cdw10 & 0xff00 & ~LOG_RAE) != 0 || (cdw11 & 0xffff0000) != 0 || e[W_CDW14_15] != 0)
+		if ((cdw10 & 0xff00 & ~LOG_RAE) != 0 || (cdw11 & 0xffff0000) != 0 ||
+		    e[W_CDW14_15] != 0)
 			return RULE_FIELD;
 		bytes = ((cdw10 >> 16 | (uint64_t)(cdw11 & 0xffff) << 16) + 1) * 4;
 		break;
@@ -328,26 +353,31 @@ judge_admin(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct xlat
 		if (!feature_is_harmless(cdw10 & FEATURE_FID))
 			return RULE_FEATURE;
 		/* Nothing is saved beyond a reset, nothing carries data. */
-		if ((cdw10 & ~(uint32_t)(FEATURE_FID | (opcode == ADMIN_GET_FEATURES ? FEATURE_SELECT : 0))) != 0 || !no_data ||
+		if ((cdw10 & ~(uint32_t)(FEATURE_FID |
+		    (opcode == ADMIN_GET_FEATURES ? FEATURE_SELECT : 0))) != 0 || !no_data ||
 		    e[W_CDW14_15] != 0)
 			return RULE_FIELD;
 		break;
 	case ADMIN_ABORT:
 	case ADMIN_ASYNC_EVENT:
-		if (!no_data || cdw11 != 0 || (e[W_CDW12_13] | e[W_CDW14_15]) != 0 || (opcode == ADMIN_ASYNC_EVENT && cdw10 != 0))
+		if (!no_data || cdw11 != 0 || (e[W_CDW12_13] | e[W_CDW14_15]) != 0 ||
+		    (opcode == ADMIN_ASYNC_EVENT && cdw10 != 0))
 			return RULE_FIELD;
 		break;
 	case ADMIN_CREATE_CQ:
 		b = as_bound(d, e, true);
-		if (b == NULL || (e[W_CDW12_13] | e[W_CDW14_15]) != 0 || (cdw11 != CQ_CONTIGUOUS &&
-		    ((cdw11 & 0xffff) != (CQ_CONTIGUOUS | CQ_INTERRUPT) || FIELD_GET(CQ_VECTOR, cdw11) >= d->vectors)))
+		if (b == NULL || (e[W_CDW12_13] | e[W_CDW14_15]) != 0 ||
+		    (cdw11 != CQ_CONTIGUOUS &&
+		    ((cdw11 & 0xffff) != (CQ_CONTIGUOUS | CQ_INTERRUPT) ||
+		    FIELD_GET(CQ_VECTOR, cdw11) >= d->vectors)))
 			return RULE_QUEUE;
 		prp[0] = b->cq_address;
 		break;
 	case ADMIN_CREATE_SQ:
 		b = as_bound(d, e, false);
 		/* A pair is two rings of one id; priorities are not used. */
-		if (b == NULL || (cdw11 & 0xffff) != SQ_CONTIGUOUS || FIELD_GET(SQ_CQID, cdw11) != (cdw10 & QUEUE_ID) ||
+		if (b == NULL || (cdw11 & 0xffff) != SQ_CONTIGUOUS ||
+		    FIELD_GET(SQ_CQID, cdw11) != (cdw10 & QUEUE_ID) ||
 		    (e[W_CDW12_13] | e[W_CDW14_15]) != 0)
 			return RULE_QUEUE;
 		prp[0] = b->sq_address;
@@ -361,7 +391,9 @@ judge_admin(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct xlat
 			return r;
 	}
 	if (answer != ANSWER_NONE) {
-		/* One page, in two runs where it does not begin a page; into the side page first. */
+		/*
+		 * One page, in two runs where it does not begin a page; into the side page first.
+		 */
 		k.slot->to[0] = e[W_PRP1];
 		k.slot->to_bytes[0] = (uint32_t)(PAGE_SIZE - (e[W_PRP1] & PAGE_MASK));
 		k.slot->to[1] = e[W_PRP2];
@@ -382,7 +414,7 @@ judge(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct xlate_verd
 	return likely(q->id != 0) ? judge_io(q, e, out, v) : judge_admin(q, e, out, v);
 }
 
-/* ---- Completions ------------------------------------------------------------------------------ */
+/* ---- Completions ----------------------------------------------------------------------------- */
 
 static bool
 completed(const volatile uint64_t *cqe, bool odd_round, struct xlate_done *out)
@@ -429,9 +461,14 @@ answered(struct xlate_device *d, struct xlate_slot *s)
 		flbas = side_bytes(s, NS_FLBAS, 1);
 		format = side_bytes(s, NS_LBAF + 4 * ((flbas & 15) | (flbas >> 1 & 0x30)), 4);
 		lbads = format >> 16 & 0xff;
-		/* With metadata a block is longer than its data; without a size the namespace is not active. */
-		d->lg2[s->target] = (format & 0xffff) == 0 && lbads >= LBADS_MIN && lbads <= LBADS_MAX &&
-		    (side_bytes(s, NS_NSZE, 4) | side_bytes(s, NS_NSZE + 4, 4)) != 0 ? (uint8_t)lbads : 0;
+		/*
+		 * With metadata a block is longer than its data; without a size the namespace is
+		 * not active.
+		 */
+		d->lg2[s->target] = (format & 0xffff) == 0 && lbads >= LBADS_MIN &&
+		    lbads <= LBADS_MAX &&
+		    (side_bytes(s, NS_NSZE, 4) | side_bytes(s, NS_NSZE + 4, 4)) != 0 ?
+		    (uint8_t)lbads : 0;
 		return;
 	case ANSWER_CONTROLLER:
 		side_clear(s, ID_OACS, 2);
@@ -442,7 +479,7 @@ answered(struct xlate_device *d, struct xlate_slot *s)
 	}
 }
 
-/* ---- Registers -------------------------------------------------------------------------------- */
+/* ---- Registers ------------------------------------------------------------------------------- */
 
 static uint32_t
 doorbell(const struct xlate_device *d, uint32_t id, bool completion)
@@ -451,14 +488,16 @@ doorbell(const struct xlate_device *d, uint32_t id, bool completion)
 }
 
 static bool
-nvme_open(struct xlate_device *d, uint64_t (*read)(void *arg, uint32_t offset, unsigned width), void *arg)
+nvme_open(struct xlate_device *d, uint64_t (*read)(void *arg, uint32_t offset, unsigned width),
+    void *arg)
 {
 	uint64_t cap, n;
 
 	if (d->window_bytes < NVME_DOORBELLS + 16 || d->window_bytes > UINT32_MAX)
 		return false;
 	cap = read(arg, NVME_CAP, 8);
-	if (cap == UINT64_MAX || FIELD_GET(CAP_MPSMIN, cap) != 0 || (FIELD_GET(CAP_CSS, cap) & 1) == 0)
+	if (cap == UINT64_MAX || FIELD_GET(CAP_MPSMIN, cap) != 0 ||
+	    (FIELD_GET(CAP_CSS, cap) & 1) == 0)
 		return false;
 	d->fact[FACT_DSTRD] = FIELD_GET(CAP_DSTRD, cap);
 	n = (d->window_bytes - NVME_DOORBELLS) / (8ull << d->fact[FACT_DSTRD]);
@@ -475,7 +514,10 @@ write_cc(const struct xlate_device *d, uint32_t cc, struct xlate_writes *out)
 	if ((cc & ~(CC_EN | CC_SHN | CC_IOSQES | CC_IOCQES)) != 0)
 		return RULE_VALUE;
 	if ((cc & CC_EN) == 0) {
-		/* Told to stop before it was ready, it never says that it has: only a reset of the function does. */
+		/*
+		 * Told to stop before it was ready, it never says that it has: only a reset of the
+		 * function does.
+		 */
 		if (d->running && !d->ready)
 			return RULE_ORDER;
 		out->effect = XLATE_STOP;
@@ -484,8 +526,8 @@ write_cc(const struct xlate_device *d, uint32_t cc, struct xlate_writes *out)
 	} else if (!d->running) {
 		if (!d->stopped || !b->bound || b->used)
 			return RULE_ORDER;
-		out->v[out->count++] = (struct xlate_write){ NVME_AQA, 4, FIELD_PREP(AQA_ASQS, b->entries - 1) |
-		    FIELD_PREP(AQA_ACQS, b->entries - 1) };
+		out->v[out->count++] = (struct xlate_write){ NVME_AQA, 4,
+		    FIELD_PREP(AQA_ASQS, b->entries - 1) | FIELD_PREP(AQA_ACQS, b->entries - 1) };
 		out->v[out->count++] = (struct xlate_write){ NVME_ASQ, 8, b->sq_address };
 		out->v[out->count++] = (struct xlate_write){ NVME_ACQ, 8, b->cq_address };
 		out->effect = XLATE_START;
@@ -495,19 +537,25 @@ write_cc(const struct xlate_device *d, uint32_t cc, struct xlate_writes *out)
 }
 
 static enum dma_rule
-nvme_write(const struct xlate_device *d, uint32_t offset, unsigned width, uint64_t value, struct xlate_writes *out)
+nvme_write(const struct xlate_device *d, uint32_t offset, unsigned width, uint64_t value,
+    struct xlate_writes *out)
 {
 	const struct xlate_bound *b = &d->queue[0];
 
 	*out = (struct xlate_writes){ .effect = XLATE_ACCESS };
 	if (width == 4 && offset == NVME_CC)
 		return write_cc(d, (uint32_t)value, out);
-	/* The kernel writes these itself, when the controller is enabled; the driver may only say what it knows already. */
-	if ((width == 4 && offset == NVME_AQA) || (width == 8 && (offset == NVME_ASQ || offset == NVME_ACQ))) {
+	/*
+	 * The kernel writes these itself, when the controller is enabled; the driver may only say
+	 * what it knows already.
+	 */
+	if ((width == 4 && offset == NVME_AQA) ||
+	    (width == 8 && (offset == NVME_ASQ || offset == NVME_ACQ))) {
 		if (!b->bound || b->used)
 			return RULE_ORDER;
 		return value == (offset == NVME_ASQ ? b->sq_name : offset == NVME_ACQ ? b->cq_name :
-		    (FIELD_PREP(AQA_ASQS, b->entries - 1) | FIELD_PREP(AQA_ACQS, b->entries - 1))) ? RULE_NONE : RULE_VALUE;
+		    (FIELD_PREP(AQA_ASQS, b->entries - 1) | FIELD_PREP(AQA_ACQS, b->entries - 1))) ?
+		    RULE_NONE : RULE_VALUE;
 	}
 	return RULE_REGISTER;
 }

@@ -1,25 +1,28 @@
 /*
- * What a device class supplies so that the kernel can check, and where no IOMMU stands behind the device
- * translate, what a driver gives to its device: queue entries and register writes.
+ * What a device class supplies so that the kernel can check, and where no IOMMU stands behind the
+ * device translate, what a driver gives to its device: queue entries and register writes.
  *
- * A translator is a pure function of what it is given: the windows of the queue's owner, a copy of one entry, the state
- * of the device as the kernel bound it.  It allocates nothing, takes no lock, reads no clock, and touches no memory but
- * its arguments; xlate_fetch is its only way to the owner's memory.  So the same source is linked into the kernel, host
- * tests, a fuzzer and a model checker.
+ * A translator is a pure function of what it is given: the windows of the queue's owner, a copy of
+ * one entry, the state of the device as the kernel bound it.  It allocates nothing, takes no lock,
+ * reads no clock, and touches no memory but its arguments; xlate_fetch is its only way to the
+ * owner's memory.  So the same source is linked into the kernel, host tests, a fuzzer and a model
+ * checker.
  *
- * The promise (D2, D4, D5).  When judge returns RULE_NONE, then of the entry that it wrote, and of the side table that it
- * copied, every byte that the device may touch lies in a window of the table it was given, and each window allows the
- * direction; or it lies in memory that the kernel itself bound (queues, the command's own side page).  What was checked
- * is what was written: nothing of the owner's memory is read twice.
+ * The promise (D2, D4, D5).  When judge returns RULE_NONE, then of the entry that it wrote, and of
+ * the side table that it copied, every byte that the device may touch lies in a window of the table
+ * it was given, and each window allows the direction; or it lies in memory that the kernel itself
+ * bound (queues, the command's own side page).  What was checked is what was written: nothing of
+ * the owner's memory is read twice.
  *
- * What the caller does     one copy of the entry out of the owner's queue -> judge -> pin the grants that the verdict
- *   names -> next entry -> ... -> only then the doorbell.  The pins end when the command's completion was consumed, or
- *   when the device was seen to have stopped.
+ * What the caller does     one copy of the entry out of the owner's queue -> judge -> pin the
+ *   grants that the verdict names -> next entry -> ... -> only then the doorbell.  The pins end
+ *   when the command's completion was consumed, or when the device was seen to have stopped.
  *
- * Addresses.  A driver writes device addresses of its own domain everywhere.  "delta" of a window turns them into
- * what the device shall see: 0 where a unit translates, the way to bus addresses where none does.  A window is a run of
- * whole pages that is contiguous on both sides; neighbours may belong to one grant.  Queues, side tables and interrupt
- * doorbells are in no window: data never goes there.
+ * Addresses.  A driver writes device addresses of its own domain everywhere.  "delta" of a window
+ * turns them into what the device shall see: 0 where a unit translates, the way to bus addresses
+ * where none does.  A window is a run of whole pages that is contiguous on both sides; neighbours
+ * may belong to one grant.  Queues, side tables and interrupt doorbells are in no window: data
+ * never goes there.
  */
 #pragma once
 
@@ -36,7 +39,8 @@ enum {
 };
 
 struct xlate_window {
-	uint64_t first, last;		/* as the driver writes them; whole pages; last is inclusive */
+	/* As the driver writes them; whole pages; last is inclusive */
+	uint64_t first, last;
 	uint64_t delta;			/* plus this: as the device sees them */
 	uint64_t cpu;			/* plus this: as the kernel sees them */
 	void *grant;			/* the caller's: what is pinned */
@@ -48,10 +52,16 @@ struct xlate_windows { const struct xlate_window *v; uint32_t count; };
 
 /* One command id of a queue. */
 struct xlate_slot {
-	uint64_t *side;			/* while it is busy: its page with a copied list, or for an answer; or NULL */
+	/* While it is busy: its page with a copied list, or for an answer; or NULL */
+	uint64_t *side;
 	uint64_t side_address;		/* the same, as the device sees it */
-	bool busy;			/* the caller's: accepted, its completion not consumed yet */
-	uint8_t answer;			/* the class's: 0: the device writes to windows; else: to the side page, and "answered" is asked */
+	/* The caller's: accepted, its completion not consumed yet */
+	bool busy;
+	/*
+	 * The class's: 0: the device writes to windows; else: to the side page, and "answered" is
+	 * asked
+	 */
+	uint8_t answer;
 	uint8_t grants;
 	uint32_t target;		/* the class's */
 	void *grant[XLATE_GRANTS_MAX];
@@ -75,9 +85,11 @@ struct xlate_device {
 	uint64_t window_bytes;		/* the register window */
 	bool running;			/* from the accepted start to the next stop */
 	bool ready;			/* ... and it said that it had started */
-	bool stopped;			/* seen to have stopped since the last stop; nothing is outstanding */
+	/* Seen to have stopped since the last stop; nothing is outstanding */
+	bool stopped;
 	uint64_t fact[4];		/* the class's: registers that it keeps */
-	uint8_t lg2[XLATE_TARGETS_MAX];	/* the class's: transfer unit of a target; 0: not known, not usable */
+	/* The class's: transfer unit of a target; 0: not known, not usable */
+	uint8_t lg2[XLATE_TARGETS_MAX];
 };
 
 /* One queue pair, as the class sees it. */
@@ -87,9 +99,11 @@ struct xlate_queue {
 	uint32_t id;
 	uint32_t slots;			/* command ids are below this */
 	uint32_t recent;		/* a hint: the window that was found last */
-	uint64_t *spare;		/* a side page for the next entry that needs one; NULL: all are in use */
+	/* A side page for the next entry that needs one; NULL: all are in use */
+	uint64_t *spare;
 	uint64_t spare_address;		/* the same, as the device sees it */
-	struct xlate_slot *slot;	/* judge writes side page, grants and answer of the id that it accepts: no other */
+	/* Judge writes side page, grants and answer of the id that it accepts: no other */
+	struct xlate_slot *slot;
 };
 
 /* What a verdict adds to the rule. */
@@ -109,10 +123,13 @@ struct xlate_done {
 /* What a register access amounts to. */
 enum xlate_effect : uint8_t {
 	XLATE_ACCESS,			/* nothing but the accesses */
-	XLATE_START,			/* the device begins to read its queues: bus mastering is needed from here on */
+	/* The device begins to read its queues: bus mastering is needed from here on */
+	XLATE_START,
 	XLATE_READY,			/* it says that it has started */
-	XLATE_STOP,			/* it is told to stop: queues are dead, memory is not free yet */
-	XLATE_STOPPED,			/* it says that it has: memory of its queues and commands is free */
+	/* It is told to stop: queues are dead, memory is not free yet */
+	XLATE_STOP,
+	/* It says that it has: memory of its queues and commands is free */
+	XLATE_STOPPED,
 };
 
 struct xlate_write { uint32_t offset, width; uint64_t value; };
@@ -131,44 +148,63 @@ struct xlate_class {
 	uint32_t entries_max;
 
 	/*
-	 * Fills in what registers say of a device that is claimed: queues, fact[].  read: 8 or 4 bytes of the register window,
-	 * all ones past its end.  False: not one that can be checked.
+	 * Fills in what registers say of a device that is claimed: queues, fact[].  read: 8 or 4
+	 * bytes of the register window, all ones past its end.  False: not one that can be checked.
 	 */
-	bool (*open)(struct xlate_device *d, uint64_t (*read)(void *arg, uint32_t offset, unsigned width), void *arg);
+	bool (*open)(struct xlate_device *d,
+	    uint64_t (*read)(void *arg, uint32_t offset, unsigned width), void *arg);
 
-	/* Where the device is told of new entries, and that completions were taken; id < d->queues. */
+	/*
+	 * Where the device is told of new entries, and that completions were taken; id < d->queues.
+	 */
 	uint32_t (*doorbell)(const struct xlate_device *d, uint32_t id, bool completion);
 
 	/*
-	 * Judges one entry, a copy of the owner's.  out, a place of the shadow queue, is written only when it is accepted.  The
-	 * slot of its id (but busy) and the spare page may be written either way: they are nobody's.  Accepted, slot.side is NULL, or
-	 * the spare page, which is taken.
+	 * Judges one entry, a copy of the owner's.  out, a place of the shadow queue, is written
+	 * only when it is accepted.  The slot of its id (but busy) and the spare page may be
+	 * written either way: they are nobody's.  Accepted, slot.side is NULL, or the spare page,
+	 * which is taken.
 	 */
-	enum dma_rule (*judge)(struct xlate_queue *q, const uint64_t *entry, uint64_t *out, struct xlate_verdict *v);
+	enum dma_rule (*judge)(struct xlate_queue *q, const uint64_t *entry, uint64_t *out,
+	    struct xlate_verdict *v);
 
-	/* The completion at cqe, when its phase says that it is new (fresh: of this round).  Reads it once. */
+	/*
+	 * The completion at cqe, when its phase says that it is new (fresh: of this round).  Reads
+	 * it once.
+	 */
 	bool (*completed)(const volatile uint64_t *cqe, bool odd_round, struct xlate_done *out);
 
-	/* A successful command with an answer: learns from the side page, and takes out of it what drivers must not see. */
+	/*
+	 * A successful command with an answer: learns from the side page, and takes out of it what
+	 * drivers must not see.
+	 */
 	void (*answered)(struct xlate_device *d, struct xlate_slot *s);
 
-	/* A register write by the driver: what shall be written instead.  Width 4 or 8, aligned, in the window. */
-	enum dma_rule (*write)(const struct xlate_device *d, uint32_t offset, unsigned width, uint64_t value,
-	    struct xlate_writes *out);
+	/*
+	 * A register write by the driver: what shall be written instead.  Width 4 or 8, aligned, in
+	 * the window.
+	 */
+	enum dma_rule (*write)(const struct xlate_device *d, uint32_t offset, unsigned width,
+	    uint64_t value, struct xlate_writes *out);
 	/* May this be read; then what the driver gets for what was read, and what that says. */
 	enum dma_rule (*may_read)(const struct xlate_device *d, uint32_t offset, unsigned width);
-	enum xlate_effect (*seen)(const struct xlate_device *d, uint32_t offset, unsigned width, uint64_t *value);
+	enum xlate_effect (*seen)(const struct xlate_device *d, uint32_t offset, unsigned width,
+	    uint64_t *value);
 };
 
 /* What arch/<a>/devtab.c lists. */
 extern const struct xlate_class *const xlate_classes[];		/* ends with NULL */
 
 /*
- * Copies words of the owner's memory, each read once.  [at, at + 8 * words) lies in w, and at is a multiple of 8.
+ * Copies words of the owner's memory, each read once.  [at, at + 8 * words) lies in w, and at is a
+ * multiple of 8.
  */
 void xlate_fetch(const struct xlate_window *w, uint64_t at, uint64_t *to, uint32_t words);
 
-/* The last window that begins at or below "at", or else the first.  count is not 0.  O(log n), and no branch on what is found. */
+/*
+ * The last window that begins at or below "at", or else the first.  count is not 0.  O(log n), and
+ * no branch on what is found.
+ */
 static ALWAYS_INLINE const struct xlate_window *
 xlate_below(const struct xlate_windows *t, uint64_t at)
 {
