@@ -53,7 +53,6 @@ a_forged_return_address_is_not_followed_body() {
 # The same programs and the same kernel on a CPU that knows nothing of it, and on one with it at a higher level.
 atf_test_case the_guards_change_nothing_for_others
 the_guards_change_nothing_for_others_body() {
-	[ "$ARCH" = arm64 ] || atf_skip 'arm64 only'
 	capos_disk disk.img 1M 31
 	capos_boot DISK=disk.img SMP=2 CPU=cortex-a72 APPEND='hostile=return' CMD='sleep 700; sha256 nvme0n1'
 	capos_expect 'forged return address was followed' "^$(capos_sha256 disk.img)  nvme0n1"
@@ -64,7 +63,7 @@ the_guards_change_nothing_for_others_body() {
 atf_init_test_cases() {
 	atf_add_test_case a_call_into_the_middle_of_a_function_ends_the_process
 	atf_add_test_case a_forged_return_address_is_not_followed
-	atf_add_test_case the_guards_change_nothing_for_others
+	if [ "$ARCH" = arm64 ]; then atf_add_test_case the_guards_change_nothing_for_others; fi
 	atf_add_test_case no_call_of_a_process_hurts_the_kernel
 	atf_add_test_case a_fault_ends_with_a_readable_epitaph
 }
