@@ -148,10 +148,11 @@ NODISCARD enum status mmio_map(struct mmio *w, struct process *p, uint64_t offse
 NODISCARD enum status device_pass(struct process *to, handle_t h);
 
 /*
- * The process ends: every claim that it can use (RIGHT_DMA) ends with it.  True when all of them are over; until then
- * its other handles stay, so that the order of the end is the claim's own.
+ * The process ends: every claim that it can use (RIGHT_DMA) ends with it.  Looks at some of its handles from *at on; true when at
+ * all of them.  *waits is set when one of the claims is not over; until all are, its other handles stay, so that the order of the end
+ * is the claim's own.
  */
-bool device_end_all_of(struct process *p);
+bool device_end_some_of(struct process *p, uint32_t *at, bool *waits);
 
 /* Starts the end of the claim, and waits until the deadline. */
 NODISCARD enum status device_end(struct device *d, uint64_t deadline);

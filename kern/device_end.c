@@ -347,25 +347,21 @@ device_destroy(struct object *o)
 	return true;
 }
 
-static bool
+static void
 end_claim(struct object *o, uint32_t rights, void *arg)
 {
 	struct device *d = device_of(o);
-	bool *over = arg;
+	bool *waits = arg;
 
 	if ((rights & RIGHT_DMA) == 0)
-		return true;
+		return;
 	(void)begin_end(d);
 	if (d->state != DEVICE_FREE && d->state != DEVICE_QUARANTINED)
-		*over = false;
-	return true;
+		*waits = true;
 }
 
 bool
-device_end_all_of(struct process *p)
+device_end_some_of(struct process *p, uint32_t *at, bool *waits)
 {
-	bool over = true;
-
-	handle_for_each(p, OBJ_DEVICE, end_claim, &over);
-	return over;
+	return handle_for_some(p, at, OBJ_DEVICE, end_claim, waits);
 }

@@ -7,6 +7,7 @@
 #include "kern/process.h"
 
 enum : uint64_t { META_RIGHTS = 0xffffffff };
+enum { LOOK_AT_ONCE = 256, CLOSE_AT_ONCE = 16 };	/* entries of a table that ends */
 
 static ALWAYS_INLINE uint64_t
 key_of(const struct object *o, uint16_t gen)
@@ -232,16 +233,16 @@ handle_query(struct process *p, handle_t h, enum object_type *type, uint32_t *ri
 	return load_relaxed(&o->gen) == (uint32_t)(meta >> 32) ? OK : E_STALE;
 }
 
-void
-handle_for_each(struct process *p, enum object_type type, bool (*fn)(struct object *, uint32_t, void *), void *arg)
+bool
+handle_for_some(struct process *p, uint32_t *at, enum object_type type, void (*fn)(struct object *, uint32_t, void *), void *arg)
 {
 	struct handle_table *t = &p->handles;
+	uint32_t all = t->pages * HANDLES_PER_PAGE, end = (uint32_t)min_u64(*at + LOOK_AT_ONCE, all);
 
-	for (uint32_t i = 0; i < t->pages * HANDLES_PER_PAGE; i++) {
-		struct handle_entry *e = handle_entry_of(t, i);
+	for (; *at < end; ++*at) {
+		struct handle_entry *e = handle_entry_of(t, *at);
 		struct object *o = NULL;
 		uint32_t rights;
-		bool more;
 
 		if (load_relaxed(&e->key) >> 16 == 0)
 			continue;
@@ -254,34 +255,36 @@ handle_for_each(struct process *p, enum object_type type, bool (*fn)(struct obje
 		spin_unlock(&t->lock);
 		if (o == NULL)
 			continue;
-		more = fn(o, rights, arg);
+		fn(o, rights, arg);
 		object_put(o);
-		if (!more)
-			return;
 	}
+	return end == all;
 }
 
 bool
-handle_close_some(struct process *p, unsigned n)
+handle_close_some(struct process *p, uint32_t *at)
 {
 	struct handle_table *t = &p->handles;
+	unsigned closed = 0;
+	uint32_t all, end;
 
 	spin_lock(&t->lock);
 	t->closed = true;
-	for (uint32_t i = 0; i < t->pages * HANDLES_PER_PAGE && t->used != 0 && n != 0; i++) {
+	all = t->pages * HANDLES_PER_PAGE;
+	end = (uint32_t)min_u64(*at + LOOK_AT_ONCE, all);
+	for (; *at < end && closed < CLOSE_AT_ONCE; ++*at) {
 		uint32_t rights = 0;
-		struct object *o = take_locked(t, i, handle_entry_of(t, i), &rights);
+		struct object *o = take_locked(t, *at, handle_entry_of(t, *at), &rights);
 
 		if (o == NULL)
 			continue;
-		n--;
+		closed++;
 		spin_unlock(&t->lock);
 		drop(o, rights);
 		spin_lock(&t->lock);
 	}
-	n = t->used;
 	spin_unlock(&t->lock);
-	return n == 0;
+	return *at == all;
 }
 
 void

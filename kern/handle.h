@@ -129,10 +129,13 @@ NODISCARD enum status handle_copy(struct process *from, handle_t h, struct proce
 NODISCARD enum status handle_query(struct process *p, handle_t h, enum object_type *type, uint32_t *rights,
     uint64_t *badge);
 
-/* Every live handle to objects of the type; the object is referenced meanwhile.  Stops when fn returns false. */
-void handle_for_each(struct process *p, enum object_type type, bool (*fn)(struct object *, uint32_t rights, void *),
+/*
+ * Handles to objects of the type, among some entries from *at on; the object is referenced meanwhile.  Moves *at; true when it is at the
+ * end.
+ */
+bool handle_for_some(struct process *p, uint32_t *at, enum object_type type, void (*fn)(struct object *, uint32_t rights, void *),
     void *arg);
 
-/* Ends the table: closes up to n entries; true when none is left.  Then handle_table_fini frees its pages. */
-bool handle_close_some(struct process *p, unsigned n);
+/* Ends the table: no more handles.  Closes some from *at on, and moves it; true when none is left.  Then handle_table_fini frees its pages. */
+bool handle_close_some(struct process *p, uint32_t *at);
 void handle_table_fini(struct process *p);

@@ -391,6 +391,7 @@ endpoint_flush(struct endpoint *e) NO_THREAD_SAFETY
 		if (l == NULL)
 			return;
 		fail(queued_thread(l), E_PEER);
+		sched_preempt_point();
 	}
 }
 
@@ -432,6 +433,7 @@ ipc_server_gone(struct process *p)
 		    thread_claim_word(t, wait)) {
 			t->wait_status = E_PEER;
 			sched_wake(t);
+			sched_preempt_point();
 		}
 	}
 }

@@ -17,6 +17,12 @@
 #include "kern/trace.h"
 #include "kern/uaccess.h"
 
+/* The end, in this order. */
+enum end_phase : uint8_t { END_OVER, END_SERVER, END_DEVICES, END_HANDLES, END_MAPPINGS, END_SPACE };
+
+enum { TELL_AT_ONCE = 16 };		/* threads, under the lock */
+enum : uint64_t { STEP_NS = 20 * NS_PER_US };
+
 static uint32_t next_id;
 
 static uint64_t end_step(struct work *w);
@@ -56,6 +62,7 @@ process_create(struct process *parent, const char *name, uint64_t pages_max, uin
 		return s;
 	}
 	p->space_live = true;
+	p->end_phase = END_SERVER;
 	trace(PROCESS_NEW, p->id, trace_name(p->name), p->parent_id);
 	*out = p;
 	return OK;
@@ -74,17 +81,16 @@ process_destroy(struct object *o)
 {
 	struct process *p = process_of(o);
 
+	if (p->end_phase != END_OVER) {	/* never started: what it has is taken apart as ever, and not by who let it go */
+		object_get(o);
+		spin_lock(&o->lock);
+		p->state = PROCESS_ENDING;
+		spin_unlock(&o->lock);
+		worker_add(&p->end);
+		return false;
+	}
 	if (p->watch.ntfn != NULL)
 		object_put(&p->watch.ntfn->obj);
-	if (p->space_live) {		/* never started, or the handle went before the end */
-		while (!handle_close_some(p, 64))
-			;
-		handle_table_fini(p);
-		while (vspace_unmap_one(p))
-			;
-		KASSERT(vspace_close(p));	/* who has a mapping in hand has a reference */
-		mmu_space_fini(&p->space);
-	}
 	if (p->parent != NULL) {
 		quota_give_pages(&p->parent->quota, p->quota.pages_max);
 		quota_give_objects(&p->parent->quota, p->quota.objects_max);
@@ -120,6 +126,34 @@ note_backtrace(struct process *p, struct uregs *u, struct epitaph *e)
 	(void)p;
 }
 
+/* Tells some of its threads to leave; who has been told goes to the back.  False when all have; its lock is held. */
+static bool
+tell_some(struct process *p, struct thread *me)
+{
+	for (unsigned n = 0; n < TELL_AT_ONCE; n++) {
+		struct thread *t;
+
+		if (list_empty(&p->threads))
+			return false;
+		t = list_first(&p->threads, struct thread, siblings);
+		if (t->dying)
+			return false;
+		list_remove(&t->siblings);
+		list_push_back(&p->threads, &t->siblings);
+		store_release(&t->dying, true);
+		if (t == me)
+			continue;
+		sched_poke(t);
+		if (thread_claim(t)) {
+			t->wait_status = E_CANCELLED;
+			sched_wake(t);
+		} else {
+			sched_poke(t);
+		}
+	}
+	return true;
+}
+
 void
 process_end(struct process *p, enum exit_reason reason, uint64_t code, const struct fault_info *f)
 {
@@ -140,25 +174,17 @@ process_end(struct process *p, enum exit_reason reason, uint64_t code, const str
 		p->epitaph.fault = *f;
 		p->epitaph.thread = me->index;
 	}
-	list_for_each(it, &p->threads) {
-		struct thread *t = list_entry(it, struct thread, siblings);
-
-		store_release(&t->dying, true);
-		if (t == me)
-			continue;
-		sched_poke(t);
-		if (thread_claim(t)) {
-			t->wait_status = E_CANCELLED;
-			sched_wake(t);
-		} else {
-			sched_poke(t);
-		}
-	}
+	/* From now on no thread is added. */
 	if (p->thread_count == 0) {
 		object_get(&p->obj);
 		spin_unlock(&p->obj.lock);
 		worker_add(&p->end);
 		return;
+	}
+	while (tell_some(p, me)) {
+		spin_unlock(&p->obj.lock);
+		sched_preempt_point();
+		spin_lock(&p->obj.lock);
 	}
 	spin_unlock(&p->obj.lock);
 }
@@ -218,25 +244,9 @@ give_back_unused(struct process *p)
 	quota_give_objects(&p->parent->quota, objects);
 }
 
-/* A bounded step of the end: handles, then mappings, then the address space, then the news. */
-static uint64_t
-end_step(struct work *w)
+static void
+news(struct process *p)
 {
-	struct process *p = container_of(w, struct process, end);
-
-	if (p->space_live) {
-		ipc_server_gone(p);
-		if (!device_end_all_of(p))
-			return clock_now() + NS_PER_MS;
-		if (!handle_close_some(p, 16))
-			return 0;
-		if (vspace_unmap_one(p))
-			return 0;
-		if (!vspace_close(p))
-			return clock_now() + NS_PER_MS;		/* somebody else has one in hand */
-		handle_table_fini(p);
-		mmu_space_fini(&p->space);
-	}
 	give_back_unused(p);
 	spin_lock(&p->obj.lock);
 	p->state = PROCESS_DEAD;
@@ -249,8 +259,65 @@ end_step(struct work *w)
 		    p->epitaph.reason == EXIT_FAULT ? fault_kind_text(p->epitaph.fault.kind) : "exit");
 		kernel_stop(false);
 	}
-	object_put(&p->obj);
+}
+
+/* A part of the end that is bounded.  Returns when to go on, 0 at once, or WORK_DONE. */
+static uint64_t
+end_part(struct process *p)
+{
+	switch ((enum end_phase)p->end_phase) {
+	case END_SERVER:
+		ipc_server_gone(p);
+		p->end_phase = END_DEVICES;
+		return 0;
+	case END_DEVICES:
+		if (!device_end_some_of(p, &p->end_at, &p->end_waits))
+			return 0;
+		p->end_at = 0;
+		if (p->end_waits) {
+			p->end_waits = false;
+			return clock_now() + NS_PER_MS;
+		}
+		p->end_phase = END_HANDLES;
+		return 0;
+	case END_HANDLES:
+		if (!handle_close_some(p, &p->end_at))
+			return 0;
+		p->end_phase = END_MAPPINGS;
+		return 0;
+	case END_MAPPINGS:
+		if (vspace_unmap_one(p))
+			return 0;
+		if (!vspace_close(p))	/* somebody else has one in hand */
+			return clock_now() + NS_PER_MS;
+		p->end_phase = END_SPACE;
+		return 0;
+	case END_SPACE:
+		handle_table_fini(p);
+		mmu_space_fini(&p->space);
+		p->end_phase = END_OVER;
+		break;
+	case END_OVER:		/* no space was ever made */
+		break;
+	}
+	news(p);
 	return WORK_DONE;
+}
+
+/* The worker's step: as many parts as a short time allows, then it rests as long as that took. */
+static uint64_t
+end_step(struct work *w)
+{
+	struct process *p = container_of(w, struct process, end);
+	uint64_t from = clock_now(), now, next;
+
+	do {
+		next = end_part(p);
+		now = clock_now();
+	} while (next == 0 && now - from < STEP_NS);
+	if (next == WORK_DONE)
+		object_put(&p->obj);
+	return next != 0 ? next : now + (now - from);
 }
 
 void

@@ -3,8 +3,9 @@
  *
  * Life.  new (no thread yet) -> running -> ending -> dead.  Ending starts with the last thread's exit, a kill or a
  * fault: threads are told to leave; when the last has left its CPU, the worker closes handles and unmaps in bounded
- * steps, then the process is dead and its watcher is signalled.  The object stays, with its epitaph, while a
- * handle, an object that it pays for, or a parent's account refers to it.
+ * steps, then the process is dead and its watcher is signalled.  One that was never started, and whose last handle goes, ends in
+ * the same steps.  The worker rests as long as it has worked on it, so that less urgent ones have their CPU meanwhile.  The object
+ * stays, with its epitaph, while a handle, an object that it pays for, or a parent's account refers to it.
  *
  * Quota.  What a child may use is taken out of its parent's quota when it is made and goes back when the child's object
  * goes; so ending a process is paid by its parent.
@@ -39,7 +40,10 @@ struct process {
 	struct process *parent;		/* (c) counted */
 	uint64_t cycles_gone;		/* of threads that ended */
 	uint8_t prio;
-	bool space_live;
+	bool space_live;		/* (vs_lock) mappings may come */
+	uint8_t end_phase;		/* the worker's from here: what is left of it; 0: nothing */
+	bool end_waits;			/* a claim is not over yet */
+	uint32_t end_at;		/* of its handles */
 	struct watch watch;		/* (obj.lock) */
 	struct epitaph epitaph;		/* (obj.lock) */
 	struct work end;

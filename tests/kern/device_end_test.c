@@ -289,10 +289,11 @@ handle_insert(struct process *p UNUSED, struct object *o UNUSED, uint32_t gen UN
 	return E_QUOTA;
 }
 
-void
-handle_for_each(struct process *p UNUSED, enum object_type t UNUSED, bool (*fn)(struct object *, uint32_t, void *) UNUSED,
-    void *arg UNUSED)
+bool
+handle_for_some(struct process *p UNUSED, uint32_t *at UNUSED, enum object_type t UNUSED,
+    void (*fn)(struct object *, uint32_t, void *) UNUSED, void *arg UNUSED)
 {
+	return true;
 }
 
 

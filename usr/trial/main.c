@@ -5,7 +5,8 @@
  *     reset        claims the disk controller and has children reset it: two at a time; while the claim ends; killed within
  *     end=MIB      makes processes with that much memory mapped, small pages and large, and kills each: how late is a
  *                  thread of higher priority that wakes up every 100 us meanwhile?  With QEMU's -icount shift=0 a
- *                  nanosecond is an instruction, so lateness is the longest path that lets nobody in.
+ *                  nanosecond is an instruction, so lateness is the longest path that lets nobody in.  The same for a process with
+ *                  many handles, for one that nobody ever started and whose last handle is closed
  *     registers    makes windows onto the controller's registers, uses each once, and gives it up: what stayed?
  *     memory       takes all memory, then makes threads with room for a stack each and nothing more
  *
@@ -203,46 +204,95 @@ fat_process(uint64_t pages, bool large)
 	return (handle_t)p;
 }
 
-/* Until the memory is back: the latest wake-up, and how many there were. */
-static uint64_t
-end_of(handle_t process, const char *what)
+static bool
+is_dead(handle_t process)
 {
-	struct memory_info m, before;
-	uint64_t size, worst = 0, beats = 0, t = now_ns(), start = t;
 	struct process_info info;
+	uint64_t size;
 
-	(void)sys_info(boot_info->kernel, INFO_MEMORY, 0, (uint64_t)(uintptr_t)&before, sizeof(before), &size);
-	if (sys_process_kill(process, 0) != OK)
-		die("cannot kill");
-	for (;;) {
-		uint64_t now;
+	return sys_info(process, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&info, sizeof(info), &size) != OK || info.state == PROCESS_DEAD;
+}
 
-		t = now_ns() + BEAT_NS;
+static uint64_t
+free_pages(void)
+{
+	struct memory_info m;
+	uint64_t size;
+
+	if (sys_info(boot_info->kernel, INFO_MEMORY, 0, (uint64_t)(uintptr_t)&m, sizeof(m), &size) != OK)
+		die("no look at memory");
+	return m.free;
+}
+
+/* Until it is over: the latest wake-up, and how many there were. */
+static void
+beat(const char *what, bool (*over)(handle_t), handle_t h)
+{
+	uint64_t worst = 0, beats = 0, start = now_ns(), before = free_pages();
+
+	do {
+		uint64_t t = now_ns() + BEAT_NS, now;
+
 		sleep_until(t);
 		now = now_ns();
 		if (now > t && now - t > worst)
 			worst = now - t;
 		beats++;
-		if (sys_info(process, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&info, sizeof(info), &size) != OK ||
-		    info.state == PROCESS_DEAD)
-			break;
 		if (now - start > 60 * NS_PER_S)
 			die("%s: no end after a minute", what);
-	}
-	(void)sys_handle_close(process);
-	(void)sys_info(boot_info->kernel, INFO_MEMORY, 0, (uint64_t)(uintptr_t)&m, sizeof(m), &size);
+	} while (!over(h));
 	print("trial: %s: %llu wake-ups, the latest %llu ns late, %llu pages came back\n", what, (unsigned long long)beats,
-	    (unsigned long long)worst, (unsigned long long)(m.free - before.free));
-	return worst;
+	    (unsigned long long)worst, (unsigned long long)(free_pages() - before));
+}
+
+static void
+end_of(handle_t process, const char *what)
+{
+	if (sys_process_kill(process, 0) != OK)
+		die("cannot kill");
+	beat(what, is_dead, process);
+	(void)sys_handle_close(process);
+}
+
+/* A process with as many handles as a table has, every other one to an object of its own. */
+static handle_t
+many_handles(void)
+{
+	uint64_t p, n, there;
+
+	if (sys_process_create((uint64_t)(uintptr_t)"handles", 7, 4096, 20'000, &p) != OK)
+		die("no process");
+	for (unsigned i = 0; i < 8000; i += 2) {
+		if (sys_ntfn_create(&n) != OK || sys_handle_give(p, n, UINT32_MAX, &there) != OK ||
+		    sys_handle_give(p, boot_info->kernel, UINT32_MAX, &there) != OK)
+			die("no handle");
+		(void)sys_handle_close(n);
+	}
+	return (handle_t)p;
+}
+
+static uint64_t
+closing_takes(handle_t h)
+{
+	uint64_t t = now_ns();
+
+	(void)sys_handle_close(h);
+	return now_ns() - t;
 }
 
 static void
 ends(uint64_t mib)
 {
 	uint64_t pages = mib * MIB / PAGE_SIZE;
+	handle_t p;
 
-	(void)end_of(fat_process(min_u64(pages, 20'000), false), "single pages");
-	(void)end_of(fat_process(pages, true), "large pages");
+	end_of(fat_process(min_u64(pages, 20'000), false), "single pages");
+	end_of(fat_process(pages, true), "large pages");
+	end_of(many_handles(), "many handles");
+	/* Never started, and nobody is left who knows of it: its end is not its last holder's work. */
+	p = fat_process(min_u64(pages, 4000), false);
+	print("trial: abandoned: closing took %llu ns\n", (unsigned long long)closing_takes(p));
+	sleep_until(now_ns() + NS_PER_S);
 }
 
 int
