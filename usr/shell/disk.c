@@ -93,7 +93,7 @@ disk_open(struct blk *b, const char *name, uint32_t rights, uint64_t bytes)
 		return false;
 	s = blk_open(b, e, (uint32_t)n - 1, rights, bytes);
 	if (s != OK) {
-		print("%s: %s\n", name, status_text(s));
+		print("%s: %s\n", name, s == E_NOT_FOUND ? "the controller shows no such namespace; \"blk\" lists disks" : status_text(s));
 		(void)sys_handle_close(e);
 		return false;
 	}
@@ -133,6 +133,7 @@ cmd_blk(int argc UNUSED, char **argv UNUSED)
 		struct msg name = { .label = BLK_CALL_NAME };
 		handle_t e;
 		enum status s = server_of(c, &e);
+		unsigned before = found;
 
 		if (s == E_NOT_FOUND)
 			break;
@@ -157,6 +158,9 @@ cmd_blk(int argc UNUSED, char **argv UNUSED)
 			    (unsigned long long)m.w[6], (unsigned long long)m.w[7]);
 			found++;
 		}
+		if (found == before)
+			print("nvme%llu %.40s serial %.20s: no namespace with blocks\n", (unsigned long long)c, (const char *)&name.w[0],
+			    (const char *)&name.w[5]);
 		(void)sys_handle_close(e);
 	}
 	if (found == 0)
