@@ -84,6 +84,27 @@ queue_destroy(struct object *o)
 	return true;
 }
 
+bool
+device_queue_counts(struct object *o, struct queue_counts *out)
+{
+	struct queue *q = queue_of(o);
+	struct device *d;
+
+	spin_lock(&o->lock);
+	d = q->device;
+	if (d != NULL) {
+		spin_lock(&d->obj.lock);
+		*out = (struct queue_counts){
+			.segment = d->function[0].fn->segment, .rid = d->function[0].fn->rid, .id = q->ring.q.id,
+			.accepted = q->ring.accepted, .completed = q->ring.completed, .refused = q->ring.refused,
+			.last_rule = q->last_rule,
+		};
+		spin_unlock(&d->obj.lock);
+	}
+	spin_unlock(&o->lock);
+	return d != NULL;
+}
+
 void
 device_queues_release(struct device *d)
 {
@@ -272,7 +293,7 @@ sys_queue_create(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 static COLD enum status
 refused(struct device *d, struct queue *q, const struct ring_refusal *why, struct uregs *u)
 {
-	d->check->batches_refused++;
+	q->last_rule = why->rule;
 	device_check_complain(d, why->rule, "queue", q->ring.q.id, why->entry);
 	u->w[0] = why->rule;
 	u->w[1] = why->entry;

@@ -36,6 +36,7 @@ struct queue {
 	uint32_t told;			/* (device) completions that the device knows to be taken */
 	volatile uint32_t *sq_doorbell, *cq_doorbell;	/* (c) */
 	struct dma_ring ring;		/* (device) */
+	enum dma_rule last_rule;	/* (device) of the batch that was refused last */
 	struct memory *owner, *cq, *shadow, *side, *slots;	/* (c) counted; NULL when the claim is over */
 	struct buffer *cq_grant, *shadow_grant, *side_grant;	/* (c) counted, likewise */
 };
@@ -49,13 +50,16 @@ struct device_check {
 	volatile uint8_t *regs;		/* BAR 0 of the first function */
 	bool brokered;
 	struct list queues;
-	uint64_t entries, batches_refused, registers_refused;
+	uint64_t entries, registers_refused;
 	uint32_t complaints;		/* lines that the log got */
 	enum dma_rule last_rule;
 };
 
 enum status sys_queue_create(struct thread *t, struct uregs *u);
 enum status sys_queue_commit(struct thread *t, struct uregs *u);
+
+/* For who looks from outside.  False: its claim is over. */
+bool device_queue_counts(struct object *o, struct queue_counts *out);
 
 /* The translator for the function's class, or NULL. */
 const struct xlate_class *device_class(const struct pci_function *f);

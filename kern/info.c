@@ -7,6 +7,7 @@
 #include "kern/base/str.h"
 #include "kern/cpu.h"
 #include "kern/device.h"
+#include "kern/device_queue.h"
 #include "kern/dma/unit.h"
 #include "kern/frame.h"
 #include "kern/machine/machine.h"
@@ -49,6 +50,22 @@ fill_device(struct device *d, struct device_info *out)
 		out->table_pages = d->domain.io.table_pages;
 		str_copy(out->domain, d->domain.io.unit->name, sizeof(out->domain));
 	}
+	spin_lock(&d->obj.lock);
+	out->registers_refused = d->check != NULL ? d->check->registers_refused : 0;
+	spin_unlock(&d->obj.lock);
+}
+
+static bool
+nth_queue(struct object *o, void *arg)
+{
+	struct nth *n = arg;
+	struct queue_counts c;
+
+	if (!device_queue_counts(o, &c) || n->left-- != 0)
+		return true;
+	*(struct queue_counts *)n->out = c;
+	n->found = true;
+	return false;
 }
 
 static bool
@@ -187,6 +204,7 @@ union answer {
 	struct function_info function;
 	struct unit_info unit;
 	struct grant_info grant;
+	struct queue_counts queue;
 	struct evidence_info evidence;
 	struct device_info device;
 	struct clock_info clock;
@@ -205,6 +223,10 @@ kernel_info(uint32_t what, uint64_t index, union answer *a, size_t *size)
 	case INFO_PROCESS:
 		object_for_each(OBJ_PROCESS, nth_process, &n);
 		*size = sizeof(a->process);
+		return n.found ? OK : E_NOT_FOUND;
+	case INFO_QUEUE:
+		object_for_each(OBJ_QUEUE, nth_queue, &n);
+		*size = sizeof(a->queue);
 		return n.found ? OK : E_NOT_FOUND;
 	case INFO_MEMORY:
 		fill_memory(&a->memory);

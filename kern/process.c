@@ -354,6 +354,7 @@ process_info(struct process *p, struct process_info *out)
 	out->pages_max = p->quota.pages_max;
 	out->objects = p->quota.objects;
 	out->objects_max = p->quota.objects_max;
+	out->quota_refused = p->quota.refused;
 	out->large_leaves = p->space.large_leaves;
 	memcpy(out->name, p->name, sizeof(out->name));
 }

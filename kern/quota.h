@@ -12,6 +12,7 @@
 struct quota {
 	uint64_t pages_max, objects_max;	/* (c) */
 	uint64_t pages, objects;		/* (a) in use */
+	uint64_t refused;			/* (a) times that something did not fit */
 };
 
 /* E_QUOTA and no change when n more do not fit. */

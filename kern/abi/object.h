@@ -76,6 +76,7 @@ enum info_what : uint32_t {
 	INFO_EVIDENCE,		/* OBJ_KERNEL, index = PCI function * EVIDENCE_STEPS + step.  struct evidence_info */
 	INFO_CPUS,		/* any OBJ_KERNEL.  uint32_t: how many are online */
 	INFO_TRACE,		/* OBJ_KERNEL with KERNEL_TRACE, index = cpu.  As many struct trace_record as fit, not sorted */
+	INFO_QUEUE,		/* OBJ_KERNEL: index-th queue that the kernel guards.  struct queue_counts */
 };
 
 struct memory_info {
@@ -140,7 +141,17 @@ struct device_info {
 	uint32_t generation, owner;
 	uint64_t grants, grant_pages, iova_bytes, table_pages;
 	uint64_t fault_seq;
+	uint64_t registers_refused;		/* accesses that the class's policy does not allow */
 	char domain[24];
+};
+
+/* One pair of rings whose doorbells the kernel rings. */
+struct queue_counts {
+	uint16_t segment, rid;
+	uint32_t id;
+	uint64_t accepted, completed;		/* entries that the device got; completions */
+	uint64_t refused;			/* batches that it did not get */
+	uint8_t last_rule;			/* enum dma_rule: why, the last time */
 };
 
 enum device_state : uint8_t { DEVICE_FREE, DEVICE_CLAIMED, DEVICE_ENDING, DEVICE_RESETTING, DEVICE_QUARANTINED };

@@ -67,6 +67,7 @@ struct process_info {
 	uint32_t handles;
 	uint64_t cpu_ns;
 	uint64_t pages, pages_max, objects, objects_max;
+	uint64_t quota_refused;			/* times that something did not fit into them */
 	uint64_t large_leaves;			/* 2 MiB each, mapped now */
 	char name[PROCESS_NAME];
 };

@@ -8,14 +8,14 @@ a_lying_client_is_refused_and_harms_nobody_body() {
 	capos_disk disk.img 8M 40
 	for how in 1: 4:abandon; do
 		cp disk.img work.img
-		capos_boot DISK=work.img SMP=${how%:*} CMD="liar nvme0n1; liar nvme0n1 ${how#*:}; devices; mem; sha256 nvme0n1"
+		capos_boot DISK=work.img SMP=${how%:*} CMD="liar nvme0n1; liar nvme0n1 ${how#*:}; devices; mem; blk; sha256 nvme0n1"
 		[ "$(grep -c '^liar: 0 failures, the server lived' serial.txt)" -eq 2 ] || capos_fail 'a lie was believed'
 		capos_expect '^liar: a write without the right: rights missing' '^liar: closing the session of another: stale' \
 		    'is refused: it claims more requests than its ring holds' 'bus master on, 0 faults' 'quarantined 0$' \
 		    "^$(capos_sha256 disk.img)  nvme0n1"
 		cmp disk.img work.img || capos_fail 'the liar changed the disk'
 	done
-	capos_expect 'ends: its client is gone'
+	capos_expect 'ends: its client is gone' 'nvme0n1 .* refused [1-9][0-9]*, sessions refused [1-9]'
 }
 
 # D13: one client's sessions are bounded, by client and not by handle, and another gets its own.
@@ -135,7 +135,7 @@ a_read_error_is_said_in_words_body() {
 	    CMD='sha256 nvme0n1 0 1M; sha256 nvme0n1; sha256 nvme0n1; blk'
 	capos_expect "^$(capos_sha256 disk.img 0 1048576)  nvme0n1" \
 	    'nvmed: read of .* namespace 1: unrecovered read error \(status type 2 code 0x81\)' \
-	    'sha256: read at [0-9]*: device error' "^$(capos_sha256 disk.img)  nvme0n1" 'errors 1$'
+	    'sha256: read at [0-9]*: device error' "^$(capos_sha256 disk.img)  nvme0n1" 'errors 1 refused 0, sessions refused 0$'
 }
 
 # A command that does not end in time: called slow, aborted; QEMU cannot take it back, so the controller is reset.
@@ -149,7 +149,7 @@ a_command_that_does_not_end_is_given_up_body() {
 	    CMD='sha256 nvme1n1 0 4096; sha256 nvme0n1; blk'
 	capos_expect 'nvmed: read of 8 blocks at 0, namespace 1: no answer for 1 s' 'no answer for 2 s: aborted' \
 	    'did not end when it was aborted: the controller is reset, with 1 requests in flight' 'the controller is back' \
-	    'sha256: read at 0: timed out' "^$(capos_sha256 disk.img)  nvme0n1" '^nvme1n1 .* errors 1$'
+	    'sha256: read at 0: timed out' "^$(capos_sha256 disk.img)  nvme0n1" '^nvme1n1 .* errors 1 refused 0'
 	capos_refute 'nvmed ended'
 }
 
@@ -160,7 +160,7 @@ a_reset_under_load_loses_no_request_body() {
 	capos_boot QEMU_EXTRA="-blockdev $late -device nvme,serial=late,drive=late" CMD='rogue 0 x; sha256 nvme0n1 0 64K; blk'
 	capos_expect 'a test asks for it: the controller is reset, with 32 requests in flight' '32 requests are put again' \
 	    'rogue: call success, driver success, 32 of 32 requests done' \
-	    "^$(head -c 65536 /dev/zero | sha256sum | cut -d ' ' -f 1)  nvme0n1" 'errors 0$'
+	    "^$(head -c 65536 /dev/zero | sha256sum | cut -d ' ' -f 1)  nvme0n1" 'errors 0 refused 0'
 	capos_refute 'nvmed ended: exit'
 }
 

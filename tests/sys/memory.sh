@@ -28,7 +28,15 @@ memory_above_4_gib_is_used_body() {
 	    "^$(capos_sha256 disk.img)  nvme0n1"
 }
 
+# D13: more than the quota is refused, and the refusal is counted.
+atf_test_case more_than_the_quota_is_refused_and_counted
+more_than_the_quota_is_refused_and_counted_body() {
+	capos_boot -s 1 CMD='mem; memtest 500; mem'
+	capos_expect 'shell .* 0$' 'memtest: no memory' '^ *[0-9]+ shell .* 1$'
+}
+
 atf_init_test_cases() {
+	atf_add_test_case more_than_the_quota_is_refused_and_counted
 	atf_add_test_case large_leaves_and_small_ones_show_the_same_memory
 	atf_add_test_case memory_above_4_gib_is_used
 }

@@ -49,7 +49,7 @@ static_assert(sizeof(struct blk_ring) <= BLK_RING_PAGES * PAGE_SIZE);
 
 /* Calls to a block server: labels. */
 enum blk_call : uint32_t {
-	BLK_CALL_INFO = 1,	/* w0 namespace index -> w0 blocks, w1 block bytes, w2 namespaces, w3 max transfer, w4 reads, w5 writes, w6 flushes, w7 errors */
+	BLK_CALL_INFO = 1,	/* w0 namespace index -> w0 blocks, w1 block bytes, w2 namespaces | read only << 32, w3 max transfer | sessions refused << 32, w4 reads, w5 writes, w6 flushes, w7 errors | requests refused << 32 */
 	BLK_CALL_NAME,		/* -> w0..w4 model, w5..w7 serial */
 	/*
 	 * w7 of the answer: 1 when what is answered is durable, no flush needed.

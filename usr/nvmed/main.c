@@ -213,11 +213,11 @@ info(struct msg *m)
 	m->w[1] = ns->block_bytes;
 	m->w[0] = ns->blocks;
 	m->w[2] = (uint64_t)ns->read_only << 32 | server.ctrl.ns_count;
-	m->w[3] = server.ctrl.max_transfer_bytes;
+	m->w[3] = (uint64_t)server.sessions_refused << 32 | (uint32_t)server.ctrl.max_transfer_bytes;
 	m->w[4] = server.done[NVME_OP_READ];
 	m->w[5] = server.done[NVME_OP_WRITE];
 	m->w[6] = server.done[NVME_OP_FLUSH];
-	m->w[7] = server.errors;
+	m->w[7] = (uint64_t)server.refused << 32 | (uint32_t)server.errors;
 }
 
 static void
@@ -254,6 +254,7 @@ call(void)
 			given &= ~3u;
 			lent = (handle_t)m.w[1];
 		} else {
+			server.sessions_refused++;
 			m.handles = 0;
 		}
 		break;

@@ -59,7 +59,8 @@ struct server {
 	uint32_t inflight;
 	struct request *free;
 	struct request *again;		/* to be put again after a reset, before anything new */
-	uint64_t done[3], errors;	/* done: by operation */
+	uint64_t done[3], errors;	/* done: by operation; errors: answers that were not OK */
+	uint32_t refused, sessions_refused;	/* of errors, those for what a session may not have; not opened, or ended for lies */
 	uint64_t max_transfer_bytes;
 	bool volatile_cache;
 	bool closing;			/* some session is */

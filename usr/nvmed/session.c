@@ -78,6 +78,7 @@ static COLD void
 refuse(struct session *s, const char *why)
 {
 	s->refused = true;
+	server.sessions_refused++;
 	complain("session %u is refused: %s", number(s), why);
 	store_relaxed(&s->ring->refused, E_CORRUPT);
 	server.answered |= s->bit;
@@ -125,6 +126,8 @@ take_one(struct session *s, const struct blk_req *from)
 	if (unlikely(q == NULL))
 		return false;
 	e = judge(s, &r, &q->io);
+	if (unlikely(e != OK))
+		server.refused++;
 	if (unlikely(e == OK && q->io.op == NVME_OP_FLUSH && !server.volatile_cache)) {
 		server.done[NVME_OP_FLUSH]++;
 		session_answer(s, r.cookie, OK, 0);

@@ -42,8 +42,12 @@ const struct command commands[] = {
 
 const struct note notes[] = {
 	{ "ps", "What is watched over and does not run is listed below, with the reason." },
-	{ "mem", "Pages are 4 KiB.  Of an owner: what it uses itself, and its quota; what it handed to its children is theirs." },
-	{ "dma", "Addresses are those that the device uses; nobody sees physical ones." },
+	{ "mem", "Pages are 4 KiB.  Of an owner: what it uses itself, and its quota; what it handed to its children is theirs.\n"
+	    "\"refused\" counts what did not fit into a quota." },
+	{ "dma", "Addresses are those that the device uses; nobody sees physical ones.  Queues are listed where the kernel guards\n"
+	    "them, with what it refused." },
+	{ "blk", "\"refused\" counts requests that asked for what their session may not have, \"sessions refused\" those that were not\n"
+	    "opened, or that lied." },
 	{ "sha256", "The hash that sha256sum prints on the host.  OFFSET and LENGTH are multiples of the block size.\n"
 	    "As: sha256 nvme0n1 1M 64K" },
 	{ "hexdump", "256 bytes when LENGTH is not given.  As: hexdump nvme0n1 0x400 64" },

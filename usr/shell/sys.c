@@ -126,13 +126,13 @@ cmd_mem(int argc UNUSED, char **argv UNUSED)
 	print("\nhandles %llu, threads %llu, grants %llu of %llu pages\n", (unsigned long long)m.handles,
 	    (unsigned long long)m.threads, (unsigned long long)m.grants, (unsigned long long)m.grant_pages);
 	read_processes();
-	print("%4s %-16s %10s %10s %9s %9s %8s\n", "pid", "owner", "pages", "quota", "objects", "quota", "handles");
+	print("%4s %-16s %10s %10s %9s %9s %8s %8s\n", "pid", "owner", "pages", "quota", "objects", "quota", "handles", "refused");
 	for (unsigned i = 0; i < process_count; i++) {
 		const struct process_info *p = &process[i];
 
-		print("%4u %-16s %10llu %10llu %9llu %9llu %8u\n", p->id, p->name, (unsigned long long)own(p->pages, p->id, true),
+		print("%4u %-16s %10llu %10llu %9llu %9llu %8u %8llu\n", p->id, p->name, (unsigned long long)own(p->pages, p->id, true),
 		    (unsigned long long)p->pages_max, (unsigned long long)own(p->objects, p->id, false),
-		    (unsigned long long)p->objects_max, p->handles);
+		    (unsigned long long)p->objects_max, p->handles, (unsigned long long)p->quota_refused);
 	}
 	return 0;
 }
@@ -262,11 +262,18 @@ cmd_dma(int argc UNUSED, char **argv UNUSED)
 	static const char *const dirs[] = { "", "to device", "from device", "both" };
 	struct device_info d;
 	struct grant_info g;
+	struct queue_counts q;
 
 	for (uint64_t i = 0; info(INFO_DEVICE, i, &d, sizeof(d)); i++)
-		print("%04x:%02x:%02x.%x on %s: %llu grants, %llu pages, %llu table pages, generation %u\n", d.segment, d.rid >> 8,
-		    d.rid >> 3 & 31, d.rid & 7, d.domain, (unsigned long long)d.grants, (unsigned long long)d.grant_pages,
-		    (unsigned long long)d.table_pages, d.generation);
+		print("%04x:%02x:%02x.%x on %s: %llu grants, %llu pages, %llu table pages, generation %u, %llu register accesses refused\n",
+		    d.segment, d.rid >> 8, d.rid >> 3 & 31, d.rid & 7, d.domain, (unsigned long long)d.grants,
+		    (unsigned long long)d.grant_pages, (unsigned long long)d.table_pages, d.generation,
+		    (unsigned long long)d.registers_refused);
+	for (uint64_t i = 0; info(INFO_QUEUE, i, &q, sizeof(q)); i++)
+		print("  queue %u of %02x:%02x.%x: %llu entries, %llu completions, %llu batches refused%s%s\n", q.id, q.rid >> 8,
+		    q.rid >> 3 & 31, q.rid & 7, (unsigned long long)q.accepted, (unsigned long long)q.completed,
+		    (unsigned long long)q.refused, q.refused != 0 ? ", the last: " : "", q.refused != 0 ?
+		    dma_rule_text((enum dma_rule)q.last_rule) : "");
 	for (uint64_t i = 0; info(INFO_GRANT, i, &g, sizeof(g)); i++)
 		print("  pid %-4u %02x:%02x.%x iova 0x%llx %llu KiB %s\n", g.owner, g.rid >> 8, g.rid >> 3 & 31, g.rid & 7,
 		    (unsigned long long)g.iova, (unsigned long long)(g.len_bytes / KIB), dirs[g.dir & 3]);
