@@ -41,19 +41,16 @@ enum : uint64_t { TAG_IN_USE = UINT64_MAX };
 
 /* ---- Domains ---- */
 
-/* A tag that is free or becomes so without a wait; 0: none. */
+/* The lowest tag that is free or becomes so without a wait, so that context descriptors stay few; 0: none. */
 static uint32_t
 tag_take(struct smmu *s) REQUIRES(s->lock)
 {
 	for (unsigned pass = 0; pass < 2; pass++) {
-		for (uint32_t i = 1; i < s->tags; i++) {
-			if (++s->tag_next >= s->tags)
-				s->tag_next = 1;
-			if (cmdring_past(&s->ring, (struct iommu_ticket){ s->tag_ticket[s->tag_next] })) {
-				s->tag_ticket[s->tag_next] = TAG_IN_USE;
-				return s->tag_next;
+		for (uint32_t i = 1; i < s->tags; i++)
+			if (cmdring_past(&s->ring, (struct iommu_ticket){ s->tag_ticket[i] })) {
+				s->tag_ticket[i] = TAG_IN_USE;
+				return i;
 			}
-		}
 		smmu_cmd_send(s);
 		smmu_cmd_collect(s);
 	}

@@ -69,7 +69,6 @@ struct smmu {
 	uint32_t eventq_cons;
 	bool events_lost;
 	uint32_t attaching;		/* stream whose entry is being filled, or SMMU_SID_NONE */
-	uint32_t tag_next;
 	uint64_t *tag_ticket;		/* by tag: when its flush is past it is free; UINT64_MAX: in use */
 	void *cd_page[SMMU_TAGS_MAX / SMMU_CDS_PER_PAGE];	/* context descriptors by tag; made once, kept */
 
