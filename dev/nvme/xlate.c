@@ -26,8 +26,8 @@
  *                   bytes only
  *
  * Words.  An entry is eight words of 64 bits, which hold pairs of the manual's dwords.
- * Not here  whose windows these are, pins, rings and doorbells: kern/dma/queue.c.  The driver:
- *           ctrl.c, ioq.c.
+ * Not here  whose windows these are, pins, rings and doorbells: kern/dma/ring.c and
+ *           kern/device_queue.c.  The driver: ctrl.c, ioq.c.
  * Manual    NVM Express Base 2.1; NVM Command Set 1.1.
  */
 #include "dev/nvme/xlate.h"
