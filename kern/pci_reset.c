@@ -103,6 +103,15 @@ answers(const struct pci_function *f)
 	return id != UINT32_MAX && (id & 0xffff) != 1;
 }
 
+/* Mastering is off: begins when nothing is pending, or when that has been waited for long enough. */
+static uint64_t
+drain(struct pci_function *f, uint64_t now, uint32_t *state)
+{
+	if (!pci_idle(f) && now < f->reset_deadline)
+		return now + DRAIN_POLL;
+	return begin(f, now, state);
+}
+
 uint64_t
 pci_reset_step(struct pci_function *f, uint32_t *state)
 {
@@ -117,11 +126,9 @@ pci_reset_step(struct pci_function *f, uint32_t *state)
 		save(f);
 		f->reset_deadline = now + DRAIN_MAX;
 		*state = DRAIN;
-		[[fallthrough]];
+		return drain(f, now, state);
 	case DRAIN:
-		if (!pci_idle(f) && now < f->reset_deadline)
-			return now + DRAIN_POLL;
-		return begin(f, now, state);
+		return drain(f, now, state);
 	case D0:
 		pci_config_change(f, f->cap_pm + PM_CONTROL, 2, PM_STATE, 0);
 		*state = ANSWER;

@@ -44,7 +44,7 @@ handover_machine(struct machine *m, const struct handover *h, uint64_t at)
 		const struct handover_range *r = &h->range[i];
 
 		if (r->len > UINT64_MAX - r->base)
-			machine_note(m, "loader: memory range at 0x%llx is absurd: ignored", (unsigned long long)r->base);
+			machine_note(m, "loader: entry %u of the memory map is absurd: ignored", i);	/* no address: D3 */
 		else
 			machine_add_memory(m, r->base, r->len, r->kind < ARRAY_SIZE(kinds) ? kinds[r->kind] : MEM_RESERVED);
 	}
