@@ -79,6 +79,7 @@ sys_device_claim(struct thread *t, struct uregs *u)
 		return s;
 	d = device_of(o);
 	list_init(&d->buffers);
+	list_init(&d->revoked);
 	list_init(&d->irqs);
 	list_init(&d->windows);
 	d->work.step = device_step;
@@ -245,7 +246,6 @@ sys_device_bar(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	w->bar = (uint32_t)bar;
 	spin_lock(&d->obj.lock);
 	if (d->state == DEVICE_CLAIMED) {
-		w->generation = d->generation;
 		list_push_back(&d->windows, &w->link);
 	} else {
 		s = E_STALE;
@@ -277,18 +277,10 @@ mmio_destroy(struct object *o)
 enum status
 mmio_map(struct mmio *w, struct process *p, uint64_t offset, uint64_t len, uint64_t va, uint8_t prot, uint64_t *va_out)
 {
-	enum status s;
-
 	/* Registers that the kernel checks are not mapped, and neither are those of the functions beside it. */
 	if (load_acquire(&w->device->check) != NULL)
 		return E_REFUSED;
-	s = vspace_map(p, &w->obj, offset, len, va, prot, va_out);
-	/* The end of the claim takes mappings down after it has left "claimed": one of the two sees the other. */
-	if (s == OK && load_acquire(&w->device->state) != DEVICE_CLAIMED) {
-		(void)vspace_unmap(p, *va_out, len);
-		s = E_STALE;
-	}
-	return s;
+	return vspace_map(p, &w->obj, offset, len, va, prot, va_out);
 }
 
 enum status
@@ -349,6 +341,11 @@ irq_fire(void *arg)
 {
 	struct irq *i = arg;
 
+	/* On its way since before a reset or the end: nobody is told (D6). */
+	if (load_relaxed(&i->generation) != load_relaxed(&i->device->generation)) {
+		trace(INTERRUPT_STALE, function_tag(i->device->function[i->function].fn), i->vector);
+		return;
+	}
 	i->count++;
 	trace(INTERRUPT, function_tag(i->device->function[i->function].fn), i->vector);
 	notification_signal(i->ntfn, i->bits);

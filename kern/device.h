@@ -2,7 +2,8 @@
  * A claimed isolation group of PCI functions, its DMA domain, its register windows and vectors.
  *
  * Life of a claim (D6, D7): free -> claimed -> ending -> resetting -> free, or -> quarantined.  Each claim has a
- * generation; windows, vectors and grants carry it and are dead when it moves on.
+ * generation: it moves on when the claim is reset and when it ends.  Interrupts and grants carry it; one that was on its way before does
+ * nothing.  Windows belong to the claim, and are closed with it; after a reset they, vectors and grants go on.
  *
  * Ending is a state machine that the worker steps, in this order and no other:
  *   1 doorbells   every mapping of a register window is taken out of every process
@@ -45,7 +46,7 @@ enum { DEVICE_IRQS_MAX = 128 };
 struct irq {
 	struct object obj;
 	struct device *device;		/* (c) counted */
-	uint32_t generation;
+	uint32_t generation;		/* (a) of the claim; moves on with it after a reset */
 	uint32_t function, vector;	/* index in the group; table entry */
 	struct notification *ntfn;	/* (c) counted */
 	uint64_t bits;
@@ -79,7 +80,7 @@ struct group_function {
 struct device {
 	struct object obj;
 	enum device_state state;	/* (l) */
-	uint32_t generation;		/* (l) */
+	uint32_t generation;		/* (a) written under the lock */
 	uint16_t group;			/* (c) */
 	uint16_t function_count;
 	struct group_function function[GROUP_FUNCTIONS_MAX];
@@ -90,6 +91,7 @@ struct device {
 	struct lane_policy policy;	/* (c) */
 	struct lane_verdict verdict;	/* (c) of its first function, under the policy */
 	struct list buffers, irqs, windows;	/* (l) */
+	struct list revoked;		/* (l) grants that the end has taken back, until they are out of reach */
 	struct device_check *check;	/* (l) NULL: its driver rings the doorbells itself */
 	struct watch watch;		/* (l) set through a handle with RIGHT_DMA: the driver's */
 	struct watch supervisor;	/* (l) set through one without */

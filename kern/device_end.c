@@ -19,6 +19,9 @@
 #include "kern/sched.h"
 #include "kern/thread.h"
 
+/* A step does so much at most: vectors, grants, pages of grants. */
+enum { VECTORS_AT_ONCE = 16, GRANTS_AT_ONCE = 32 };
+
 enum step : uint8_t { END_WINDOWS, END_MASTER, END_DRAIN, END_VECTORS, END_BLOCK, END_FENCE, END_UNMAP, END_UNMAPPED,
 	END_RESET, END_UNPIN };
 
@@ -40,23 +43,112 @@ quarantine(struct device *d, const char *what)
 	log_error("device %02x:%02x.%x: quarantined: %s", f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, what);
 }
 
+/* The first window of those that are left, closed: mappings that are not in its list by now will not be. */
 static struct mmio *
 first_window(struct device *d)
 {
 	struct mmio *w = NULL;
 
 	spin_lock(&d->obj.lock);
-	list_for_each(it, &d->windows) {
-		struct mmio *x = list_entry(it, struct mmio, link);
-
-		if (!list_empty(&x->mappings)) {
-			w = x;
-			object_get(&w->obj);
-			break;
+	while (w == NULL && !list_empty(&d->windows)) {
+		w = list_first(&d->windows, struct mmio, link);
+		if (!object_try_get(&w->obj)) {		/* it goes, so nobody maps it */
+			list_remove(&w->link);
+			w = NULL;
 		}
 	}
 	spin_unlock(&d->obj.lock);
+	if (w == NULL)
+		return NULL;
+	spin_lock(&w->obj.lock);
+	w->closed = true;
+	spin_unlock(&w->obj.lock);
 	return w;
+}
+
+/* One mapping less, or a window less. */
+static uint64_t
+windows_step(struct device *d, struct mmio *w, uint64_t now)
+{
+	enum status s = vspace_unmap_one_of(&w->obj, &w->mappings);
+
+	if (s == E_NOT_FOUND) {
+		spin_lock(&d->obj.lock);
+		list_remove(&w->link);
+		spin_unlock(&d->obj.lock);
+	}
+	object_put(&w->obj);
+	return s == E_BUSY ? now + NS_PER_MS : 0;
+}
+
+/* Some routes less, then a function's table less; false when all are down.  The device's lock is held. */
+static bool
+vectors_step(struct device *d)
+{
+	for (unsigned n = 0; n < VECTORS_AT_ONCE && !list_empty(&d->irqs); n++)
+		device_irq_unroute(d, list_first(&d->irqs, struct irq, link));
+	if (!list_empty(&d->irqs))
+		return true;
+	for (unsigned i = 0; i < d->function_count; i++) {
+		if (!d->function[i].source_open)
+			continue;
+		pci_msix_close(d->function[i].fn);
+		irqc_msi_close(&d->function[i].source);
+		d->function[i].source_open = false;
+		return true;
+	}
+	return false;
+}
+
+/* Takes some grants back; false when none is left.  Their tickets are waited for together.  The device's lock is held. */
+static bool
+revoke_step(struct device *d)
+{
+	for (unsigned n = 0; n < GRANTS_AT_ONCE; n++) {
+		struct list *l = list_pop_front(&d->buffers);
+		struct buffer *b;
+
+		if (l == NULL)
+			return false;
+		list_push_back(&d->revoked, l);
+		b = list_entry(l, struct buffer, link);
+		/* Quarantined, or on its way already: somebody else began. */
+		if (grant_state(&b->grant) == LEDGER_QUARANTINED || grant_state(&b->grant) == LEDGER_REVOKING)
+			continue;
+		/* What could not be confirmed to be blocked may still be written, whatever its entries say. */
+		if (d->failed)
+			device_buffer_quarantine(b);
+		else if (device_buffer_revoke(b) != OK)
+			KASSERT(!"a pin outlived its generation");
+	}
+	return true;
+}
+
+/* Looks at some grants whether they are out of reach.  When to come back; UINT64_MAX: all are settled.  The device's lock is held. */
+static uint64_t
+settle_step(struct device *d, uint64_t now)
+{
+	for (unsigned n = 0; n < GRANTS_AT_ONCE; n++) {
+		struct buffer *b;
+		enum status s = OK;
+
+		if (list_empty(&d->revoked))
+			return UINT64_MAX;
+		b = list_first(&d->revoked, struct buffer, link);
+		if (grant_state(&b->grant) == LEDGER_REVOKING) {
+			if (d->failed)
+				device_buffer_quarantine(b);
+			else
+				s = device_buffer_settle(b);
+		}
+		/* They were queued in this order, or nearly: who waits for the first waits for the next as well. */
+		if (s == E_WOULD_BLOCK)
+			return fence_poll_at(&b->grant.fence, now);
+		if (s != OK)
+			quarantine(d, "the IOMMU did not confirm that its memory is out of reach");
+		list_remove(&b->link);
+	}
+	return 0;
 }
 
 /* One step of the end.  Returns when to come back, or WORK_DONE. */
@@ -65,17 +157,14 @@ end_step(struct device *d)
 {
 	struct iommu_unit *u = d->domain.io.unit;
 	uint64_t now = clock_now(), next;
+	bool more;
 
 	switch (d->step) {
 	case END_WINDOWS: {
 		struct mmio *x = first_window(d);
 
-		if (x != NULL) {
-			bool unmapped = vspace_unmap_object(&x->obj, &x->mappings);
-
-			object_put(&x->obj);
-			return unmapped ? 0 : now + NS_PER_MS;
-		}
+		if (x != NULL)
+			return windows_step(d, x, now);
 		trace(DEVICE_WINDOWS, device_tag(d));
 		set_step(d, END_MASTER, 0);
 		return 0;
@@ -101,16 +190,10 @@ end_step(struct device *d)
 		return 0;
 	case END_VECTORS:
 		spin_lock(&d->obj.lock);
-		while (!list_empty(&d->irqs))
-			device_irq_unroute(d, list_first(&d->irqs, struct irq, link));
-		for (unsigned i = 0; i < d->function_count; i++) {
-			if (!d->function[i].source_open)
-				continue;
-			pci_msix_close(d->function[i].fn);
-			irqc_msi_close(&d->function[i].source);
-			d->function[i].source_open = false;
-		}
+		more = vectors_step(d);
 		spin_unlock(&d->obj.lock);
+		if (more)
+			return 0;
 		trace(DEVICE_VECTORS, device_tag(d));
 		/* Where no unit can block the device, it is the reset that makes sure. */
 		set_step(d, brokered(d) ? END_RESET : END_BLOCK, 0);
@@ -139,61 +222,24 @@ end_step(struct device *d)
 		set_step(d, END_UNMAP, 0);
 		return 0;
 	}
-	case END_UNMAP: {
-		unsigned n = 0;
-		bool more = false;
-
-		/* A bounded number at a time; their tickets are waited for together. */
+	case END_UNMAP:
 		spin_lock(&d->obj.lock);
-		list_for_each(it, &d->buffers) {
-			struct buffer *b = list_entry(it, struct buffer, link);
-
-			if (grant_state(&b->grant) != LEDGER_MAPPED && grant_state(&b->grant) != LEDGER_PUBLISHED)
-				continue;
-			if (++n > 32) {
-				more = true;
-				break;
-			}
-			/* What could not be confirmed to be blocked may still be written, whatever its entries say. */
-			if (d->failed)
-				device_buffer_quarantine(b);
-			else if (device_buffer_revoke(b) != OK)
-				KASSERT(!"a pin outlived its generation");
-		}
+		more = revoke_step(d);
 		spin_unlock(&d->obj.lock);
 		if (!more)
 			set_step(d, END_UNMAPPED, 0);
 		return 0;
-	}
-	case END_UNMAPPED: {
-		uint64_t again = 0;
-
+	case END_UNMAPPED:
 		spin_lock(&d->obj.lock);
-		list_for_each_safe(it, &d->buffers) {
-			struct buffer *b = list_entry(it, struct buffer, link);
-			enum status s;
-
-			if (grant_state(&b->grant) != LEDGER_REVOKING)
-				continue;
-			if (d->failed) {
-				device_buffer_quarantine(b);
-				continue;
-			}
-			s = device_buffer_settle(b);
-			if (s == E_WOULD_BLOCK)
-				again = max_u64(again, fence_poll_at(&b->grant.fence, now));
-			else if (s != OK)
-				quarantine(d, "the IOMMU did not confirm that its memory is out of reach");
-		}
+		next = settle_step(d, now);
 		spin_unlock(&d->obj.lock);
-		if (again != 0)
-			return again;
+		if (next != UINT64_MAX)
+			return next;
 		d->at = 0;
 		d->reset_state = 0;
 		d->state = DEVICE_RESETTING;
 		set_step(d, brokered(d) ? END_UNPIN : END_RESET, 0);
 		return 0;
-	}
 	case END_RESET:
 		while (d->at < d->function_count) {
 			next = pci_reset_step(d->function[d->at].fn, &d->reset_state);
@@ -209,7 +255,8 @@ end_step(struct device *d)
 		return 0;
 	case END_UNPIN:
 		if (d->check != NULL) {
-			device_queues_release(d);
+			if (device_queues_release(d))
+				return 0;
 			spin_lock(&d->obj.lock);
 			device_check_close(d);
 			spin_unlock(&d->obj.lock);
@@ -264,7 +311,7 @@ begin_end(struct device *d)
 		return false;
 	}
 	store_release(&d->state, DEVICE_ENDING);
-	d->generation++;
+	store_relaxed(&d->generation, d->generation + 1);
 	if (d->domain_live)
 		ledger_bump(&d->domain.ledger, d->domain.ledger.generation + 1);	/* no grant is found or pinned any more */
 	trace(DEVICE_ENDS, device_tag(d), d->generation);

@@ -105,27 +105,24 @@ device_queue_counts(struct object *o, struct queue_counts *out)
 	return d != NULL;
 }
 
-void
+bool
 device_queues_release(struct device *d)
 {
-	struct list *l;
+	struct list *l = list_pop_front(&d->check->queues);
+	struct queue *q;
 
-	while ((l = list_pop_front(&d->check->queues)) != NULL) {
-		struct queue *q = list_entry(l, struct queue, link);
-
-		list_init(&q->link);
-		spin_lock(&q->obj.lock);
-		q->device = NULL;
-		spin_unlock(&q->obj.lock);
-		/*
-		 * Memory that the device may still write stays, and its record with the claim it
-		 * belongs to (D8).
-		 */
-		if (d->failed)
-			object_get(&d->obj);
-		release_memory(q);
-		object_put(&q->obj);
-	}
+	if (l == NULL)
+		return false;
+	q = list_entry(l, struct queue, link);
+	spin_lock(&q->obj.lock);
+	q->device = NULL;
+	spin_unlock(&q->obj.lock);
+	/* Memory that the device may still write stays, and its record with the claim it belongs to (D8). */
+	if (d->failed)
+		object_get(&d->obj);
+	release_memory(q);
+	object_put(&q->obj);
+	return true;
 }
 
 /* ---- Making ---------------------------------------------------------------------------------- */

@@ -30,7 +30,7 @@ sys_device_reset(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 		return E_BUSY;
 	}
 	d->resetting = true;
-	d->generation++;
+	store_relaxed(&d->generation, d->generation + 1);
 	device_master_off(d);
 	if (d->check != NULL)
 		device_check_stop(d);
@@ -55,6 +55,7 @@ put_back(struct device *d)
 	list_for_each(it, &d->irqs) {
 		struct irq *i = list_entry(it, struct irq, link);
 
+		store_relaxed(&i->generation, d->generation);
 		(void)pci_msix_restore(d->function[i->function].fn, i->vector);
 	}
 	if (d->check == NULL)

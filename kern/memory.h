@@ -46,7 +46,7 @@ struct mmio {
 	struct object obj;
 	struct device *device;		/* (c) counted */
 	struct list link;		/* (device) */
-	uint32_t generation;		/* of the claim */
+	bool closed;			/* (l) the claim ended: no more mappings */
 	struct paddr base;
 	uint64_t len;			/* whole pages */
 	uint32_t function, bar;
@@ -76,7 +76,13 @@ NODISCARD enum status vspace_map(struct process *p, struct object *o, uint64_t o
 NODISCARD enum status vspace_unmap(struct process *p, uint64_t va, uint64_t len);
 
 /*
- * Unmaps the object everywhere (revoke, end of a claim), without waiting.  False: a mapping is busy, because its process is
+ * Takes down one mapping of the object, wherever it is.  E_NOT_FOUND: there was none; E_BUSY: one is, because its process is
+ * taking it down itself or is just mapping it: call again in a while.
+ */
+NODISCARD enum status vspace_unmap_one_of(struct object *o, struct list *mappings);
+
+/*
+ * Unmaps the object everywhere (revoke), without waiting.  False: a mapping is busy, because its process is
  * taking it down itself or is just mapping it; call again in a while.
  */
 NODISCARD bool vspace_unmap_object(struct object *o, struct list *mappings);

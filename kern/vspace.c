@@ -139,6 +139,8 @@ vspace_map(struct process *p, struct object *o, uint64_t offset, uint64_t len, u
 	if (mem != NULL && (mem->poisoned || (mem->sealed && (prot & PROT_WRITE) != 0))) {
 		s = mem->poisoned ? E_POISONED : E_READ_ONLY;
 		mem->writers += (prot & PROT_WRITE) != 0;
+	} else if (io != NULL && io->closed) {
+		s = E_STALE;
 	} else {
 		if (mem != NULL)
 			mem->writers += (prot & PROT_WRITE) != 0;
@@ -233,29 +235,36 @@ vspace_close(struct process *p)
 	return empty;
 }
 
-bool
-vspace_unmap_object(struct object *o, struct list *mappings) NO_THREAD_SAFETY
+enum status
+vspace_unmap_one_of(struct object *o, struct list *mappings)
 {
-	for (;;) {
-		struct process *p = NULL;
-		uint64_t va = 0, len = 0;
-		enum status s;
+	struct process *p = NULL;
+	uint64_t va = 0, len = 0;
+	enum status s;
 
-		spin_lock(&o->lock);
-		if (!list_empty(mappings)) {
-			struct mapping *m = list_first(mappings, struct mapping, of_object);
+	spin_lock(&o->lock);
+	if (!list_empty(mappings)) {
+		struct mapping *m = list_first(mappings, struct mapping, of_object);
 
-			p = m->proc;
-			va = m->va;
-			len = m->len;
-			object_get(&p->obj);
-		}
-		spin_unlock(&o->lock);
-		if (p == NULL)
-			return true;
-		s = vspace_unmap(p, va, len);
-		object_put(&p->obj);
-		if (s == E_BUSY)
-			return false;
+		p = m->proc;
+		va = m->va;
+		len = m->len;
+		object_get(&p->obj);
 	}
+	spin_unlock(&o->lock);
+	if (p == NULL)
+		return E_NOT_FOUND;
+	s = vspace_unmap(p, va, len);
+	object_put(&p->obj);
+	return s == E_BUSY ? E_BUSY : OK;
+}
+
+bool
+vspace_unmap_object(struct object *o, struct list *mappings)
+{
+	enum status s;
+
+	while ((s = vspace_unmap_one_of(o, mappings)) == OK)
+		sched_preempt_point();
+	return s != E_BUSY;
 }

@@ -47,10 +47,13 @@ static struct {
 	uint64_t reset_at;		/* the reset is over; 0: at once, UINT64_MAX: it fails */
 	uint64_t quiet_until;		/* no access before: it is being reset */
 	unsigned resets;		/* begun */
+	unsigned queues;
 	unsigned unmaps, unmaps_in_step, unmaps_most, attached, finis;
 	bool unmap_hangs;		/* tickets of unmaps are never past, those of detaches are */
 	bool vectors, windows, master, brokered;
 } hw;
+
+static struct mmio window;
 
 static void
 touch(void)
@@ -190,13 +193,16 @@ pci_reset_step(struct pci_function *f, uint32_t *state)
 	return 0;
 }
 
-bool
-vspace_unmap_object(struct object *o UNUSED, struct list *mappings)
+enum status
+vspace_unmap_one_of(struct object *o UNUSED, struct list *mappings)
 {
+	ATF_CHECK(window.closed);
+	if (list_empty(mappings))
+		return E_NOT_FOUND;
 	happened('W');
 	list_init(mappings);
 	hw.windows = false;
-	return true;
+	return OK;
 }
 
 /* What the kernel checks of a claim (device_check.c, device_queue.c), as far as its end goes. */
@@ -209,12 +215,13 @@ void device_check_remove(struct device *d UNUSED, struct buffer *b UNUSED) { che
 enum status device_check_add(struct device *d UNUSED, struct buffer *b UNUSED) { return OK; }
 
 /* The queues' memory goes when nothing can reach it. */
-void
+bool
 device_queues_release(struct device *d)
 {
 	ATF_CHECK(d->failed || hw.done == hw.issued);
 	ATF_CHECK_EQ(hw.attached, 0);
 	happened('Q');
+	return hw.queues != 0 && hw.queues-- != 0;
 }
 
 void
@@ -317,7 +324,6 @@ device_lock(struct thread *t UNUSED, uint64_t h UNUSED, uint32_t r UNUSED, struc
 	return OK;
 }
 
-static struct mmio window;
 static struct irq irqs[2];
 static struct list mapping;
 static struct fake_memory memory;
@@ -344,6 +350,7 @@ begin(void)
 	memory.m.obj.refs = 1;
 	d.obj.refs = 1;
 	list_init(&d.buffers);
+	list_init(&d.revoked);
 	list_init(&d.irqs);
 	list_init(&d.windows);
 	d.work.step = device_step;
@@ -364,10 +371,12 @@ begin(void)
 	list_init(&window.link);
 	window.obj.refs = 1;
 	window.device = &d;
+	window.closed = false;
 	list_push_back(&window.mappings, &mapping);
 	list_push_back(&d.windows, &window.link);
 	for (unsigned i = 0; i < ARRAY_SIZE(irqs); i++) {
 		irqs[i].device = &d;
+		irqs[i].generation = d.generation;
 		list_push_back(&d.irqs, &irqs[i].link);
 	}
 	for (unsigned i = 0; i < BUFFERS; i++) {
@@ -606,6 +615,8 @@ ATF_TC_BODY(a_reset_puts_back_what_it_lost, tc)
 	ATF_CHECK_STREQ(story, "MRvm");
 	ATF_CHECK(d.mastering && !d.resetting && job == NULL);
 	ATF_CHECK_EQ(d.generation, generation + 1);
+	ATF_CHECK_EQ(irqs[0].generation, d.generation);
+	ATF_CHECK_EQ(irqs[1].generation, d.generation);
 	ATF_CHECK_EQ(d.obj.refs, 1 + BUFFERS);
 	ATF_CHECK_EQ(hw.resets, FUNCTIONS);
 }
@@ -617,6 +628,7 @@ ATF_TC_BODY(a_second_reset_is_busy_and_disturbs_nothing, tc)
 	hw.reset_at = fake_now + 100 * NS_PER_MS;
 	ATF_CHECK_EQ(reset(fake_now + NS_PER_MS), E_TIMED_OUT);
 	ATF_CHECK(d.resetting && !d.mastering);
+	ATF_CHECK(irqs[0].generation != d.generation);	/* one on its way is stale */
 	ATF_CHECK_EQ(reset(DEADLINE_NEVER), E_BUSY);
 	ATF_CHECK_EQ(hw.resets, 1);
 	while (step_job())
