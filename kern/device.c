@@ -141,7 +141,8 @@ sys_device_claim(struct thread *t, struct uregs *u)
 		spin_unlock(&d->obj.lock);
 	}
 	if (s == OK)
-		s = handle_insert(t->proc, o, o->gen, RIGHT_READ | RIGHT_WRITE | RIGHT_GIVE | RIGHT_MANAGE | RIGHT_DMA, 0, &h);
+		s = handle_insert(t->proc, o, o->gen, RIGHT_READ | RIGHT_WRITE | RIGHT_GIVE | RIGHT_MANAGE | RIGHT_DMA |
+		    RIGHT_SUPERVISE, 0, &h);
 	if (s != OK) {
 		object_put(o);		/* runs the end */
 		return s;

@@ -94,7 +94,7 @@ struct device {
 	struct list revoked;		/* (l) grants that the end has taken back, until they are out of reach */
 	struct device_check *check;	/* (l) NULL: its driver rings the doorbells itself */
 	struct watch watch;		/* (l) set through a handle with RIGHT_DMA: the driver's */
-	struct watch supervisor;	/* (l) set through one without */
+	struct watch supervisor;	/* (l) set through one with RIGHT_SUPERVISE instead */
 	uint64_t fault_seq;		/* (a) */
 	bool resetting;			/* (l) set by who asks for a reset, cleared by the worker; nobody touches the functions meanwhile */
 	bool reset_failed;		/* (l) no mastering until another works */

@@ -243,6 +243,12 @@ sys_watch(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	s = handle_ref(t->proc, (handle_t)u->w[0], OBJ_NONE, 0, &o, &rights);
 	if (s != OK)
 		goto out;
+	/* Who may set a watch replaces another's: a handle to look at, or to use, is not enough. */
+	if (o->type != OBJ_KERNEL && (rights & RIGHT_MANAGE) == 0) {
+		object_put(o);
+		s = E_RIGHTS;
+		goto out;
+	}
 	switch (o->type) {
 	case OBJ_PROCESS: {
 		struct process *p = process_of(o);
@@ -262,6 +268,11 @@ sys_watch(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	case OBJ_DEVICE: {
 		struct device *d = container_of(o, struct device, obj);
 
+		/* A driver's handle is no supervisor's, however many rights it drops: nobody takes both. */
+		if ((rights & (RIGHT_DMA | RIGHT_SUPERVISE)) == 0) {
+			s = E_RIGHTS;
+			break;
+		}
 		spin_lock(&o->lock);
 		watch_set((rights & RIGHT_DMA) != 0 ? &d->watch : &d->supervisor, n, u->w[2], &old);
 		spin_unlock(&o->lock);

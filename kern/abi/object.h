@@ -35,12 +35,13 @@ enum rights : uint32_t {
 	RIGHT_EXEC   = 1u << 2,	/* memory: map executable */
 	RIGHT_DMA    = 1u << 3,	/* memory: may be granted to a device */
 	RIGHT_GIVE   = 1u << 4,	/* may be duplicated and handed on */
-	RIGHT_MANAGE = 1u << 5,	/* revoke, kill, map into, start threads in, give handles to */
+	RIGHT_MANAGE = 1u << 5,	/* revoke, kill, watch, map into, start threads in, give handles to */
 	RIGHT_CALL   = 1u << 6,	/* endpoint: call */
 	RIGHT_RECV   = 1u << 7,	/* endpoint: receive, mint */
 	RIGHT_SIGNAL = 1u << 8,	/* notification: signal */
 	RIGHT_WAIT   = 1u << 9,	/* notification: wait */
-	RIGHT_ALL    = 0x3ff,
+	RIGHT_SUPERVISE = 1u << 10,	/* device: watch it as its supervisor; not for drivers */
+	RIGHT_ALL    = 0x7ff,
 
 	/* OBJ_KERNEL: one facility each */
 	KERNEL_DEVICES = 1u << 16,	/* list and claim devices */

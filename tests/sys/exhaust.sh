@@ -23,7 +23,18 @@ no_memory_for_a_threads_stack_is_an_error_code_body() {
 	capos_expect '^trial: 0 pages free, one more: refused; 250 threads, some of them refused at first'
 }
 
+# One watch an object, and two a device: a driver cannot take its supervisor's, a client not the owner's of shared memory.
+atf_test_case a_watch_is_for_who_manages_the_object
+a_watch_is_for_who_manages_the_object_body() {
+	capos_disk disk.img 1M 81
+	trial watches DISK=disk.img SMP=1
+	capos_expect '^trial: a reader of memory: rights missing, its manager: success' \
+	    '^trial: a reader of a process: rights missing, its manager: success' \
+	    '^trial: a driver as driver: success, as supervisor: rights missing, a supervisor: success'
+}
+
 atf_init_test_cases() {
+	atf_add_test_case a_watch_is_for_who_manages_the_object
 	atf_add_test_case the_kernels_view_of_registers_costs_nothing_that_stays
 	atf_add_test_case no_memory_for_a_threads_stack_is_an_error_code
 }

@@ -5,7 +5,7 @@
  * A driver gets its device, an endpoint to serve, and what the manifest names.  The manager keeps for each
  *
  *   its endpoint, to receive   so that clients' handles live on while a driver is replaced
- *   its device, without DMA    so that it hears of faults and can take the device away, and the claim still ends with the
+ *   its device, to supervise   so that it hears of faults and can take the device away, and the claim still ends with the
  *                              driver: only the driver's own handle can use it
  *   its process
  *
@@ -124,13 +124,13 @@ start_driver(struct driver *d)
 	e = sys_device_claim(kernel, d->function, claim_flags(d->rule), &device);
 	if (e != OK)
 		return e;
-	e = sys_handle_dup(device, RIGHT_READ | RIGHT_MANAGE | RIGHT_GIVE, &mine);
+	e = sys_handle_dup(device, RIGHT_READ | RIGHT_MANAGE | RIGHT_SUPERVISE | RIGHT_GIVE, &mine);
 	if (e != OK)
 		goto undo;
 	e = sys_endpoint_mint(service, BADGE_DRIVER | (uint64_t)(d - drivers), &me);
 	if (e != OK)
 		goto undo_mine;
-	give(&s, "device", (handle_t)device, 0);
+	give(&s, "device", (handle_t)device, RIGHT_READ | RIGHT_WRITE | RIGHT_MANAGE | RIGHT_GIVE | RIGHT_DMA);
 	give(&s, "endpoint", d->endpoint, RIGHT_RECV);
 	give(&s, "kernel", kernel, RIGHT_GIVE | ((t->caps & CAP_INFO) != 0 ? KERNEL_INFO : 0) |
 	    ((t->caps & CAP_LOG) != 0 ? KERNEL_LOG : 0));

@@ -43,6 +43,39 @@ registers(void)
 	print("trial: %u windows, %lld pages stayed\n", WINDOWS, (long long)(before.free - after.free));
 }
 
+/* ---- Watches: one an object, and two a device, so nobody sets another's ---- */
+
+static enum status
+watch_with(handle_t h, uint32_t rights, handle_t ntfn)
+{
+	uint64_t less;
+	enum status s;
+
+	if (sys_handle_dup(h, rights, &less) != OK)
+		die("no second handle");
+	s = sys_watch(less, ntfn, 1);
+	(void)sys_handle_close(less);
+	return s;
+}
+
+void
+watches(void)
+{
+	handle_t device = claim();
+	uint64_t page, child, ntfn;
+
+	if (sys_mem_create(1, 0, &page) != OK || sys_ntfn_create(&ntfn) != OK ||
+	    sys_process_create((uint64_t)(uintptr_t)"child", 5, 16, 16, &child) != OK)
+		die("nothing to watch");
+	print("trial: a reader of memory: %s, its manager: %s\n", status_text(watch_with((handle_t)page, RIGHT_READ | RIGHT_WRITE |
+	    RIGHT_DMA, (handle_t)ntfn)), status_text(watch_with((handle_t)page, RIGHT_MANAGE, (handle_t)ntfn)));
+	print("trial: a reader of a process: %s, its manager: %s\n", status_text(watch_with((handle_t)child, RIGHT_READ,
+	    (handle_t)ntfn)), status_text(watch_with((handle_t)child, RIGHT_MANAGE, (handle_t)ntfn)));
+	print("trial: a driver as driver: %s, as supervisor: %s, a supervisor: %s\n", status_text(watch_with(device, RIGHT_DMA |
+	    RIGHT_MANAGE, (handle_t)ntfn)), status_text(watch_with(device, RIGHT_READ | RIGHT_MANAGE, (handle_t)ntfn)),
+	    status_text(watch_with(device, RIGHT_READ | RIGHT_MANAGE | RIGHT_SUPERVISE, (handle_t)ntfn)));
+}
+
 /* ---- All memory taken, then threads one by one: the stack fits, and what else a thread needs may not ---- */
 
 static uint64_t stacks[THREADS], singles[4096];

@@ -8,6 +8,7 @@
  *                  nanosecond is an instruction, so lateness is the longest path that lets nobody in.  The same for a process with
  *                  many handles, for one that nobody ever started and whose last handle is closed
  *     registers    makes windows onto the controller's registers, uses each once, and gives it up: what stayed?
+ *     watches      tries to watch what it was given without the right to
  *     memory       takes all memory, then makes threads with room for a stack each and nothing more
  *
  * It ends by switching the machine off, but for "death".  A child runs the same program: it has a start block.
@@ -311,6 +312,10 @@ main(void)
 	}
 	if (word("trial=registers") != NULL) {
 		registers();
+		power_off(0);
+	}
+	if (word("trial=watches") != NULL) {
+		watches();
 		power_off(0);
 	}
 	if (word("trial=memory") != NULL) {

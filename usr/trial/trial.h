@@ -13,4 +13,5 @@ handle_t claim(void);
 
 /* exhaust.c */
 void registers(void);
+void watches(void);
 void out_of_memory(void);
