@@ -407,8 +407,14 @@ sys_device_irq(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	i->ntfn = container_of(no, struct notification, obj);
 	i->bits = u->w[3];
 	list_init(&i->link);
+	s = quota_take_vectors(&t->proc->quota, 1);
+	if (s != OK) {
+		object_put(o);
+		return s;
+	}
 	s = irq_slot_claim(irq_fire, i, "device", &i->slot);
 	if (s != OK) {
+		quota_give_vectors(&t->proc->quota, 1);
 		object_put(o);
 		return s;
 	}
@@ -480,8 +486,10 @@ irq_destroy(struct object *o)
 			device_irq_unroute(i->device, i);
 		spin_unlock(&i->device->obj.lock);
 	}
-	if (i->live)
+	if (i->live) {
 		irq_slot_release(i->slot);
+		quota_give_vectors(&o->payer->quota, 1);
+	}
 	if (i->ntfn != NULL)
 		object_put(&i->ntfn->obj);
 	if (i->device != NULL)

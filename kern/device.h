@@ -52,7 +52,7 @@ struct irq {
 	uint64_t bits;
 	uint32_t slot;
 	uint64_t count;
-	bool live;			/* (device) the route is in place */
+	bool live;			/* (c) it has a slot, and its payer paid a vector */
 	struct list link;		/* (device) */
 };
 

@@ -5,6 +5,7 @@
  * wait until none does.
  */
 #include "kern/irq.h"
+#include "kern/base/bits.h"
 #include "kern/cpu.h"
 #include "kern/lock.h"
 #include "kern/log.h"
@@ -62,6 +63,18 @@ irq_slot_release(uint32_t n)
 	spin_lock(&lock);
 	s->used = false;
 	spin_unlock(&lock);
+}
+
+uint32_t
+irq_vectors_free(void)
+{
+	uint32_t n = 0;
+
+	spin_lock(&lock);
+	for (uint32_t i = 0; i < IRQ_SLOTS; i++)
+		n += !slots[i].used;
+	spin_unlock(&lock);
+	return (uint32_t)min_u64(n, irqc_msi_free());
 }
 
 void

@@ -20,6 +20,9 @@ typedef void irq_fn(void *arg);
 NODISCARD enum status irq_slot_claim(irq_fn *fn, void *arg, const char *name, uint32_t *slot);
 void irq_slot_release(uint32_t slot);
 
+/* How many message interrupts there can be beside those that are: slots, and the controller's numbers. */
+uint32_t irq_vectors_free(void);
+
 /* For ever: a wired line, bound and unmasked.  A level line is unmasked again after fn returned. */
 NODISCARD enum status irq_claim_line(const struct machine_line *line, irq_fn *fn, void *arg, const char *name);
 

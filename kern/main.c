@@ -4,6 +4,7 @@
 #include "kern/main.h"
 #include "kern/abi/boot.h"
 #include "kern/abi/syscall.h"
+#include "kern/base/bits.h"
 #include "kern/base/date.h"
 #include "kern/base/cpio.h"
 #include "kern/base/fmt.h"
@@ -15,6 +16,7 @@
 #include "kern/dma/unit.h"
 #include "kern/elf.h"
 #include "kern/frame.h"
+#include "kern/irq.h"
 #include "kern/lock.h"
 #include "kern/log.h"
 #include "kern/machine/machine.h"
@@ -39,6 +41,9 @@ extern uintptr_t __stack_chk_guard;
 
 /* A clock that says an earlier time than this was never set: 2024-01-01. */
 enum : uint64_t { INIT_STACK = 64 * KIB, WALL_FIRST = 1704067200 };
+
+/* Init's limits.  Stacks are kept when threads end: a machine of little memory has fewer. */
+enum : uint64_t { OBJECTS_MAX = 1 << 20, PROCESSES_MAX = 1 << 16, THREAD_PAGES = 32 };
 
 /* The machine's own clock, or else what firmware said when the loader asked: a moment before. */
 static void
@@ -159,12 +164,26 @@ boot_failed(const char *format, ...)
 	cpu_halt();
 }
 
+/* What the machine has, for init to share out.  Objects are small: all of them together take about an eighth of the memory. */
+static void
+everything(struct process_limits *l)
+{
+	struct frame_stats fs;
+
+	frame_stats(&fs);
+	*l = (struct process_limits){
+		.pages = fs.by_state[FRAME_FREE], .objects = min_u64(fs.by_state[FRAME_FREE] * 2, OBJECTS_MAX),
+		.threads = (uint32_t)min_u64(THREADS_MAX - threads_made, fs.by_state[FRAME_FREE] / THREAD_PAGES),
+		.processes = (uint32_t)min_u64(mmu_spaces() - 1, PROCESSES_MAX), .vectors = irq_vectors_free(),
+	};
+}
+
 /* The root task: its program, its stack, its handles, and the page that tells it about them. */
 static void
 start_init(const struct machine *m)
 {
 	const uint8_t *image = NULL;
-	struct frame_stats fs;
+	struct process_limits limits;
 	struct process *p;
 	struct thread *t;
 	struct memory *stack, *info, *am;
@@ -184,8 +203,8 @@ start_init(const struct machine *m)
 	case CPIO_DAMAGED:
 		boot_failed("the boot archive is damaged: no usable \"init\" in it");
 	}
-	frame_stats(&fs);
-	if (process_create(NULL, "init", fs.by_state[FRAME_FREE], 1 << 20, &p) != OK)
+	everything(&limits);
+	if (process_create(NULL, "init", &limits, &p) != OK)
 		goto no_memory;
 	s = elf_load(p, image, len, &entry);
 	if (s == E_CORRUPT)

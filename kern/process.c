@@ -27,27 +27,33 @@ static uint32_t next_id;
 
 static uint64_t end_step(struct work *w);
 
+enum { RECORD_PAGES = 1 };		/* what a process itself takes */
+static_assert(sizeof(struct process) <= RECORD_PAGES * PAGE_SIZE);
+
 enum status
-process_create(struct process *parent, const char *name, uint64_t pages_max, uint64_t objects_max,
-    struct process **out)
+process_create(struct process *parent, const char *name, const struct process_limits *limits, struct process **out)
 {
 	struct process *p;
 	struct object *o;
-	enum status s;
+	struct quota quota;
+	enum status s = quota_split(parent != NULL ? &parent->quota : NULL, limits, &quota);
 
+	if (s != OK)
+		return s;
 	if (parent != NULL) {
-		s = quota_take_pages(&parent->quota, pages_max);
+		s = quota_take_pages(&parent->quota, RECORD_PAGES);
 		if (s != OK)
-			return s;
-		s = quota_take_objects(&parent->quota, objects_max);
+			goto undo_quota;
+		s = quota_take_processes(&parent->quota, 1);
 		if (s != OK)
 			goto undo_pages;
 	}
 	s = object_create(OBJ_PROCESS, parent, &o);
 	if (s != OK)
-		goto undo_objects;
+		goto undo_processes;
 	p = process_of(o);
-	p->quota = (struct quota){ .pages_max = pages_max, .objects_max = objects_max };
+	p->quota = quota;
+	p->counted = true;
 	handle_table_init(&p->handles);
 	lock_init(&p->vs_lock, RANK_VSPACE);
 	list_init(&p->threads);
@@ -66,13 +72,31 @@ process_create(struct process *parent, const char *name, uint64_t pages_max, uin
 	trace(PROCESS_NEW, p->id, trace_name(p->name), p->parent_id);
 	*out = p;
 	return OK;
-undo_objects:
+undo_processes:
 	if (parent != NULL)
-		quota_give_objects(&parent->quota, objects_max);
+		quota_give_processes(&parent->quota, 1);
 undo_pages:
 	if (parent != NULL)
-		quota_give_pages(&parent->quota, pages_max);
+		quota_give_pages(&parent->quota, RECORD_PAGES);
+undo_quota:
+	if (parent != NULL)
+		quota_join(&parent->quota, &quota);
 	return s;
+}
+
+/*
+ * A dead process takes nothing more: what it did not use goes back to its parent at once, though the object may stay for
+ * its epitaph, or for memory that others still hold.
+ */
+static void
+give_back_unused(struct process *p)
+{
+	if (p->parent == NULL)
+		return;
+	quota_join(&p->parent->quota, &p->quota);
+	if (p->counted)
+		quota_give_processes(&p->parent->quota, 1);
+	p->counted = false;
 }
 
 /* No handle, no thread, no object that it pays for. */
@@ -91,10 +115,9 @@ process_destroy(struct object *o)
 	}
 	if (p->watch.ntfn != NULL)
 		object_put(&p->watch.ntfn->obj);
-	if (p->parent != NULL) {
-		quota_give_pages(&p->parent->quota, p->quota.pages_max);
-		quota_give_objects(&p->parent->quota, p->quota.objects_max);
-	}
+	give_back_unused(p);
+	if (p->parent != NULL)
+		quota_give_pages(&p->parent->quota, RECORD_PAGES);
 	return true;
 }
 
@@ -226,24 +249,6 @@ process_thread_gone(struct process *p, struct thread *t)
 		worker_add(&p->end);
 }
 
-/*
- * A dead process takes nothing more: what it did not use goes back to its parent at once, though the object may stay for
- * its epitaph, or for memory that others still hold.
- */
-static void
-give_back_unused(struct process *p)
-{
-	uint64_t pages = p->quota.pages_max - load_relaxed(&p->quota.pages);
-	uint64_t objects = p->quota.objects_max - load_relaxed(&p->quota.objects);
-
-	if (p->parent == NULL)
-		return;
-	p->quota.pages_max -= pages;
-	p->quota.objects_max -= objects;
-	quota_give_pages(&p->parent->quota, pages);
-	quota_give_objects(&p->parent->quota, objects);
-}
-
 static void
 news(struct process *p)
 {
@@ -356,5 +361,11 @@ process_info(struct process *p, struct process_info *out)
 	out->objects_max = p->quota.objects_max;
 	out->quota_refused = p->quota.refused;
 	out->large_leaves = p->space.large_leaves;
+	out->threads_used = (uint32_t)p->quota.threads;
+	out->threads_max = (uint32_t)p->quota.threads_max;
+	out->processes = (uint32_t)p->quota.processes;
+	out->processes_max = (uint32_t)p->quota.processes_max;
+	out->vectors = (uint32_t)p->quota.vectors;
+	out->vectors_max = (uint32_t)p->quota.vectors_max;
 	memcpy(out->name, p->name, sizeof(out->name));
 }

@@ -44,6 +44,7 @@ struct process {
 	uint8_t end_phase;		/* the worker's from here: what is left of it; 0: nothing */
 	bool end_waits;			/* a claim is not over yet */
 	uint32_t end_at;		/* of its handles */
+	bool counted;			/* among its maker's processes: until its address space is gone */
 	struct watch watch;		/* (obj.lock) */
 	struct epitaph epitaph;		/* (obj.lock) */
 	struct work end;
@@ -54,8 +55,8 @@ static inline struct mmu_space *process_space(struct process *p) { return &p->sp
 static inline struct process *process_of(struct object *o) { return container_of(o, struct process, obj); }
 
 /* A new process charged to parent (NULL: the first). */
-NODISCARD enum status process_create(struct process *parent, const char *name, uint64_t pages_max,
-    uint64_t objects_max, struct process **out);
+NODISCARD enum status process_create(struct process *parent, const char *name, const struct process_limits *limits,
+    struct process **out);
 
 /* Starts the end: reason and code as given, unless it is ending already. */
 void process_end(struct process *p, enum exit_reason reason, uint64_t code, const struct fault_info *f);

@@ -152,6 +152,7 @@ static enum status
 sys_process_create(struct thread *t, struct uregs *u)
 {
 	char name[PROCESS_NAME] = { 0 };
+	struct process_limits limits;
 	struct process *p;
 	handle_t h;
 	enum status s;
@@ -164,7 +165,12 @@ sys_process_create(struct thread *t, struct uregs *u)
 	for (unsigned i = 0; name[i] != 0; i++)	/* it goes to the log and the console */
 		if (name[i] <= ' ' || name[i] > '~')
 			return E_INVALID;
-	s = process_create(t->proc, name, u->w[2], u->w[3], &p);
+	s = copy_in(&limits, u->w[2], sizeof(limits));
+	if (s != OK)
+		return s;
+	if (limits.unused != 0)
+		return E_INVALID;
+	s = process_create(t->proc, name, &limits, &p);
 	if (s != OK)
 		return s;
 	s = handle_insert(t->proc, &p->obj, p->obj.gen, RIGHT_READ | RIGHT_MANAGE | RIGHT_GIVE, 0, &h);

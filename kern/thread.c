@@ -25,27 +25,28 @@ thread_get(struct thread **out)
 	void *p, *stack;
 	uint64_t wait = 0;
 	uint32_t index;
+	enum status s;
 
 	stack = mmu_stack_alloc();
 	if (stack == NULL)
 		return E_NO_MEMORY;
 	spin_lock(&lock);
 	l = list_pop_front(&unused);
-	index = l != NULL ? 0 : threads_made < THREADS_MAX ? threads_made++ : UINT32_MAX;
 	spin_unlock(&lock);
 	if (l != NULL) {
 		t = list_entry(l, struct thread, reap);
 		index = t->index;
 		wait = t->wait & ~(uint64_t)WAIT_STATE;	/* old tokens stay dead */
 	} else {
-		if (index == UINT32_MAX || slab_alloc(&slab, &p) != OK) {
-			spin_lock(&lock);
-			threads_made -= index == threads_made - 1;	/* else the index is lost: who scans goes past it */
-			spin_unlock(&lock);
-			mmu_stack_free(stack);
-			return E_NO_MEMORY;
-		}
+		s = slab_alloc(&slab, &p);
+		if (s != OK)
+			goto undo_stack;
 		t = p;
+		spin_lock(&lock);
+		index = threads_made < THREADS_MAX ? threads_made++ : UINT32_MAX;
+		spin_unlock(&lock);
+		if (index == UINT32_MAX)
+			goto undo_slab;
 		wait = FIELD_PREP(WAIT_INDEX, index);
 	}
 	*t = (struct thread){
@@ -61,6 +62,12 @@ thread_get(struct thread **out)
 	store_release(&threads[index], t);
 	*out = t;
 	return OK;
+undo_slab:
+	slab_free(&slab, p);
+	s = E_NO_MEMORY;
+undo_stack:
+	mmu_stack_free(stack);
+	return s;
 }
 
 /* The CPU with the fewest threads that may run there: counted by hand, creation is rare. */
@@ -106,9 +113,12 @@ thread_create_user(struct process *p, uint64_t pc, uint64_t sp, uint64_t arg0, u
 	struct thread *t;
 	enum status s;
 
-	s = quota_take_pages(&p->quota, KSTACK_SIZE / PAGE_SIZE);
+	s = quota_take_threads(&p->quota, 1);
 	if (s != OK)
 		return s;
+	s = quota_take_pages(&p->quota, KSTACK_SIZE / PAGE_SIZE);
+	if (s != OK)
+		goto undo_threads;
 	s = thread_get(&t);
 	if (s != OK)
 		goto undo;
@@ -136,6 +146,8 @@ thread_create_user(struct process *p, uint64_t pc, uint64_t sp, uint64_t arg0, u
 	return OK;
 undo:
 	quota_give_pages(&p->quota, KSTACK_SIZE / PAGE_SIZE);
+undo_threads:
+	quota_give_threads(&p->quota, 1);
 	return s;
 }
 
@@ -155,19 +167,24 @@ thread_free(struct thread *t)
 {
 	struct process *p = t->proc;
 
+	bool member = !list_empty(&t->siblings);
+
 	mmu_stack_free(t->stack);
 	t->stack = NULL;
 	t->state = THREAD_DEAD;
 	if (p != NULL) {
 		quota_give_pages(&p->quota, KSTACK_SIZE / PAGE_SIZE);
-		if (!list_empty(&t->siblings)) {
+		if (member)
 			process_thread_gone(p, t);
-			object_put(&p->obj);
-		}
 	}
 	t->proc = NULL;
 	__atomic_fetch_sub(&threads_live, 1, __ATOMIC_RELAXED);
 	spin_lock(&lock);
 	list_push_back(&unused, &t->reap);
 	spin_unlock(&lock);
+	/* Its place in the table is free: only now may it be taken again. */
+	if (p != NULL)
+		quota_give_threads(&p->quota, 1);
+	if (member)
+		object_put(&p->obj);
 }

@@ -398,3 +398,15 @@ its_record(void (*say)(const char *name, uint64_t value))
 		if (its[i].regs != NULL)
 			say("GITS_TYPER", mmio_read64(its[i].regs + GITS_TYPER));
 }
+
+uint32_t
+irqc_msi_free(void)
+{
+	uint32_t n = 0;
+
+	spin_lock(&its_lock);
+	for (uint32_t i = 0; i < lpi_end; i++)
+		n += (lpi_used[i / 64] & BIT(i % 64)) == 0;
+	spin_unlock(&its_lock);
+	return its_count != 0 ? n : 0;
+}

@@ -292,6 +292,8 @@ mmu_stack_free(void *stack)
 	spin_unlock(&lock);
 }
 
+uint32_t mmu_spaces(void) { return asids.count - 1; }
+
 enum status
 mmu_space_init(struct mmu_space *s, struct quota *q)
 {

@@ -311,6 +311,10 @@ irqc_msi_bind(struct irqc_source *s, uint32_t index, uint32_t slot, unsigned cpu
 	if (cpu >= cpu_count)
 		cpu = __atomic_fetch_add(&next_cpu, 1, __ATOMIC_RELAXED) % cpu_count;
 	e = vector_claim(slot, cpu, &vector);
+	for (unsigned n = 1; n < cpu_count && e != OK; n++) {
+		cpu = (cpu + 1) % cpu_count;
+		e = vector_claim(slot, cpu, &vector);
+	}
 	if (e != OK)
 		return e;
 	r->unit = s->requester == IRQC_OWN ? NULL : irqmap_of_function(s->segment, (uint16_t)s->requester, &r->requester);
@@ -370,6 +374,19 @@ void
 irqc_msi_close(struct irqc_source *s)
 {
 	s->count = 0;
+}
+
+uint32_t
+irqc_msi_free(void)
+{
+	uint32_t n = 0;
+
+	spin_lock(&lock);
+	for (unsigned c = 0; c < cpu_count; c++)
+		for (unsigned v = VEC_FIRST; v <= VEC_LAST; v++)
+			n += vectors[c][v] == FREE;
+	spin_unlock(&lock);
+	return n;
 }
 
 void

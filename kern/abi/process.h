@@ -57,6 +57,15 @@ struct epitaph {
 	char name[PROCESS_NAME];
 };
 
+/* What a process may have, together with all that it makes: taken out of its maker's. */
+struct process_limits {
+	uint64_t pages;				/* of memory, and tables */
+	uint64_t objects;			/* of the kernel, and mappings */
+	uint32_t threads, processes;
+	uint32_t vectors;			/* message interrupts */
+	uint32_t unused;			/* 0 */
+};
+
 enum process_state : uint8_t { PROCESS_NEW, PROCESS_RUNNING, PROCESS_ENDING, PROCESS_DEAD };
 
 struct process_info {
@@ -69,5 +78,8 @@ struct process_info {
 	uint64_t pages, pages_max, objects, objects_max;
 	uint64_t quota_refused;			/* times that something did not fit into them */
 	uint64_t large_leaves;			/* 2 MiB each, mapped now */
+	uint32_t threads_used, threads_max;	/* with those of the processes that it made */
+	uint32_t processes, processes_max;
+	uint32_t vectors, vectors_max;
 	char name[PROCESS_NAME];
 };

@@ -70,6 +70,9 @@ NODISCARD enum status irqc_msi_bind(struct irqc_source *s, uint32_t index, uint3
 void irqc_msi_unbind(struct irqc_source *s, uint32_t index, uint32_t slot);
 void irqc_msi_close(struct irqc_source *s);
 
+/* How many more can be bound, on whatever CPU: bind goes to another when the one that was asked for has none left. */
+uint32_t irqc_msi_free(void);
+
 /* Interprocessor interrupts; the handler calls sched_ipi() on the target with interrupts off. */
 void irqc_ipi(unsigned cpu);
 

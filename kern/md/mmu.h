@@ -71,6 +71,9 @@ enum : uint64_t { KSTACK_SIZE = 4 * PAGE_SIZE };
 void *mmu_stack_alloc(void);
 void mmu_stack_free(void *stack);
 
+/* How many process address spaces there can be at a time, with all the memory in the world: UINT32_MAX where ids do not limit it. */
+uint32_t mmu_spaces(void);
+
 /* An empty process address space.  E_NO_MEMORY, E_QUOTA. */
 NODISCARD enum status mmu_space_init(struct mmu_space *s, struct quota *q);
 /* Frees the tables (not what they map, which is unmapped already) and the id. Runs on no CPU any more. */

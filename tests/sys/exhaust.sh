@@ -33,7 +33,16 @@ a_watch_is_for_who_manages_the_object_body() {
 	    '^trial: a driver as driver: success, as supervisor: rights missing, a supervisor: success'
 }
 
+atf_test_case a_driver_takes_no_more_vectors_than_its_own
+a_driver_takes_no_more_vectors_than_its_own_body() {
+	capos_disk disk.img 1M 82
+	trial vectors DISK=disk.img SMP=1
+	capos_expect '^trial: the child took 3 vectors, then: quota used up; one for another: success' \
+	    '^trial: of [0-9]{2,4} vectors 0 are gone'
+}
+
 atf_init_test_cases() {
+	atf_add_test_case a_driver_takes_no_more_vectors_than_its_own
 	atf_add_test_case a_watch_is_for_who_manages_the_object
 	atf_add_test_case the_kernels_view_of_registers_costs_nothing_that_stays
 	atf_add_test_case no_memory_for_a_threads_stack_is_an_error_code

@@ -22,6 +22,19 @@ a_fault_ends_with_a_readable_epitaph_body() {
 	capos_refute 'hostile +running'
 }
 
+# Threads, address spaces, mappings, objects, memory, handles: each ends with its own quota.  Then a disk server is started anew, and the
+# shell makes processes of its own.
+atf_test_case who_takes_all_it_gets_takes_nothing_from_others
+who_takes_all_it_gets_takes_nothing_from_others_body() {
+	capos_disk disk.img 4M 33
+	capos_boot DISK=disk.img SMP=2 MEM=256M APPEND='hostile=take' \
+	    CMD='sleep 1500; ps; kill nvmed; sha256 nvme0n1; memtest 8; stress 200'
+	for what in '47 threads' '8 processes' '[1-9][0-9]* mappings' '1 objects' '[0-9]+ pages' '[1-9][0-9]* handles'; do
+		capos_expect "take: $what, then: quota used up"
+	done
+	capos_expect 'take: that is all' 'hostile +(running|blocked)' 'nvmed serves again' "^$(capos_sha256 disk.img)  nvme0n1"
+}
+
 # Guards of the CPU against code that goes astray.  QEMU has those of arm64 with -cpu max, and none of x86_64.
 guarded_cpu() {
 	case $ARCH in arm64) echo max,pauth-impdef=on ;; *) echo max ;; esac
@@ -64,6 +77,7 @@ atf_init_test_cases() {
 	atf_add_test_case a_call_into_the_middle_of_a_function_ends_the_process
 	atf_add_test_case a_forged_return_address_is_not_followed
 	if [ "$ARCH" = arm64 ]; then atf_add_test_case the_guards_change_nothing_for_others; fi
+	atf_add_test_case who_takes_all_it_gets_takes_nothing_from_others
 	atf_add_test_case no_call_of_a_process_hurts_the_kernel
 	atf_add_test_case a_fault_ends_with_a_readable_epitaph
 }

@@ -111,7 +111,7 @@ start_driver(struct driver *d)
 	uint64_t device, mine, me, n;
 	struct process_info p;
 	struct spawn s = {
-		.name = t->program, .pages = t->pages, .objects = t->objects, .priority = (uint8_t)t->priority,
+		.name = t->program, .limits = manifest_limits(t), .priority = (uint8_t)t->priority,
 		.args = d->args != NULL ? d->args : t->args, .restarts = d->life.restarts,
 	};
 	enum status e;
@@ -135,7 +135,7 @@ start_driver(struct driver *d)
 	give(&s, "kernel", kernel, RIGHT_GIVE | ((t->caps & CAP_INFO) != 0 ? KERNEL_INFO : 0) |
 	    ((t->caps & CAP_LOG) != 0 ? KERNEL_LOG : 0));
 	give(&s, "devmgr", (handle_t)me, RIGHT_CALL);
-	e = spawn(&s, &d->process);
+	e = spawn_within(&s, &d->process);
 	(void)sys_handle_close(me);
 	if (e != OK)
 		goto undo_mine;

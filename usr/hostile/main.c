@@ -9,6 +9,7 @@
  */
 #include "kern/base/bits.h"
 #include "usr/hostile/greedy.h"
+#include "usr/hostile/take.h"
 #include "usr/lib/os.h"
 
 enum { CALLS = 40000 };
@@ -92,6 +93,8 @@ main(void)
 	static const uint8_t spared[] = { SYS_process_exit, SYS_thread_exit };
 	uint64_t done[SYSCALL_COUNT + 8] = { 0 }, ok = 0;
 
+	if (strncmp(start_info->args, "take", 4) == 0)
+		take_all();
 	if (strncmp(start_info->args, "jump", 4) == 0) {
 		jump();
 		return 0;

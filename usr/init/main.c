@@ -10,7 +10,8 @@
 #include "usr/lib/devmgr.h"
 #include "usr/lib/manifest.h"
 
-enum { KEEP_MAX = 16, PAGES_LEAST = 256 };
+enum { KEEP_MAX = 16 };
+enum : uint64_t { PAGES_LEAST = 256, OBJECTS_LEAST = 64 };
 
 struct service {
 	const struct manifest_service *m;
@@ -23,6 +24,7 @@ struct service {
 
 static const struct manifest_service rescue = {
 	.task = { .node = "rescue", .program = "shell", .args = "", .priority = 10, .pages = 8192, .objects = 4096,
+	    .threads = 64, .processes = 16,
 	    .caps = CAP_CONSOLE | CAP_INFO | CAP_LOG | CAP_POWER | CAP_CONTROL | CAP_TRACE,
 	    .restart = { RESTART_ALWAYS, 0, { 100, 10000 }, 10000 } },
 };
@@ -34,6 +36,7 @@ static struct { handle_t process, endpoint, device; uint64_t function, index, re
 static unsigned kept_count;
 static handle_t endpoint, ntfn;
 static const uint8_t *archive;
+static struct process_limits mine;	/* before any service was started */
 
 static void
 say(void *arg UNUSED, const char *line)
@@ -69,17 +72,62 @@ server_of(const char *name)
 	return NULL;
 }
 
+/*
+ * What a service gets: what the manifest says, when the machine has that for all of them together; else its share of what there
+ * is.  A quarter of the memory, and of the objects, stays here: for the programs themselves, which init loads and pays for.
+ */
+static uint64_t
+share(uint64_t (*of)(const struct manifest_task *t), uint64_t wanted, uint64_t there, uint64_t least)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < service_count; i++)
+		sum += of(&services[i].m->task);
+	return sum <= there ? wanted : max_u64(wanted * there / sum, min_u64(wanted, least));
+}
+
+static uint64_t pages_of_task(const struct manifest_task *t) { return t->pages; }
+static uint64_t objects_of_task(const struct manifest_task *t) { return t->objects; }
+static uint64_t threads_of_task(const struct manifest_task *t) { return t->threads; }
+static uint64_t processes_of_task(const struct manifest_task *t) { return t->processes + 1; }
+static uint64_t vectors_of_task(const struct manifest_task *t) { return t->vectors; }
+
+static struct process_limits
+limits_of(const struct manifest_task *t)
+{
+	return (struct process_limits){
+		.pages = share(pages_of_task, t->pages, mine.pages / 4 * 3, PAGES_LEAST),
+		.objects = share(objects_of_task, t->objects, mine.objects / 4 * 3, OBJECTS_LEAST),
+		.threads = (uint32_t)share(threads_of_task, t->threads, mine.threads, 1),
+		.processes = (uint32_t)share(processes_of_task, t->processes, mine.processes, 0),
+		.vectors = (uint32_t)share(vectors_of_task, t->vectors, mine.vectors, 0),
+	};
+}
+
+/* The limits that this machine has. */
+static void
+learn_limits(void)
+{
+	struct process_info p;
+	uint64_t n;
+
+	if (sys_info(boot_info->self, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&p, sizeof(p), &n) != OK)
+		return;
+	mine = (struct process_limits){ p.pages_max - p.pages, p.objects_max - p.objects, p.threads_max - p.threads_used,
+		p.processes_max - p.processes, p.vectors_max - p.vectors, 0 };
+}
+
 static enum status
 start_service(struct service *v)
 {
 	const struct manifest_task *t = &v->m->task;
 	char args[START_ARGS];
 	size_t args_len;
-	uint64_t h, mine[MANIFEST_USES + 1], n;
+	uint64_t h, minted_here[MANIFEST_USES + 1], n;
 	unsigned minted = 0;
 	struct process_info p;
 	struct spawn s = {
-		.name = t->program, .args = t->args, .pages = t->pages, .objects = t->objects,
+		.name = t->program, .args = t->args, .limits = limits_of(t),
 		.priority = (uint8_t)t->priority, .restarts = v->life.restarts,
 	};
 	enum status e = OK;
@@ -105,32 +153,29 @@ start_service(struct service *v)
 	for (unsigned i = 0; i < MANIFEST_USES && v->m->uses[i] != NULL && e == OK; i++) {
 		e = sys_endpoint_mint(server_of(v->m->uses[i])->endpoint, (uint64_t)(v - services) + 1, &h);
 		if (e == OK) {
-			mine[minted++] = h;
+			minted_here[minted++] = h;
 			give(&s, v->m->uses[i], (handle_t)h, RIGHT_CALL | RIGHT_GIVE);
 		}
 	}
 	if (e == OK && (t->caps & (CAP_CONTROL | CAP_KEEP)) != 0) {
 		e = sys_endpoint_mint(endpoint, (uint64_t)(v - services) + 1, &h);
 		if (e == OK) {
-			mine[minted++] = h;
+			minted_here[minted++] = h;
 			give(&s, "init", (handle_t)h, RIGHT_CALL | RIGHT_GIVE);
 		}
 	}
-	/* A budget that this machine does not have is cut in halves. */
-	while (e == OK && (e = spawn(&s, &v->process)) == E_QUOTA && s.pages / 2 >= PAGES_LEAST) {
-		s.pages /= 2;
-		e = OK;
-	}
+	if (e == OK)
+		e = spawn_within(&s, &v->process);
 	while (minted != 0)
-		(void)sys_handle_close(mine[--minted]);
+		(void)sys_handle_close(minted_here[--minted]);
 	if (e != OK) {
 		v->process = HANDLE_NONE;
 		log_line(0, "%s cannot be started: %s", t->node, status_text(e));
 		return e;
 	}
-	if (s.pages != t->pages)
+	if (s.limits.pages != t->pages)
 		log_line(1, "%s: %u pages are too many for this machine: it gets %llu", t->node, t->pages,
-		    (unsigned long long)s.pages);
+		    (unsigned long long)s.limits.pages);
 	v->pid = sys_info(v->process, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&p, sizeof(p), &n) == OK ? p.id : 0;
 	(void)sys_watch(v->process, ntfn, BIT((unsigned)(v - services)));
 	return OK;
@@ -319,6 +364,7 @@ main(void)
 	const uint8_t *blob;
 	uint64_t h, len = 0;
 
+	learn_limits();
 	archive = (const uint8_t *)(uintptr_t)boot_info->archive_va;
 	if (sys_ntfn_create(&h) != OK)
 		return 1;

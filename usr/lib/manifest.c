@@ -53,6 +53,9 @@ static const struct field task_fields[] = {
 	{ "priority",      K_NUMBER, TASK(priority), 1, PRIORITY_TOP, NULL },
 	{ "pages",         K_NUMBER, TASK(pages), 32, UINT32_MAX, NULL },
 	{ "objects",       K_NUMBER, TASK(objects), 8, UINT32_MAX, NULL },
+	{ "threads",       K_NUMBER, TASK(threads), 1, 1024, NULL },
+	{ "processes",     K_NUMBER, TASK(processes), 0, 65535, NULL },
+	{ "vectors",       K_NUMBER, TASK(vectors), 0, 1024, NULL },
 	{ "capabilities",  K_SET,    TASK(caps), 0, 0, cap_words },
 	{ "restart",       K_CHOICE, TASK(restart.kind), 0, 0, restart_words },
 	{ "restart-limit", K_NUMBER, TASK(restart.limit), 1, 1000, NULL },
@@ -250,6 +253,8 @@ read_node(const struct reader *r, uint32_t node, const struct field *own, size_t
 	task->priority = 10;
 	task->pages = 4096;
 	task->objects = 1024;
+	task->threads = 16;
+	task->vectors = own == driver_fields ? 16 : 0;
 	task->restart = (struct restart_policy){ RESTART_LIMIT, 5, { 100, 10000 }, 10000 };
 	while (fdt_next_prop(r->t, node, &cursor, &property, &value, &len)) {
 		const struct field *f = find_field(task_fields, ARRAY_SIZE(task_fields), property);

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "kern/abi/process.h"
 #include "kern/abi/status.h"
 #include "kern/base/types.h"
 #include "usr/lib/supervise.h"
@@ -38,9 +39,16 @@ struct manifest_task {
 	const char *node;		/* its name, for people */
 	const char *program, *args;	/* args "" when there are none */
 	uint32_t priority, pages, objects;
+	uint32_t threads, processes, vectors;
 	uint32_t caps;
 	struct restart_policy restart;
 };
+
+static inline struct process_limits
+manifest_limits(const struct manifest_task *t)
+{
+	return (struct process_limits){ t->pages, t->objects, t->threads, t->processes, t->vectors, 0 };
+}
 
 struct manifest_service {
 	struct manifest_task task;

@@ -72,12 +72,16 @@ struct spawn {
 	const uint8_t *image;
 	uint64_t image_len;
 	const char *args;
-	uint64_t pages, objects, restarts;
+	struct process_limits limits;
+	uint64_t restarts;
 	uint8_t priority;
 	uint32_t count;
 	struct { const char *name; handle_t handle; uint32_t rights; } give[START_NAMES];	/* rights 0: all that the handle has */
 };
 enum status spawn(struct spawn *s, handle_t *process);
+
+/* The same; when the caller has not got so much to give, with half of it, and half again.  s->limits then says how much it was. */
+enum status spawn_within(struct spawn *s, handle_t *process);
 
 /* Name of the function an address lies in, from a program file's symbol table; NULL when unknown. */
 const char *symbol_of(const uint8_t *image, uint64_t len, uint64_t address, uint64_t *offset);

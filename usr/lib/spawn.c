@@ -18,7 +18,7 @@ struct elf_segment { uint32_t type, flags; uint64_t offset, vaddr, paddr, filesz
 struct elf_section { uint32_t name, type; uint64_t flags, addr, offset, size; uint32_t link, info; uint64_t align, entsize; };
 struct elf_symbol { uint32_t name; uint8_t info, other; uint16_t section; uint64_t value, size; };
 
-enum : uint64_t { STACK_PAGES = 16, STACK_TOP = 0x7fff'0000'0000 };
+enum : uint64_t { STACK_PAGES = 16, STACK_TOP = 0x7fff'0000'0000, PAGES_LEAST = 256, OBJECTS_LEAST = 64 };
 
 const uint8_t *
 archive_file(const uint8_t *a, uint64_t len, const char *name, uint64_t *file_len)
@@ -73,7 +73,7 @@ spawn(struct spawn *sp, handle_t *process)
 	if (memcmp(h.ident, "\177ELF\2\1\1", 7) != 0 || h.type != 2 || h.phentsize != sizeof(struct elf_segment) ||
 	    !range_within(h.phoff, (uint64_t)h.phnum * h.phentsize, 0, sp->image_len))
 		return E_CORRUPT;
-	s = sys_process_create((uint64_t)(uintptr_t)sp->name, strlen(sp->name), sp->pages, sp->objects, &p);
+	s = sys_process_create((uint64_t)(uintptr_t)sp->name, strlen(sp->name), (uint64_t)(uintptr_t)&sp->limits, &p);
 	if (s != OK)
 		return s;
 	for (unsigned i = 0; i < h.phnum && s == OK; i++) {
@@ -127,6 +127,22 @@ undo:
 	(void)sys_process_kill(p, 0);
 	(void)sys_handle_close(p);
 	return s;
+}
+
+enum status
+spawn_within(struct spawn *s, handle_t *process)
+{
+	struct process_limits *l = &s->limits;
+	enum status e;
+
+	while ((e = spawn(s, process)) == E_QUOTA && l->pages / 2 >= PAGES_LEAST && l->objects / 2 >= OBJECTS_LEAST) {
+		l->pages /= 2;
+		l->objects /= 2;
+		l->threads -= l->threads / 2;
+		l->processes /= 2;
+		l->vectors -= l->vectors / 2;
+	}
+	return e;
 }
 
 const char *

@@ -4,7 +4,7 @@
 #include "usr/shell/copy.h"
 #include "kern/base/bits.h"
 
-enum { COPY_PAGES = 384, COPY_OBJECTS = 64, STACK_PAGES = 4 };
+enum { STACK_PAGES = 4 };
 enum : uint64_t { STACK_TOP = 0x7000'0000'0000 };
 
 /* The linker script's: where the segments begin, and the end. */
@@ -33,7 +33,8 @@ enum status
 copy_start(handle_t *out, copy_fn *fn, handle_t given, uint32_t rights, uint64_t arg, uint8_t priority, uint8_t cpu)
 {
 	uint64_t p, h, va, there, id;
-	enum status s = sys_process_create((uint64_t)(uintptr_t)"copy", 4, COPY_PAGES, COPY_OBJECTS, &p);
+	static const struct process_limits limits = { .pages = 384, .objects = 64, .threads = 4 };
+	enum status s = sys_process_create((uint64_t)(uintptr_t)"copy", 4, (uint64_t)(uintptr_t)&limits, &p);
 
 	if (s != OK)
 		return s;

@@ -4,7 +4,7 @@
 #include "kern/base/bits.h"
 #include "usr/trial/trial.h"
 
-enum { WINDOWS = 3000, THREADS = 250, STACK_PAGES = 4, SINGLES = 100 };
+enum { WINDOWS = 3000, THREADS = 250, STACK_PAGES = 4, SINGLES = 100, VECTORS = 3 };
 
 static struct memory_info
 memory(void)
@@ -62,10 +62,11 @@ void
 watches(void)
 {
 	handle_t device = claim();
+	static const struct process_limits limits = { .pages = 16, .objects = 16, .threads = 1 };
 	uint64_t page, child, ntfn;
 
 	if (sys_mem_create(1, 0, &page) != OK || sys_ntfn_create(&ntfn) != OK ||
-	    sys_process_create((uint64_t)(uintptr_t)"child", 5, 16, 16, &child) != OK)
+	    sys_process_create((uint64_t)(uintptr_t)"child", 5, (uint64_t)(uintptr_t)&limits, &child) != OK)
 		die("nothing to watch");
 	print("trial: a reader of memory: %s, its manager: %s\n", status_text(watch_with((handle_t)page, RIGHT_READ | RIGHT_WRITE |
 	    RIGHT_DMA, (handle_t)ntfn)), status_text(watch_with((handle_t)page, RIGHT_MANAGE, (handle_t)ntfn)));
@@ -74,6 +75,47 @@ watches(void)
 	print("trial: a driver as driver: %s, as supervisor: %s, a supervisor: %s\n", status_text(watch_with(device, RIGHT_DMA |
 	    RIGHT_MANAGE, (handle_t)ntfn)), status_text(watch_with(device, RIGHT_READ | RIGHT_MANAGE, (handle_t)ntfn)),
 	    status_text(watch_with(device, RIGHT_READ | RIGHT_MANAGE | RIGHT_SUPERVISE, (handle_t)ntfn)));
+}
+
+/* ---- Vectors: a child with the device takes what it gets ---- */
+
+int
+vectors_as_child(void)
+{
+	uint64_t ntfn, irq, n = 0;
+	enum status s = sys_ntfn_create(&ntfn);
+
+	while (s == OK && n < 100) {
+		s = sys_device_irq(start_handle("device"), n, ntfn, 1, CPU_ANY, &irq);
+		n += s == OK;
+	}
+	return (int)(n << 8 | s);
+}
+
+void
+vectors(void)
+{
+	struct spawn sp = { .name = "vectors", .args = "vectors", .priority = 5, .count = 1,
+		.limits = { .pages = 256, .objects = 64, .threads = 1, .vectors = VECTORS },
+		.give = { { "device", claim(), RIGHT_MANAGE | RIGHT_GIVE } } };
+	uint64_t ntfn, irq, size, own;
+	struct process_info before, after;
+	struct epitaph e;
+	handle_t child;
+
+	sp.image = archive_file((const uint8_t *)(uintptr_t)boot_info->archive_va, boot_info->archive_len, "init", &sp.image_len);
+	(void)sys_info(boot_info->self, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&before, sizeof(before), &size);
+	if (sys_ntfn_create(&ntfn) != OK || sp.image == NULL || spawn(&sp, &child) != OK || sys_watch(child, ntfn, 2) != OK ||
+	    sys_ntfn_signal_wait(ntfn, now_ns() + 10 * NS_PER_S, HANDLE_NONE, 0, &own) != OK ||
+	    sys_info(child, INFO_EPITAPH, 0, (uint64_t)(uintptr_t)&e, sizeof(e), &size) != OK)
+		die("no child");
+	print("trial: the child took %llu vectors, then: %s; one for another: %s\n", (unsigned long long)e.exit_code >> 8,
+	    status_text((enum status)(e.exit_code & 0xff)),
+	    status_text(sys_device_irq(sp.give[0].handle, VECTORS, ntfn, 1, CPU_ANY, &irq)));
+	(void)sys_handle_close(irq);
+	(void)sys_handle_close(child);
+	(void)sys_info(boot_info->self, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&after, sizeof(after), &size);
+	print("trial: of %u vectors %u are gone\n", before.vectors_max, after.vectors - before.vectors);
 }
 
 /* ---- All memory taken, then threads one by one: the stack fits, and what else a thread needs may not ---- */

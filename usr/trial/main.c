@@ -9,6 +9,7 @@
  *                  many handles, for one that nobody ever started and whose last handle is closed
  *     registers    makes windows onto the controller's registers, uses each once, and gives it up: what stayed?
  *     watches      tries to watch what it was given without the right to
+ *     vectors      has a child with the controller take vectors until it is refused; then a driver of its own needs one
  *     memory       takes all memory, then makes threads with room for a stack each and nothing more
  *
  * It ends by switching the machine off, but for "death".  A child runs the same program: it has a start block.
@@ -103,7 +104,7 @@ look_at(handle_t device)
 static handle_t
 resetter(handle_t device, uint32_t rights)
 {
-	struct spawn sp = { .name = "resetter", .pages = 256, .objects = 64, .priority = 5, .count = 1,
+	struct spawn sp = { .name = "resetter", .limits = { .pages = 256, .objects = 64, .threads = 4 }, .priority = 5, .count = 1,
 		.give = { { "device", device, rights } } };
 	uint32_t before = look_at(device).generation;
 	handle_t child;
@@ -177,8 +178,10 @@ resets(void)
 }
 
 static int
-reset_as_child(void)
+as_child(void)
 {
+	if (strcmp(start_info->args, "vectors") == 0)
+		return vectors_as_child();
 	return (int)sys_device_reset(start_handle("device"), DEADLINE_NEVER);
 }
 
@@ -189,7 +192,8 @@ static handle_t
 fat_process(uint64_t pages, bool large)
 {
 	uint64_t p, va, memory, chunk = large ? CHUNK_PAGES : 1, at = MAP_AT;
-	enum status s = sys_process_create((uint64_t)(uintptr_t)"fat", 3, pages + pages / 64 + 4096, 200'000, &p);
+	struct process_limits limits = { .pages = pages + pages / 64 + 4096, .objects = 60'000, .threads = 1 };
+	enum status s = sys_process_create((uint64_t)(uintptr_t)"fat", 3, (uint64_t)(uintptr_t)&limits, &p);
 
 	/* Single pages lie apart, so that each has a leaf of its own and many have a table. */
 	for (uint64_t done = 0; s == OK && done < pages; done += chunk) {
@@ -259,9 +263,10 @@ end_of(handle_t process, const char *what)
 static handle_t
 many_handles(void)
 {
+	static const struct process_limits limits = { .pages = 4096, .objects = 20'000, .threads = 1 };
 	uint64_t p, n, there;
 
-	if (sys_process_create((uint64_t)(uintptr_t)"handles", 7, 4096, 20'000, &p) != OK)
+	if (sys_process_create((uint64_t)(uintptr_t)"handles", 7, (uint64_t)(uintptr_t)&limits, &p) != OK)
 		die("no process");
 	for (unsigned i = 0; i < 8000; i += 2) {
 		if (sys_ntfn_create(&n) != OK || sys_handle_give(p, n, UINT32_MAX, &there) != OK ||
@@ -303,7 +308,7 @@ main(void)
 	uint64_t mib = 0;
 
 	if (boot_info == NULL)
-		return reset_as_child();
+		return as_child();
 	if (word("trial=death") != NULL)
 		death();
 	if (word("trial=reset") != NULL) {
@@ -316,6 +321,10 @@ main(void)
 	}
 	if (word("trial=watches") != NULL) {
 		watches();
+		power_off(0);
+	}
+	if (word("trial=vectors") != NULL) {
+		vectors();
 		power_off(0);
 	}
 	if (word("trial=memory") != NULL) {

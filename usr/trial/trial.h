@@ -14,4 +14,6 @@ handle_t claim(void);
 /* exhaust.c */
 void registers(void);
 void watches(void);
+void vectors(void);
+int vectors_as_child(void);
 void out_of_memory(void);
