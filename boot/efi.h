@@ -34,6 +34,7 @@ struct efi_guid { uint32_t a; uint16_t b, c; uint8_t d[8]; };
 #define LOADED_IMAGE_GUID	{ 0x5b1b31a1, 0x9562, 0x11d2, { 0x8e, 0x3f, 0x00, 0xa0, 0xc9, 0x69, 0x72, 0x3b } }
 #define SIMPLE_FILE_SYSTEM_GUID	{ 0x964e5b22, 0x6459, 0x11d2, { 0x8e, 0x39, 0x00, 0xa0, 0xc9, 0x69, 0x72, 0x3b } }
 #define FILE_INFO_GUID		{ 0x09576e92, 0x6d3f, 0x11d2, { 0x8e, 0x39, 0x00, 0xa0, 0xc9, 0x69, 0x72, 0x3b } }
+#define GLOBAL_VARIABLE_GUID	{ 0x8be4df61, 0x93ca, 0x11d2, { 0xaa, 0x0d, 0x00, 0xe0, 0x98, 0x03, 0x2b, 0x8c } }
 #define RNG_GUID		{ 0x3152bca5, 0xeade, 0x433d, { 0x86, 0x2e, 0xc0, 0x1c, 0xdc, 0x29, 0x1f, 0x44 } }
 
 struct efi_table_header { uint64_t signature; uint32_t revision, header_size, crc32, reserved; };
@@ -85,6 +86,9 @@ struct efi_boot_services {
 struct efi_runtime_services {
 	struct efi_table_header header;
 	efi_status (*get_time)(struct efi_time *, void *capabilities);
+	void *set_time, *get_wakeup, *set_wakeup, *set_virtual_map, *convert_pointer;
+	efi_status (*get_variable)(const char16_t *name, const struct efi_guid *, uint32_t *attributes, uint64_t *size,
+	    void *data);
 };
 
 struct efi_config { struct efi_guid guid; void *table; };
@@ -143,5 +147,6 @@ struct efi_rng {
 static_assert(offsetof(struct efi_boot_services, locate_protocol) == 320);
 static_assert(offsetof(struct efi_boot_services, exit_boot_services) == 232);
 static_assert(offsetof(struct efi_boot_services, handle_protocol) == 152);
+static_assert(offsetof(struct efi_runtime_services, get_variable) == 72);
 static_assert(offsetof(struct efi_system_table, boot) == 96);
 static_assert(sizeof(struct efi_memory) == 40 && sizeof(struct efi_time) == 16);

@@ -15,7 +15,9 @@
  *          EFI_LOAD_ERROR, which goes on with its next boot option.  After boot services ended
  *          nothing can fail.
  * Trust    The file system is as trusted as firmware: who writes it chooses the kernel.  Files are
- *          checked all the same, so that a damaged one is said so.
+ *          checked all the same, so that a damaged one is said so.  With Secure Boot on only this
+ *          program was verified: then it takes nothing from outside of itself, and refuses when it
+ *          carries no kernel.
  * Not here paging, IOMMUs, devices: the kernel takes the machine as firmware left it.
  */
 #include <boot_md.h>
@@ -218,6 +220,18 @@ place_kernel(const uint8_t *file, uint64_t len, struct handover_part *image)
 
 /* ---- What firmware knows --------------------------------------------------------------------- */
 
+/* Is Secure Boot on [3.3, SecureBoot]?  Firmware without the variable has none. */
+static bool
+secure_boot(void)
+{
+	static const struct efi_guid global = GLOBAL_VARIABLE_GUID;
+	uint64_t size = 1;
+	uint8_t on = 0;
+
+	return st->runtime->get_variable(u"SecureBoot", &global, NULL, &size, &on) == EFI_SUCCESS &&
+	    size == 1 && on == 1;
+}
+
 static void *
 config_table(struct efi_guid guid)
 {
@@ -365,11 +379,16 @@ static void
 command_line(struct handover *h, const struct efi_loaded_image *self, const char *file,
     uint64_t len)
 {
+	const char16_t *options = self->options;
 	size_t n = 0;
 
-	for (uint32_t i = 0; self->options != NULL && i < self->options_size / 2 &&
+	if (options != NULL && self->options_size > sizeof(char16_t) && secure_boot()) {
+		say("capos: Secure Boot is on: words from load options are not taken");
+		options = NULL;
+	}
+	for (uint32_t i = 0; options != NULL && i < self->options_size / 2 &&
 	    n < sizeof(h->cmdline) - 2; i++) {
-		char16_t c = self->options[i];
+		char16_t c = options[i];
 
 		if (c == 0)
 			break;
@@ -470,6 +489,10 @@ find_parts(const struct efi_loaded_image *self, struct part *kernel, struct part
 			return false;
 		memcpy(ptr(archive->at), payload_archive, payload_archive_len);
 		return true;
+	}
+	if (secure_boot()) {
+		say("capos: Secure Boot is on, and kernel and archive on the disk are not signed: start a signed capos.efi");
+		return false;
 	}
 	if (self->device == NULL ||
 	    bs->handle_protocol(self->device, &fs_guid, &p) != EFI_SUCCESS ||
