@@ -7,7 +7,7 @@ atf_test_case a_stray_address_is_refused_and_named
 a_stray_address_is_refused_and_named_head() { atf_set timeout 900; }
 a_stray_address_is_refused_and_named_body() {
 	capos_disk disk.img 8M 20
-	capos_boot DISK=disk.img CMD='rogue 0 w 0x5000; rogue 0 r 0x7000; sleep 500; iommu; sha256 nvme0n1 4096 1M'
+	capos_boot DISK=disk.img MANIFEST=mapped CMD='rogue 0 w 0x5000; rogue 0 r 0x7000; sleep 500; iommu; sha256 nvme0n1 4096 1M'
 	capos_expect 'fault: device 00:0[0-9a-f]\.0 write to iova 0x5000' 'fault: device 00:0[0-9a-f]\.0 read of iova 0x7000' \
 	    "^$(capos_sha256 disk.img 4096 1048576)  nvme0n1"
 	[ "$(capos_value 'faults ([0-9]+), lost')" -ge 2 ] || capos_fail 'the unit counted no faults'

@@ -17,7 +17,7 @@ memory_at() {
 # must be the same afterwards.  The device itself may report success: so memory is asked.
 rogue_write() {
 	capos_disk disk.img 1M 30
-	capos_start DISK=disk.img "$@"
+	capos_start DISK=disk.img MANIFEST=mapped "$@"
 	capos_wait '^capos> ' 300
 	memory_at 0x5000 >before.txt
 	capos_type 'rogue 0 w 0x5000'
@@ -129,7 +129,7 @@ a_stray_access_does_not_pass_virtio_iommu_head() { atf_set timeout 900; }
 a_stray_access_does_not_pass_virtio_iommu_body() {
 	[ "$ARCH" = arm64 ] || rogue_write IOMMU=virtio
 	capos_disk disk.img 8M 36
-	capos_boot DISK=disk.img IOMMU=virtio CMD='rogue 0 w 0x5000; rogue 0 r 0x7000; sleep 500; iommu; sha256 nvme0n1 4096 1M'
+	capos_boot DISK=disk.img IOMMU=virtio MANIFEST=mapped CMD='rogue 0 w 0x5000; rogue 0 r 0x7000; sleep 500; iommu; sha256 nvme0n1 4096 1M'
 	capos_expect 'viommu0: fault: device 00:0[0-9a-f]\.0 .* iova 0x5000: not mapped' \
 	    "^$(capos_sha256 disk.img 4096 1048576)  nvme0n1"
 	[ "$(capos_value 'faults ([0-9]+), lost')" -ge 2 ] || capos_fail 'the unit counted no faults'

@@ -7,9 +7,20 @@ atf_test_case mediated_reads_the_same_bytes
 mediated_reads_the_same_bytes_head() { atf_set timeout 600; }
 mediated_reads_the_same_bytes_body() {
 	capos_disk disk.img 32M 31
-	capos_boot DISK=disk.img MANIFEST=mediated CMD='sha256 nvme0n1; kill nvmed; sha256 nvme0n1'
+	capos_boot DISK=disk.img CMD='sha256 nvme0n1; kill nvmed; sha256 nvme0n1'
 	capos_expect 'doorbells mediated'
 	capos_refute 'stays out of use' 'refused:'
+	[ "$(grep -c "^$(capos_sha256 disk.img)  nvme0n1" serial.txt)" -eq 2 ] || capos_fail 'a hash is wrong or missing'
+}
+
+# Where the manifest says so the driver rings by itself, and the IOMMU is the only guard.
+atf_test_case mapped_reads_the_same_bytes
+mapped_reads_the_same_bytes_head() { atf_set timeout 600; }
+mapped_reads_the_same_bytes_body() {
+	capos_disk disk.img 32M 35
+	capos_boot DISK=disk.img MANIFEST=mapped CMD='sha256 nvme0n1; kill nvmed; sha256 nvme0n1; dma'
+	capos_expect 'doorbells mapped'
+	capos_refute '^  queue'
 	[ "$(grep -c "^$(capos_sha256 disk.img)  nvme0n1" serial.txt)" -eq 2 ] || capos_fail 'a hash is wrong or missing'
 }
 
@@ -18,7 +29,7 @@ atf_test_case mediated_refuses_a_stray_address_by_name
 mediated_refuses_a_stray_address_by_name_head() { atf_set timeout 600; }
 mediated_refuses_a_stray_address_by_name_body() {
 	capos_disk disk.img 4M 32
-	capos_boot -s any DISK=disk.img MANIFEST=mediated CMD='rogue 0 w 0x5000; dma; rogue 0 r 0x100000000; sha256 nvme0n1; devices'
+	capos_boot -s any DISK=disk.img CMD='rogue 0 w 0x5000; dma; rogue 0 r 0x100000000; sha256 nvme0n1; devices'
 	capos_expect 'queue 0x1, 0x[0-9a-f]*: refused: outside of every window' "^$(capos_sha256 disk.img)  nvme0n1"
 	capos_expect 'bus master on, 0 faults' '^  queue 1 of .* 1 batches refused, the last: outside of every window' \
 	    '^  queue 0 of .* [1-9][0-9]* entries, .* 0 batches refused'
@@ -48,6 +59,7 @@ brokered_refuses_a_stray_address_by_name_body() {
 
 atf_init_test_cases() {
 	atf_add_test_case mediated_reads_the_same_bytes
+	atf_add_test_case mapped_reads_the_same_bytes
 	atf_add_test_case mediated_refuses_a_stray_address_by_name
 	atf_add_test_case brokered_reads_the_same_bytes
 	atf_add_test_case brokered_refuses_a_stray_address_by_name

@@ -20,7 +20,10 @@ what_qemu_7_2_can_do_works_body() {
 		with="MACHINE=$type"
 	fi
 	capos_disk disk.img 4M 60
-	capos_boot "$with" DISK=disk.img SMP=4 \
+	capos_boot "$with" DISK=disk.img SMP=4 CMD='sha256 nvme0n1; rogue 0 w 0x5000; sha256 nvme0n1'
+	capos_expect 'doorbells mediated' 'refused: outside of every window'
+	[ "$(grep -c "^$(capos_sha256 disk.img)  nvme0n1" serial.txt)" -eq 2 ] || capos_fail 'mediated: a hash is wrong or missing'
+	capos_boot "$with" DISK=disk.img SMP=4 MANIFEST=mapped \
 	    CMD="devices; iommu; blk; sha256 nvme0n1; rogue 0 w 0x5000; repeat 10 'kill nvmed; sha256 nvme0n1 0 4096'; sha256 nvme0n1"
 	capos_expect 'cpus: 4 online' 'direct-remapping' 'fault: device 00:0[0-9a-f]\.0 write to iova 0x5000'
 	[ "$(grep -c "^$(capos_sha256 disk.img)  nvme0n1" serial.txt)" -eq 2 ] || capos_fail 'a hash is wrong or missing'

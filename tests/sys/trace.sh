@@ -52,7 +52,7 @@ the_end_of_a_claim_keeps_its_order_body() {
 atf_test_case a_refused_access_is_traced
 a_refused_access_is_traced_body() {
 	capos_disk disk.img 1M 41
-	capos_boot DISK=disk.img CMD='rogue 0 w 0x5000; sleep 500; trace 1000'
+	capos_boot DISK=disk.img MANIFEST=mapped CMD='rogue 0 w 0x5000; sleep 500; trace 1000'
 	capos_expect 'dma fault: [0-9a-f:.]+, iova 0x5000, write, not mapped'
 }
 
