@@ -223,8 +223,14 @@ to_its(struct iort *i, uint32_t at, const struct machine_idmap *run)
 			continue;
 		lo = max_u64(first, a.in);
 		hi = min_u64(last, a.in + a.count - 1);
-		if (lo > hi || !its_of(i, a.to, &e.target))
+		if (lo > hi)
 			continue;
+		if (!its_of(i, a.to, &e.target)) {
+			if (i->m->irqc.its_count != 0)
+				machine_note(i->m, "IORT: node at 0x%x: mapping %u leads to no ITS that is known: no message "
+				    "interrupts behind it", at, k);
+			continue;
+		}
 		e.rid_base = run->rid_base + (uint32_t)(lo - first);
 		e.count = (uint32_t)(hi - lo + 1);
 		e.out_base = a.out + (uint32_t)(lo - a.in);

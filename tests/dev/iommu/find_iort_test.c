@@ -333,6 +333,24 @@ ATF_TC_BODY(what_leads_to_something_else_protects_nobody, tc)
 	ATF_CHECK_STREQ(why, "behind an IOMMU that was refused");
 }
 
+ATF_TC_WITHOUT_HEAD(a_unit_that_leads_back_to_itself_gives_no_interrupts_and_is_named);
+ATF_TC_BODY(a_unit_that_leads_back_to_itself_gives_no_interrupts_and_is_named, tc)
+{
+	uint32_t s, r;
+
+	start();
+	m.irqc.its_count = 1;
+	s = smmu(0x9050000, 1);
+	map(s, 68, 0, 0, 0xffff, 0, s, 0);
+	r = root(0, 1);
+	map(r, 36, 0, 0, 0xffff, 0, s, 0);
+	finish();
+	ATF_CHECK(find(0, 8));
+	ATF_CHECK(!its(8));
+	ATF_CHECK_EQ(m.note_count, 1);
+	ATF_CHECK(strstr(m.note[0], "mapping 0 leads to no ITS that is known") != NULL);
+}
+
 ATF_TC_WITHOUT_HEAD(absurd_nodes_end_the_walk);
 ATF_TC_BODY(absurd_nodes_end_the_walk, tc)
 {
@@ -426,6 +444,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, a_single_mapping_gives_every_requester_one_stream);
 	ATF_TP_ADD_TC(tp, regions_that_firmware_uses_hold_their_streams);
 	ATF_TP_ADD_TC(tp, what_leads_to_something_else_protects_nobody);
+	ATF_TP_ADD_TC(tp, a_unit_that_leads_back_to_itself_gives_no_interrupts_and_is_named);
 	ATF_TP_ADD_TC(tp, absurd_nodes_end_the_walk);
 	ATF_TP_ADD_TC(tp, memory_properties_of_a_root_reach_its_host);
 	ATF_TP_ADD_TC(tp, bent_tables_are_read_within_their_bytes);
