@@ -374,6 +374,40 @@ find_tables(struct handover *h)
 	describe(h);
 }
 
+/*
+ * Where nothing can be guessed, a console that the kernel does not know is silence: said here, while there is one.  Tables are
+ * looked at no further than this needs; the kernel checks them [ACPI 6.5, 5.2.5; SPCR].
+ */
+static void
+judge_console(const struct handover *h)
+{
+	static const uint8_t known[] = { 0, 1, 3, 0xd, 0xe, 0x12 };	/* 16550, PL011, SBSA, 16550 with its own stride */
+	const uint8_t *p = ptr(h->rsdp), *root, *t;
+	uint64_t at;
+	uint32_t len;
+
+	if (!BOOT_NEEDS_TABLES || p == NULL || p[15] < 2)
+		return;
+	memcpy(&at, p + 24, 8);
+	root = ptr(at);
+	if (root == NULL || memcmp(root, "XSDT", 4) != 0)
+		return;
+	memcpy(&len, root + 4, 4);
+	for (uint32_t i = 36; len <= 4 * KIB && i + 8 <= len; i += 8) {
+		memcpy(&at, root + i, 8);
+		t = ptr(at);
+		if (t == NULL || memcmp(t, "SPCR", 4) != 0)
+			continue;
+		for (unsigned k = 0; k < ARRAY_SIZE(known); k++)
+			if (t[36] == known[k] && t[40] == 0)
+				return;
+		say("capos: firmware's console (SPCR) is of type 0x%x in space %u, which the kernel does not know: it will be silent",
+		    t[36], t[40]);
+		return;
+	}
+	say("capos: firmware names no console (SPCR): the kernel will be silent");
+}
+
 /* Load options that are text go before the file's words. */
 static void
 command_line(struct handover *h, const struct efi_loaded_image *self, const char *file,
@@ -553,6 +587,7 @@ boot(efi_handle me)
 		if (BOOT_NEEDS_TABLES)
 			return EFI_LOAD_ERROR;
 	}
+	judge_console(h);
 	command_line(h, self, ptr(words.at), words.len);
 	(void)bs->set_watchdog(0, 0, 0, NULL);
 
