@@ -3,6 +3,7 @@
  */
 #include "kern/md/cpu.h"
 #include "kern/base/fmt.h"
+#include "kern/base/mmio.h"
 #include "kern/base/str.h"
 #include "kern/frame.h"
 #include "kern/lock.h"
@@ -221,11 +222,26 @@ cpu_start(const struct machine *m UNUSED, const struct cpu_start *s)
 	return OK;
 }
 
+/* One byte of fixed hardware; space as in ACPI's addresses: 0 memory, 1 ports. */
+static void
+put_register(uint8_t space, uint64_t at, uint8_t v)
+{
+	volatile uint8_t *p = space == 0 ? mmu_map_device((struct paddr){ at }, 1) : NULL;
+
+	if (space == 1)
+		outb((uint16_t)at, v);
+	else if (p != NULL)
+		mmio_write8(p, v);
+	clock_spin(10 * NS_PER_MS);
+}
+
 void
 cpu_power_off(const struct machine *m)
 {
 	const struct machine_power *p = &m->power;
 
+	if (p->hardware_reduced && p->s5_known && p->sleep_control != 0)
+		put_register(p->sleep_space, p->sleep_control, (uint8_t)(p->s5_typa << 2 | 1 << 5));	/* SLP_TYP, SLP_EN */
 	if (p->s5_known && p->pm1a_control != 0) {
 		outw((uint16_t)p->pm1a_control, (uint16_t)(p->s5_typa << 10 | 1 << 13));
 		if (p->pm1b_control != 0)
@@ -239,10 +255,8 @@ cpu_reset(const struct machine *m)
 {
 	struct PACKED { uint16_t limit; uint64_t base; } none = { 0, 0 };
 
-	if (m->power.reset_known && m->power.reset_space == 1) {
-		outb((uint16_t)m->power.reset_address, m->power.reset_value);
-		clock_spin(10 * NS_PER_MS);
-	}
+	if (m->power.reset_known)
+		put_register(m->power.reset_space, m->power.reset_address, m->power.reset_value);
 	outb(0xcf9, 0x02);
 	outb(0xcf9, 0x06);
 	clock_spin(10 * NS_PER_MS);
