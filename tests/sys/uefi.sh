@@ -6,10 +6,15 @@ OUT=$ROOT/build/$ARCH/${BUILD:-release}
 ESP=@@1M
 export MTOOLS_SKIP_CHECK=1
 
-# image WORDS: disk.img, a bootable disk with words for the kernel; words WORDS: others
+# image WORDS [ARCH...]: disk.img, a bootable disk with words for the kernel; words WORDS: others
 image() {
-	CMDLINE="$1" DATA= "$ROOT/tools/mkimage" disk.img "$ARCH=$OUT/boot.efi,$OUT/kernel.boot,$OUT/boot-default.cpio" ||
-	    atf_fail "no image"
+	line=$1 parts=
+	shift
+	for a in "$ARCH" "$@"; do
+		o=$ROOT/build/$a/${BUILD:-release}
+		parts="$parts $a=$o/boot.efi,$o/kernel.boot,$o/boot-default.cpio"
+	done
+	CMDLINE="$line" DATA= "$ROOT/tools/mkimage" disk.img $parts || atf_fail "no image"
 }
 words() {
 	printf '%s\n' "$1" >words
@@ -28,12 +33,54 @@ firmware_starts_it_and_the_hash_is_right_body() {
 atf_test_case it_starts_from_the_disk_that_it_then_drives
 it_starts_from_the_disk_that_it_then_drives_head() { atf_set timeout 900; }
 it_starts_from_the_disk_that_it_then_drives_body() {
-	image 'cmd=write%20nvme0n1%2050M%20found-again%3bflush%20nvme0n1%3bpoweroff'
+	# One disk for both architectures, where the other was built too.
+	case $ARCH in arm64) other=x86_64 ;; *) other=arm64 ;; esac
+	[ -e "$ROOT/build/$other/${BUILD:-release}/boot.efi" ] || other=
+	image 'cmd=write%20nvme0n1%2050M%20found-again%3bflush%20nvme0n1%3bpoweroff' $other
 	capos_boot BOOT=uefi BOOT_DISK=nvme DISK=disk.img CMD=unused
 	capos_expect '^capos: exit status 0'
 	words 'cmd=hexdump%20nvme0n1%2050M%2016%3bsha256%20nvme0n1%3bpoweroff'
 	capos_boot BOOT=uefi BOOT_DISK=nvme DISK=disk.img CMD=unused
 	capos_expect 'found-again' "^$(capos_sha256 disk.img)  nvme0n1"
+	# The other firmware finds what this one's system wrote.
+	if [ "$ARCH$other" = arm64x86_64 ]; then
+		mcopy -o -i disk.img$ESP words ::capos/x86_64/cmdline || atf_fail "no command line"
+		ARCH=x86_64 capos_boot BOOT=uefi BOOT_DISK=nvme DISK=disk.img CMD=unused
+		capos_expect 'found-again' "^$(capos_sha256 disk.img)  nvme0n1"
+	fi
+}
+
+# Firmware's IORT and the board's device tree describe one machine: what each step of the verdict saw is the same.
+atf_test_case tables_and_device_tree_lead_to_the_same_evidence
+tables_and_device_tree_lead_to_the_same_evidence_head() { atf_set timeout 900; }
+tables_and_device_tree_lead_to_the_same_evidence_body() {
+	image 'cmd=sha256%20nvme0n1%3bevidence%3breboot'
+	capos_boot -s 1 BOOT=uefi BOOT_DISK=nvme DISK=disk.img CMD=unused
+	capos_expect "^$(capos_sha256 disk.img)  nvme0n1" 'direct-remapping by smmu0' 'I restart'
+	# The machine went down by itself: a restart leaves no exit status.
+	grep -q 'the guest ended without an exit status' qemu.err || capos_fail 'no restart'
+	evidence >by-tables
+	capos_boot DISK=disk.img CMD='sha256 nvme0n1; evidence'
+	capos_expect "^$(capos_sha256 disk.img)  nvme0n1" 'direct-remapping by smmu0'
+	evidence >by-tree
+	[ -s by-tree ] && cmp by-tables by-tree || { diff by-tables by-tree; capos_fail 'the evidence differs'; }
+}
+evidence() {
+	sed -n '/^capos> evidence/,/^capos/p' serial.txt | grep -E '^(0000:|  [a-z]+ )'
+}
+
+# Guest instructions from the kernel's first at its own addresses to the shell's first command.
+atf_test_case from_the_kernels_entry_to_the_prompt_in_few_instructions
+from_the_kernels_entry_to_the_prompt_in_few_instructions_head() { atf_set timeout 900; }
+from_the_kernels_entry_to_the_prompt_in_few_instructions_body() {
+	need_qemu 9.0 'counters of instructions'
+	at=$(llvm-nm-19 "$OUT/kernel.elf" | sed -n 's/ [A-Za-z] platform_start$//p')
+	capos_disk data.img 1M 13
+	capos_boot BOOT=uefi SMP=1 DISK=data.img CMD='bench ready' \
+	    QEMU_EXTRA="-plugin $ROOT/build/host/icnt.so,out=$PWD/marks,dev=off,at=$at"
+	awk '$2 == 252 { from = $6 + $8 } $2 == 254 { to = $6 + $8 }
+	    END { print to - from; exit !(from > 0 && to > from + 100000 && to - from < 40000000) }' marks >count ||
+	    { cat marks; capos_fail "$(cat count) instructions"; }
 }
 
 atf_test_case a_disk_made_long_for_a_cloud_starts
@@ -88,6 +135,10 @@ atf_init_test_cases() {
 	atf_add_test_case firmware_starts_it_and_the_hash_is_right
 	atf_add_test_case it_starts_from_the_disk_that_it_then_drives
 	atf_add_test_case a_disk_made_long_for_a_cloud_starts
+	if [ "$ARCH" = arm64 ]; then
+		atf_add_test_case tables_and_device_tree_lead_to_the_same_evidence
+		atf_add_test_case from_the_kernels_entry_to_the_prompt_in_few_instructions
+	fi
 	atf_add_test_case one_file_starts_by_itself_and_takes_load_options
 	atf_add_test_case what_is_wrong_with_a_disk_is_said
 }
