@@ -12,8 +12,9 @@
  *     azure      redistributors named by processors only, no ITS, no IOMMU
  *     plain      PL011, ITS, SMMUv3: what the board's own tables say
  *
- * What the shape says may be changed, to lie: spcr=TYPE (its interface type), spcr-at=ADDRESS, iort=loop|dangling|none, rsdp=bad,
- * gicr=N (N regions, the first ones a processor's each, the others empty), apic=none, ecam=low.
+ * What the shape says may be changed, to lie: spcr=TYPE (its interface type), spcr-at=ADDRESS, iort=loop|dangling|none,
+ * gicr=N (a region for each of N processors, the last first), apic=none, ecam=low, mcfg=split (buses 0 to 127 and the others each with an
+ * entry), root=none (firmware gets no tables at all).
  *
  * Addresses and interrupts are those of the board [QEMU hw/arm/virt.c].  Formats: ACPI 6.5; SPCR revision 2; IORT E.f (DEN0049).
  */
@@ -146,8 +147,7 @@ madt(unsigned cpus, unsigned regions, int its)
 		add(i % 16 | (uint64_t)(i / 16) << 8, 8);
 		skip(4);
 	}
-	/* One region, or one for each processor and more that nobody lives in. */
-	for (unsigned i = 0; i < regions; i++) {
+	for (unsigned i = regions; i-- > 0; ) {
 		add(0xe, 1); add(16, 1); skip(2);
 		add(GICR + (uint64_t)i * GICR_STRIDE, 8);
 		add(regions == 1 ? GICR_LEN : GICR_STRIDE, 4);
@@ -175,12 +175,16 @@ gtdt(void)
 }
 
 static void
-mcfg(uint64_t base, unsigned last)
+mcfg(uint64_t base, unsigned last, int split)
 {
 	uint32_t at = begin("MCFG", 1);
 
 	skip(8);
-	add(base, 8); add(0, 2); add(0, 1); add(last, 1); skip(4);
+	/* The base is bus 0's in both. */
+	add(base, 8); add(0, 2); add(0, 1); add(split ? last / 2 : last, 1); skip(4);
+	if (split) {
+		add(base, 8); add(0, 2); add(last / 2 + 1, 1); add(last, 1); skip(4);
+	}
 	end(at);
 }
 
@@ -229,7 +233,7 @@ iort(int smmu, const char *lie)
 }
 
 static void
-rsdp(uint8_t p[36], int bad)
+rsdp(uint8_t p[36])
 {
 	uint32_t x = begin("XSDT", 1);
 
@@ -239,7 +243,7 @@ rsdp(uint8_t p[36], int bad)
 	}
 	put(x + 4, len - x, 4);
 	checksum(t, x + 9, x, len - x);
-	memcpy(p, bad ? "BAD PTR " : "RSD PTR ", 8);
+	memcpy(p, "RSD PTR ", 8);
 	memcpy(p + 9, oem, 6);
 	p[15] = 2;
 	p[20] = 36;
@@ -265,7 +269,7 @@ main(int argc, char **argv)
 {
 	const char *shape = argc > 3 ? argv[1] : "", *lie = "";
 	int graviton = strcmp(shape, "graviton") == 0, ampere = strcmp(shape, "ampere") == 0, azure = strcmp(shape, "azure") == 0;
-	int gce = strcmp(shape, "gce") == 0, bad = 0, no_madt = 0, low = gce;
+	int gce = strcmp(shape, "gce") == 0, no_root = 0, no_madt = 0, low = gce, split = 0;
 	unsigned cpus = argc > 3 ? (unsigned)atoi(argv[2]) : 0, regions = azure ? 0 : 1;
 	uint64_t at = graviton ? PORTS + PORT_SERIAL : PL011, ecam = ecam_high;
 	uint8_t type = graviton ? SPCR_16550 : ampere || gce ? SPCR_SBSA : SPCR_PL011, p[36] = { 0 };
@@ -281,8 +285,10 @@ main(int argc, char **argv)
 			at = strtoull(argv[i] + 8, NULL, 0);
 		else if (strncmp(argv[i], "iort=", 5) == 0)
 			lie = argv[i] + 5;
-		else if (strcmp(argv[i], "rsdp=bad") == 0)
-			bad = 1;
+		else if (strcmp(argv[i], "root=none") == 0)
+			no_root = 1;
+		else if (strcmp(argv[i], "mcfg=split") == 0)
+			split = 1;
 		else if (strcmp(argv[i], "apic=none") == 0)
 			no_madt = 1;
 		else if (strcmp(argv[i], "ecam=low") == 0)
@@ -310,11 +316,13 @@ main(int argc, char **argv)
 	gtdt();
 	if (low)
 		ecam = ECAM_LOW;
-	mcfg(ecam, low ? 15 : 255);
+	mcfg(ecam, low ? 15 : 255, split);
 	spcr(type, at, graviton ? INTX + SERIAL_SLOT % 4 : PL011_IRQ);
 	if (!azure && strcmp(lie, "none") != 0)
 		iort(!graviton && !gce, lie);
-	rsdp(p, bad);
+	rsdp(p);
+	if (no_root)
+		memset(script, 0, script_len);		/* commands that are none */
 	return save(argv[3], "tables", tables, len) | save(argv[3], "rsdp", p, sizeof(p)) |
 	    save(argv[3], "loader", script, script_len);
 }

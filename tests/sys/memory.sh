@@ -21,7 +21,7 @@ atf_test_case memory_above_4_gib_is_used
 memory_above_4_gib_is_used_head() { atf_set timeout 900; }
 memory_above_4_gib_is_used_body() {
 	capos_disk disk.img 1M 50
-	capos_boot DISK=disk.img MEM=64G SMP=2 \
+	capos_boot DISK=disk.img MEM=64G SMP=8 \
 	    QEMU_EXTRA='-object memory-backend-ram,id=ram,size=64G,reserve=off -machine memory-backend=ram' \
 	    CMD='mem; memtest 100; sha256 nvme0n1'
 	capos_expect 'memory: 65[0-9]{3} MiB' 'read 102400 KiB from 0 KiB on, 50 large leaves, 0 wrong' \
