@@ -31,6 +31,22 @@ device_sleep(struct device *d, const struct fence *f, uint64_t deadline) NO_THRE
 	return OK;
 }
 
+/* The same for a grant: until a poll may do more.  What has a step left goes on whatever the deadline. */
+static enum status
+grant_sleep(struct buffer *b, uint64_t deadline) NO_THREAD_SAFETY
+{
+	struct device *d = b->device;
+
+	if (!grant_has_step(&b->grant))
+		return device_sleep(d, &b->grant.fence, deadline);
+	if (current_thread()->dying)
+		return E_CANCELLED;
+	spin_unlock(&d->obj.lock);
+	sched_preempt_point();
+	spin_lock(&d->obj.lock);
+	return OK;
+}
+
 static uint64_t grant_len(const struct grant *g) { return iova_len(&g->entry.range); }
 
 /* What the unit has just said made it so; the device's lock is held.  The client is told (D8). */
@@ -93,9 +109,10 @@ publish(struct buffer *b, enum status s) NO_THREAD_SAFETY
 	struct device *d = b->device;
 
 	while (s == E_WOULD_BLOCK) {
-		s = device_sleep(d, &b->grant.fence, DEADLINE_NEVER);
+		s = grant_sleep(b, DEADLINE_NEVER);
 		if (s == OK)	/* the claim's end may have taken it back meanwhile */
-			s = grant_state(&b->grant) == LEDGER_MAPPED ? domain_publish(&d->domain, &b->grant) :
+			s = grant_state(&b->grant) == LEDGER_MAPPED || grant_state(&b->grant) == LEDGER_ALLOCATED ?
+			    domain_publish(&d->domain, &b->grant) :
 			    grant_state(&b->grant) == LEDGER_QUARANTINED ? E_QUARANTINED : E_STALE;
 	}
 	if (s == E_QUARANTINED && grant_state(&b->grant) == LEDGER_QUARANTINED)
@@ -249,7 +266,7 @@ take_back(struct buffer *b, uint64_t deadline)
 	while (s == OK && grant_state(&b->grant) == LEDGER_REVOKING) {
 		s = device_buffer_settle(b);
 		if (s == E_WOULD_BLOCK)
-			s = device_sleep(d, &b->grant.fence, deadline);
+			s = grant_sleep(b, deadline);
 	}
 	if (s == OK && grant_state(&b->grant) == LEDGER_QUARANTINED)
 		s = E_QUARANTINED;
@@ -290,7 +307,7 @@ end_step(struct work *w)
 	if (s == E_BUSY)	/* an accepted queue entry still names it */
 		next = clock_now() + NS_PER_MS;
 	else if (grant_state(&b->grant) == LEDGER_REVOKING && device_buffer_settle(b) == E_WOULD_BLOCK)
-		next = fence_poll_at(&b->grant.fence, clock_now());
+		next = grant_poll_at(&b->grant, clock_now());
 	spin_unlock(&d->obj.lock);
 	if (next == WORK_DONE)
 		object_put(&b->obj);

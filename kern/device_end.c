@@ -21,6 +21,7 @@
 
 /* A step does so much at most: vectors, grants, pages of grants. */
 enum { VECTORS_AT_ONCE = 16, GRANTS_AT_ONCE = 32 };
+enum : uint64_t { BYTES_PER_GRANT = 64 * KIB };		/* so much counts as another one */
 
 enum step : uint8_t { END_WINDOWS, END_MASTER, END_DRAIN, END_VECTORS, END_BLOCK, END_FENCE, END_UNMAP, END_UNMAPPED,
 	END_RESET, END_UNPIN };
@@ -104,7 +105,7 @@ vectors_step(struct device *d)
 static bool
 revoke_step(struct device *d)
 {
-	for (unsigned n = 0; n < GRANTS_AT_ONCE; n++) {
+	for (uint64_t n = 0; n < GRANTS_AT_ONCE; n++) {
 		struct list *l = list_pop_front(&d->buffers);
 		struct buffer *b;
 
@@ -120,6 +121,7 @@ revoke_step(struct device *d)
 			device_buffer_quarantine(b);
 		else if (device_buffer_revoke(b) != OK)
 			KASSERT(!"a pin outlived its generation");
+		n += b->grant.cleared / BYTES_PER_GRANT;
 	}
 	return true;
 }
@@ -143,7 +145,7 @@ settle_step(struct device *d, uint64_t now)
 		}
 		/* They were queued in this order, or nearly: who waits for the first waits for the next as well. */
 		if (s == E_WOULD_BLOCK)
-			return fence_poll_at(&b->grant.fence, now);
+			return grant_poll_at(&b->grant, now);
 		if (s != OK)
 			quarantine(d, "the IOMMU did not confirm that its memory is out of reach");
 		list_remove(&b->link);

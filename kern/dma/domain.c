@@ -3,8 +3,11 @@
  *
  * The order that matters is the ledger's: every change of a page table stands between two transitions of it.
  *
- *   grant    reserve | map, run by run | mapped | sync -> ticket | fence past | publish
- *   revoke   revoke (no new pin from here) | unmap -> ticket | fence past | settle | scrub | release
+ *   grant    reserve | map, step by step | mapped | sync -> ticket | fence past | publish
+ *   revoke   revoke (no new pin from here) | unmap, step by step -> tickets | fence past | settle | scrub | release
+ *
+ * A step ends where a large leaf of the unit could begin, so none is ever split, and what was mapped in steps is unmapped in whole
+ * ones, as units ask.  Between two the caller may let others have the domain's lock: whoever finds the grant in a state moves it on.
  *
  * A new mapping is in force only when sync's ticket is past: a unit in caching mode may remember that there was nothing,
  * and one with a write buffer may not have seen the entry.  Other units answer {0}, and the fence is past at once.
@@ -24,6 +27,10 @@
 
 /* Table pages are taken from the holder in steps, so that a map that needs one does not ask each time. */
 enum { QUOTA_STEP = 8 };
+
+/* A call maps or clears no more: so many runs of memory, and no new one when so much is done. */
+enum { STEPS_AT_ONCE = 16 };
+enum : uint64_t { BYTES_AT_ONCE = 2 * MIB };
 
 static enum status
 more_quota(struct dma_domain *d)
@@ -112,53 +119,94 @@ domain_fini(struct dma_domain *d)
 	quota_give_pages(d->holder, d->quota.pages_max + 1);
 }
 
-/* Maps the runs of a grant.  *done: bytes that are mapped, also when it fails. */
+/*
+ * What is mapped with one call, of len bytes that are contiguous at p and begin at the address at: it ends at the next multiple
+ * of 2 MiB, or of 1 GiB where leaves of 2 MiB lead there.
+ */
+static uint64_t
+step_len(const struct dma_domain *d, struct iova at, struct paddr p, uint64_t len)
+{
+	uint64_t end = 2 * MIB;
+
+	if (len > end && is_aligned(at.v | p.v, 2 * MIB) && (d->io.unit->facts.page_sizes & 2 * MIB) != 0)
+		end = GIB;
+	return min_u64(len, end - (at.v & (end - 1)));
+}
+
+/* The same for the grant, from so many bytes of it on. */
+static uint64_t
+step_at(const struct dma_domain *d, const struct grant *g, uint64_t done, struct paddr *p)
+{
+	const struct ledger_grant *want = &g->entry.grant;
+	uint64_t n;
+
+	if (!memory_run(want->memory, (want->offset + done) / PAGE_SIZE, p, &n))
+		KASSERT(false);
+	return step_len(d, (struct iova){ grant_iova(g).v + done }, *p, min_u64(n * PAGE_SIZE, want->len - done));
+}
+
+/* Maps some more of a grant. */
 static enum status
-map_runs(struct dma_domain *d, struct grant *g, uint64_t *done)
+map_some(struct dma_domain *d, struct grant *g)
 {
 	const struct ledger_grant *want = &g->entry.grant;
 	enum iommu_rights rights = (enum iommu_rights)want->dir;	/* the same bits */
+	uint64_t from = g->mapped;
 	enum status s = OK;
 
 	static_assert((int)IOMMU_READ == (int)DMA_TO_DEVICE && (int)IOMMU_WRITE == (int)DMA_FROM_DEVICE);
-	*done = 0;
-	while (*done < want->len && s == OK) {
+	for (unsigned n = 0; n < STEPS_AT_ONCE && g->mapped < want->len && g->mapped - from < BYTES_AT_ONCE; n++) {
 		struct paddr p;
-		uint64_t n;
+		uint64_t len = step_at(d, g, g->mapped, &p);
 
-		if (!memory_run(want->memory, (want->offset + *done) / PAGE_SIZE, &p, &n))
-			KASSERT(false);
-		n = min_u64(n * PAGE_SIZE, want->len - *done);
 		do
-			s = d->io.unit->ops->map(&d->io, (struct iova){ grant_iova(g).v + *done }, p, n, rights);
+			s = d->io.unit->ops->map(&d->io, (struct iova){ grant_iova(g).v + g->mapped }, p, len, rights);
 		while (s == E_QUOTA && more_quota(d) == OK);
-		if (s == OK)
-			*done += n;
+		if (s != OK)
+			return s;
+		g->mapped += len;
 	}
-	return s;
+	return OK;
 }
 
-enum status
-domain_grant(struct dma_domain *d, struct grant *g, const struct ledger_grant *want)
+/* Clears some more of what is mapped of a grant: whole steps, with one call. */
+static void
+clear_some(struct dma_domain *d, struct grant *g)
+{
+	uint64_t from = g->cleared;
+
+	if (g->mapped - from <= BYTES_AT_ONCE) {
+		g->cleared = g->mapped;
+	} else {
+		for (unsigned n = 0; n < STEPS_AT_ONCE && g->cleared < g->mapped && g->cleared - from < BYTES_AT_ONCE; n++) {
+			struct paddr p;
+
+			g->cleared += step_at(d, g, g->cleared, &p);
+		}
+	}
+	fence_add(&g->fence, d->io.unit->ops->unmap(&d->io, (struct iova){ grant_iova(g).v + from }, g->cleared - from),
+	    clock_now() + FENCE_DEADLINE_NS);
+}
+
+/* allocated: a step more, or mapped. */
+static enum status
+go_on(struct dma_domain *d, struct grant *g)
 {
 	struct iommu_unit *u = d->io.unit;
-	enum status s = ledger_reserve(&d->ledger, &g->entry, want);
-	uint64_t done;
+	enum status s = map_some(d, g);
 
-	if (s != OK)
-		return s;
-	fence_init(&g->fence, u);
-	s = map_runs(d, g, &done);
-	if (s != OK && done == 0) {
+	if (s != OK && g->mapped == 0) {
 		ledger_cancel(&d->ledger, &g->entry);
 		return s;
 	}
 	if (s != OK) {
 		if (ledger_revoke(&d->ledger, &g->entry) != OK)
 			KASSERT(!"pinned before it was published");
-		fence_add(&g->fence, u->ops->unmap(&d->io, grant_iova(g), done), clock_now() + FENCE_DEADLINE_NS);
+		clear_some(d, g);
 		return s;
 	}
+	if (g->mapped < g->entry.grant.len)
+		return E_WOULD_BLOCK;
 	ledger_mapped(&d->ledger, &g->entry);
 	__atomic_fetch_add(&u->counters.maps, 1, __ATOMIC_RELAXED);
 	fence_add(&g->fence, u->ops->sync(&d->io), clock_now() + FENCE_DEADLINE_NS);
@@ -166,11 +214,26 @@ domain_grant(struct dma_domain *d, struct grant *g, const struct ledger_grant *w
 }
 
 enum status
+domain_grant(struct dma_domain *d, struct grant *g, const struct ledger_grant *want)
+{
+	enum status s = ledger_reserve(&d->ledger, &g->entry, want);
+
+	if (s != OK)
+		return s;
+	fence_init(&g->fence, d->io.unit);
+	g->mapped = g->cleared = 0;
+	return go_on(d, g);
+}
+
+enum status
 domain_publish(struct dma_domain *d, struct grant *g)
 {
-	enum status s = fence_poll(&g->fence, clock_now());
+	enum status s;
 
+	if (g->entry.state == LEDGER_ALLOCATED)
+		return go_on(d, g);
 	KASSERT(g->entry.state == LEDGER_MAPPED);
+	s = fence_poll(&g->fence, clock_now());
 	if (s == OK)
 		ledger_publish(&d->ledger, &g->entry);
 	else if (s != E_WOULD_BLOCK)
@@ -181,21 +244,25 @@ domain_publish(struct dma_domain *d, struct grant *g)
 enum status
 domain_revoke(struct dma_domain *d, struct grant *g)
 {
-	struct iommu_unit *u = d->io.unit;
 	enum status s = ledger_revoke(&d->ledger, &g->entry);
 
 	if (s != OK)
 		return s;
-	fence_add(&g->fence, u->ops->unmap(&d->io, grant_iova(g), g->entry.grant.len), clock_now() + FENCE_DEADLINE_NS);
-	__atomic_fetch_add(&u->counters.unmaps, 1, __ATOMIC_RELAXED);
+	clear_some(d, g);
+	__atomic_fetch_add(&d->io.unit->counters.unmaps, 1, __ATOMIC_RELAXED);
 	return OK;
 }
 
 enum status
 domain_settle(struct dma_domain *d, struct grant *g)
 {
-	enum status s = ledger_settle(&d->ledger, &g->entry, fence_poll(&g->fence, clock_now()));
+	enum status s;
 
+	if (g->cleared < g->mapped) {
+		clear_some(d, g);
+		return E_WOULD_BLOCK;
+	}
+	s = ledger_settle(&d->ledger, &g->entry, fence_poll(&g->fence, clock_now()));
 	if (s != OK)
 		return s;
 	ledger_scrubbed(&d->ledger, &g->entry);

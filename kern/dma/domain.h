@@ -9,7 +9,10 @@
  *   domain_revoke               clear, queue the invalidation; -> revoking
  *     domain_settle ...         until nothing can reach it:  revoking -> free; the address cools
  *
- * E_WOULD_BLOCK means "ask again", at fence_poll_at().  E_QUARANTINED means that it will never be known: the unit is broken,
+ * No call does more than a step of a large grant: some thousand entries of its pages.  The rest is done by the polls, so a grant may
+ * be taken back when only a part of it is mapped yet.
+ *
+ * E_WOULD_BLOCK means "ask again", at grant_poll_at().  E_QUARANTINED means that it will never be known: the unit is broken,
  * the grant is quarantined, and its record, its address and the domain stay for ever (D8).
  *
  * Table pages, and the page that remembers cooling addresses, are paid for by one quota, the holder's.  The domain takes
@@ -28,10 +31,25 @@ struct memory;
 struct grant {
 	struct ledger_entry entry;
 	struct fence fence;		/* of the last change: into force, or out of reach */
+	uint64_t mapped, cleared;	/* bytes from its start: entries that were stored; of these, cleared again */
 };
 
 static inline enum ledger_state grant_state(const struct grant *g) { return g->entry.state; }
 static inline struct iova grant_iova(const struct grant *g) { return iova_base(&g->entry.range); }
+
+/* A step of its entries is left to be stored or cleared: ask again without waiting. */
+static inline bool
+grant_has_step(const struct grant *g)
+{
+	return g->entry.state == LEDGER_ALLOCATED || (g->entry.state == LEDGER_REVOKING && g->cleared < g->mapped);
+}
+
+/* E_WOULD_BLOCK: when to ask again. */
+static inline uint64_t
+grant_poll_at(const struct grant *g, uint64_t now)
+{
+	return grant_has_step(g) ? now : fence_poll_at(&g->fence, now);
+}
 
 struct dma_domain {
 	struct iommu_domain io;
@@ -68,7 +86,7 @@ void domain_give_pages(struct dma_domain *d, uint64_t pages);
 /*
  * Grants "want": memory of want->memory.  g is free.
  *   OK             published: the device may be told of grant_iova()
- *   E_WOULD_BLOCK  mapped, not in force yet: domain_publish
+ *   E_WOULD_BLOCK  not in force yet, or not wholly mapped: domain_publish
  *   E_QUARANTINED  as above
  * else refused: what ledger_reserve and the unit's map say.  The grant is free again, or, when a part of it was mapped
  * already, revoking: the caller settles it like any other.

@@ -46,8 +46,9 @@ atf_test_case ending_a_process_with_much_memory_keeps_nobody_waiting
 ending_a_process_with_much_memory_keeps_nobody_waiting_head() { atf_set timeout 1800; }
 ending_a_process_with_much_memory_keeps_nobody_waiting_body() {
 	case $ARCH in x86_64) cpu=max,-x2apic ;; *) cpu= ;; esac	# the emulator refuses clock reads by WRMSR then
-	trial "end=$(capos_scale 80 4096)" SMP=1 CPU=$cpu MEM="$(capos_scale 512M 6G)" QEMU_EXTRA='-icount shift=0,sleep=off' TIMEOUT=1500
-	capos_expect '^trial: single pages: ' '^trial: large pages: ' '^trial: many handles: ' '^trial: abandoned: ' \
+	capos_disk disk.img 1M 72
+	trial "end=$(capos_scale 80 4096)" DISK=disk.img SMP=1 CPU=$cpu MEM="$(capos_scale 512M 6G)" QEMU_EXTRA='-icount shift=0,sleep=off' TIMEOUT=1500
+	capos_expect '^trial: single pages: ' '^trial: large pages: ' '^trial: many handles: ' '^trial: abandoned: ' '^trial: grants: ' \
 	    '^capos: exit status 0'
 	for late in $(sed -n 's/^trial: .* the latest \([0-9]*\) ns late.*/\1/p; s/^trial: .* took \([0-9]*\) ns$/\1/p' serial.txt); do
 		[ "$late" -le 55000 ] || capos_fail "somebody waited for $late instructions"

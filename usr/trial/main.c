@@ -6,7 +6,7 @@
  *     end=MIB      makes processes with that much memory mapped, small pages and large, and kills each: how late is a
  *                  thread of higher priority that wakes up every 100 us meanwhile?  With QEMU's -icount shift=0 a
  *                  nanosecond is an instruction, so lateness is the longest path that lets nobody in.  The same for a process with
- *                  many handles, for one that nobody ever started and whose last handle is closed
+ *                  many handles, for one that nobody ever started and whose last handle is closed, and for a claim with many grants
  *     registers    makes windows onto the controller's registers, uses each once, and gives it up: what stayed?
  *     watches      tries to watch what it was given without the right to
  *     vectors      has a child with the controller take vectors until it is refused; then a driver of its own needs one
@@ -218,6 +218,16 @@ is_dead(handle_t process)
 	return sys_info(process, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&info, sizeof(info), &size) != OK || info.state == PROCESS_DEAD;
 }
 
+/* Its handle is stale by then: looked up among all. */
+static bool
+is_unclaimed(handle_t device UNUSED)
+{
+	struct device_info d;
+	uint64_t size;
+
+	return sys_info(boot_info->kernel, INFO_DEVICE, 0, (uint64_t)(uintptr_t)&d, sizeof(d), &size) != OK || d.state == DEVICE_FREE;
+}
+
 static uint64_t
 free_pages(void)
 {
@@ -286,6 +296,21 @@ closing_takes(handle_t h)
 	return now_ns() - t;
 }
 
+/* A claim with grants of so many pages at once, and of single ones. */
+static void
+grants(handle_t device, uint64_t pages, unsigned single)
+{
+	uint64_t memory, buffer, iova;
+
+	if (sys_mem_create(pages, 0, &memory) != OK ||
+	    sys_dma_map(device, memory, PAGE_SIZE, (pages - 1) * PAGE_SIZE, DMA_BOTH, &buffer, &iova) != OK)
+		die("no grant of %llu pages", (unsigned long long)pages);
+	for (unsigned i = 0; i < single; i++)
+		if (sys_dma_map(device, memory, i % pages * PAGE_SIZE, PAGE_SIZE, DMA_FROM_DEVICE, &buffer, &iova) != OK)
+			die("no grant");
+	(void)sys_handle_close(memory);
+}
+
 static void
 ends(uint64_t mib)
 {
@@ -299,6 +324,10 @@ ends(uint64_t mib)
 	p = fat_process(min_u64(pages, 4000), false);
 	print("trial: abandoned: closing took %llu ns\n", (unsigned long long)closing_takes(p));
 	sleep_until(now_ns() + NS_PER_S);
+	p = claim();
+	grants(p, pages, 2000);
+	(void)sys_handle_revoke(p, 0);
+	beat("grants", is_unclaimed, p);
 }
 
 int

@@ -21,6 +21,9 @@ static struct {
 	enum status fail_with;
 	uint64_t mapped_bytes, unmapped_at, unmapped_len;
 	unsigned unmaps, polls;
+	uint64_t limit;			/* no map may cross a multiple */
+	uint64_t end[64];		/* of maps */
+	unsigned ends;
 	uint64_t table_pages;		/* a map takes as many from the domain's quota */
 	uint64_t tables;
 } u;
@@ -59,6 +62,11 @@ unit_map(struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len, 
 		return u.fail_with;
 	u.maps++;
 	u.mapped_bytes += len;
+	/* Bounded, and no leaf of 2 MiB is split. */
+	ATF_CHECK(len <= 2 * MIB || (is_aligned(at.v | to.v, 2 * MIB) && len <= GIB));
+	ATF_CHECK(u.limit == 0 || at.v % u.limit + len <= u.limit);
+	if (u.ends < ARRAY_SIZE(u.end))
+		u.end[u.ends++] = at.v + len;
 	return OK;
 }
 
@@ -71,6 +79,12 @@ unit_sync(struct iommu_domain *d UNUSED)
 static struct iommu_ticket
 unit_unmap(struct iommu_domain *d UNUSED, struct iova at, uint64_t len)
 {
+	bool whole = u.ends == ARRAY_SIZE(u.end);
+
+	/* Whole earlier maps. */
+	for (unsigned i = 0; i < u.ends; i++)
+		whole |= at.v + len == u.end[i];
+	ATF_CHECK(whole);
 	u.unmaps++;
 	u.unmapped_at = at.v;
 	u.unmapped_len = len;
@@ -452,8 +466,118 @@ ATF_TC_BODY(addresses_in_a_units_holes_are_never_given_out, tc)
 	}
 }
 
+/* ---- Large grants ---- */
+
+enum { LARGE = 11 };		/* order of its run: 8 MiB */
+
+static struct fake_memory large;
+
+static enum status
+grant_large(unsigned n, uint64_t first)
+{
+	struct ledger_grant want = { .owner = &g[n], .memory = &large.m, .offset = first * PAGE_SIZE,
+		.len = (large.m.pages - first) * PAGE_SIZE, .generation = 5, .dir = DMA_BOTH };
+
+	return domain_grant(&d, &g[n], &want);
+}
+
+static void
+begin_large(void)
+{
+	begin();
+	memset(&large, 0, sizeof(large));
+	fake_memory_add(&large, LARGE);
+	fake_memory_add(&large, 0);
+	fake_memory_add(&large, LARGE);
+	u.limit = 2 * MIB;
+}
+
+ATF_TC_WITHOUT_HEAD(a_large_grant_comes_and_goes_in_steps);
+ATF_TC_BODY(a_large_grant_comes_and_goes_in_steps, tc)
+{
+	uint64_t before, bytes;
+	unsigned steps = 0;
+	enum status s;
+
+	begin_large();
+	s = grant_large(0, 3);
+	bytes = (large.m.pages - 3) * PAGE_SIZE;
+	while (s == E_WOULD_BLOCK && steps++ < 100) {
+		ATF_CHECK_EQ(grant_state(&g[0]), LEDGER_ALLOCATED);
+		ATF_CHECK(!found(0) && grant_has_step(&g[0]));
+		ATF_CHECK_EQ(grant_poll_at(&g[0], 77), 77);
+		before = u.mapped_bytes;
+		s = domain_publish(&d, &g[0]);
+		ATF_CHECK(u.mapped_bytes - before <= 4 * MIB);
+	}
+	ATF_CHECK_EQ(s, OK);
+	ATF_CHECK(steps >= 4);
+	ATF_CHECK_EQ(u.mapped_bytes, bytes);
+	ATF_CHECK(found(0));
+	ATF_REQUIRE_EQ(domain_revoke(&d, &g[0]), OK);
+	ATF_CHECK(!found(0));
+	for (steps = 0; u.mapped_bytes != 0 && steps < 100; steps++) {
+		u.done = u.issued;		/* what was cleared is out of reach: not all */
+		before = u.mapped_bytes;
+		ATF_CHECK_EQ(domain_settle(&d, &g[0]), E_WOULD_BLOCK);
+		ATF_CHECK(before - u.mapped_bytes <= 4 * MIB);
+	}
+	ATF_CHECK(steps >= 4);
+	ATF_CHECK_EQ(domain_settle(&d, &g[0]), E_WOULD_BLOCK);	/* the last ticket */
+	u.done = u.issued;
+	ATF_CHECK_EQ(domain_settle(&d, &g[0]), OK);
+	end();
+}
+
+ATF_TC_WITHOUT_HEAD(a_large_grant_is_taken_back_when_a_part_is_mapped);
+ATF_TC_BODY(a_large_grant_is_taken_back_when_a_part_is_mapped, tc)
+{
+	begin_large();
+	ATF_REQUIRE_EQ(grant_large(0, 0), E_WOULD_BLOCK);
+	ATF_REQUIRE_EQ(domain_publish(&d, &g[0]), E_WOULD_BLOCK);
+	ATF_CHECK(u.mapped_bytes != 0);
+	ATF_REQUIRE_EQ(domain_revoke(&d, &g[0]), OK);
+	for (unsigned i = 0; i < 100 && domain_settle(&d, &g[0]) == E_WOULD_BLOCK; i++)
+		u.done = u.issued;
+	ATF_CHECK_EQ(grant_state(&g[0]), LEDGER_FREE);
+	ATF_CHECK_EQ(u.mapped_bytes, 0);
+	/* The same when a later step does not fit. */
+	u.fail_map_at = 4;
+	u.fail_with = E_NO_MEMORY;
+	ATF_REQUIRE_EQ(grant_large(1, 0), E_WOULD_BLOCK);
+	for (unsigned i = 0; i < 3 && grant_state(&g[1]) == LEDGER_ALLOCATED; i++)
+		(void)(domain_publish(&d, &g[1]) == OK);
+	ATF_CHECK_EQ(grant_state(&g[1]), LEDGER_REVOKING);
+	for (unsigned i = 0; i < 100 && domain_settle(&d, &g[1]) == E_WOULD_BLOCK; i++)
+		u.done = u.issued;
+	ATF_CHECK_EQ(u.mapped_bytes, 0);
+	end();
+}
+
+/* Where leaves of 2 MiB fit, a step goes to the next of 1 GiB: the unit is asked once for each run. */
+ATF_TC_WITHOUT_HEAD(large_leaves_make_large_steps);
+ATF_TC_BODY(large_leaves_make_large_steps, tc)
+{
+	begin_large();
+	u.limit = 0;
+	unit.facts.page_sizes = BIT(12) | BIT(21) | BIT(30);
+	large.count = 1;
+	large.m.pages = 1 << LARGE;
+	ATF_REQUIRE(is_aligned(large.run[0].base, 2 * MIB));
+	ATF_CHECK_EQ(grant_large(0, 0), OK);
+	ATF_CHECK(!is_aligned(grant_iova(&g[0]).v, 2 * MIB) || u.maps == 1);
+	ATF_CHECK_EQ(u.mapped_bytes, large.m.pages * PAGE_SIZE);
+	ATF_REQUIRE_EQ(domain_revoke(&d, &g[0]), OK);
+	for (unsigned i = 0; i < 100 && domain_settle(&d, &g[0]) == E_WOULD_BLOCK; i++)
+		u.done = u.issued;
+	end();
+}
+
 ATF_TP_ADD_TCS(tp)
 {
+	ATF_TP_ADD_TC(tp, a_large_grant_comes_and_goes_in_steps);
+	ATF_TP_ADD_TC(tp, a_large_grant_is_taken_back_when_a_part_is_mapped);
+	ATF_TP_ADD_TC(tp, large_leaves_make_large_steps);
 	ATF_TP_ADD_TC(tp, a_grant_is_in_force_at_once_where_absence_is_not_cached);
 	ATF_TP_ADD_TC(tp, a_grant_is_published_when_the_ticket_of_its_sync_is_past);
 	ATF_TP_ADD_TC(tp, a_grant_that_never_comes_into_force_is_quarantined);
