@@ -55,14 +55,28 @@ keep(struct blk *b)
 		;
 }
 
+/* The server has answered the keeper, is gone, or is given up: then the keeper stays, on the stack in *b. */
+static bool
+keeper_ends(const struct blk *b)
+{
+	uint64_t until = now_ns() + CALL_NS;
+
+	while (load_acquire(&b->keeper) != 0) {
+		if (now_ns() >= until)
+			return false;
+		sleep_until(now_ns() + NS_PER_MS / 10);
+	}
+	return true;
+}
+
 static enum status
 start_keeper(struct blk *b)
 {
 	enum status s = E_INVALID;
 	uint64_t id;
 
-	while (load_acquire(&b->keeper) != 0)	/* an earlier one is about to end */
-		sleep_until(now_ns() + NS_PER_MS);
+	if (!keeper_ends(b))
+		return E_TIMED_OUT;
 	store_relaxed(&b->lost, 0);
 	store_release(&b->keeper, 1);
 	/* As urgent as the caller: the highest that is allowed. */
@@ -119,6 +133,8 @@ blk_open(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint
 	uint64_t h, until = now_ns() + CALL_NS;
 	enum status s;
 
+	if (load_acquire(&b->keeper) != 0)
+		return E_BUSY;
 	*b = (struct blk){ .endpoint = endpoint, .index = index, .rights = rights };
 	b->data_bytes = align_up(data_bytes, PAGE_SIZE);
 	b->area_bytes = b->data_bytes + ((rights & BLK_RIGHT_WRITE) != 0 ? BLK_KEEP_BYTES : 0);
@@ -153,9 +169,7 @@ blk_close(struct blk *b)
 {
 	if (b->session != 0)
 		close_session(b);
-	/* The server has answered the keeper, or is gone. */
-	while (load_acquire(&b->keeper) != 0)
-		sleep_until(now_ns() + NS_PER_MS / 10);
+	(void)keeper_ends(b);
 	detach(b);
 	if (b->data != NULL)
 		(void)sys_mem_unmap(HANDLE_NONE, (uint64_t)(uintptr_t)b->data, b->area_bytes);

@@ -106,7 +106,14 @@ struct blk {
 	uint8_t stack[BLK_STACK] ALIGNED(16);	/* the keeper's */
 };
 
+/*
+ * A session on the index-th namespace, with a data area of data_bytes (rounded up to pages) at b->data.  *b is all zero or was closed, and
+ * stays in its place: a thread of the session runs on a stack in it.  Waits at most 5 s for the server.
+ * E_NOT_FOUND: no such namespace.  E_NO_MEMORY, E_QUOTA: this process has no more of what it takes, or the server gives it no more sessions
+ * (E_BUSY).  E_PEER: no server.  E_BUSY also: the thread of the last session has not ended, as its server never answered.
+ */
 NODISCARD enum status blk_open(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint64_t data_bytes);
+/* Gives up what is in flight.  Waits for the server, at most 5 s for each of two answers. */
 void blk_close(struct blk *b);
 /*
  * E_WOULD_BLOCK: BLK_SLOTS are in flight or answered and not taken.  The cookie must be below BLK_SLOTS and not in flight.

@@ -340,6 +340,8 @@ serve(void)
 		uint64_t bits = 0;
 
 		turn(false);
+		if (unlikely(server.closing))
+			end_closing();		/* the last answer of one may just have come */
 		if (likely(may_sleep()))
 			bits = sleep_until_signalled();
 		else
@@ -347,7 +349,7 @@ serve(void)
 		wake_up();
 		bits |= server.device.seen;
 		server.device.seen = 0;
-		if (likely((bits & (BIT_CALL | BIT_TICK | BIT_FAULT)) == 0) && likely(!server.closing))
+		if (likely((bits & (BIT_CALL | BIT_TICK | BIT_FAULT)) == 0))
 			continue;
 		if ((bits & BIT_FAULT) != 0)
 			fault();
@@ -355,7 +357,6 @@ serve(void)
 			recover_tick();
 		if ((bits & BIT_CALL) != 0)
 			call();
-		end_closing();
 	}
 }
 

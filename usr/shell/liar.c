@@ -8,7 +8,7 @@
 #include "usr/lib/blk.h"
 #include "usr/shell/shell.h"
 
-enum { AREA = 64 * 1024, RACES = 3000, MANY = 12, STACK_BYTES = 4096 };
+enum { AREA = 64 * 1024, RACES = 3000, MANY = 12, HASTY = 64, IN_FLIGHT = 8, STACK_BYTES = 4096 };
 
 static struct blk honest, liar, many[MANY];
 static uint8_t first[AREA];
@@ -278,6 +278,29 @@ too_many(const char *name)
 	disk_close(&liar);
 }
 
+/* Sessions that end with requests in flight, after none, one, ... of their answers: the server lets go of each. */
+static void
+hasty(const char *name)
+{
+	enum status s = OK;
+
+	for (unsigned i = 0; i < HASTY && s == OK; i++) {
+		uint32_t cookie, detail;
+
+		if (!disk_open(&liar, name, BLK_RIGHT_READ, AREA))
+			return;
+		for (uint32_t k = 0; k < IN_FLIGHT && s == OK; k++)
+			s = blk_put(&liar, BLK_READ, 0, 0, AREA, k);
+		blk_kick(&liar);
+		for (unsigned k = 0; k < i % IN_FLIGHT && s == OK; k++)
+			s = blk_next(&liar, &cookie, &detail, now_ns() + 5 * NS_PER_S);
+		disk_close(&liar);
+		if (s == OK && load_acquire(&liar.keeper) != 0)
+			s = E_TIMED_OUT;
+	}
+	judge("sessions that end with requests in flight", s, OK);
+}
+
 /* Sessions that nobody stays in, as of clients that died: they must not take the place of others for good. */
 static void
 abandoned(const char *name)
@@ -324,6 +347,7 @@ cmd_liar(int argc, char **argv)
 	race(argv[1]);
 	bad_calls(argv[1]);
 	too_many(argv[1]);
+	hasty(argv[1]);
 	if (argc == 3)
 		abandoned(argv[1]);
 	print("liar: %u failures, the server %s\n", failures, honest.restarts == 0 ? "lived" : "DIED");
