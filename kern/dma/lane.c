@@ -46,15 +46,18 @@ ask(const struct lane_facts *f, const struct lane_policy *p, enum lane_step step
 		case CANARY_PASSED:
 			return NULL;
 		case CANARY_SILENT:
-			return p->consent_silent ? NULL : "validated, silent, and the manifest does not consent";
+			return p->consent_silent ? NULL : f->fault_log ? "validated, silent, and the manifest does not consent" :
+			    "fault_reporting=none, and the manifest does not consent";
 		case CANARY_NOT_RUN:
 			if (!f->fault_log && !p->consent_silent)
 				return "fault_reporting=none, and the manifest does not consent";
 			return p->consent_unvalidated ? NULL : "programmed, not validated, and the manifest does not consent";
+		case CANARY_PENDING:
+			return "the live test is not made yet";
 		case CANARY_FAILED:
 			break;
 		}
-		return "its IOMMU failed the live test";
+		return f->canary_why != NULL ? f->canary_why : "its IOMMU failed the live test";
 	case STEP_TRANSLATOR:
 		return !f->translator ? "no IOMMU in its way, and no translator for its class" :
 		    !f->quiesce ? "no IOMMU in its way, and no way to see it stopped" : NULL;
@@ -151,6 +154,7 @@ describe_direct(const struct lane_facts *f, struct lane_verdict *out)
 		[CANARY_FAILED]  = "",
 		[CANARY_SILENT]  = "validated, silent (consent)",
 		[CANARY_PASSED]  = "validated",
+		[CANARY_PENDING] = "",
 	};
 
 	out->consent = !f->interrupt_isolation || f->canary != CANARY_PASSED;

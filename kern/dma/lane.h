@@ -32,6 +32,7 @@ enum lane_canary : uint8_t {
 	CANARY_FAILED,		/* an access that must be blocked arrived, or one that must arrive did not */
 	CANARY_SILENT,		/* blocked and arrived, but the fault was not recorded */
 	CANARY_PASSED,
+	CANARY_PENDING,		/* the class has one; it is made before the first owner gets the device */
 };
 
 struct lane_facts {
@@ -50,6 +51,7 @@ struct lane_facts {
 	bool fault_log;
 	bool interrupt_isolation;	/* its message interrupts are checked against its id: D9 */
 	enum lane_canary canary;
+	const char *canary_why;		/* what made it fail; may be NULL */
 	/* its class */
 	bool translator;		/* the kernel can check its queue entries */
 	bool quiesce;			/* ... and can see it stopped, without a unit's help */
