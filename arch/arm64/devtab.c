@@ -1,6 +1,7 @@
 /*
- * The IOMMU drivers and the translators that this kernel holds.
+ * The IOMMU drivers, the translators and the live tests that this kernel holds.
  */
+#include "dev/nvme/canary.h"
 #include "dev/nvme/xlate.h"
 #include "kern/dma/iommu.h"
 
@@ -10,3 +11,5 @@ extern const struct iommu_driver viommu_driver;
 const struct iommu_driver *const iommu_drivers[] = { &smmuv3_driver, &viommu_driver, NULL };
 
 const struct xlate_class *const xlate_classes[] = { &nvme_xlate, NULL };
+
+const struct canary_class *const canary_classes[] = { &nvme_canary, NULL };

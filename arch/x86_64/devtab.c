@@ -1,6 +1,7 @@
 /*
- * The IOMMU drivers and the translators that this kernel holds.
+ * The IOMMU drivers, the translators and the live tests that this kernel holds.
  */
+#include "dev/nvme/canary.h"
 #include "dev/nvme/xlate.h"
 #include "kern/dma/iommu.h"
 
@@ -11,3 +12,5 @@ extern const struct iommu_driver vtd_driver;
 const struct iommu_driver *const iommu_drivers[] = { &vtd_driver, &amdvi_driver, &viommu_driver, NULL };
 
 const struct xlate_class *const xlate_classes[] = { &nvme_xlate, NULL };
+
+const struct canary_class *const canary_classes[] = { &nvme_canary, NULL };

@@ -63,7 +63,7 @@ enum : uint32_t {
 };
 
 /* Identify controller [Base 5.1.13.2.1]: offsets */
-enum : uint32_t { ID_SN = 4, ID_MN = 24, ID_FR = 64, ID_MDTS = 77, ID_VWC = 525, ID_NN = 516 };
+enum : uint32_t { ID_SN = 4, ID_MN = 24, ID_FR = 64, ID_MDTS = 77, ID_SQES = 512, ID_CQES = 513, ID_VWC = 525, ID_NN = 516 };
 /* Identify namespace [NVM 4.1.5.1] */
 enum : uint32_t {
 	NS_NSZE = 0, NS_NLBAF = 25, NS_FLBAS = 26, NS_NSATTR = 99, NS_LBAF = 128,

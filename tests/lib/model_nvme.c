@@ -76,7 +76,7 @@ complete(struct model_nvme *m, const struct model_out *o)
 
 	if (m->gone || !q->cq_live)
 		return;
-	if (o->queue != 0 && m->lie != LIE_NONE && m->lie_after-- == 0) {
+	if ((o->queue != 0 || m->lie_admin) && m->lie != LIE_NONE && m->lie_after-- == 0) {
 		lie = m->lie;
 		m->lie = LIE_NONE;
 	}
@@ -210,6 +210,8 @@ identify(struct model_nvme *m, const uint32_t *c)
 
 	if (m->identify_status != 0)
 		return status(GENERIC, m->identify_status);
+	if (m->identify_nothing)
+		return 0;
 	memset(page, 0, sizeof(page));
 	switch (cns) {
 	case 0:

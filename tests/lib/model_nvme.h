@@ -53,9 +53,11 @@ struct model_nvme {
 	bool no_abort_answer;
 	bool swallow_admin;
 	uint8_t identify_status;	/* generic status code of every identify */
+	bool identify_nothing;		/* says that it did, and wrote nothing */
 
 	enum model_lie lie;
 	uint32_t lie_after;
+	bool lie_admin;			/* admin completions count, too */
 	bool hold;			/* completions wait for model_nvme_release */
 	bool reverse;			/* held ones come last first */
 

@@ -8,7 +8,7 @@ BEGIN {
 	base   = "kern/base/"
 	tier0  = base "|kern/abi/"
 	tier1  = "dev/[a-z0-9]+/(wire|ring|prp|vring)\\.h$"
-	tier2  = "kern/md/|kern/dma/(iommu|xlate)\\.h$"
+	tier2  = "kern/md/|kern/dma/(iommu|xlate|canary)\\.h$"
 	fdt    = "kern/machine/fdt\\.h$"	# pure, and manifests are device trees
 	compiler = "^(stdarg|stdbool|stddef|stdint|stdckdint|stdatomic|stdalign|stdnoreturn|limits)\\.h$"
 
@@ -18,13 +18,13 @@ BEGIN {
 	rule("kern/abi/", tier0)
 	rule("dev/[a-z0-9]+/(wire|ring|prp|vring)\\.[ch]$", tier0 "|" tier1)
 	rule("kern/md/", tier0 "|" tier2, "^md_inline\\.h$")
-	rule("kern/dma/(iommu|xlate)\\.h$", tier0 "|" tier2)
-	rule("dev/[a-z0-9]+/xlate\\.[ch]$", tier0 "|" tier1 "|" tier2 "|dev/[a-z0-9]+/xlate\\.h$")
+	rule("kern/dma/(iommu|xlate|canary)\\.h$", tier0 "|" tier2)
+	rule("dev/[a-z0-9]+/(xlate|canary)\\.[ch]$", tier0 "|" tier1 "|" tier2 "|dev/[a-z0-9]+/(xlate|canary)\\.h$")
 	rule("kern/", "kern/", "^md_inline\\.h$")
 	rule("dev/iommu/", tier0 "|" tier2 "|kern/|dev/iommu/")
 	rule("dev/drv\\.h$", tier0)
 	rule("dev/", tier0 "|" tier1 "|dev/drv\\.h$|OWN")
-	rule("arch/", "kern/|dev/iommu/|" tier1 "|dev/[a-z0-9]+/xlate\\.h$|arch/OWN", "^md_inline\\.h$")
+	rule("arch/", "kern/|dev/iommu/|" tier1 "|dev/[a-z0-9]+/(xlate|canary)\\.h$|arch/OWN", "^md_inline\\.h$")
 	rule("boot/", tier0 "|boot/|kern/machine/handover\\.h$", "^boot_md\\.h$")
 	rule("usr/", tier0 "|" tier1 "|" fdt "|dev/drv\\.h$|dev/(nvme|virtio|[a-z0-9]+)/|usr/", "^md_call\\.h$")
 }
@@ -57,7 +57,7 @@ function rule(file, quoted, angle) {
 	gsub(/OWN/, "dev/" at[2] "/", allowed)
 	if (name !~ allowed)
 		bad("must not know " name)
-	else if (file ~ /^usr\// && name ~ /^dev\/(iommu\/|[a-z0-9]+\/xlate\.h)/)
+	else if (file ~ /^usr\// && name ~ /^dev\/(iommu\/|[a-z0-9]+\/(xlate|canary)\.h)/)
 		bad("programs know drivers, not " name)
 }
 function bad(why) {
