@@ -19,13 +19,16 @@
 
 struct spinlock device_claim_lock = SPINLOCK_INIT(RANK_CLAIM);
 
-/* The verdict over one function of the group, under the manifest's policy. */
+/* The verdict over one function of the group, under the manifest's policy.  Tested: no live test is still to come. */
 static enum status
-judge(const struct pci_function *f, const struct lane_policy *p, struct lane_verdict *v)
+judge(const struct pci_function *f, const struct lane_policy *p, bool tested, struct lane_verdict *v)
 {
 	struct lane_facts facts;
 
-	device_facts(f, &facts);
+	if (tested)
+		device_facts(f, &facts);
+	else
+		device_facts_at_best(f, &facts);
 	lane_decide(&facts, p, v);
 	if (v->lane != LANE_UNSUPPORTED)
 		return OK;
@@ -58,12 +61,89 @@ device_master_off(struct device *d)
 	master(d, false);
 }
 
+/* The whole group or nothing, and the first function's verdict for all: theirs are no better. */
+static enum status
+take_group(struct device *d, struct pci_function *f)
+{
+	struct lane_verdict v;
+	enum status s = OK;
+
+	spin_lock(&device_claim_lock);
+	for (uint32_t i = 0; i < pci_count && s == OK; i++) {
+		struct pci_function *g = &pci_functions[i];
+
+		if (g->group != f->group)
+			continue;
+		if (g->claimed != NULL)
+			s = E_BUSY;
+		else if (d->function_count == GROUP_FUNCTIONS_MAX)
+			s = E_OVERFLOW;
+		else
+			s = judge(g, &d->policy, false, &v);
+		if (s == E_REFUSED || s == E_QUARANTINED)
+			f->refused = v.reason;
+		if (s != OK)
+			break;
+		if (d->function_count == 0)
+			d->verdict = v;
+		d->function[d->function_count++].fn = g;
+	}
+	for (unsigned i = 0; i < d->function_count && s == OK; i++) {
+		d->function[i].fn->claimed = d;
+		d->function[i].fn->refused = NULL;
+		d->function[i].fn->faults = 0;
+	}
+	spin_unlock(&device_claim_lock);
+	if (s != OK)
+		d->function_count = 0;
+	return s;
+}
+
+/* The group is nobody's again.  Nothing of it was handed out, nor set up. */
+static void
+give_group_back(struct device *d, const char *reason)
+{
+	spin_lock(&device_claim_lock);
+	for (unsigned i = 0; i < d->function_count; i++)
+		d->function[i].fn->claimed = NULL;
+	d->function[0].fn->refused = reason;
+	spin_unlock(&device_claim_lock);
+	d->function_count = 0;
+	d->state = DEVICE_FREE;
+}
+
+/* Makes the live tests that are still to come, and judges anew: from now on with what was seen. */
+static enum status
+test_group(struct device *d, uint64_t deadline)
+{
+	bool pending = false;
+	struct lane_verdict v;
+	enum status s = OK;
+
+	if (d->verdict.lane != LANE_DIRECT)
+		return OK;
+	for (unsigned i = 0; i < d->function_count; i++)
+		pending |= device_canary_pending(d->function[i].fn);
+	if (!pending)
+		return OK;
+	s = device_canary_run(d, deadline);
+	if (s != OK)
+		return s;
+	for (unsigned i = 0; i < d->function_count && s == OK; i++) {
+		s = judge(d->function[i].fn, &d->policy, true, &v);
+		if (s == OK && i == 0)
+			d->verdict = v;
+	}
+	if (s != OK)
+		give_group_back(d, v.reason);
+	return s;
+}
+
 enum status
 sys_device_claim(struct thread *t, struct uregs *u)
 {
 	struct pci_function *f;
 	struct object *o, *k;
-	struct lane_verdict v;
 	struct device *d;
 	handle_t h;
 	enum status s = handle_ref(t->proc, (handle_t)u->w[0], OBJ_KERNEL, KERNEL_DEVICES, &k, NULL);
@@ -85,36 +165,9 @@ sys_device_claim(struct thread *t, struct uregs *u)
 	d->work.step = device_step;
 	d->group = f->group;
 	device_policy((uint32_t)u->w[2], &d->policy);
-	/* The whole group or nothing, and the first function's verdict for all: theirs are no better. */
-	spin_lock(&device_claim_lock);
-	for (uint32_t i = 0; i < pci_count && s == OK; i++) {
-		struct pci_function *g = &pci_functions[i];
-
-		if (g->group != f->group)
-			continue;
-		if (g->claimed != NULL)
-			s = E_BUSY;
-		else if (d->function_count == GROUP_FUNCTIONS_MAX)
-			s = E_OVERFLOW;
-		else
-			s = judge(g, &d->policy, &v);
-		if (s == E_REFUSED || s == E_QUARANTINED)
-			f->refused = v.reason;
-		if (s != OK)
-			break;
-		if (d->function_count == 0)
-			d->verdict = v;
-		d->function[d->function_count++].fn = g;
-	}
-	for (unsigned i = 0; i < d->function_count && s == OK; i++) {
-		d->function[i].fn->claimed = d;
-		d->function[i].fn->refused = NULL;
-		d->function[i].fn->faults = 0;
-	}
-	spin_unlock(&device_claim_lock);
+	s = take_group(d, f);
 	if (s != OK) {
 		trace(DEVICE_REFUSED, function_tag(f), t->proc->id, s);
-		d->function_count = 0;
 		object_put(o);
 		return s;
 	}
@@ -123,6 +176,12 @@ sys_device_claim(struct thread *t, struct uregs *u)
 	d->generation = 1;
 	d->holder = t->proc;
 	object_get(&d->holder->obj);
+	s = test_group(d, u->w[3]);
+	if (s != OK) {
+		trace(DEVICE_REFUSED, function_tag(f), t->proc->id, s);
+		object_put(o);		/* runs the end, but where the group was given back */
+		return s;
+	}
 	s = domain_init(&d->domain, d->verdict.lane == LANE_BROKERED ? &broker_unit : iommu_by_index((uint32_t)f->unit),
 	    &t->proc->quota, d->generation);
 	if (s == OK) {

@@ -18,6 +18,8 @@
  * unpinned before (D7).  A time-out in 3, 5 or 6, and there in 7, leads to quarantine: the device stays blocked for ever, the memory of its grants is poisoned
  * and never reused (D8).  A failed reset means that the function is never given to another owner.
  *
+ * Before a claim is its owner's, the live test of the unit may be made (device_canary.c): the worker's, too.
+ *
  * A reset that the claim's owner asks for (device_reset.c) is the worker's too, in the same job: so there is one at a time, and when the
  * claim ends meanwhile, step 2 waits until it is over.
  *
@@ -36,6 +38,7 @@
 #include "kern/pci.h"
 #include "kern/worker.h"
 
+struct device_canary;
 struct device_check;
 struct notification;
 struct thread;
@@ -99,7 +102,9 @@ struct device {
 	bool resetting;			/* (l) set by who asks for a reset, cleared by the worker; nobody touches the functions meanwhile */
 	bool reset_failed;		/* (l) no mastering until another works */
 	struct thread *reset_waiter;	/* (l) who waits for it */
-	/* the worker's: a reset, the end */
+	struct device_canary *canary;	/* (l) the live test under way: device_canary.c */
+	struct thread *canary_waiter;	/* (l) who waits for it */
+	/* the worker's: a live test, a reset, the end */
 	struct work work;
 	uint8_t step;
 	uint8_t at;			/* function being reset */
@@ -123,6 +128,8 @@ enum status sys_dma_unmap(struct thread *t, struct uregs *u);
 
 /* What is seen of a function, and what a claim's flags (CLAIM_*) say. */
 void device_facts(const struct pci_function *f, struct lane_facts *out);
+/* The same, as if a live test that is still to come had gone as well as it can. */
+void device_facts_at_best(const struct pci_function *f, struct lane_facts *out);
 void device_policy(uint32_t claim_flags, struct lane_policy *out);
 
 /* The verdict with every consent that a manifest can give. */
@@ -135,6 +142,8 @@ void devices_report(void);
 
 /* A fault of a function: counted, its owner told, and shut off for the rest of the claim when it storms (D11). */
 void device_fault(struct pci_function *f, const struct dma_fault *fault);
+/* True: it belongs to a live test, and is nobody else's business.  For the worker. */
+bool device_canary_fault(struct pci_function *f, const struct dma_fault *fault);
 /* The unit dropped fault records: every device behind it must distrust what is in flight. */
 void device_faults_lost(uint32_t unit);
 

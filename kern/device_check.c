@@ -209,6 +209,17 @@ device_check_access(struct device *d, const struct mmio *w, uint64_t offset, uns
 
 /* ---- The claim ----------------------------------------------------------------------------------- */
 
+volatile uint8_t *
+device_regs(struct pci_function *f)
+{
+	uint64_t len = pci_bar_mappable(f, 0);
+
+	/* Made once for a function: kernel mappings are not given back. */
+	if (f->regs == NULL && len != 0)
+		f->regs = mmu_map_device((struct paddr){ f->bar[0].base }, len);
+	return f->regs;
+}
+
 enum status
 device_check_open(struct device *d)
 {
@@ -231,10 +242,7 @@ device_check_open(struct device *d)
 	c->brokered = d->verdict.lane == LANE_BROKERED;
 	c->x.window_bytes = pci_bar_mappable(f, 0);
 	c->x.vectors = f->msix_count;
-	/* Made once for a function: kernel mappings are not given back. */
-	if (f->regs == NULL && c->x.window_bytes != 0)
-		f->regs = mmu_map_device((struct paddr){ f->bar[0].base }, c->x.window_bytes);
-	c->regs = f->regs;
+	c->regs = device_regs(f);
 	d->check = c;
 	if (c->class == NULL || c->regs == NULL || !c->class->open(&c->x, read_for_class, c)) {
 		device_check_close(d);

@@ -1,8 +1,8 @@
 /*
  * The end of a claim: device.h tells the order.  A state machine that the worker steps; no step waits.
  *
- * A reset that the owner asked for is steps of the same job (device_step), so the two never interleave.  The end takes the doorbells
- * away at once; then it lets the reset come to its end before it touches a function, which needs its time of quiet.
+ * A reset that the owner asked for, or the live test, is steps of the same job (device_step), so the two never interleave.  The end takes
+ * the doorbells away at once; then it lets the reset come to its end before it touches a function, which needs its time of quiet.
  */
 #include "kern/device_parts.h"
 #include "kern/device_queue.h"
@@ -172,7 +172,7 @@ end_step(struct device *d)
 		return 0;
 	}
 	case END_MASTER:
-		next = d->resetting ? device_reset_step(d) : 0;
+		next = d->canary != NULL ? device_canary_step(d) : d->resetting ? device_reset_step(d) : 0;
 		if (next != 0)
 			return next;
 		device_master_off(d);
@@ -300,7 +300,7 @@ device_step(struct work *w)
 	if (ends)
 		return end_step(d);
 	/* When the end begins meanwhile it has queued the job again. */
-	return device_reset_step(d) ?: WORK_DONE;
+	return (d->canary != NULL ? device_canary_step(d) : device_reset_step(d)) ?: WORK_DONE;
 }
 
 /* claimed -> ending; the worker does the rest.  False when it is under way or over. */

@@ -32,12 +32,15 @@ device_facts(const struct pci_function *f, struct lane_facts *out)
 {
 	const struct iommu_unit *u = f->unit >= 0 ? iommu_by_index((uint32_t)f->unit) : NULL;
 	const char *reset = pci_reset_method(f);
+	enum lane_canary canary = device_canary_pending(f) ? CANARY_PENDING : (enum lane_canary)load_acquire(&f->canary);
 
 	*out = (struct lane_facts){
 		.endpoint = !f->bridge, .sound = !f->never, .resettable = reset != NULL, .group_whole = group_is_whole(f),
 		.services_off = pci_services_off(f), .unreserved = !f->reserved,
 		.route = f->unit >= 0 ? ROUTE_UNIT : f->unit_absent ? ROUTE_NO_UNIT : ROUTE_UNKNOWN,
-		.canary = CANARY_NOT_RUN, .translator = device_class(f) != NULL, .quiesce = device_class(f) != NULL, .problem = f->problem, .no_unit = f->no_unit, .reset = reset,
+		.canary = canary, .canary_why = canary == CANARY_FAILED ? f->canary_why : NULL,
+		.translator = device_class(f) != NULL, .quiesce = device_class(f) != NULL, .problem = f->problem, .no_unit = f->no_unit,
+		.reset = reset,
 	};
 	if (u == NULL)
 		return;
@@ -68,11 +71,19 @@ static const struct lane_policy all_consent = {
 };
 
 void
+device_facts_at_best(const struct pci_function *f, struct lane_facts *out)
+{
+	device_facts(f, out);
+	if (out->canary == CANARY_PENDING)
+		out->canary = out->fault_log ? CANARY_PASSED : CANARY_SILENT;
+}
+
+void
 device_verdict_at_most(const struct pci_function *f, struct lane_verdict *out)
 {
 	struct lane_facts facts;
 
-	device_facts(f, &facts);
+	device_facts_at_best(f, &facts);
 	lane_decide(&facts, &all_consent, out);
 }
 
@@ -93,6 +104,10 @@ device_evidence(const struct pci_function *f, enum lane_step step, const char **
 		return EVIDENCE_NOT_ASKED;
 	}
 	device_facts(f, &facts);
+	if (step == STEP_VALIDATED && facts.canary == CANARY_PENDING) {
+		*text = "";
+		return EVIDENCE_NOT_ASKED;
+	}
 	return lane_evidence(&facts, &policy, step, text);
 }
 

@@ -1,6 +1,6 @@
 /*
  * What the parts of device claims share: device.c (claims, windows, vectors, faults), device_dma.c (grants), device_reset.c
- * (resets that the owner asks for), device_end.c (the end).
+ * (resets that the owner asks for), device_canary.c (the live test of its IOMMU), device_end.c (the end).
  */
 #pragma once
 
@@ -56,6 +56,17 @@ void device_buffer_quarantine(struct buffer *b);
 uint64_t device_step(struct work *w);
 /* The reset under way, for device_step alone: when to come back, 0 when it is over.  The claim may be gone then, unless it ends. */
 uint64_t device_reset_step(struct device *d);
+
+/* The function's class has a live test, and it was not made yet. */
+bool device_canary_pending(const struct pci_function *f);
+/*
+ * Makes the tests that are pending in the group, and waits; the functions are the claim's, and nothing is set up yet.
+ * OK: they were made, the facts say how they went.  Else: what they need is not there; E_TIMED_OUT, E_CANCELLED: one goes on, and
+ * the claim is to be ended.
+ */
+NODISCARD enum status device_canary_run(struct device *d, uint64_t deadline);
+/* For device_step and the end, while d->canary is not NULL: when to come back, 0 when it is over. */
+uint64_t device_canary_step(struct device *d);
 
 /*
  * Waits until the worker says the word, with the device's lock, which is held and let go; *slot is one of the device's and

@@ -64,6 +64,9 @@ bool device_queue_counts(struct object *o, struct queue_counts *out);
 /* The translator for the function's class, or NULL. */
 const struct xlate_class *device_class(const struct pci_function *f);
 
+/* The kernel's view of BAR 0, made at the first call; NULL: there is none, or no memory.  Who has claimed the function. */
+volatile uint8_t *device_regs(struct pci_function *f);
+
 /* All with the device's lock held; open also where d->check is not there yet. */
 NODISCARD enum status device_check_open(struct device *d);
 void device_check_close(struct device *d);

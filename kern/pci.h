@@ -81,6 +81,8 @@ struct pci_function {
 	uint32_t faults;		/* (a) */
 	struct device *claimed;		/* (device claim lock) */
 	const char *refused;		/* (device claim lock to write) why the last claim was not granted; NULL: it was, or there was none */
+	uint8_t canary;			/* (a) enum lane_canary: of its live test, once that was made */
+	const char *canary_why;		/* before canary is set: what made it fail */
 	bool never;			/* a reset failed or a teardown was not confirmed: not claimable again */
 	bool master;			/* (a) bus mastering is on */
 };

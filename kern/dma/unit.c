@@ -14,7 +14,7 @@
 #include "kern/trace.h"
 #include "kern/worker.h"
 
-enum { BATCH = 16 };
+enum { BATCH = 16, BATCHES_MAX = 16 };
 enum : uint64_t { POLL_NS = 200 * NS_PER_MS };
 
 struct entry {
@@ -35,16 +35,19 @@ entry_of(const struct iommu_unit *u)
 	return NULL;
 }
 
-static void
+/* False: a live test asked for it.  Its address is one of memory: nobody is told. */
+static bool
 report(struct entry *e, const struct dma_fault *f)
 {
 	struct pci_function *fn = NULL;
 	uint32_t n = 0;
 
-	e->last = (struct unit_last_fault){ *f, true };
 	for (uint32_t i = 0; i < pci_count; i++)
 		if (pci_functions[i].unit == (int)e->unit->index && pci_functions[i].endpoint == f->endpoint)
 			fn = &pci_functions[i];
+	if (fn != NULL && device_canary_fault(fn, f))
+		return false;
+	e->last = (struct unit_last_fault){ *f, true };
 	trace(DMA_FAULT, fn != NULL ? (uint32_t)fn->segment << 16 | fn->rid : f->endpoint, (struct iova){ f->iova }, f->write,
 	    f->kind);
 	if (fn != NULL) {
@@ -56,25 +59,43 @@ report(struct entry *e, const struct dma_fault *f)
 		    fn != NULL ? fn->rid >> 8 : f->endpoint >> 8 & 0xff,
 		    fn != NULL ? fn->rid >> 3 & 31 : f->endpoint >> 3 & 31, fn != NULL ? fn->rid & 7 : f->endpoint & 7,
 		    f->write ? "write to" : "read of", (unsigned long long)f->iova, dma_fault_text(f->kind), f->code, n);
+	return true;
+}
+
+/* One batch; false when there may be more. */
+static bool
+drain_batch(struct entry *e)
+{
+	struct iommu_unit *u = e->unit;
+	struct dma_fault f[BATCH];
+	bool lost = false;
+	uint32_t n = u->ops->drain_faults(u, f, BATCH, &lost), told = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		told += report(e, &f[i]);
+	__atomic_fetch_add(&u->counters.faults, told, __ATOMIC_RELAXED);
+	if (lost) {
+		__atomic_fetch_add(&u->counters.faults_lost, 1, __ATOMIC_RELAXED);
+		device_faults_lost(u->index);
+	}
+	return n < BATCH;
 }
 
 static uint64_t
 drain(struct work *w)
 {
-	struct entry *e = container_of(w, struct entry, work);
-	struct iommu_unit *u = e->unit;
-	struct dma_fault f[BATCH];
-	bool lost = false;
-	uint32_t n = u->ops->drain_faults(u, f, BATCH, &lost);
+	return drain_batch(container_of(w, struct entry, work)) ? clock_now() + POLL_NS : 0;
+}
 
-	for (uint32_t i = 0; i < n; i++)
-		report(e, &f[i]);
-	__atomic_fetch_add(&u->counters.faults, n, __ATOMIC_RELAXED);
-	if (lost) {
-		__atomic_fetch_add(&u->counters.faults_lost, 1, __ATOMIC_RELAXED);
-		device_faults_lost(u->index);
-	}
-	return n == BATCH ? 0 : clock_now() + POLL_NS;
+void
+unit_drain(struct iommu_unit *u)
+{
+	struct entry *e = entry_of(u);
+
+	/* A log is longer than this only when its devices storm. */
+	for (unsigned i = 0; i < BATCHES_MAX && e != NULL; i++)
+		if (drain_batch(e))
+			break;
 }
 
 const struct unit_last_fault *

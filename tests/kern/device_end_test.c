@@ -231,6 +231,8 @@ device_check_close(struct device *d)
 	d->check = NULL;
 }
 
+uint64_t device_canary_step(struct device *d UNUSED) { ATF_CHECK(!"a live test"); return 0; }
+
 /* ---- The rest of the kernel ---- */
 
 struct cpu fake_cpu;

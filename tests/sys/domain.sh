@@ -23,7 +23,7 @@ the_evidence_names_every_step_body() {
 	capos_boot DISK=disk.img CMD='evidence; sha256 nvme0n1; evidence'
 	capos_expect 'device 00:01\.0: function yes, reset yes, group yes, services yes, discovered yes, programmed yes, synchronised yes, reserved yes' \
 	    '010802: at most direct-remapping, claimed$' \
-	    '^  programmed +yes +its IOMMU is on' '^  synchronised +yes' '^  validated +by consent +programmed, not validated' \
+	    '^  programmed +yes +its IOMMU is on' '^  synchronised +yes' '^  validated +yes +validated' \
 	    '^  policy +yes +allowed by the manifest' 'class 060000: unsupported: no reset method'
 }
 

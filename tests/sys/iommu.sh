@@ -64,17 +64,6 @@ a_stray_write_does_not_pass_amd_vi_body() {
 	rogue_write IOMMU=amd
 }
 
-# With pt=on the emulator translates nothing (AMD-80).  A driver knows only addresses of its domain, so none of its
-# requests arrives anywhere: it cannot work by accident.
-atf_test_case amd_vi_that_does_not_translate_is_no_way_to_a_disk
-amd_vi_that_does_not_translate_is_no_way_to_a_disk_head() { atf_set timeout 900; }
-amd_vi_that_does_not_translate_is_no_way_to_a_disk_body() {
-	capos_disk disk.img 1M 33
-	capos_boot -s any DISK=disk.img IOMMU=amd QEMU_EXTRA='-set device.iommu0.pt=on' CMD='blk; sha256 nvme0n1'
-	capos_expect 'nvmed: controller not usable' '^no disks'
-	capos_refute "$(capos_sha256 disk.img)"
-}
-
 # D9: with interrupt remapping a device's messages are checked against its id; without, the label says so.
 atf_test_case interrupts_are_remapped_where_the_unit_can
 interrupts_are_remapped_where_the_unit_can_head() { atf_set timeout 900; }
@@ -154,5 +143,4 @@ atf_init_test_cases() {
 	atf_add_test_case the_hash_through_amd_vi
 	atf_add_test_case silent_amd_vi_needs_the_manifests_consent
 	atf_add_test_case a_stray_write_does_not_pass_amd_vi
-	atf_add_test_case amd_vi_that_does_not_translate_is_no_way_to_a_disk
 }

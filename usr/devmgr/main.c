@@ -22,7 +22,8 @@
 
 enum { DRIVERS_MAX = 16, FAULT_BITS = 32 };	/* notification: bit n the n-th driver ended, bit FAULT_BITS + n its device faulted */
 enum : uint64_t {
-	RETRY_NS = 20 * NS_PER_MS, CLAIM_NS = 10 * NS_PER_S,
+	RETRY_NS = 20 * NS_PER_MS, CLAIM_NS = 10 * NS_PER_S, TEST_NS = NS_PER_S,
+	SLOW_TEST_NS = 600 * NS_PER_S,	/* a live test with every time-out that a device can name */
 	BADGE_DRIVER = 1ull << 32,	/* | index: handles that drivers hold; init's badges are small */
 };
 
@@ -103,7 +104,7 @@ give(struct spawn *s, const char *name, handle_t h, uint32_t rights)
 	s->give[s->count++].rights = rights;
 }
 
-/* E_BUSY: the end of the claim before is still under way. */
+/* E_BUSY: the end of the claim before is still under way.  E_TIMED_OUT: the live test is. */
 static enum status
 start_driver(struct driver *d)
 {
@@ -121,7 +122,7 @@ start_driver(struct driver *d)
 		log_line(0, "%s: program \"%s\" is not in the boot archive", t->node, t->program);
 		return E_NOT_FOUND;
 	}
-	e = sys_device_claim(kernel, d->function, claim_flags(d->rule), &device);
+	e = sys_device_claim(kernel, d->function, claim_flags(d->rule), now_ns() + TEST_NS, &device);
 	if (e != OK)
 		return e;
 	e = sys_handle_dup(device, RIGHT_READ | RIGHT_MANAGE | RIGHT_SUPERVISE | RIGHT_GIVE, &mine);
@@ -206,7 +207,10 @@ try_start(struct driver *d)
 		d->state = SUPERVISED_STARTING;
 		return;
 	}
-	if (e == E_BUSY && now_ns() < d->give_up_at) {
+	/* A slow device is not waited for: others have requests meanwhile. */
+	if (e == E_TIMED_OUT)
+		d->give_up_at = now_ns() + SLOW_TEST_NS;
+	if (e == E_TIMED_OUT || (e == E_BUSY && now_ns() < d->give_up_at)) {
 		d->start_at = now_ns() + RETRY_NS;
 		return;
 	}

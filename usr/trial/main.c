@@ -68,7 +68,7 @@ claim(void)
 
 	controller(&f);
 	if (sys_device_claim(boot_info->kernel, (uint64_t)f.segment << 16 | f.rid, CLAIM_MAPPED_DOORBELLS |
-	    CLAIM_CONSENT_UNVALIDATED | CLAIM_CONSENT_INTERRUPTS, &device) != OK)
+	    CLAIM_CONSENT_INTERRUPTS, DEADLINE_NEVER, &device) != OK)
 		die("no claim");
 	if (sys_mem_create(1, 0, &memory) != OK ||
 	    sys_dma_map(device, memory, 0, PAGE_SIZE, DMA_FROM_DEVICE, &buffer, &iova) != OK)
