@@ -38,6 +38,7 @@
 #include "kern/frame.h"
 #include "kern/panic.h"
 #include "kern/quota.h"
+#include "kern/sched.h"
 
 struct run {
 	uint64_t *first;	/* entry */
@@ -160,6 +161,7 @@ drop_tables(struct iopt *t, void (*give)(struct paddr base, unsigned order))
 		if (h == 0 || level[h].at == level[h].entries) {
 			give(frame_of(level[h].table), h == t->top ? t->root_order : table_order(f));
 			h++;
+			sched_preempt_point();
 			continue;
 		}
 		e = level[h].table[level[h].at++];

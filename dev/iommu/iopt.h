@@ -90,7 +90,7 @@ NODISCARD enum status iopt_init(struct iopt *t, const struct iopt_shape *shape, 
 
 /*
  * Frees all tables, and gives the charge back.  No unit walks the tree any more, and the
- * invalidations that say so are past.  Leaves still there are forgotten.  iopt_quarantine is for a
+ * invalidations that say so are past.  Leaves still there are forgotten.  Others run between two tables: no lock is held.  iopt_quarantine is for a
  * unit of which that is not known: the tables are never used again.
  */
 void iopt_fini(struct iopt *t);

@@ -97,7 +97,7 @@ struct iommu_ops {
 	/*
 	 * All endpoints detached.  Frees the tables and retires the tag; the tag is reused
 	 * only after a flush of its own.  Must be called only after every ticket of the
-	 * domain is past; on a broken unit it quarantines the tables instead.
+	 * domain is past; on a broken unit it quarantines the tables instead.  No lock is held: others run between two tables.
 	 */
 	void (*domain_fini)(struct iommu_domain *d);
 

@@ -264,7 +264,6 @@ void object_bump(struct object *o) { o->gen++; }
 struct thread *current_thread(void) { return &me; }
 void sched_wake(struct thread *t UNUSED) {}
 void sched_sleep(uint64_t deadline) { fake_now = deadline; }
-void sched_preempt_point(void) {}
 static bool step_job(void);
 
 /* Others run: the worker. */

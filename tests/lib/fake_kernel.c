@@ -21,6 +21,7 @@
 #include "kern/machine/machine.h"
 #include "kern/md/clock.h"
 #include "kern/panic.h"
+#include "kern/sched.h"
 
 enum { PENDING_MAX = 1 << 17, DEVICES_MAX = 8, LINES_MAX = 32, LOG_MAX = 1 << 16 };
 
@@ -414,6 +415,8 @@ clock_now(void)
 	tick();
 	return fake_now;
 }
+
+void sched_preempt_point(void) {}
 
 void
 clock_spin(uint64_t ns)
