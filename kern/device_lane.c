@@ -36,7 +36,8 @@ device_facts(const struct pci_function *f, struct lane_facts *out)
 
 	*out = (struct lane_facts){
 		.endpoint = !f->bridge, .sound = !f->never, .resettable = reset != NULL, .group_whole = group_is_whole(f),
-		.services_off = pci_services_off(f), .unreserved = !f->reserved,
+		/* Where they cannot be seen they count as on, unless nothing translates. */
+		.services_off = pci_services_off(f) && (!f->ports || !f->pcie || f->unit_absent), .unreserved = !f->reserved,
 		.route = f->unit >= 0 ? ROUTE_UNIT : f->unit_absent ? ROUTE_NO_UNIT : ROUTE_UNKNOWN,
 		.canary = canary, .canary_why = canary == CANARY_FAILED ? f->canary_why : NULL,
 		.translator = device_class(f) != NULL, .quiesce = device_class(f) != NULL, .problem = f->problem, .no_unit = f->no_unit,

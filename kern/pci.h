@@ -55,6 +55,7 @@ struct pci_function {
 	uint16_t cap_af;
 	uint16_t cap_acs, cap_ats, cap_pri, cap_pasid, cap_sriov;
 	bool flr;
+	bool ports;			/* its extended configuration space is out of reach */
 	bool words;			/* only aligned 32-bit accesses work (PCI-41) */
 	bool pref64;			/* a bridge whose prefetchable window takes 64-bit addresses */
 	bool ari;			/* a port that takes all 256 functions of the device below it for one device's */

@@ -331,7 +331,7 @@ is_kernels(const struct machine *m, uint64_t base, uint64_t len)
 	bool hit = ranges_overlap(base, len, m->timer.hpet, m->timer.hpet != 0 ? KIB : 0);
 
 	for (uint32_t i = 0; i < m->host_count; i++)
-		hit |= ranges_overlap(base, len, m->host[i].ecam + m->host[i].bus_first * MIB,
+		hit |= m->host[i].access != ECAM_PORTS && ranges_overlap(base, len, m->host[i].ecam + m->host[i].bus_first * MIB,
 		    (m->host[i].bus_last - m->host[i].bus_first + 1u) * MIB);
 	for (uint32_t i = 0; i < m->iommu_count; i++)
 		hit |= m->iommu[i].base != 0 && ranges_overlap(base, len, m->iommu[i].base, m->iommu[i].len);

@@ -4,12 +4,15 @@
  * Every function has 4 KiB at ecam + (bus << 20 | device << 15 | function << 12).  A host's space is mapped whole, when
  * it is first asked for, as strongly ordered registers: a write is not posted past a later read (PCI-42).
  *
+ * A host without that has ports, which reach the first 256 bytes of a function: the rest reads as all ones.
+ *
  * Some machines know only aligned 32-bit accesses (PCI-41).  Narrower writes then write the whole word back; status bits
  * that a write of 1 would clear share words with control bits, so they are written as 0.
  */
 #include "kern/pci_config.h"
 #include "kern/base/mmio.h"
 #include "kern/machine/machine.h"
+#include "kern/md/cpu.h"
 #include "kern/md/mmu.h"
 
 static volatile uint8_t *ecam[MACHINE_HOST_MAX];	/* of bus_first */
@@ -22,6 +25,9 @@ pci_config_open(struct pci_function *f, const struct machine *m)
 
 	if (bus < h->bus_first || bus > h->bus_last)
 		return false;
+	f->ports = h->access == ECAM_PORTS;
+	if (f->ports)
+		return true;
 	if (ecam[f->host] == NULL)
 		ecam[f->host] = mmu_map_device((struct paddr){ h->ecam + h->bus_first * MIB },
 		    (h->bus_last - h->bus_first + 1u) * MIB);
@@ -35,6 +41,8 @@ pci_config_open(struct pci_function *f, const struct machine *m)
 uint32_t
 pci_read(const struct pci_function *f, uint32_t offset, unsigned width)
 {
+	if (f->ports)
+		return cpu_pci_read(f->rid, offset, width);
 	if (width == 4)
 		return mmio_read32(f->config + offset);
 	if (f->words)
@@ -58,7 +66,9 @@ cleared_by_ones(const struct pci_function *f, uint32_t at)
 void
 pci_write(const struct pci_function *f, uint32_t offset, unsigned width, uint32_t v)
 {
-	if (width == 4) {
+	if (f->ports) {
+		cpu_pci_write(f->rid, offset, width, v);
+	} else if (width == 4) {
 		mmio_write32(f->config + offset, v);
 	} else if (f->words) {
 		uint32_t at = offset & ~3u, shift = 8 * (offset & 3), mask = (width == 1 ? 0xffu : 0xffffu) << shift;

@@ -235,3 +235,15 @@ cpu_random(void)
 	state = (state ^ v ^ cpu_cycles()) * 0xd1342543de82ef95 + 1;
 	return state ^ state >> 29;
 }
+
+/* No ports here. */
+uint32_t
+cpu_pci_read(uint16_t rid UNUSED, uint32_t offset UNUSED, unsigned width UNUSED)
+{
+	return UINT32_MAX;
+}
+
+void
+cpu_pci_write(uint16_t rid UNUSED, uint32_t offset UNUSED, unsigned width UNUSED, uint32_t value UNUSED)
+{
+}

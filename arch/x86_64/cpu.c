@@ -279,3 +279,50 @@ cpu_random(void)
 	state = (state ^ v ^ cpu_cycles()) * 0xd1342543de82ef95 + 1;
 	return state ^ state >> 29;
 }
+
+/* ---- Configuration space by ports [PCI 3.0, 3.2.2.3.2] ---- */
+
+enum : uint16_t { CONFIG_ADDRESS = 0xcf8, CONFIG_DATA = 0xcfc };
+enum : uint32_t { CONFIG_ON = BIT(31), CONFIG_END = 256 };
+
+static struct spinlock ports_lock = SPINLOCK_INIT(RANK_PORTS);
+
+bool
+pci_ports_answer(void)
+{
+	outl(CONFIG_ADDRESS, CONFIG_ON);
+	return inl(CONFIG_ADDRESS) == CONFIG_ON;
+}
+
+uint32_t
+cpu_pci_read(uint16_t rid, uint32_t offset, unsigned width)
+{
+	uint16_t data = (uint16_t)(CONFIG_DATA + (offset & 3));
+	uint32_t v;
+
+	if (offset >= CONFIG_END)
+		return width == 1 ? UINT8_MAX : width == 2 ? UINT16_MAX : UINT32_MAX;
+	spin_lock(&ports_lock);
+	outl(CONFIG_ADDRESS, CONFIG_ON | (uint32_t)rid << 8 | (offset & 0xfc));
+	v = width == 1 ? inb(data) : width == 2 ? inw(data) : inl(CONFIG_DATA);
+	spin_unlock(&ports_lock);
+	return v;
+}
+
+void
+cpu_pci_write(uint16_t rid, uint32_t offset, unsigned width, uint32_t v)
+{
+	uint16_t data = (uint16_t)(CONFIG_DATA + (offset & 3));
+
+	if (offset >= CONFIG_END)
+		return;
+	spin_lock(&ports_lock);
+	outl(CONFIG_ADDRESS, CONFIG_ON | (uint32_t)rid << 8 | (offset & 0xfc));
+	if (width == 1)
+		outb(data, (uint8_t)v);
+	else if (width == 2)
+		outw(data, (uint16_t)v);
+	else
+		outl(CONFIG_DATA, v);
+	spin_unlock(&ports_lock);
+}

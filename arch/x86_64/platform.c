@@ -65,6 +65,26 @@ from_pvh(struct machine *m, struct acpi_source *source, const struct start_info 
 	source->rsdp = si->rsdp;
 }
 
+/*
+ * Buses below those of MCFG's entries, or all without one, when firmware's tables can be read at all: clouds' PCs have none, or one that
+ * begins at another bus.
+ */
+static void
+add_ports(struct machine *m)
+{
+	uint32_t end = 256;
+
+	for (uint32_t i = 0; i < m->host_count; i++)
+		if (m->host[i].segment == 0)
+			end = (uint32_t)min_u64(end, m->host[i].bus_first);
+	if (end == 0 || m->host_count == MACHINE_HOST_MAX || !pci_ports_answer())
+		return;
+	m->host[m->host_count++] = (struct machine_host){
+		.bus_last = (uint8_t)(end - 1), .dma_coherent = true, .preserve = true, .access = ECAM_PORTS,
+	};
+	machine_note(m, "PCI: buses 0 to %u by ports: extended configuration space is out of reach", end - 1);
+}
+
 void
 platform_start(uint64_t start, uint64_t image)
 {
@@ -95,6 +115,8 @@ platform_start(uint64_t start, uint64_t image)
 	machine_add_memory(m, 0, MIB, MEM_FIRMWARE_TABLES);
 	if (acpi_machine(m, &source) != OK)
 		machine_note(m, "ACPI: no usable tables; going on with what a PC usually has");
+	else
+		add_ports(m);
 	find_dmar(m, &source);
 	find_ivrs(m, &source);
 	find_viot(m, &source);

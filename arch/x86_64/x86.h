@@ -74,3 +74,6 @@ void apic_stop_others(void);
 void apic_dispatch(unsigned vector);
 void tlb_service(void);
 void serial_interrupt(void *arg);
+
+/* cpu.c: are there ports for configuration space? */
+bool pci_ports_answer(void);

@@ -474,7 +474,7 @@ acpi_machine(struct machine *m, const struct acpi_source *src)
 	if ((t = acpi_table(m, src, "MCFG", &len)) != NULL)
 		mcfg(m, t, len);
 	else
-		machine_note(m, "ACPI: no MCFG: no PCI");
+		machine_note(m, "ACPI: no MCFG: no PCI by it");
 	if ((t = acpi_table(m, src, "SPCR", &len)) != NULL)
 		spcr(m, t, len);
 	if ((t = acpi_table(m, src, "GTDT", &len)) != NULL)

@@ -155,6 +155,7 @@ struct machine_window {
 enum machine_ecam : uint8_t {
 	ECAM_STANDARD,
 	ECAM_WORDS,		/* only aligned 32-bit accesses work (PCI-41) */
+	ECAM_PORTS,		/* none: a PC's I/O ports, which reach 256 bytes of each function */
 };
 
 /* One PCI segment's host bridge with ECAM. */

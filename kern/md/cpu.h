@@ -96,6 +96,13 @@ uint64_t cpu_random(void);
 /* "Neoverse-N1: PAN PAC" or "AuthenticAMD ...: SMEP SMAP UMIP x2APIC": features in use, for the log. */
 const char *cpu_features(void);
 
+/*
+ * Configuration space by I/O ports [PCI 3.0, 3.2.2.3.2], for hosts that say ECAM_PORTS: segment 0, the first 256 bytes.  Beyond,
+ * or without such ports: reads are all ones, writes do nothing.  Takes RANK_PORTS.
+ */
+uint32_t cpu_pci_read(uint16_t rid, uint32_t offset, unsigned width);
+void cpu_pci_write(uint16_t rid, uint32_t offset, unsigned width, uint32_t value);
+
 /* Registers that tell which CPU this is, one call each. */
 void cpu_record(void (*say)(const char *name, uint64_t value));
 

@@ -75,6 +75,15 @@ devices_behind_a_second_root_bus_are_found_body() {
 	capos_expect '^ *0000:81:00.0 1b36:0010' "^$(capos_sha256 disk.img)  nvme0n1" 'direct-remapping by' 'cpus: [48] online'
 }
 
+# Some PCs' configuration space begins at bus 1: bus 0 is reached by ports.
+atf_test_case buses_before_the_tables_are_reached_by_ports
+buses_before_the_tables_are_reached_by_ports_body() {
+	capos_disk disk.img 1M 97
+	capos_boot IOMMU=none DISK=disk.img TAMPER='table MCFG put 54 01 sum' CMD='sha256 nvme0n1'
+	capos_expect 'PCI: buses 0 to 0 by ports: extended configuration space is out of reach' "^$(capos_sha256 disk.img)  nvme0n1" \
+	    'I device 00:01.0: brokered'
+}
+
 # ---- Tables that lie, under firmware ----------------------------------------------------------
 
 atf_test_case a_unit_whose_map_leads_to_itself_gives_no_interrupts
@@ -158,6 +167,7 @@ atf_init_test_cases() {
 		atf_add_test_case without_processors_in_the_tables_it_stops_in_order
 		atf_add_test_case firmware_without_any_tables_is_said_so ;;
 	x86_64)
+		atf_add_test_case buses_before_the_tables_are_reached_by_ports
 		atf_add_test_case too_little_memory_is_said_so_by_the_loader
 		atf_add_test_case reduced_hardware_is_switched_off_by_its_sleep_register ;;
 	esac

@@ -73,7 +73,7 @@ atf_test_case ec2_x86
 ec2_x86_head() { atf_set timeout 600; }
 ec2_x86_body() {
 	shape ec2-x86
-	capos_expect '2 queues of 32'
+	capos_expect '2 queues of 32' 'ACPI: no MCFG' 'PCI: buses 0 to 255 by ports' '^0000:00:00.0 8086:1237'
 	brokered
 }
 
