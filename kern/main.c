@@ -251,6 +251,9 @@ kernel_main(struct machine *m)
 	c->online = true;
 	if (machine_finish(m) != OK)
 		boot_failed("firmware describes no memory that could be used");
+	for (uint32_t i = 0; i < m->memory_count; i++)
+		if (m->memory[i].kind == MEM_KERNEL && ranges_overlap(m->memory[i].base, m->memory[i].len, m->archive.base, m->archive.len))
+			boot_failed("too little memory: the loader put the boot archive where the kernel is");
 	frame_init(m);
 	mmu_init(m);
 	console_init(m);

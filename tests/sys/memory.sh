@@ -35,7 +35,30 @@ more_than_the_quota_is_refused_and_counted_body() {
 	capos_expect 'shell .* 0$' 'memtest: no memory' '^ *[0-9]+ shell .* 1$'
 }
 
+# What BUILD.md says is the least: a disk is served, and a server that was killed is started again.
+atf_test_case the_least_memory_is_enough
+the_least_memory_is_enough_body() {
+	capos_disk disk.img 4M 51
+	capos_boot DISK=disk.img MEM=16M CMD='sha256 nvme0n1; kill nvmed; sha256 nvme0n1; ps'
+	capos_expect 'W init: shell: 32768 pages are too many for this machine' 'nvmed serves again'
+	capos_refute 'given up'
+	[ "$(grep -c "^$(capos_sha256 disk.img)  nvme0n1" serial.txt)" -eq 2 ] || capos_fail 'not two right hashes'
+}
+
+# One line says it, and the machine stops by itself.
+atf_test_case too_little_memory_is_one_line
+too_little_memory_is_one_line_body() {
+	for mem in 4608K 6M; do
+		capos_boot -s 1 MEM=$mem TIMEOUT=60 CMD='mem'
+		[ "$(grep -c 'too little memory' serial.txt)" -eq 1 ] || capos_fail "$mem: not one line"
+		capos_expect 'I power off'
+		capos_refute 'capos>'
+	done
+}
+
 atf_init_test_cases() {
+	atf_add_test_case the_least_memory_is_enough
+	atf_add_test_case too_little_memory_is_one_line
 	atf_add_test_case more_than_the_quota_is_refused_and_counted
 	atf_add_test_case large_leaves_and_small_ones_show_the_same_memory
 	atf_add_test_case memory_above_4_gib_is_used

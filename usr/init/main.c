@@ -20,6 +20,7 @@ struct service {
 	enum supervised_state state;
 	struct supervision life;
 	uint64_t restart_at;
+	bool lacks;			/* of memory or of something else: so it did not start */
 };
 
 static const struct manifest_service rescue = {
@@ -168,6 +169,7 @@ start_service(struct service *v)
 		e = spawn_within(&s, &v->process);
 	while (minted != 0)
 		(void)sys_handle_close(minted_here[--minted]);
+	v->lacks = e == E_QUOTA || e == E_NO_MEMORY;
 	if (e != OK) {
 		v->process = HANDLE_NONE;
 		log_line(0, "%s cannot be started: %s", t->node, status_text(e));
@@ -218,6 +220,21 @@ try_start(struct service *v)
 		v->life.restarts++;
 		ended(v, EXIT_NORMAL);
 	}
+}
+
+/* What does not start at boot for want of memory will not start later either, and what does is not the system that was asked for. */
+static void
+look_at_the_machine(void)
+{
+	static bool looked;
+	unsigned lack = 0;
+
+	for (unsigned i = 0; i < service_count; i++)
+		lack += services[i].lacks;
+	if (!looked && lack != 0)
+		die("too little memory: %llu KiB are there for programs, and %u of %u services cannot be started with that",
+		    (unsigned long long)(mine.pages * PAGE_SIZE / KIB), lack, service_count);
+	looked = true;
 }
 
 static void
@@ -393,6 +410,7 @@ main(void)
 				next = min_u64(next, v->restart_at);
 			alive |= v->state == SUPERVISED_RUNNING || v->state == SUPERVISED_WAITING;
 		}
+		look_at_the_machine();
 		if (!alive) {
 			/* The end of init is the kernel's orderly stop. */
 			if (service_count != 0 && services[service_count - 1].m == &rescue)

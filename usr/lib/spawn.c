@@ -138,9 +138,6 @@ spawn_within(struct spawn *s, handle_t *process)
 	while ((e = spawn(s, process)) == E_QUOTA && l->pages / 2 >= PAGES_LEAST && l->objects / 2 >= OBJECTS_LEAST) {
 		l->pages /= 2;
 		l->objects /= 2;
-		l->threads -= l->threads / 2;
-		l->processes /= 2;
-		l->vectors -= l->vectors / 2;
 	}
 	return e;
 }
