@@ -401,11 +401,12 @@ judge_console(const struct handover *h)
 		for (unsigned k = 0; k < ARRAY_SIZE(known); k++)
 			if (t[36] == known[k] && t[40] == 0)
 				return;
-		say("capos: firmware's console (SPCR) is of type 0x%x in space %u, which the kernel does not know: it will be silent",
+		say("capos: firmware's console (SPCR) is of type 0x%x in space %u, which the kernel does not know: it will be silent "
+		    "unless DBG2 names another",
 		    t[36], t[40]);
 		return;
 	}
-	say("capos: firmware names no console (SPCR): the kernel will be silent");
+	say("capos: firmware names no console (SPCR): the kernel will be silent unless DBG2 does");
 }
 
 /* Load options that are text go before the file's words. */

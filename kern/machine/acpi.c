@@ -351,42 +351,77 @@ fadt(struct machine *m, const struct acpi_source *src, const uint8_t *t, uint32_
 
 /* ---- Console and time ---- */
 
+/* A port of a type and at a place; false, with a note, when it cannot be a console of ours. */
+static bool
+serial_port(struct machine *m, const char *table, uint32_t type, struct gas g, struct machine_console *c)
+{
+	*c = (struct machine_console){ .base = g.address };
+	switch (type) {
+	case 0: case 1: case 0x12:
+		c->kind = g.space == SPACE_IO ? CONSOLE_16550_IO : CONSOLE_16550_MMIO;
+		break;
+	case 3:
+		c->kind = CONSOLE_PL011;
+		break;
+	case 0xd: case 0xe:
+		c->kind = CONSOLE_SBSA;
+		break;
+	default:
+		machine_note(m, "ACPI: %s: console of type 0x%x is not known", table, type);
+		return false;
+	}
+	if (c->kind == CONSOLE_16550_IO ? c->base > UINT16_MAX - 7 : g.space != SPACE_MEMORY || machine_in_memory(m, c->base, 4)) {
+		machine_note(m, "ACPI: %s: the console's registers are in space %u, absurd: ignored", table, g.space);
+		return false;
+	}
+	c->access_bytes = g.access == 3 || (g.access == 0 && g.width == 32) || c->kind == CONSOLE_SBSA ? 4 : 1;
+	c->reg_shift = c->kind == CONSOLE_16550_MMIO && g.width == 32 ? 2 : 0;
+	return true;
+}
+
+/*
+ * DBG2 [Microsoft, Debug Port Table 2, revision 1]: where SPCR names no console that we know, the first serial debug port
+ * that we do.  It has no interrupt, so it hears nothing.
+ */
+static void
+dbg2(struct machine *m, const uint8_t *t, uint32_t len)
+{
+	uint32_t at, n, size;
+
+	if (len < 44) {
+		machine_note(m, "ACPI: DBG2 has length %u: ignored", len);
+		return;
+	}
+	at = acpi_u32(t + 36);
+	for (n = acpi_u32(t + 40); n > 0 && m->console.kind == CONSOLE_NONE; n--, at += size) {
+		struct machine_console c;
+		uint32_t where;
+
+		if (at < 44 || at > len || len - at < 22 || (size = acpi_u16(t + at + 1)) < 22 || size > len - at) {
+			machine_note(m, "ACPI: DBG2: entry at 0x%x is outside or too short: rest ignored", at);
+			return;
+		}
+		where = acpi_u16(t + at + 18);
+		if (acpi_u16(t + at + 12) == 0x8000 && t[at + 3] != 0 && where <= size - GAS_LEN &&
+		    acpi_u64(t + at + where + 4) != 0 && serial_port(m, "DBG2", acpi_u16(t + at + 14), gas(t + at + where), &c))
+			m->console = c;
+	}
+}
+
 /* SPCR [Microsoft, Serial Port Console Redirection table, revision 4]. */
 static void
 spcr(struct machine *m, const uint8_t *t, uint32_t len)
 {
 	static const uint32_t rates[] = { [3] = 9600, [4] = 19200, [6] = 57600, [7] = 115200 };
-	struct machine_console c = { 0 };
-	struct gas g;
+	struct machine_console c;
 
 	if (len < 80) {
 		machine_note(m, "ACPI: SPCR has length %u: ignored", len);
 		return;
 	}
-	g = gas(t + 40);
-	c.base = g.address;
-	if (g.address == 0)	/* no redirection */
+	/* Address 0: no redirection. */
+	if (acpi_u64(t + 44) == 0 || !serial_port(m, "SPCR", t[36], gas(t + 40), &c))
 		return;
-	switch (t[36]) {
-	case 0: case 1: case 0x12:
-		c.kind = g.space == SPACE_IO ? CONSOLE_16550_IO : CONSOLE_16550_MMIO;
-		break;
-	case 3:
-		c.kind = CONSOLE_PL011;
-		break;
-	case 0xd: case 0xe:
-		c.kind = CONSOLE_SBSA;
-		break;
-	default:
-		machine_note(m, "ACPI: SPCR: console of type 0x%x is not known", t[36]);
-		return;
-	}
-	if (c.kind == CONSOLE_16550_IO ? c.base > UINT16_MAX - 7 : g.space != SPACE_MEMORY || machine_in_memory(m, c.base, 4)) {
-		machine_note(m, "ACPI: SPCR: the console's registers are in space %u, absurd: ignored", g.space);
-		return;
-	}
-	c.access_bytes = g.access == 3 || (g.access == 0 && g.width == 32) || c.kind == CONSOLE_SBSA ? 4 : 1;
-	c.reg_shift = c.kind == CONSOLE_16550_MMIO && g.width == 32 ? 2 : 0;
 	c.baud = t[58] < ARRAY_SIZE(rates) ? rates[t[58]] : 0;
 	if (t[8] >= 4 && len >= 84 && acpi_u32(t + 80) != 0)
 		c.baud = acpi_u32(t + 80);
@@ -477,6 +512,8 @@ acpi_machine(struct machine *m, const struct acpi_source *src)
 		machine_note(m, "ACPI: no MCFG: no PCI by it");
 	if ((t = acpi_table(m, src, "SPCR", &len)) != NULL)
 		spcr(m, t, len);
+	if (m->console.kind == CONSOLE_NONE && (t = acpi_table(m, src, "DBG2", &len)) != NULL)
+		dbg2(m, t, len);
 	if ((t = acpi_table(m, src, "GTDT", &len)) != NULL)
 		gtdt(m, t, len);
 	if ((t = acpi_table(m, src, "HPET", &len)) != NULL)

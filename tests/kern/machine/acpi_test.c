@@ -266,6 +266,97 @@ ATF_TC_BODY(redistributors_are_found_by_processor_when_there_are_no_regions, tc)
 	ATF_CHECK_EQ(m.irqc.gicr[1].base, 0x70140000);
 }
 
+ATF_TC_WITHOUT_HEAD(many_redistributor_regions_and_segments_are_kept_apart);
+ATF_TC_BODY(many_redistributor_regions_and_segments_are_kept_apart, tc)
+{
+	enum { REGIONS = MACHINE_GICR_MAX + 4, SEGMENTS = MACHINE_HOST_MAX + 1 };
+	uint8_t *t, *p;
+
+	start();
+	t = ab_table(&b, "APIC", 44 + 24 + REGIONS * 16);
+	p = t + 44;
+	p[0] = 0xc;
+	p[1] = 24;
+	ab_put64(p + 8, 0x8000000);
+	p += 24;
+	for (unsigned i = 0; i < REGIONS; i++, p += 16) {
+		p[0] = 0xe;
+		p[1] = 16;
+		ab_put64(p + 4, 0x1'0000'0000 + i * 0x1000'0000ull);
+		ab_put32(p + 12, 0x800000);		/* 64 processors each */
+	}
+	t = ab_table(&b, "MCFG", 44 + 16 * SEGMENTS);
+	for (unsigned i = 0; i < SEGMENTS; i++) {
+		ab_put64(t + 44 + 16 * i, 0x40'0000'0000 + i * 0x1000'0000ull);
+		ab_put16(t + 44 + 16 * i + 8, (uint16_t)(i / 2));	/* two hosts a segment */
+		t[44 + 16 * i + 10] = i % 2 != 0 ? 0x80 : 0;
+		t[44 + 16 * i + 11] = i % 2 != 0 ? 0xff : 0x7f;
+	}
+	ATF_REQUIRE_EQ(finish(AB_XSDT), OK);
+	ATF_REQUIRE_EQ(m.irqc.gicr_count, MACHINE_GICR_MAX);
+	for (unsigned i = 0; i < MACHINE_GICR_MAX; i++)
+		ATF_CHECK(m.irqc.gicr[i].base == 0x1'0000'0000 + i * 0x1000'0000ull && m.irqc.gicr[i].len == 0x800000);
+	ATF_REQUIRE_EQ(m.host_count, MACHINE_HOST_MAX);
+	for (unsigned i = 0; i < MACHINE_HOST_MAX; i++)
+		ATF_CHECK(m.host[i].segment == i / 2 && m.host[i].bus_first == (i % 2 != 0 ? 0x80 : 0) &&
+		    m.host[i].ecam == 0x40'0000'0000 + i * 0x1000'0000ull);
+	ATF_CHECK_EQ(m.dropped, 4 + 1);
+}
+
+/* One device: revision, length, registers, name, ..., type, subtype, where its registers' place is. */
+static void
+debug_port(uint8_t *p, uint16_t type, uint16_t subtype, uint64_t at)
+{
+	ab_put16(p + 1, 34);
+	p[3] = 1;
+	ab_put16(p + 12, type);
+	ab_put16(p + 14, subtype);
+	ab_put16(p + 18, 22);
+	gas(p + 22, 0, 32, 3, at);
+}
+
+ATF_TC_WITHOUT_HEAD(a_debug_port_is_the_console_where_none_is_named);
+ATF_TC_BODY(a_debug_port_is_the_console_where_none_is_named, tc)
+{
+	uint8_t *t, *c;
+
+	/* A network card, a port of unknown kind, one that we know, another. */
+	for (unsigned named = 0; named < 2; named++) {
+		start();
+		t = ab_table(&b, "DBG2", 44 + 4 * 34);
+		ab_put32(t + 36, 44);
+		ab_put32(t + 40, 4);
+		debug_port(t + 44, 0x8003, 3, 0x1000000);
+		debug_port(t + 78, 0x8000, 0x77, 0x2000000);
+		debug_port(t + 112, 0x8000, 3, 0x9000000);
+		debug_port(t + 146, 0x8000, 3, 0xa000000);
+		if (named != 0) {
+			c = ab_table(&b, "SPCR", 80);
+			c[36] = 0xe;
+			gas(c + 40, 0, 32, 3, 0xb000000);
+		}
+		ATF_REQUIRE_EQ(finish(AB_XSDT), OK);
+		ATF_CHECK_EQ(m.console.kind, named != 0 ? CONSOLE_SBSA : CONSOLE_PL011);
+		ATF_CHECK_EQ(m.console.base, named != 0 ? 0xb000000 : 0x9000000);
+		ATF_CHECK(named != 0 || (!m.console.line.present && noted("DBG2: console of type 0x77")));
+	}
+	/* Places and lengths that leave the table. */
+	for (unsigned bad = 0; bad < 4; bad++) {
+		start();
+		t = ab_table(&b, "DBG2", 44 + 34);
+		ab_put32(t + 36, bad == 0 ? 0xfffffff0 : bad == 1 ? 60 : 44);
+		ab_put32(t + 40, 0xffffffff);
+		debug_port(t + 44, 0x8000, 3, 0x9000000);
+		if (bad == 2)
+			ab_put16(t + 44 + 1, 0);
+		if (bad == 3)
+			ab_put16(t + 44 + 18, 23);
+		ATF_REQUIRE_EQ(finish(AB_XSDT), OK);
+		ATF_CHECK_EQ(m.console.kind, CONSOLE_NONE);
+		ATF_CHECK(noted("ACPI: DBG2: entry at 0x"));
+	}
+}
+
 ATF_TC_WITHOUT_HEAD(tables_are_listed_in_order_with_a_place_for_those_that_cannot_be_read);
 ATF_TC_BODY(tables_are_listed_in_order_with_a_place_for_those_that_cannot_be_read, tc)
 {
@@ -525,6 +616,8 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, a_pc_is_described_through_either_root_table);
 	ATF_TP_ADD_TC(tp, an_arm_server_is_described);
 	ATF_TP_ADD_TC(tp, redistributors_are_found_by_processor_when_there_are_no_regions);
+	ATF_TP_ADD_TC(tp, many_redistributor_regions_and_segments_are_kept_apart);
+	ATF_TP_ADD_TC(tp, a_debug_port_is_the_console_where_none_is_named);
 	ATF_TP_ADD_TC(tp, tables_are_listed_in_order_with_a_place_for_those_that_cannot_be_read);
 	ATF_TP_ADD_TC(tp, a_wrong_checksum_loses_one_table_and_says_so);
 	ATF_TP_ADD_TC(tp, a_wrong_length_loses_one_table_and_says_so);
