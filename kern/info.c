@@ -306,8 +306,15 @@ sys_info(struct thread *t, struct uregs *u)
 	uint32_t what = (uint32_t)u->w[1], rights;
 	struct object *o;
 	size_t size = 0;
-	enum status s = handle_ref(t->proc, (handle_t)u->w[0], OBJ_NONE, 0, &o, &rights);
+	enum status s = OK;
 
+	if ((handle_t)u->w[0] == HANDLE_NONE) {		/* the caller itself */
+		o = &t->proc->obj;
+		object_get(o);
+		rights = RIGHT_READ;
+	} else {
+		s = handle_ref(t->proc, (handle_t)u->w[0], OBJ_NONE, 0, &o, &rights);
+	}
 	if (s != OK)
 		return s;
 	if (o->type == OBJ_KERNEL && what == INFO_TRACE) {

@@ -64,7 +64,7 @@ enum : uint32_t { MEM_SEALED = 1u << 8, MEM_POISONED = 1u << 9 };
 
 /* info(handle, what, index): what is asked.  The handle's type decides what is allowed. */
 enum info_what : uint32_t {
-	INFO_PROCESS,		/* OBJ_PROCESS: that one; OBJ_KERNEL: the index-th.  struct process_info */
+	INFO_PROCESS,		/* OBJ_PROCESS: that one, 0 the caller's own; OBJ_KERNEL: the index-th.  struct process_info */
 	INFO_EPITAPH,		/* OBJ_PROCESS.  struct epitaph */
 	INFO_MEMORY,		/* OBJ_KERNEL.  struct memory_info */
 	INFO_CPU,		/* OBJ_KERNEL, index = cpu.  struct cpu_info */

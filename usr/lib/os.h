@@ -80,7 +80,7 @@ struct spawn {
 };
 enum status spawn(struct spawn *s, handle_t *process);
 
-/* The same; when the caller has not got so many pages and objects to give, with half of them, and half again: s->limits says it then. */
+/* The same; when the caller has not got so much to give, with what it has: s->limits says it then. */
 enum status spawn_within(struct spawn *s, handle_t *process);
 
 /* Name of the function an address lies in, from a program file's symbol table; NULL when unknown. */

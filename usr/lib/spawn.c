@@ -129,15 +129,38 @@ undo:
 	return s;
 }
 
+/* Limits are lowered to what the caller has left; false when they were that already. */
+static bool
+lower(struct process_limits *l)
+{
+	struct process_limits was = *l;
+	struct process_info p;
+	uint64_t n;
+
+	if (sys_info(HANDLE_NONE, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&p, sizeof(p), &n) != OK)
+		return false;
+	l->pages = min_u64(l->pages, (p.pages_max - p.pages) / 4 * 3);		/* the program is loaded out of the rest */
+	l->objects = min_u64(l->objects, (p.objects_max - p.objects) / 4 * 3);
+	l->threads = (uint32_t)min_u64(l->threads, p.threads_max - p.threads_used);
+	if (p.processes < p.processes_max)
+		l->processes = (uint32_t)min_u64(l->processes, p.processes_max - p.processes - 1);
+	l->vectors = (uint32_t)min_u64(l->vectors, p.vectors_max - p.vectors);
+	return memcmp(&was, l, sizeof(was)) != 0;
+}
+
 enum status
 spawn_within(struct spawn *s, handle_t *process)
 {
 	struct process_limits *l = &s->limits;
 	enum status e;
 
-	while ((e = spawn(s, process)) == E_QUOTA && l->pages / 2 >= PAGES_LEAST && l->objects / 2 >= OBJECTS_LEAST) {
-		l->pages /= 2;
-		l->objects /= 2;
+	while ((e = spawn(s, process)) == E_QUOTA) {
+		if (!lower(l)) {
+			l->pages /= 2;
+			l->objects /= 2;
+		}
+		if (l->pages < PAGES_LEAST || l->objects < OBJECTS_LEAST)
+			return e;
 	}
 	return e;
 }
