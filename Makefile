@@ -447,11 +447,11 @@ $(eval $(call image_rules,$(OUT)/capos-all.img,$(ALL_ARCHES)))
 
 # Every compilation leaves its own entry (-MJ); here they are only put together.
 .PHONY: compile_commands.json format clean bootstrap help
-compile_commands.json: $(foreach a,$(ARCHES),$(OBJ_$(a))) $(foreach s,$(TEST_SRC) $(FUZZ_SRC),$(OUT)/$(if $(filter $(FUZZ_SRC),$(s)),fuzz,host)/obj/$(s:.c=.o))
+compile_commands.json: $(foreach a,$(ARCHES),$(OBJ_$(a)) $(BOOT_OBJ_$(a))) $(foreach s,$(TEST_SRC) $(FUZZ_SRC) $(wildcard tests/lib/*.c),$(OUT)/$(if $(filter $(FUZZ_SRC),$(s)),fuzz,host)/obj/$(s:.c=.o))
 	$(Q){ echo '['; cat $(addsuffix .json,$^) | sed '$$ s/,$$//'; echo ']'; } >$@
 
 format:
-	$(Q)git ls-files -co --exclude-standard -- '*.c' '*.h' | xargs clang-format-19 -i
+	$(Q)tools/bootstrap format && tools/format
 bootstrap:
 	$(Q)tools/bootstrap
 clean:
@@ -465,7 +465,7 @@ Targets
   all (default)     kernels, programs and boot archives (ARCH: only that one)
   run               boot in QEMU; Ctrl-A X quits
   debug             the same, waiting for gdb; prints the gdb command
-  test              everything below, both architectures (Kyua)
+  test              test-host, test-arm64 and test-x86_64 (Kyua)
   test-host         unit tests on this machine, with sanitizers; tests of tools
   test-arm64        system tests in QEMU
   test-x86_64
@@ -478,7 +478,7 @@ Targets
   image             a disk that UEFI firmware starts (ARCH=all: both in one), and capos.efi, the same as one file
                     (WRAP="aws gcp azure oci" or all: also in the form that these clouds take)
   lint              layers, words, sizes, style
-  format            clang-format over all C files
+  format            folds lines of more than 100 columns in C files (.clang-format)
   compile_commands.json
   bootstrap         install what is missing (run and test do it by themselves)
   clean

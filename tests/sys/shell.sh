@@ -99,7 +99,7 @@ mistakes_are_explained_body() {
 	ask 'sha256 --help' '^usage: sha256 DEV \[OFFSET LENGTH\]'
 	ask 'hexdump nvme0n1' 'no such controller'
 	ask 'kill nobody' '^kill: nobody: no process of that name runs'
-	ask 'kill init' '^kill: init: not a service or driver'
+	ask 'kill init' '^kill: init: it ends only with the machine'
 	ask 'repeat 3 "nonsense"' '^nonsense: no such' '^repeat: round 1 of 3 failed'
 	ask ' ; ;; help sleep ; nonsense' '^usage: sleep' '^nonsense: no such'
 	capos_stop

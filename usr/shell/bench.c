@@ -212,6 +212,7 @@ cmd_bench(int argc, char **argv)
 		{ "memory", bench_memory }, { "ipc", bench_ipc }, { "signal", bench_signal }, { "disk", bench_disk },
 		{ "grant", bench_grant },
 	};
+	bool known = false;
 	int failed = 0;
 
 	if (argc > 1 && strcmp(argv[1], "ready") == 0) {
@@ -221,8 +222,13 @@ cmd_bench(int argc, char **argv)
 		MARK(254);
 		return 0;
 	}
-	for (unsigned i = 0; i < ARRAY_SIZE(parts); i++)
-		if (argc == 1 || strcmp(argv[1], parts[i].name) == 0)
-			failed |= parts[i].fn();
-	return failed;
+	for (unsigned i = 0; i < ARRAY_SIZE(parts); i++) {
+		if (argc > 1 && strcmp(argv[1], parts[i].name) != 0)
+			continue;
+		known = true;
+		if (interrupted())
+			return stopped();
+		failed |= parts[i].fn();
+	}
+	return known ? failed : usage("there is no part \"%s\"", argv[1]);
 }

@@ -242,7 +242,8 @@ cmd_help(int argc, char **argv)
 		print("  %-31s %s\n", head, c->text);
 	}
 	print("\"help COMMAND\" tells more.  Commands are separated by semicolons, text with spaces goes in quotes, numbers\n"
-	    "are as 12, 0x1f, 64K, 2M, 1G.  Ctrl-C stops a command; Tab, arrows and Ctrl-A E K U W edit the line.\n");
+	    "are as 12, 0x1f, 64K, 2M, 1G.  Ctrl-C stops a command; Tab completes a command;\n"
+	    "arrows and Ctrl-A E K U W edit the line (QEMU's terminal takes Ctrl-A itself: type it twice).\n");
 	return 0;
 }
 
@@ -267,7 +268,8 @@ cmd_repeat(int argc UNUSED, char **argv)
 		str_copy(line, argv[2], sizeof(line));
 		s = run(line, NULL);
 		if (s != 0) {
-			print("repeat: round %llu of %llu failed\n", (unsigned long long)i + 1, (unsigned long long)n);
+			print(was_interrupted() ? "repeat: stopped in round %llu of %llu\n" : "repeat: round %llu of %llu failed\n",
+			    (unsigned long long)i + 1, (unsigned long long)n);
 			return s;
 		}
 	}

@@ -178,10 +178,8 @@ cmd_sha256(int argc, char **argv)
 	bool ready[DEPTH] = { false };
 	int result = 1;
 
-	if ((argc != 2 && argc != 4) || (argc == 4 && (!number(argv[2], &offset) || !number(argv[3], &len)))) {
-		print("usage: sha256 DEV [OFFSET LENGTH]\n");
+	if (argc == 4 && (!want_number("OFFSET", argv[2], &offset) || !want_number("LENGTH", argv[3], &len)))
 		return 1;
-	}
 	if (!disk_open(&disk, argv[1], BLK_RIGHT_READ, DEPTH * CHUNK))
 		return 1;
 	if (argc == 2)
@@ -228,7 +226,8 @@ cmd_sha256(int argc, char **argv)
 		sha256_add(&h, disk.data + (uint64_t)slot * CHUNK, min_u64(chunk, len - done));
 		done += min_u64(chunk, len - done);
 		if (interrupted()) {
-			print("\nstopped\n");
+			print("\n");
+			(void)stopped();
 			goto out;
 		}
 		if (now_ns() - last > 2 * NS_PER_S) {
@@ -253,24 +252,33 @@ out:
 	return result;
 }
 
+/* Why a command could not do what was asked; a range that is not on the disk with the disk's size. */
+static void
+say_failed(const char *command, enum status s)
+{
+	if (s == E_RANGE)
+		print("%s: the disk has %llu bytes\n", command, (unsigned long long)disk.len);
+	else
+		print("%s: %s\n", command, status_text(s));
+}
+
 int
 cmd_hexdump(int argc, char **argv)
 {
 	uint64_t offset = 0, len = 256, first, span;
 	enum status s;
 
-	if (argc < 2 || argc > 4 || (argc > 2 && !number(argv[2], &offset)) || (argc > 3 && !number(argv[3], &len)) ||
-	    len > 64 * KIB) {
-		print("usage: hexdump DEV [OFFSET [LENGTH up to 64K]]\n");
+	if ((argc > 2 && !want_number("OFFSET", argv[2], &offset)) || (argc > 3 && !want_number("LENGTH", argv[3], &len)))
 		return 1;
-	}
+	if (len > 64 * KIB)
+		return usage("%s are more than the 64K that can be shown at once", argv[3]);
 	if (!disk_open(&disk, argv[1], BLK_RIGHT_READ, CHUNK))
 		return 1;
 	first = align_down(offset, disk.block_bytes);
 	span = align_up(offset + len, disk.block_bytes) - first;
-	s = range_within(first, span, 0, disk.len) ? blk_do(&disk, BLK_READ, first, 0, (uint32_t)span) : E_RANGE;
+	s = range_within(offset, len, 0, disk.len) ? blk_do(&disk, BLK_READ, first, 0, (uint32_t)span) : E_RANGE;
 	if (s != OK) {
-		print("hexdump: %s\n", status_text(s));
+		say_failed("hexdump", s);
 	} else {
 		const uint8_t *p = disk.data + (offset - first);
 
@@ -289,28 +297,28 @@ cmd_hexdump(int argc, char **argv)
 }
 
 int
-cmd_write(int argc, char **argv)
+cmd_write(int argc UNUSED, char **argv)
 {
 	uint64_t offset, len, first, span;
 	enum status s;
 
-	if (argc != 4 || !number(argv[2], &offset)) {
-		print("usage: write DEV OFFSET TEXT\n");
+	if (!want_number("OFFSET", argv[2], &offset))
 		return 1;
-	}
 	len = strlen(argv[3]);
+	if (len == 0)
+		return usage("there is no text to write");
 	if (!disk_open(&disk, argv[1], BLK_RIGHT_READ | BLK_RIGHT_WRITE, CHUNK))
 		return 1;
 	first = align_down(offset, disk.block_bytes);
 	span = align_up(offset + len, disk.block_bytes) - first;
 	/* Blocks are read, changed, and written whole. */
-	s = len != 0 && range_within(first, span, 0, disk.len) ? blk_do(&disk, BLK_READ, first, 0, (uint32_t)span) : E_RANGE;
+	s = range_within(offset, len, 0, disk.len) ? blk_do(&disk, BLK_READ, first, 0, (uint32_t)span) : E_RANGE;
 	if (s == OK) {
 		memcpy(disk.data + (offset - first), argv[3], len);
 		s = blk_do(&disk, BLK_WRITE, first, 0, (uint32_t)span);
 	}
 	if (s != OK)
-		print("write: %s\n", status_text(s));
+		say_failed("write", s);
 	else
 		print("%llu bytes at %llu\n", (unsigned long long)len, (unsigned long long)offset);
 	disk_close(&disk);
@@ -318,14 +326,10 @@ cmd_write(int argc, char **argv)
 }
 
 int
-cmd_flush(int argc, char **argv)
+cmd_flush(int argc UNUSED, char **argv)
 {
 	enum status s;
 
-	if (argc != 2) {
-		print("usage: flush DEV\n");
-		return 1;
-	}
 	if (!disk_open(&disk, argv[1], BLK_RIGHT_WRITE, PAGE_SIZE))
 		return 1;
 	s = blk_do(&disk, BLK_FLUSH, 0, 0, 0);

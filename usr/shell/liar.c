@@ -326,6 +326,7 @@ abandoned(const char *name)
 int
 cmd_liar(int argc, char **argv)
 {
+	static void (*const lies[])(const char *) = { bad_requests, bad_indices, race, bad_calls, too_many, hasty };
 	enum status s;
 
 	if (argc != 2 && (argc != 3 || strcmp(argv[2], "abandon") != 0)) {
@@ -342,16 +343,12 @@ cmd_liar(int argc, char **argv)
 		disk_close(&honest);
 		return 1;
 	}
-	bad_requests(argv[1]);
-	bad_indices(argv[1]);
-	race(argv[1]);
-	bad_calls(argv[1]);
-	too_many(argv[1]);
-	hasty(argv[1]);
-	if (argc == 3)
+	for (unsigned i = 0; i < ARRAY_SIZE(lies) && !interrupted(); i++)
+		lies[i](argv[1]);
+	if (argc == 3 && !was_interrupted())
 		abandoned(argv[1]);
 	print("liar: %u failures, the server %s\n", failures, honest.restarts == 0 ? "lived" : "DIED");
 	failures += honest.restarts != 0;
 	disk_close(&honest);
-	return failures != 0;
+	return was_interrupted() ? stopped() : failures != 0;
 }

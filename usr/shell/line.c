@@ -13,7 +13,7 @@ static struct edit editor;
 static handle_t ntfn;
 static char ahead[AHEAD];		/* typed and not used yet: from "first" on, "count" bytes, in a ring */
 static size_t first, count;
-static bool stop;
+static bool stop, stopped_line;
 
 static void
 put(void *arg UNUSED, const char *text, size_t len)
@@ -83,7 +83,21 @@ interrupted(void)
 	first = (first + 1) % AHEAD;
 	count--;
 	stop = false;
+	stopped_line = true;
 	return true;
+}
+
+bool
+was_interrupted(void)
+{
+	return stopped_line;
+}
+
+int
+stopped(void)
+{
+	print("stopped\n");
+	return 1;
 }
 
 bool
@@ -104,7 +118,7 @@ line_read(const char *prompt)
 {
 	enum edit_event v;
 
-	stop = false;
+	stop = stopped_line = false;
 	print_flush();
 	edit_start(&editor, prompt);
 	do

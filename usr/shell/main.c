@@ -14,7 +14,7 @@ const struct command commands[] = {
 	{ "mem", "", "memory and objects in use", cmd_mem },
 	{ "memtest", "MIB", "maps memory in every way, writes and reads it", cmd_memtest },
 	{ "cpus", "", "CPUs: time, switches, interrupts", cmd_cpus },
-	{ "devices", "", "PCI tree, driver, group, verdict", cmd_devices },
+	{ "devices", "", "PCI tree: group, driver, domain, verdict", cmd_devices },
 	{ "evidence", "[json]", "what each step of the verdict over a device saw", cmd_evidence },
 	{ "iommu", "", "units, features in use, domains, faults", cmd_iommu },
 	{ "dma", "", "grants by owner", cmd_dma },
@@ -23,7 +23,7 @@ const struct command commands[] = {
 	{ "hexdump", "DEV [OFFSET [LENGTH]]", "bytes of a disk", cmd_hexdump },
 	{ "write", "DEV OFFSET TEXT", "writes text to a disk", cmd_write },
 	{ "flush", "DEV", "makes earlier writes durable", cmd_flush },
-	{ "bench", "[ready|ipc|signal|disk|...]", "regions for the instruction counter", cmd_bench },
+	{ "bench", "[PART]", "what operations cost", cmd_bench },
 	{ "stress", "[ROUNDS]", "messages and signals from all sides, every answer checked", cmd_stress },
 	{ "date", "", "the date, UTC", cmd_date },
 	{ "log", "[-d]", "the system log; with dates", cmd_log },
@@ -46,6 +46,8 @@ const struct note notes[] = {
 	    "\"refused\" counts what did not fit into a quota." },
 	{ "dma", "Addresses are those that the device uses; nobody sees physical ones.  Queues are listed where the kernel guards\n"
 	    "them, with what it refused." },
+	{ "bench", "Parts: memory, ipc, signal, disk, grant, and ready, which only waits for a disk.  Regions are marked for the\n"
+	    "counter of guest instructions (make bench)." },
 	{ "blk", "\"refused\" counts requests that asked for what their session may not have, \"sessions refused\" those that were not\n"
 	    "opened, or that lied." },
 	{ "sha256", "The hash that sha256sum prints on the host.  OFFSET and LENGTH are multiples of the block size.\n"

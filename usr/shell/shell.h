@@ -13,6 +13,10 @@ const char *line_read(const char *prompt);
 
 /* Ctrl-C was typed since the last look. */
 bool interrupted(void);
+/* Some look at this line's commands found one. */
+bool was_interrupted(void);
+/* Says that a command ends for a Ctrl-C.  1, to return. */
+int stopped(void);
 /* Waits; false when Ctrl-C came first. */
 bool pause_until(uint64_t ns);
 /* Starts the console: input arrives by notification. */

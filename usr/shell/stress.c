@@ -13,7 +13,7 @@
 #include "usr/shell/copy.h"
 #include "usr/shell/shell.h"
 
-enum { CLIENTS = 4, SERVER_LIVES = 12, LIFE_MS = 15, SHARE_MS = 300, PRIORITY = 10, PRIORITY_LOW = 5 };
+enum { CLIENTS = 4, SERVER_LIVES = 12, LIFE_MS = 15, LOOK_MS = 200, SHARE_MS = 300, PRIORITY = 10, PRIORITY_LOW = 5 };
 enum exit : uint64_t {
 	EXIT_GOOD = 100,
 	BAD_STATUS, BAD_ANSWER, BAD_LABEL,			/* client */
@@ -240,7 +240,7 @@ shares(handle_t endpoint, uint8_t server_priority)
 	    copy_start(&b, bystander, endpoint, RIGHT_CALL, 0, PRIORITY_LOW, 0) == OK;
 	uint64_t talk, idle;
 
-	sleep_until(now_ns() + SHARE_MS * NS_PER_MS);
+	good = pause_until(now_ns() + SHARE_MS * NS_PER_MS) && good;
 	talk = run_time(s) + run_time(t);
 	idle = run_time(b);
 	if (good && (talk < SHARE_MS / 10 * NS_PER_MS || idle < SHARE_MS / 10 * NS_PER_MS)) {
@@ -254,18 +254,21 @@ shares(handle_t endpoint, uint8_t server_priority)
 	return good;
 }
 
-/* Waits for the bits of all whose end is watched, until the deadline. */
+/* Waits for the bits of all whose end is watched, until the deadline or a Ctrl-C. */
 static bool
 wait_all(handle_t ntfn, uint64_t all, uint64_t deadline)
 {
 	uint64_t bits;
 
-	while (all != 0) {
-		if (sys_ntfn_wait(ntfn, deadline, &bits) != OK)
+	while (all != 0 && !interrupted()) {
+		enum status s = sys_ntfn_wait(ntfn, min_u64(deadline, now_ns() + LOOK_MS * NS_PER_MS), &bits);
+
+		if (s == OK)
+			all &= ~bits;
+		else if (s != E_TIMED_OUT || now_ns() >= deadline)
 			return false;
-		all &= ~bits;
 	}
-	return true;
+	return all == 0;
 }
 
 /* How a process ended; those who run for ever must still run.  *answered counts up. */
@@ -307,10 +310,10 @@ messages(uint64_t rounds, handle_t ntfn, uint64_t *answered)
 
 		copy_end(s);
 		good = copy_start(s, server, (handle_t)e, RIGHT_RECV, seed + life, PRIORITY, CPU_ANY) == OK;
-		sleep_until(now_ns() + LIFE_MS * NS_PER_MS);
+		good = pause_until(now_ns() + LIFE_MS * NS_PER_MS) && good;
 		good = good && went_well(*s, true, "a server", answered);
 	}
-	if (!good)
+	if (!good && !was_interrupted())
 		print("stress: not everything could be started, or did not last\n");
 	good = good && wait_all(ntfn, BIT(CLIENTS) - 1, end);
 	good = good && went_well(guess, true, "the forger", answered) && went_well(servers[(SERVER_LIVES - 1) % 2], true, "the last server", answered);
@@ -332,14 +335,14 @@ cmd_stress(int argc, char **argv)
 	struct cpu_info c;
 	bool good = true;
 
-	if (argc > 1 && (!number(argv[1], &rounds) || rounds > UINT32_MAX)) {
-		print("usage: stress [ROUNDS]\n");
+	if (argc > 1 && !want_number("ROUNDS", argv[1], &rounds))
 		return 1;
-	}
+	if (rounds > UINT32_MAX)
+		return usage("%s are too many rounds", argv[1]);
 	if (sys_ntfn_create(&n) != OK || sys_endpoint_create(&e) != OK)
 		return 1;
 	good = messages(rounds, (handle_t)n, &answered);
-	for (uint8_t cpu = 0; cpu < 2 && sys_info(kernel, INFO_CPU, cpu, (uint64_t)(uintptr_t)&c, sizeof(c), &len) == OK; cpu++) {
+	for (uint8_t cpu = 0; cpu < 2 && !was_interrupted() && sys_info(kernel, INFO_CPU, cpu, (uint64_t)(uintptr_t)&c, sizeof(c), &len) == OK; cpu++) {
 		handle_t pair = HANDLE_NONE;
 		enum status s = copy_start(&pair, signals, (handle_t)e, RIGHT_CALL, rounds | (uint64_t)cpu << 32, PRIORITY, 0);
 
@@ -349,9 +352,11 @@ cmd_stress(int argc, char **argv)
 		}
 		copy_end(&pair);
 	}
-	good = shares((handle_t)e, PRIORITY_LOW) && shares((handle_t)e, PRIORITY) && good;
+	good = !was_interrupted() && shares((handle_t)e, PRIORITY_LOW) && shares((handle_t)e, PRIORITY) && good;
 	(void)sys_handle_close(n);
 	(void)sys_handle_close(e);
+	if (was_interrupted())
+		return stopped();
 	print("stress: %llu calls of %llu answered, %s\n", (unsigned long long)answered, (unsigned long long)rounds * CLIENTS,
 	    good ? "and every answer was right" : "FAILED");
 	return !good;

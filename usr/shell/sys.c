@@ -6,7 +6,7 @@
 #include "kern/base/date.h"
 #include "usr/shell/shell.h"
 
-enum { PROCESSES = 128, WATCHED = 40 };
+enum { PROCESSES = 128, WATCHED = 40, GRANTS = 1024 };
 
 bool
 info(enum info_what what, uint64_t index, void *to, size_t size)
@@ -74,6 +74,16 @@ supervised_text(uint8_t state)
 		"given up: ended too often", "off: its device faulted too often", "finished" };
 
 	return state < ARRAY_SIZE(text) ? text[state] : "?";
+}
+
+/* Of those that were read. */
+static const char *
+process_name(uint32_t id)
+{
+	for (unsigned i = 0; i < process_count; i++)
+		if (process[i].id == id)
+			return process[i].name;
+	return "nobody";
 }
 
 int
@@ -204,13 +214,15 @@ print_function(const struct function_info *f, unsigned depth)
 {
 	uint32_t id = (uint32_t)f->segment << 16 | f->rid;
 	struct function_info below;
+	struct device_info d;
 
 	print("%*s%s %04x:%04x %06x %-*s group %-3u ", (int)(2 * depth), "", function_text("", id), f->vendor, f->device,
 	    f->class_code, (int)(depth < 8 ? 20 - 2 * depth : 4), class_text(f->class_code), f->group);
 	if (f->is_bridge)
 		print("buses %02x-%02x\n", f->bus_secondary, f->bus_subordinate);
 	else if (f->claimed)
-		print("%sbus master %s, %u faults\n", driver_text(id), f->bus_master ? "on" : "off", f->faults);
+		print("%sbus master %s, %u fault%s\n", driver_text(id), f->bus_master ? "on" : "off", f->faults,
+		    f->faults == 1 ? "" : "s");
 	else
 		print("free, bus master %s\n", f->bus_master ? "on" : "off");
 	if (!f->is_bridge)
@@ -219,6 +231,10 @@ print_function(const struct function_info *f, unsigned depth)
 		    f->verdict == LANE_UNSUPPORTED || f->reason[0] == 0 ? "" : " by ", f->reason,
 		    f->verdict == LANE_UNSUPPORTED || f->refused[0] == 0 ? "" : ", refused: ",
 		    f->verdict == LANE_UNSUPPORTED ? "" : f->refused);
+	for (uint64_t i = 0; f->claimed && info(INFO_DEVICE, i, &d, sizeof(d)); i++)
+		if (d.segment == f->segment && d.rid == f->rid)
+			print("%*s  domain on %s: %llu grants of %llu KiB\n", (int)(2 * depth), "", d.domain,
+			    (unsigned long long)d.grants, (unsigned long long)(d.grant_pages * PAGE_SIZE / KIB));
 	for (uint64_t i = 0; f->is_bridge && depth < 16 && info(INFO_FUNCTION, i, &below, sizeof(below)); i++)
 		if (below.segment == f->segment && below.parent_rid == f->rid && below.rid != f->rid)
 			print_function(&below, depth + 1);
@@ -256,12 +272,56 @@ cmd_iommu(int argc UNUSED, char **argv UNUSED)
 	return 0;
 }
 
+static bool
+grant_before(const struct grant_info *a, const struct grant_info *b)
+{
+	if (a->owner != b->owner)
+		return a->owner < b->owner;
+	return a->rid != b->rid ? a->rid < b->rid : a->iova < b->iova;
+}
+
+static struct grant_info grant[GRANTS];
+
+/* By owner, then by device, then by address; an owner's sum before its own. */
+static void
+print_grants(void)
+{
+	static const char *const dirs[] = { "", "to device", "from device", "both" };
+	struct grant_info g;
+	uint64_t seen = 0;
+	unsigned n = 0;
+
+	for (; info(INFO_GRANT, seen, &g, sizeof(g)); seen++) {
+		unsigned at = n;
+
+		if (n == GRANTS)
+			continue;
+		for (; at > 0 && grant_before(&g, &grant[at - 1]); at--)
+			grant[at] = grant[at - 1];
+		grant[at] = g;
+		n++;
+	}
+	for (unsigned i = 0; i < n && !interrupted(); i++) {
+		uint64_t bytes = 0;
+		unsigned end = i;
+
+		g = grant[i];
+		for (; (i == 0 || grant[i - 1].owner != g.owner) && end < n && grant[end].owner == g.owner; end++)
+			bytes += grant[end].len_bytes;
+		if (end != i)
+			print("%s (%u): %u grants, %llu KiB\n", process_name(g.owner), g.owner, end - i,
+			    (unsigned long long)(bytes / KIB));
+		print("  %02x:%02x.%x iova 0x%llx %llu KiB %s\n", g.rid >> 8, g.rid >> 3 & 31, g.rid & 7,
+		    (unsigned long long)g.iova, (unsigned long long)(g.len_bytes / KIB), dirs[g.dir & 3]);
+	}
+	if (seen > n)
+		print("and %llu grants more\n", (unsigned long long)(seen - n));
+}
+
 int
 cmd_dma(int argc UNUSED, char **argv UNUSED)
 {
-	static const char *const dirs[] = { "", "to device", "from device", "both" };
 	struct device_info d;
-	struct grant_info g;
 	struct queue_counts q;
 
 	for (uint64_t i = 0; info(INFO_DEVICE, i, &d, sizeof(d)); i++)
@@ -274,9 +334,8 @@ cmd_dma(int argc UNUSED, char **argv UNUSED)
 		    q.rid >> 3 & 31, q.rid & 7, (unsigned long long)q.accepted, (unsigned long long)q.completed,
 		    (unsigned long long)q.refused, q.refused != 0 ? ", the last: " : "", q.refused != 0 ?
 		    dma_rule_text((enum dma_rule)q.last_rule) : "");
-	for (uint64_t i = 0; info(INFO_GRANT, i, &g, sizeof(g)); i++)
-		print("  pid %-4u %02x:%02x.%x iova 0x%llx %llu KiB %s\n", g.owner, g.rid >> 8, g.rid >> 3 & 31, g.rid & 7,
-		    (unsigned long long)g.iova, (unsigned long long)(g.len_bytes / KIB), dirs[g.dir & 3]);
+	read_processes();
+	print_grants();
 	return 0;
 }
 
@@ -335,10 +394,8 @@ cmd_log(int argc, char **argv)
 	char text[1024];
 	uint64_t cursor = 0, n, boot = 0;
 
-	if (argc > 1 && strcmp(argv[1], "-d") != 0) {
-		print("usage: log [-d]\n");
-		return 1;
-	}
+	if (argc > 1 && strcmp(argv[1], "-d") != 0)
+		return usage("\"%s\" is no option", argv[1]);
 	if (argc > 1 && !wall_at_boot(&boot))
 		return 1;
 	while (sys_log(kernel, 1, cursor, (uint64_t)(uintptr_t)text, sizeof(text), &n, &cursor) == OK && n != 0 && !interrupted()) {
@@ -397,10 +454,8 @@ cmd_trace(int argc, char **argv)
 	handle_t memory;
 	char text[TRACE_TEXT];
 
-	if (argc > 2 || (argc == 2 && !number(argv[1], &want))) {
-		print("usage: trace [N]\n");
+	if (argc == 2 && !want_number("N", argv[1], &want))
 		return 1;
-	}
 	r = pages_alloc(ROOM / PAGE_SIZE, &memory);
 	if (r == NULL) {
 		print("trace: no memory\n");
@@ -427,19 +482,21 @@ int
 cmd_kill(int argc UNUSED, char **argv)
 {
 	struct process_info p;
-	uint64_t pid = 0;
+	uint64_t pid = 0, asked;
+	bool by_number;
 
-	if (!number(argv[1], &pid))
-		for (uint64_t i = 0; info(INFO_PROCESS, i, &p, sizeof(p)); i++)
-			if (strcmp(p.name, argv[1]) == 0 && p.state == PROCESS_RUNNING)
-				pid = p.id;
+	by_number = number(argv[1], &asked);
+	for (uint64_t i = 0; info(INFO_PROCESS, i, &p, sizeof(p)); i++)
+		if (by_number ? p.id == asked : strcmp(p.name, argv[1]) == 0 && p.state == PROCESS_RUNNING)
+			pid = p.id;
 	for (unsigned k = 0; k < 2 && pid != 0; k++) {
 		struct msg m = { .label = k == 0 ? DEVMGR_KILL : INIT_KILL, .words = 1, .w = { pid } };
 
 		if (msg_call(k == 0 ? devmgr : init, &m, now_ns() + 5 * NS_PER_S) == OK && m.label == OK)
 			return 0;
 	}
-	print("kill: %s: %s\n", argv[1], pid == 0 ? "no process of that name runs" :
+	print("kill: %s: %s\n", argv[1], pid == 0 ? by_number ? "no process has that number" : "no process of that name runs" :
+	    pid == 1 ? "it ends only with the machine: poweroff, reboot" :
 	    "not a service or driver that somebody watches over; \"ps\" lists processes");
 	return 1;
 }
@@ -553,7 +610,7 @@ cmd_sleep(int argc UNUSED, char **argv)
 
 	if (!want_number("MILLISECONDS", argv[1], &ms))
 		return 1;
-	return pause_until(now_ns() + ms * NS_PER_MS) ? 0 : 1;
+	return pause_until(now_ns() + ms * NS_PER_MS) ? 0 : stopped();
 }
 
 int
