@@ -361,7 +361,9 @@ finish(struct device_canary *x)
 	say(f, result, x->error != OK ? status_text(x->error) : result == CANARY_PASSED ? "validated" :
 	    result == CANARY_SILENT ? "validated, silent" : x->why);
 	if (x->unsure) {
+		spin_lock(&device_claim_lock);
 		f->never = true;
+		spin_unlock(&device_claim_lock);
 		say(f, result, "it could not be ended: quarantined");
 		if (x->placed)
 			frame_quarantine(x->block, BLOCK_LG2);
