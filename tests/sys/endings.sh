@@ -40,6 +40,22 @@ a_reset_is_one_callers_and_outlives_him_body() {
 	capos_refute 'quarantined'
 }
 
+# The first claim makes the live test of the IOMMU.  Who gives up, or dies, leaves nothing half done: the test goes on, the claim ends
+# after it, and the next one finds how it went.
+atf_test_case a_live_test_outlives_its_claimer
+a_live_test_outlives_its_claimer_head() { atf_set timeout 900; }
+a_live_test_outlives_its_claimer_body() {
+	case $ARCH in x86_64) cpu=max,-x2apic ;; *) cpu= ;; esac
+	capos_disk disk.img 1M 73
+	capos_disk other.img 1M 74
+	trial live DISK=disk.img SMP=1 CPU=$cpu QEMU_EXTRA='-icount shift=0,sleep=off
+	    -drive if=none,id=other,file=other.img,format=raw -device nvme,serial=other,drive=other'
+	capos_expect '^trial: an impatient claim: timed out; another: busy; later: success' \
+	    '^trial: killed within a claim: code 77 after less than 50 ms; another: busy; later: success' '^capos: exit status 0'
+	[ "$(grep -c 'live test: validated' serial.txt)" -eq 2 ] || capos_fail 'not each was tested once'
+	capos_refute 'quarantined'
+}
+
 # Ending a process is cut into bounded steps: nobody more urgent waits longer than about 50,000 instructions (design,
 # section 3).  Under -icount shift=0 a nanosecond is an instruction.
 atf_test_case ending_a_process_with_much_memory_keeps_nobody_waiting
@@ -58,5 +74,6 @@ ending_a_process_with_much_memory_keeps_nobody_waiting_body() {
 atf_init_test_cases() {
 	atf_add_test_case when_the_root_task_dies_the_machine_stops_with_bus_mastering_off
 	atf_add_test_case a_reset_is_one_callers_and_outlives_him
+	atf_add_test_case a_live_test_outlives_its_claimer
 	atf_add_test_case ending_a_process_with_much_memory_keeps_nobody_waiting
 }

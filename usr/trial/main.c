@@ -3,6 +3,7 @@
  *
  *     death        claims the disk controller, grants it a page (bus mastering goes on), and faults
  *     reset        claims the disk controller and has children reset it: two at a time; while the claim ends; killed within
+ *     live         claims a disk controller and gives up; has a child claim another, and kills it
  *     end=MIB      makes processes with that much memory mapped, small pages and large, and kills each: how late is a
  *                  thread of higher priority that wakes up every 100 us meanwhile?  With QEMU's -icount shift=0 a
  *                  nanosecond is an instruction, so lateness is the longest path that lets nobody in.  The same for a process with
@@ -121,7 +122,7 @@ resetter(handle_t device, uint32_t rights)
 }
 
 /* What it ended with: the status of its reset, or "killed". */
-static unsigned
+unsigned
 result_of(handle_t child, struct epitaph *e)
 {
 	struct process_info p;
@@ -182,6 +183,8 @@ as_child(void)
 {
 	if (strcmp(start_info->args, "vectors") == 0)
 		return vectors_as_child();
+	if (strcmp(start_info->args, "claim") == 0)
+		return live_as_child();
 	return (int)sys_device_reset(start_handle("device"), DEADLINE_NEVER);
 }
 
@@ -342,6 +345,10 @@ main(void)
 		death();
 	if (word("trial=reset") != NULL) {
 		resets();
+		power_off(0);
+	}
+	if (word("trial=live") != NULL) {
+		live();
 		power_off(0);
 	}
 	if (word("trial=registers") != NULL) {

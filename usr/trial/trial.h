@@ -11,6 +11,13 @@ NORETURN void power_off(int status);
 /* The disk controller's claim, with a page granted: bus mastering is on. */
 handle_t claim(void);
 
+/* What a child ended with: its exit code. */
+unsigned result_of(handle_t child, struct epitaph *e);
+
+/* live.c */
+void live(void);
+int live_as_child(void);
+
 /* exhaust.c */
 void registers(void);
 void watches(void);
