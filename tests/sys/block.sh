@@ -63,7 +63,7 @@ a_disk_of_odd_size_body() {
 	capos_boot DISK=disk.img BLOCK_SIZE=4096 CMD='blk; sha256 nvme0n1 0 999424; hexdump nvme0n1 999400 24'
 	capos_expect 'nvme0n1 .*: 976.0 KiB, 244 blocks of 4096 bytes' "^$(capos_sha256 disk.img 0 999424)  nvme0n1"
 	capos_boot -s 1 DISK=disk.img BLOCK_SIZE=4096 CMD='sha256 nvme0n1 0 1003520; hexdump nvme0n1 999424 16'
-	capos_expect 'the disk has 999424 bytes' '^hexdump: out of range'
+	capos_expect 'the disk has 999424 bytes' '^hexdump: the disk has [0-9]+ bytes'
 	# The emulator fills up to 512 bytes with zeros; of larger blocks it shows the whole ones.
 	while read -r size block; do
 		capos_disk disk.img "$size" 44
