@@ -22,7 +22,8 @@ device_class(const struct pci_function *f)
 }
 
 void
-device_check_complain(struct device *d, enum dma_rule rule, const char *what, uint32_t number, uint32_t entry)
+device_check_complain(struct device *d, enum dma_rule rule, const char *what, uint32_t number, const char *part,
+    uint32_t entry)
 {
 	struct device_check *c = d->check;
 	const struct pci_function *f = d->function[0].fn;
@@ -30,8 +31,8 @@ device_check_complain(struct device *d, enum dma_rule rule, const char *what, ui
 	c->last_rule = rule;
 	trace(CHECK_REFUSED, device_tag(d), number, entry, rule);
 	if (c->complaints++ < COMPLAINTS_MAX)
-		log_warn("device %02x:%02x.%x: %s 0x%x, 0x%x: refused: %s%s", f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, what, number,
-		    entry, dma_rule_text(rule), c->complaints == COMPLAINTS_MAX ? " (the last that is said)" : "");
+		log_warn("device %02x:%02x.%x: %s %u, %s %u: refused: %s%s", f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, what,
+		    number, part, entry, dma_rule_text(rule), c->complaints == COMPLAINTS_MAX ? " (the last that is said)" : "");
 }
 
 /* ---- Windows ------------------------------------------------------------------------------------- */
@@ -173,7 +174,8 @@ device_check_access(struct device *d, const struct mmio *w, uint64_t offset, uns
 	    c->class->may_read(&c->x, (uint32_t)offset, width);
 	if (*rule != RULE_NONE) {
 		c->registers_refused++;
-		device_check_complain(d, *rule, write ? "register written" : "register read", (uint32_t)offset, width);
+		device_check_complain(d, *rule, write ? "write of register at byte" : "read of register at byte",
+		    (uint32_t)offset, "bytes", width);
 		return E_REFUSED;
 	}
 	if (!write) {

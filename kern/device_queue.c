@@ -291,7 +291,7 @@ static COLD enum status
 refused(struct device *d, struct queue *q, const struct ring_refusal *why, struct uregs *u)
 {
 	q->last_rule = why->rule;
-	device_check_complain(d, why->rule, "queue", q->ring.q.id, why->entry);
+	device_check_complain(d, why->rule, "queue", q->ring.q.id, "entry", why->entry);
 	u->w[0] = why->rule;
 	u->w[1] = why->entry;
 	return E_REFUSED;

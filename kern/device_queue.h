@@ -86,5 +86,6 @@ void device_check_stopped(struct device *d);
 /* The claim is over, and the device's lock is not held: one queue more has no memory any more.  False: none was left. */
 bool device_queues_release(struct device *d);
 
-/* Counts and, the first few times, says what was refused. */
-void device_check_complain(struct device *d, enum dma_rule rule, const char *what, uint32_t number, uint32_t entry);
+/* Counts and, the first few times, says what was refused: "what number, part entry". */
+void device_check_complain(struct device *d, enum dma_rule rule, const char *what, uint32_t number, const char *part,
+    uint32_t entry);

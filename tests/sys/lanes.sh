@@ -30,7 +30,7 @@ mediated_refuses_a_stray_address_by_name_head() { atf_set timeout 600; }
 mediated_refuses_a_stray_address_by_name_body() {
 	capos_disk disk.img 4M 32
 	capos_boot -s any DISK=disk.img CMD='rogue 0 w 0x5000; dma; rogue 0 r 0x100000000; sha256 nvme0n1; devices'
-	capos_expect 'queue 0x1, 0x[0-9a-f]*: refused: outside of every window' "^$(capos_sha256 disk.img)  nvme0n1"
+	capos_expect 'queue 1, entry [0-9]+: refused: outside of every window' "^$(capos_sha256 disk.img)  nvme0n1"
 	capos_expect 'bus master on, 0 faults' '^  queue 1 of .* 1 batches refused, the last: outside of every window' \
 	    '^  queue 0 of .* [1-9][0-9]* entries, .* 0 batches refused'
 	[ "$(grep -c 'refused: outside of every window' serial.txt)" -ge 2 ] || capos_fail 'one of the two was not refused'
@@ -53,7 +53,7 @@ brokered_refuses_a_stray_address_by_name_head() { atf_set timeout 600; }
 brokered_refuses_a_stray_address_by_name_body() {
 	capos_disk disk.img 4M 34
 	capos_boot -s any DISK=disk.img IOMMU=none CMD='rogue 0 w 0x40200000; rogue 0 r 0x100000; rogue 0 r 0x100000000; sha256 nvme0n1'
-	capos_expect 'queue 0x1, 0x[0-9a-f]*: refused: outside of every window' "^$(capos_sha256 disk.img)  nvme0n1"
+	capos_expect 'queue 1, entry [0-9]+: refused: outside of every window' "^$(capos_sha256 disk.img)  nvme0n1"
 	[ "$(grep -c 'refused: outside of every window' serial.txt)" -ge 3 ] || capos_fail 'one of the three was not refused'
 }
 
