@@ -82,11 +82,27 @@ cmdring_show(struct cmdring *r, uint32_t *producer)
 }
 
 bool
+cmdring_fence(struct cmdring *r, uint64_t lo, uint64_t hi, uint32_t *producer)
+{
+	if (unlikely(r->head != r->tail) || unlikely(r->open) || unlikely(r->owes))
+		return false;
+	r->open = true;
+	cmdring_sync(r, lo, hi);
+	return cmdring_show(r, producer);
+}
+
+bool
 cmdring_consumed(struct cmdring *r, uint32_t index)
 {
 	uint32_t n = (index - (uint32_t)r->head) & r->index_mask;
 	uint64_t done = r->done;
 
+	if (likely(r->shown == r->tail) && likely(index == ((uint32_t)r->tail & r->index_mask))) {	/* all */
+		r->head = r->tail;
+		if (r->style == CMDRING_WRAP)
+			store_release(&r->done, r->syncs);
+		return true;
+	}
 	if ((index & ~r->index_mask) != 0 || n > r->shown - r->head)
 		return false;
 	r->head += n;

@@ -49,7 +49,7 @@ struct cmdring {
 	uint64_t done;			/* (a) syncs known to be complete */
 	/*
 	 * Position of each sync that is not done, low half, by its number.  Every sync covers a
-	 * command, so half as many as slots are enough.
+	 * command, but for one that found the ring empty, so half as many as slots are enough.
 	 */
 	uint32_t sync_at[1u << (CMDRING_LG2_MAX - 1)];
 };
@@ -82,6 +82,12 @@ cmdring_ticket(const struct cmdring *r)
  */
 void cmdring_sync(struct cmdring *r, uint64_t lo, uint64_t hi);
 static inline uint64_t cmdring_next(const struct cmdring *r) { return r->syncs + 1; }
+
+/*
+ * A sync by itself, shown at once, for those who want to know that everything until now is past; its ticket is
+ * cmdring_ticket().  False: the ring is not idle (all consumed, no debt), and nothing happened.
+ */
+NODISCARD bool cmdring_fence(struct cmdring *r, uint64_t lo, uint64_t hi, uint32_t *producer);
 
 /* Makes what was put visible.  The value to write into the producer register, or false: nothing new. */
 bool cmdring_show(struct cmdring *r, uint32_t *producer);

@@ -77,8 +77,17 @@ harness(void)
 		case 1:
 			if (ring.open) {
 				cmdring_sync(&ring, 3, 4);
-				sync_end[made++] = ring.tail;
+			} else if (cmdring_fence(&ring, 3, 4, &producer)) {
+				__CPROVER_assert(producer == ((uint32_t)ring.tail & mask), "the producer index");
+				if (!watch) {
+					watch = true;
+					ticket = cmdring_ticket(&ring).seq;
+					covers = ring.tail - 1;
+				}
+			} else {
+				break;
 			}
+			sync_end[made++] = ring.tail;
 			break;
 		case 2:
 			if (cmdring_show(&ring, &producer))
