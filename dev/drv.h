@@ -115,8 +115,9 @@ uint64_t drv_wait(struct drv_device *d, uint64_t deadline_ns);
 uint64_t drv_now(void);
 
 /*
- * Faults of this device since it was claimed.  Read before a batch of completions is believed: a device may report
- * success for an access that was refused (D11).
+ * Faults of this device since it was claimed, those included that it made for completions which the driver has read already.
+ * Asked before a batch of completions is believed: a device may report success for an access that was refused, and when the
+ * number moved nothing that was in flight is to be believed (D11).  UINT64_MAX: the device was taken away.
  */
 uint64_t drv_faults(struct drv_device *d);
 

@@ -98,7 +98,9 @@ struct device {
 	struct device_check *check;	/* (l) NULL: its driver rings the doorbells itself */
 	struct watch watch;		/* (l) set through a handle with RIGHT_DMA: the driver's */
 	struct watch supervisor;	/* (l) set through one with RIGHT_SUPERVISE instead */
-	uint64_t fault_seq;		/* (a) */
+	struct dma_status status;	/* (claim lock) until there is a page */
+	struct dma_status *page;	/* (a) (claim lock) page_memory's, where the driver reads it */
+	struct memory *page_memory;	/* (c) once made; counted */
 	bool resetting;			/* (l) set by who asks for a reset, cleared by the worker; nobody touches the functions meanwhile */
 	bool reset_failed;		/* (l) no mastering until another works */
 	struct thread *reset_waiter;	/* (l) who waits for it */
@@ -119,6 +121,7 @@ struct device {
 enum status sys_device_claim(struct thread *t, struct uregs *u);
 enum status sys_device_config(struct thread *t, struct uregs *u);
 enum status sys_device_reset(struct thread *t, struct uregs *u);
+enum status sys_device_look(struct thread *t, struct uregs *u);
 enum status sys_device_bar(struct thread *t, struct uregs *u);
 enum status sys_device_irq(struct thread *t, struct uregs *u);
 enum status sys_irq_control(struct thread *t, struct uregs *u);
@@ -140,12 +143,22 @@ enum evidence device_evidence(const struct pci_function *f, enum lane_step step,
 /* One line of the log for each device: its steps, and what is the best that it can get. */
 void devices_report(void);
 
-/* A fault of a function: counted, its owner told, and shut off for the rest of the claim when it storms (D11). */
-void device_fault(struct pci_function *f, const struct dma_fault *fault);
-/* True: it belongs to a live test, and is nobody else's business.  For the worker. */
+/*
+ * Faults, in two steps (kern/dma/unit.c).  Counted: from then on the driver distrusts what is in flight (D11); returns how
+ * many the function has had.  Told: the owner's watcher is signalled, and a device that storms is shut off.  Lost: the
+ * unit dropped records, and it may have been any device's behind it.
+ */
+uint32_t device_fault_count(struct pci_function *f);
+void device_fault_tell(struct pci_function *f, uint32_t count);
+void device_faults_lost_count(uint32_t unit);
+void device_faults_lost_tell(uint32_t unit);
+
+/* True: it belongs to a live test, and is nobody else's business.  Any CPU. */
 bool device_canary_fault(struct pci_function *f, const struct dma_fault *fault);
-/* The unit dropped fault records: every device behind it must distrust what is in flight. */
-void device_faults_lost(uint32_t unit);
+
+/* Maps the page of the claim's fault counters, which nobody can write (struct dma_status). */
+NODISCARD enum status device_map_status(struct object *o, struct process *payer, struct process *p, uint64_t len, uint64_t va,
+    uint8_t prot, uint64_t *va_out);
 
 /* Maps a register window of a claim that is alive. */
 NODISCARD enum status mmio_map(struct mmio *w, struct process *p, uint64_t offset, uint64_t len, uint64_t va,

@@ -39,7 +39,8 @@
  * of the function, until it is reset and the log drained, is the test's own.
  *
  * Locks    "canary" of the claim is set by who claims and cleared by the worker, under the device's lock.  The rest is the
- *          worker's alone; unit_drain reports faults in the worker too.
+ *          worker's alone, but for what faults say: under the claim lock by whoever takes them out of the log, and all that
+ *          were taken before unit_drain returned are said.
  */
 #include "kern/base/bits.h"
 #include "kern/base/mmio.h"
@@ -508,9 +509,11 @@ device_canary_step(struct device *d)
 	if (error == OK && !unsure && next_function(d, x))
 		return 1;
 	spin_lock(&d->obj.lock);
-	d->canary = NULL;
+	store_relaxed(&d->canary, NULL);
 	device_wake(&d->canary_waiter, error);
 	spin_unlock(&d->obj.lock);
+	spin_lock(&device_claim_lock);		/* whoever has a fault of it in hand is done with it */
+	spin_unlock(&device_claim_lock);
 	if (!unsure) {			/* else its space stays, and so does what it costs */
 		quota_give_pages(x->payer, CHARGE_PAGES);
 		frame_free(frame_of(x), 0);
@@ -524,17 +527,15 @@ device_canary_fault(struct pci_function *f, const struct dma_fault *fault)
 {
 	struct device_canary *x;
 
+	/* Under the lock to the end: the worker, who frees it, takes the lock before. */
 	spin_lock(&device_claim_lock);
-	x = f->claimed != NULL ? f->claimed->canary : NULL;
-	spin_unlock(&device_claim_lock);
-	/* Nobody but the worker, who reports faults, frees it. */
-	if (x == NULL)
-		return false;
-	if (!fault->address_valid || align_down(fault->iova, PAGE_SIZE) == address(x, SENTINEL))
+	x = f->claimed != NULL ? load_relaxed(&f->claimed->canary) : NULL;
+	if (x != NULL && (!fault->address_valid || align_down(fault->iova, PAGE_SIZE) == address(x, SENTINEL)))
 		x->recorded = true;
-	else
+	else if (x != NULL)
 		x->elsewhere = true;
-	return true;
+	spin_unlock(&device_claim_lock);
+	return x != NULL;
 }
 
 enum status

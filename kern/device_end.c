@@ -319,6 +319,7 @@ begin_end(struct device *d)
 	trace(DEVICE_ENDS, device_tag(d), d->generation);
 	d->step = END_WINDOWS;
 	object_get(&d->obj);
+	device_status_end(d);
 	worker_add(&d->work);	/* under the lock: later, the end could be over */
 	spin_unlock(&d->obj.lock);
 	return true;
@@ -393,6 +394,8 @@ device_destroy(struct object *o)
 	if (d->holder != NULL)
 		object_put(&d->holder->obj);
 	d->holder = NULL;
+	if (d->page_memory != NULL)
+		object_put(&d->page_memory->obj);
 	return true;
 }
 

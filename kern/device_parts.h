@@ -1,9 +1,10 @@
 /*
- * What the parts of device claims share: device.c (claims, windows, vectors, faults), device_dma.c (grants), device_reset.c
- * (resets that the owner asks for), device_canary.c (the live test of its IOMMU), device_end.c (the end).
+ * What the parts of device claims share: device.c (claims, windows, vectors), device_dma.c (grants), device_fault.c (faults),
+ * device_reset.c (resets that the owner asks for), device_canary.c (the live test of its IOMMU), device_end.c (the end).
  */
 #pragma once
 
+#include "kern/base/mmio.h"
 #include "kern/device.h"
 #include "kern/trace.h"
 
@@ -16,6 +17,22 @@ enum : uint64_t {
 extern struct spinlock device_claim_lock;
 
 static inline struct device *device_of(struct object *o) { return container_of(o, struct device, obj); }
+
+/* Where the claim's fault counters are: in the page that its driver reads, once there is one.  The claim lock is held. */
+static inline struct dma_status *device_status(struct device *d) { return d->page != NULL ? d->page : &d->status; }
+
+/* The claim ends: its driver is told, whether its page is there already or is being made. */
+static inline void
+device_status_end(struct device *d)
+{
+	struct dma_status *page;
+
+	store_relaxed(&d->status.ended, 1);
+	smp_full();
+	page = load_relaxed(&d->page);
+	if (page != NULL)
+		store_release(&page->ended, 1);
+}
 
 /* A function, and the first of a group, as the trace names them. */
 static inline uint32_t function_tag(const struct pci_function *f) { return (uint32_t)f->segment << 16 | f->rid; }

@@ -41,7 +41,7 @@ fill_device(struct device *d, struct device_info *out)
 	*out = (struct device_info){
 		.segment = d->function[0].fn->segment, .rid = d->function[0].fn->rid, .functions = d->function_count,
 		.lane = d->verdict.lane, .doorbell = d->verdict.doorbell, .state = d->state, .generation = d->generation,
-		.owner = d->holder != NULL ? d->holder->id : 0, .fault_seq = d->fault_seq,
+		.owner = d->holder != NULL ? d->holder->id : 0, .fault_seq = d->page != NULL ? d->page->fault_seq : d->status.fault_seq,
 	};
 	if (d->domain_live) {
 		out->grants = d->domain.space.live;

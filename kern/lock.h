@@ -16,6 +16,7 @@
 
 enum lock_rank : uint8_t {
 	RANK_NONE,
+	RANK_FAULTS,		/* dma/unit.c: from one unit's fault log to the counters */
 	RANK_CLAIM,		/* device.c: which claim owns which function */
 	RANK_QUEUE,		/* device_queue.c: one pair of rings, while its claim is looked for */
 	RANK_DEVICE,		/* device.c: claim, state machine of one group */

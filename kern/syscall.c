@@ -339,7 +339,7 @@ sys_mem_map(struct thread *t, struct uregs *u)
 	s = handle_ref(t->proc, (handle_t)u->w[1], OBJ_NONE, need, &o, NULL);
 	if (s != OK)
 		return s;
-	if (o->type != OBJ_MEMORY && o->type != OBJ_MMIO) {
+	if (o->type != OBJ_MEMORY && o->type != OBJ_MMIO && o->type != OBJ_DEVICE) {
 		object_put(o);
 		return E_TYPE;
 	}
@@ -348,6 +348,8 @@ sys_mem_map(struct thread *t, struct uregs *u)
 		if (o->type == OBJ_MMIO)
 			s = mmio_map(container_of(o, struct mmio, obj), p, u->w[2], u->w[3], u->w[4],
 			    (uint8_t)prot, &u->w[0]);
+		else if (o->type == OBJ_DEVICE)
+			s = u->w[2] != 0 ? E_RANGE : device_map_status(o, t->proc, p, u->w[3], u->w[4], (uint8_t)prot, &u->w[0]);
 		else
 			s = vspace_map(p, o, u->w[2], u->w[3], u->w[4], (uint8_t)prot, &u->w[0]);
 		object_put(&p->obj);

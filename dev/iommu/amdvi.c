@@ -253,6 +253,7 @@ static const struct iommu_ops amdvi_ops = {
 	.map_doorbell = amdvi_map_doorbell,
 	.ticket_poll = amdvi_ticket_poll,
 	.drain_faults = amdvi_drain_faults,
+	.quiet = amdvi_quiet,
 	.shut = amdvi_shut,
 };
 

@@ -208,3 +208,20 @@ amdvi_drain_faults(struct iommu_unit *u, struct dma_fault *out, uint32_t max, bo
 	amdvi_unlock(a);
 	return n;
 }
+
+/*
+ * The tail covers a record before the record can be read, not after.  An overflow moves the tail no more, but then the ring
+ * is full.
+ */
+bool
+amdvi_quiet(struct iommu_unit *u, bool all UNUSED, struct iommu_ticket *t)
+{
+	struct amdvi *a = amdvi_of(u);
+	bool quiet;
+
+	*t = (struct iommu_ticket){ 0 };
+	amdvi_lock(a);
+	quiet = (unit_read64(a->regs, AMDVI_STATUS) & STS_EVT_OVERFLOW) == 0 && tail(a) == a->event;
+	amdvi_unlock(a);
+	return quiet;
+}

@@ -179,3 +179,4 @@ NODISCARD bool amdvi_events_start(struct amdvi *a) REQUIRES(a->lock);
 /* Makes the unit write an event, and says whether it did: a log that does not work is not one (D11). */
 NODISCARD bool amdvi_events_work(struct amdvi *a);
 uint32_t amdvi_drain_faults(struct iommu_unit *u, struct dma_fault *out, uint32_t max, bool *lost);
+bool amdvi_quiet(struct iommu_unit *u, bool all, struct iommu_ticket *t);

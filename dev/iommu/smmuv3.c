@@ -212,6 +212,7 @@ static const struct iommu_ops smmu_ops = {
 	.map_doorbell = smmu_map_doorbell,
 	.ticket_poll = smmu_ticket_poll,
 	.drain_faults = smmu_drain_faults,
+	.quiet = smmu_quiet,
 	.shut = smmu_shut,
 };
 
@@ -443,6 +444,7 @@ enable_interrupts(struct smmu *s, const struct machine_iommu *mi)
 		claim(s, &mi->eventq, &ok);
 		claim(s, &mi->gerror, &ok);
 	}
+	s->unit.facts.fault_interrupt = ok;
 	if (!ok)
 		log_warn("%s: no interrupt line: faults are polled", s->unit.name);
 	smmu_write(s, SMMU_IRQ_CTRL, on);
@@ -511,7 +513,7 @@ state_facts(struct smmu *s, const struct machine *m)
 	*f = (struct iommu_facts){
 		.page_sizes = s->shape.leaf_sizes, .iova_bits = s->input_bits, .output_bits = s->shape.output_bits,
 		.stage = s->stage, .coherent = s->coherent, .write_only = s->stage == 2,
-		.range_invalidation = s->ril, .fault_log = true, .interrupt_isolation = m->irqc.its_count != 0,
+		.range_invalidation = s->ril, .fault_log = true, .fault_interrupt = f->fault_interrupt, .interrupt_isolation = m->irqc.its_count != 0,
 		.domains_max = s->tags - 1,
 	};
 	fmt_buf(f->text, sizeof(f->text), "SMMUv3, stage %u, 4K/2M/1G, %u-bit addresses, %s stream table of %u bits%s%s%s",

@@ -417,6 +417,41 @@ drain_locked(struct smmu *s, struct dma_fault *out, uint32_t max) REQUIRES(s->lo
 	return n;
 }
 
+/*
+ * Records of what was terminated before a sync are in the queue when the sync completes [4.7.3; SMMU-36]; without one a
+ * record may come after what followed it.  Where it is not alone it needs a batch, so a command: another sync.  Often it is
+ * done when we look.
+ */
+bool
+smmu_quiet(struct iommu_unit *u, bool all, struct iommu_ticket *t) NO_THREAD_SAFETY
+{
+	struct smmu *s = smmu_of(u);
+	uint32_t producer;
+	bool quiet;
+
+	*t = (struct iommu_ticket){ 0 };
+	if (!all)
+		return smmu_read(s, s->page1 + SMMU_EVENTQ_PROD) == load_relaxed(&s->eventq_cons) && !load_relaxed(&s->events_lost);
+	smmu_lock(s);
+	if (unlikely(s->dead)) {
+		smmu_unlock(s);
+		return false;
+	}
+	if (likely(cmdring_fence(&s->ring, CMD_SYNC, 0, &producer))) {
+		smmu_write(s, SMMU_CMDQ_PROD, producer);
+		smmu_count(&s->unit.counters.syncs);
+	} else {
+		if (smmu_cmd_room(s, 1))
+			smmu_cmd_order(s);
+		smmu_cmd_send(s);
+	}
+	*t = cmdring_ticket(&s->ring);
+	smmu_cmd_collect(s);
+	quiet = cmdring_past(&s->ring, *t) && smmu_read(s, s->page1 + SMMU_EVENTQ_PROD) == s->eventq_cons && !s->events_lost;
+	smmu_unlock(s);
+	return quiet;
+}
+
 uint32_t
 smmu_drain_faults(struct iommu_unit *u, struct dma_fault *out, uint32_t max, bool *lost)
 {
@@ -435,7 +470,7 @@ smmu_drain_faults(struct iommu_unit *u, struct dma_fault *out, uint32_t max, boo
 	return n;
 }
 
-/* Wired interrupts are edges: nothing to clear but the cause, and a lost one is made up for by polling. */
+/* Wired interrupts are edges: nothing to clear but the cause.  A queue that is not empty makes no second one. */
 void
 smmu_irq(void *arg)
 {

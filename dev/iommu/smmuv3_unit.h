@@ -129,6 +129,7 @@ NODISCARD enum status smmu_ticket_poll(struct iommu_unit *u, struct iommu_ticket
 NODISCARD enum status smmu_ticket_wait(struct smmu *s, struct iommu_ticket t, uint64_t wait_ns);
 
 uint32_t smmu_drain_faults(struct iommu_unit *u, struct dma_fault *out, uint32_t max, bool *lost);
+bool smmu_quiet(struct iommu_unit *u, bool all, struct iommu_ticket *t);
 void smmu_irq(void *arg);
 
 /* smmuv3_tables.c */

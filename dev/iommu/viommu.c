@@ -362,6 +362,7 @@ static const struct iommu_ops viommu_ops = {
 	.map_doorbell = viommu_map_doorbell,
 	.ticket_poll = viommu_ticket_poll,
 	.drain_faults = viommu_drain_faults,
+	.quiet = viommu_quiet,
 	.shut = viommu_shut,
 };
 

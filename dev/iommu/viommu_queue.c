@@ -432,3 +432,17 @@ viommu_drain_faults(struct iommu_unit *u, struct dma_fault *out, uint32_t max, b
 	viommu_unlock(v);
 	return n;
 }
+
+/* The used index of the event ring, in memory.  Nothing orders events with what the endpoint does next. */
+bool
+viommu_quiet(struct iommu_unit *u, bool all UNUSED, struct iommu_ticket *t)
+{
+	struct viommu *v = viommu_of(u);
+	bool quiet;
+
+	*t = (struct iommu_ticket){ 0 };
+	viommu_lock(v);
+	quiet = field16(v->event.usage, 1) == v->event.used && !v->dead;
+	viommu_unlock(v);
+	return quiet;
+}

@@ -134,3 +134,4 @@ uint8_t viommu_answer(const struct viommu *v, struct iommu_ticket t);
 NODISCARD enum status viommu_probe_endpoint(struct viommu *v, uint32_t endpoint, uint8_t *out);
 
 uint32_t viommu_drain_faults(struct iommu_unit *u, struct dma_fault *out, uint32_t max, bool *lost);
+bool viommu_quiet(struct iommu_unit *u, bool all, struct iommu_ticket *t);

@@ -269,6 +269,7 @@ static const struct iommu_ops vtd_ops = {
 	.map_doorbell = vtd_map_doorbell,
 	.ticket_poll = vtd_ticket_poll,
 	.drain_faults = vtd_drain_faults,
+	.quiet = vtd_quiet,
 	.shut = vtd_shut,
 };
 

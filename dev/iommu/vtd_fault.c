@@ -56,6 +56,7 @@ vtd_faults_start(struct vtd *v)
 	unit_write32(v->regs, VTD_FEUADDR, (uint32_t)(msg.address >> 32));
 	unit_write32(v->regs, VTD_FECTL, 0);
 	(void)unit_read32(v->regs, VTD_FECTL);		/* on its way */
+	v->unit.facts.fault_interrupt = true;
 }
 
 static enum dma_fault_kind
@@ -149,4 +150,15 @@ vtd_drain_faults(struct iommu_unit *u, struct dma_fault *out, uint32_t max, bool
 		unit_write32(v->regs, VTD_FSTS, FSTS_PFO);
 	}
 	return n;
+}
+
+/*
+ * Records are registers of the unit.  It fills one where it refuses a request; posted writes of a requester do not
+ * overtake each other, so a completion that has arrived came after.  There is nothing to wait for.
+ */
+bool
+vtd_quiet(struct iommu_unit *u, bool all UNUSED, struct iommu_ticket *t)
+{
+	*t = (struct iommu_ticket){ 0 };
+	return (unit_read32(vtd_of(u)->regs, VTD_FSTS) & (FSTS_PPF | FSTS_PFO)) == 0;
 }

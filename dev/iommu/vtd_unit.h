@@ -158,3 +158,4 @@ void vtd_irq_start(struct vtd *v, bool wide_ids, const char *missing);
 void vtd_faults_clear(const struct vtd *v);		/* whatever is recorded; interrupt masked */
 void vtd_faults_start(struct vtd *v);			/* the interrupt, where there can be one */
 uint32_t vtd_drain_faults(struct iommu_unit *u, struct dma_fault *out, uint32_t max, bool *lost);
+bool vtd_quiet(struct iommu_unit *u, bool all, struct iommu_ticket *t);

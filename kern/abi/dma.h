@@ -52,6 +52,18 @@ struct dma_fault {
 	bool write, address_valid;
 };
 
+/*
+ * What a driver reads before it believes a batch of completions (D11): the page of its device, which it can only read
+ * (mem_map of the device's handle).  Whatever was in flight when fault_seq moved is not to be believed.  Where look is not 0,
+ * device_look brings it up to date first.
+ */
+struct dma_status {
+	uint64_t fault_seq;	/* accesses of the device that were refused, and losses, since it was claimed */
+	uint32_t lost;		/* times that records were lost: maybe of this device */
+	uint16_t ended;		/* not 0: the claim has ended */
+	uint16_t look;		/* not 0: an IOMMU with a working log stands before the device */
+};
+
 static inline const char *
 dma_fault_text(enum dma_fault_kind k)
 {

@@ -66,6 +66,7 @@ struct iommu_facts {
 	bool range_invalidation;	/* invalidates a run with one command */
 	bool map_invalidates;		/* a new mapping needs an invalidation too (caching mode, write buffer) */
 	bool fault_log;
+	bool fault_interrupt;		/* the unit says when there is something in it; else it is polled */
 	bool interrupt_isolation;	/* message interrupts of a device are checked against its id */
 	uint32_t domains_max;
 	struct iommu_hole hole[IOMMU_HOLES_MAX];
@@ -150,10 +151,16 @@ struct iommu_ops {
 
 	/*
 	 * Moves up to max fault records out of the hardware; returns how many.  *lost is set
-	 * when the hardware dropped some.  Bounded work; called from the unit's interrupt
-	 * thread and before a ticket's result is trusted.
+	 * when the hardware dropped some.  Bounded work; one caller at a time (kern/dma/unit.c).
 	 */
 	uint32_t (*drain_faults)(struct iommu_unit *u, struct dma_fault *out, uint32_t max, bool *lost);
+
+	/*
+	 * True: the log is empty, and, when all is asked for, every access that the unit refused before the call has been in it.
+	 * False: it is not empty, or nobody knows yet; when the ticket *t is past, drain_faults takes or tells them.  Any number
+	 * of callers, beside drain_faults.
+	 */
+	bool (*quiet)(struct iommu_unit *u, bool all, struct iommu_ticket *t);
 
 	/* Everything blocked, translation left on; for panic and power-off.  Takes no lock. */
 	void (*shut)(struct iommu_unit *u);
@@ -171,6 +178,7 @@ struct iommu_unit {
 	struct iommu_counters counters;
 	uint32_t index;			/* in machine.iommu[] */
 	bool broken;			/* (a) */
+	struct unit_log *log;		/* (c) once registered: kern/dma/unit.c's */
 	uint32_t domains, endpoints;	/* (a) in use */
 	void *priv;			/* the driver's unit */
 };

@@ -1,12 +1,26 @@
 /*
- * Units: registration, fault draining, breaking.
+ * Units: registration, their fault logs, breaking.
  *
- * Faults are drained by the worker in bounded batches: the interrupt only queues the job, and a unit without a working
- * interrupt is polled.  The log shows the first faults of a device, then every doubling; counters show all.
+ * A record goes from the log to the counters of its device in one step, under one lock, whoever takes it.  What takes long
+ * (log lines, telling the owner, shutting a storm off) comes after, without the lock.
+ *
+ * Two take records.  The worker, when the unit's interrupt says so, until nothing is left: a unit that has something in its
+ * log makes no second interrupt.  A unit without a working interrupt is polled.  And whoever must know whether accesses up to
+ * now were refused (unit_look), which nearly always finds nothing and takes no lock here:
+ *
+ *   1 the unit says that its log is empty, and, if that was asked, that every access which it refused before has been in it
+ *   2 the lock is free
+ *
+ * A record that was in the log before the look has then been taken, and by whoever held the lock; that one let it go between
+ * the taking and 2, and had counted before.
+ *
+ * The console shows the first faults of a device, then every doubling; counters show all.
  */
 #include "kern/dma/unit.h"
 #include "kern/base/bits.h"
+#include "kern/base/mmio.h"
 #include "kern/device.h"
+#include "kern/lock.h"
 #include "kern/log.h"
 #include "kern/machine/machine.h"
 #include "kern/md/clock.h"
@@ -14,105 +28,182 @@
 #include "kern/trace.h"
 #include "kern/worker.h"
 
-enum { BATCH = 16, BATCHES_MAX = 16 };
+enum { BATCH = 16, BATCHES_MAX = 16, LOOKS = 8 };
 enum : uint64_t { POLL_NS = 200 * NS_PER_MS };
 
-struct entry {
+struct unit_log {
 	struct iommu_unit *unit;
 	struct work work;
+	struct spinlock lock;		/* RANK_FAULTS */
 	struct unit_last_fault last;
 };
 
-static struct entry units[MACHINE_IOMMU_MAX];
+static struct unit_log logs[MACHINE_IOMMU_MAX];
 static uint32_t count;
 
-static struct entry *
-entry_of(const struct iommu_unit *u)
+/* What was taken out of a log in one step. */
+struct taken {
+	struct dma_fault fault[BATCH];
+	struct pci_function *fn[BATCH];
+	uint32_t count[BATCH];		/* which one of its device each is */
+	uint32_t n;
+	uint32_t records;		/* with those of live tests, whose addresses are memory's: nobody is told of them */
+	bool lost;
+};
+
+static struct pci_function *
+function_of(const struct unit_log *e, uint32_t endpoint)
 {
-	for (uint32_t i = 0; i < count; i++)
-		if (units[i].unit == u)
-			return &units[i];
+	for (uint32_t i = 0; i < pci_count; i++)
+		if (pci_functions[i].unit == (int)e->unit->index && pci_functions[i].endpoint == endpoint)
+			return &pci_functions[i];
 	return NULL;
 }
 
-/* False: a live test asked for it.  Its address is one of memory: nobody is told. */
-static bool
-report(struct entry *e, const struct dma_fault *f)
+static void
+take(struct unit_log *e, struct taken *t)
 {
-	struct pci_function *fn = NULL;
-	uint32_t n = 0;
+	struct iommu_unit *u = e->unit;
 
-	for (uint32_t i = 0; i < pci_count; i++)
-		if (pci_functions[i].unit == (int)e->unit->index && pci_functions[i].endpoint == f->endpoint)
-			fn = &pci_functions[i];
-	if (fn != NULL && device_canary_fault(fn, f))
-		return false;
-	e->last = (struct unit_last_fault){ *f, true };
+	t->n = 0;
+	t->lost = false;
+	spin_lock(&e->lock);
+	t->records = u->ops->drain_faults(u, t->fault, BATCH, &t->lost);
+	for (uint32_t i = 0; i < t->records; i++) {
+		struct dma_fault f = t->fault[i];
+		struct pci_function *fn = function_of(e, f.endpoint);
+
+		if (fn != NULL && device_canary_fault(fn, &f))
+			continue;
+		t->fault[t->n] = f;
+		t->fn[t->n] = fn;
+		t->count[t->n++] = fn != NULL ? device_fault_count(fn) : 0;
+		e->last = (struct unit_last_fault){ f, true };
+	}
+	if (t->lost)
+		device_faults_lost_count(u->index);
+	spin_unlock(&e->lock);
+}
+
+static void
+report(struct unit_log *e, const struct dma_fault *f, struct pci_function *fn, uint32_t n)
+{
 	trace(DMA_FAULT, fn != NULL ? (uint32_t)fn->segment << 16 | fn->rid : f->endpoint, (struct iova){ f->iova }, f->write,
 	    f->kind);
-	if (fn != NULL) {
-		n = __atomic_add_fetch(&fn->faults, 1, __ATOMIC_RELAXED);
-		device_fault(fn, f);
-	}
+	if (fn != NULL)
+		device_fault_tell(fn, n);
 	if (is_pow2(n) || n == 0)
 		log_warn("%s: fault: device %02x:%02x.%x %s iova 0x%llx: %s (code 0x%x, %u so far)", e->unit->name,
 		    fn != NULL ? fn->rid >> 8 : f->endpoint >> 8 & 0xff,
 		    fn != NULL ? fn->rid >> 3 & 31 : f->endpoint >> 3 & 31, fn != NULL ? fn->rid & 7 : f->endpoint & 7,
 		    f->write ? "write to" : "read of", (unsigned long long)f->iova, dma_fault_text(f->kind), f->code, n);
-	return true;
 }
 
-/* One batch; false when there may be more. */
-static bool
-drain_batch(struct entry *e)
+static void
+report_all(struct unit_log *e, const struct taken *t)
 {
-	struct iommu_unit *u = e->unit;
-	struct dma_fault f[BATCH];
-	bool lost = false;
-	uint32_t n = u->ops->drain_faults(u, f, BATCH, &lost), told = 0;
-
-	for (uint32_t i = 0; i < n; i++)
-		told += report(e, &f[i]);
-	__atomic_fetch_add(&u->counters.faults, told, __ATOMIC_RELAXED);
-	if (lost) {
-		__atomic_fetch_add(&u->counters.faults_lost, 1, __ATOMIC_RELAXED);
-		device_faults_lost(u->index);
+	for (uint32_t i = 0; i < t->n; i++)
+		report(e, &t->fault[i], t->fn[i], t->count[i]);
+	if (t->n != 0)
+		__atomic_fetch_add(&e->unit->counters.faults, t->n, __ATOMIC_RELAXED);
+	if (t->lost) {
+		__atomic_fetch_add(&e->unit->counters.faults_lost, 1, __ATOMIC_RELAXED);
+		device_faults_lost_tell(e->unit->index);
 	}
-	return n < BATCH;
 }
 
 static uint64_t
 drain(struct work *w)
 {
-	return drain_batch(container_of(w, struct entry, work)) ? clock_now() + POLL_NS : 0;
+	struct unit_log *e = container_of(w, struct unit_log, work);
+	struct taken t;
+
+	take(e, &t);
+	report_all(e, &t);
+	if (t.records == BATCH)
+		return 0;
+	if (!e->unit->facts.fault_interrupt)
+		return clock_now() + POLL_NS;
+	/* A record that came while others were in the log made no interrupt. */
+	return t.records != 0 || t.lost ? 0 : WORK_DONE;
 }
 
 void
 unit_drain(struct iommu_unit *u)
 {
-	struct entry *e = entry_of(u);
+	struct unit_log *e = u->log;
+	struct taken t;
 
 	/* A log is longer than this only when its devices storm. */
-	for (unsigned i = 0; i < BATCHES_MAX && e != NULL; i++)
-		if (drain_batch(e))
+	for (unsigned i = 0; i < BATCHES_MAX && e != NULL; i++) {
+		take(e, &t);
+		report_all(e, &t);
+		if (t.records != 0)
+			worker_add(&e->work);	/* what comes now makes no interrupt of its own */
+		if (t.records < BATCH)
 			break;
+	}
+}
+
+enum status
+unit_count(struct iommu_unit *u)
+{
+	struct unit_log *e = u->log;
+	struct iommu_ticket again;
+	struct taken t;
+
+	for (unsigned i = 0; i < LOOKS; i++) {
+		take(e, &t);
+		if (t.records == 0 && !t.lost) {
+			if (u->ops->quiet(u, false, &again))
+				return OK;
+			return load_relaxed(&u->broken) ? E_QUARANTINED : E_WOULD_BLOCK;
+		}
+		report_all(e, &t);
+		worker_add(&e->work);	/* what comes now makes no interrupt of its own */
+	}
+	/* It comes faster than it can be read: whose it is will be known too late for somebody. */
+	device_faults_lost_count(u->index);
+	device_faults_lost_tell(u->index);
+	return OK;
+}
+
+enum status
+unit_look(struct iommu_unit *u, bool all, struct iommu_ticket *t)
+{
+	struct unit_log *e = u->log;
+	enum status s = OK;
+
+	*t = (struct iommu_ticket){ 0 };
+	if (unlikely(e == NULL))	/* no IOMMU stands behind it, so nothing is refused by one */
+		return OK;
+	if (likely(u->ops->quiet(u, all, t))) {
+		io_collect();
+		if (likely(load_acquire(&e->lock.held) == 0))
+			return OK;
+	} else if (t->seq != 0) {
+		s = u->ops->ticket_poll(u, *t);
+	}
+	return s == OK ? unit_count(u) : s;
 }
 
 const struct unit_last_fault *
 unit_last_fault(const struct iommu_unit *u)
 {
-	return &entry_of(u)->last;
+	return &u->log->last;
 }
 
 enum status
 iommu_register(struct iommu_unit *u)
 {
-	struct entry *e = &units[count];
+	struct unit_log *e = &logs[count];
 
 	if (count == MACHINE_IOMMU_MAX)
 		return E_OVERFLOW;
 	e->unit = u;
 	e->work.step = drain;
+	lock_init(&e->lock, RANK_FAULTS);
+	u->log = e;
 	count++;
 	log_info("%s: %s%s%s%s", u->name, u->facts.text, u->facts.coherent ? "" : ", not coherent",
 	    u->facts.interrupt_isolation ? "" : ", interrupt_isolation=none", u->facts.fault_log ? "" : ", fault_reporting=none");
@@ -124,24 +215,22 @@ struct iommu_unit *
 iommu_by_index(uint32_t index)
 {
 	for (uint32_t i = 0; i < count; i++)
-		if (units[i].unit->index == index)
-			return units[i].unit;
+		if (logs[i].unit->index == index)
+			return logs[i].unit;
 	return NULL;
 }
 
 struct iommu_unit *
 iommu_nth(uint32_t n)
 {
-	return n < count ? units[n].unit : NULL;
+	return n < count ? logs[n].unit : NULL;
 }
 
 void
 iommu_fault_pending(struct iommu_unit *u)
 {
-	struct entry *e = entry_of(u);
-
-	if (e != NULL)
-		worker_add(&e->work);
+	if (u->log != NULL)
+		worker_add(&u->log->work);
 }
 
 void

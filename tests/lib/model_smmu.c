@@ -49,7 +49,7 @@ smmu_raise_gerror(struct model_smmu *m, uint32_t bits)
 }
 
 static void
-record(struct model_smmu *m, const uint64_t e[4])
+write_record(struct model_smmu *m, const uint64_t e[4])
 {
 	uint32_t lg2 = queue_lg2(m->evtq), mask = (2u << lg2) - 1, size = 1u << lg2;
 	uint32_t used = (m->evtq_prod - m->evtq_cons) & mask;
@@ -66,6 +66,26 @@ record(struct model_smmu *m, const uint64_t e[4])
 	m->evtq_prod = (m->evtq_prod & OVFLG) | ((m->evtq_prod + 1) & mask);
 	if (used == 0 && (m->irq_ack & IRQ_EVENTQ) != 0)
 		m->irq_due_event = true;
+}
+
+static void
+record(struct model_smmu *m, const uint64_t e[4])
+{
+	if (!m->setup.late_records) {
+		write_record(m, e);
+		return;
+	}
+	if (m->late_count == LATE_MAX)
+		abort();
+	memcpy(m->late[m->late_count++], e, sizeof(m->late[0]));
+}
+
+void
+smmu_show_records(struct model_smmu *m)
+{
+	for (uint32_t i = 0; i < m->late_count; i++)
+		write_record(m, m->late[i]);
+	m->late_count = 0;
 }
 
 void

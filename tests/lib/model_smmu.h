@@ -28,6 +28,7 @@ struct model_smmu_setup {
 	uint32_t ack_delay;		/* register reads until a control write acts */
 	uint32_t lag;			/* register reads or ticks that one command takes; 0: none */
 	uint32_t line_eventq, line_gerror;
+	bool late_records;		/* an event becomes visible at the next CMD_SYNC and no sooner (SMMU-36) */
 };
 
 struct model_smmu *model_smmu_create(const struct model_smmu_setup *setup);

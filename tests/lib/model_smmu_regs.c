@@ -219,6 +219,7 @@ execute(struct model_smmu *m)
 	m->patched[index] = false;
 	m->executed[c.lo & 0xff]++;
 	if ((c.lo & 0xff) == 0x46) {
+		smmu_show_records(m);
 		sync_all(m);
 	} else {
 		if ((c.lo & 0xff) == 0x11 || (c.lo & 0xff) == 0x12) {

@@ -41,6 +41,8 @@ struct watch {
 
 struct command { uint64_t lo, hi; };
 
+enum { LATE_MAX = 512 };
+
 struct model_smmu {
 	struct model_smmu_setup setup;
 	uint32_t idr0, idr1, idr3, idr5;
@@ -48,6 +50,8 @@ struct model_smmu {
 	uint32_t gerror, gerrorn, strtab_cfg, cmdq_prod, cmdq_cons, evtq_prod, evtq_cons;
 	uint64_t strtab, cmdq, evtq, gerror_cfg0, evtq_cfg0;
 	bool cr0_written, irq_due_event, irq_due_gerror;
+	uint64_t late[LATE_MAX][4];	/* events that nobody can see yet */
+	uint32_t late_count;
 
 	bool hang, stopped, abort_next;
 	uint8_t refuse_op;
@@ -75,6 +79,9 @@ struct model_smmu {
 	uint32_t violations;
 	char first[256];
 };
+
+/* Events that were held back become visible. */
+void smmu_show_records(struct model_smmu *m);
 
 void smmu_violation(struct model_smmu *m, const char *format, ...) PRINTF(2, 3);
 

@@ -13,6 +13,40 @@ a_stray_address_is_refused_and_named_body() {
 	[ "$(capos_value 'faults ([0-9]+), lost')" -ge 2 ] || capos_fail 'the unit counted no faults'
 }
 
+# D11: the emulator's controller reports success for accesses that the IOMMU refused.  No client sees such data: with the
+# buffer of its session taken away a read fails, and a session that is closed with such reads in flight ends.
+stray() {
+	capos_disk disk.img 4M 26
+	capos_boot -s 1 DISK=disk.img CMD='rogue 0 r 0x5000; rogue 0 stray; sha256 nvme0n1 0 4096; sha256 nvme0n1 4096 1M' "$@"
+	capos_expect 'sha256: read at 0: device error' 'sha256: read at 4096: device error'
+	capos_refute '^[0-9a-f]{64}  nvme0n1'
+}
+atf_test_case a_device_that_reports_success_for_a_refused_access_is_not_believed
+a_device_that_reports_success_for_a_refused_access_is_not_believed_head() { atf_set timeout 600; }
+a_device_that_reports_success_for_a_refused_access_is_not_believed_body() {
+	stray MANIFEST=mapped
+	capos_expect 'doorbells mapped' 'rogue: call success, driver success, device status 0x0' 'requests in flight fail'
+}
+
+# The same, with virtio-iommu's events.
+atf_test_case refused_accesses_that_virtio_iommu_tells_are_not_believed
+refused_accesses_that_virtio_iommu_tells_are_not_believed_head() { atf_set timeout 600; }
+refused_accesses_that_virtio_iommu_tells_are_not_believed_body() {
+	stray IOMMU=virtio MANIFEST=mapped
+	capos_expect 'rogue: call success, driver success, device status 0x0' 'requests in flight fail'
+}
+
+# Where the kernel checks queues such a read never reaches the device, with an IOMMU and without.
+atf_test_case a_buffer_that_was_taken_away_is_refused_where_queues_are_checked
+a_buffer_that_was_taken_away_is_refused_where_queues_are_checked_head() { atf_set timeout 600; }
+a_buffer_that_was_taken_away_is_refused_where_queues_are_checked_body() {
+	for how in MANIFEST=default IOMMU=none; do
+		stray $how
+		capos_expect 'refused: outside of every window'
+		capos_refute 'fault: device'
+	done
+}
+
 # Kills in a row (D7): the server comes back, nothing leaks.
 atf_test_case killing_the_server_leaks_nothing
 killing_the_server_leaks_nothing_head() { atf_set timeout 3600; }
@@ -75,6 +109,9 @@ no_disk_is_said_so_body() {
 
 atf_init_test_cases() {
 	atf_add_test_case a_stray_address_is_refused_and_named
+	atf_add_test_case a_device_that_reports_success_for_a_refused_access_is_not_believed
+	atf_add_test_case refused_accesses_that_virtio_iommu_tells_are_not_believed
+	atf_add_test_case a_buffer_that_was_taken_away_is_refused_where_queues_are_checked
 	atf_add_test_case killing_the_server_leaks_nothing
 	atf_add_test_case killing_the_server_under_load_loses_nothing
 	atf_add_test_case the_device_managers_successor_adopts_drivers

@@ -66,6 +66,7 @@ a_panic_tells_what_came_before_body() {
 	sleep 1
 	gdb-multiarch -q -batch -ex 'target remote gdb.sock' -ex 'thread 1' -ex 'set $pc = 16' -ex detach \
 	    "$ROOT/build/$ARCH/$BUILD/kernel.elf" >gdb.txt 2>&1
+	capos_type ''		# an idle CPU sleeps until something happens
 	capos_wait '^capos: stopped'
 	capos_stop
 	capos_expect '^capos: panic on cpu 0: ' '^  panic\+0x' '^  trap_from_kernel\+0x|^  kernel_fault\+0x' \

@@ -58,7 +58,7 @@ enum blk_call : uint32_t {
 	BLK_CALL_OPEN,		/* handles: w0 data, w1 notification; w3 rights << 32 | index, w4 base, w5 len (0: all), w6 data bytes, w7 bits -> w0 handle to signal, w1 ring, w2 session, w3 len, w4 block bytes, w5 max transfer, w6 bits, w7 durable */
 	BLK_CALL_CLOSE,		/* w0 session */
 	BLK_CALL_STAY,		/* w0 session: answered when the session ends, OK; E_WOULD_BLOCK: call again, at once; E_STALE: there is none; E_PEER: the server died */
-	BLK_CALL_ROGUE,		/* test servers only: w0 IOVA, w1: 0 the device writes there, 1 it reads; 2 the controller is reset */
+	BLK_CALL_ROGUE,		/* test servers only: w0 IOVA, w1: 0 the device writes there, 1 it reads; 2 the controller is reset, 3 new sessions lose their buffer */
 };
 
 /*

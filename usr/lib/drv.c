@@ -227,10 +227,18 @@ uint64_t drv_now(void) { return now_ns(); }
 uint64_t
 drv_faults(struct drv_device *d)
 {
-	struct device_info i;
-	uint64_t n;
+	uint64_t va;
 
-	return sys_info(d->handle, INFO_DEVICE, 0, (uint64_t)(uintptr_t)&i, sizeof(i), &n) == OK ? i.fault_seq : UINT64_MAX;
+	if (unlikely(d->status == NULL)) {
+		if (sys_mem_map(HANDLE_NONE, d->handle, 0, PAGE_SIZE, 0, 1, &va) != OK)
+			return UINT64_MAX;
+		d->status = (const struct dma_status *)(uintptr_t)va;
+	}
+	if (d->status->look != 0 && unlikely(sys_device_look(d->handle, DEADLINE_NEVER) != OK))
+		return UINT64_MAX;
+	if (unlikely(load_acquire(&d->status->ended) != 0))
+		return UINT64_MAX;
+	return load_acquire(&d->status->fault_seq);
 }
 
 enum status

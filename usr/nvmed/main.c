@@ -13,6 +13,7 @@
 #include "usr/nvmed/nvmed.h"
 
 enum { DEPTH = 1024, STACK_BYTES = 8192 };
+enum { BATCH = 32 };			/* completions that one look at the IOMMU is for */
 enum : uint64_t { TICK_NS = NS_PER_S, POLL_NS = 2 * NS_PER_MS, BIT_TAKEN = BIT(0), BIT_BUSY = BIT(1) };
 /* Seconds.  Cloud disks may pause for long: a command is given up late, and called slow before. */
 enum { SLOW_S = 30, ABORT_S = 120 };
@@ -68,7 +69,7 @@ listen(void)
 
 /* One command is done. */
 static ALWAYS_INLINE void
-complete(const struct nvme_done *d, bool distrust)
+complete(const struct nvme_done *d)
 {
 	struct request *r = d->cookie;
 	enum status e = d->status;
@@ -81,20 +82,34 @@ complete(const struct nvme_done *d, bool distrust)
 		    (unsigned long long)r->io.lba, r->io.nsid, nvme_status_text(d->sct_sc), d->sct_sc >> 8, d->sct_sc & 0xff);
 	if (unlikely(d->sct_sc == ABORTED))
 		e = E_TIMED_OUT;
-	/* A device may report success for an access that was refused (D11). */
-	request_done(r, distrust ? E_IO : e, d->sct_sc);
+	request_done(r, unlikely(r->faults != server.faults) ? E_IO : e, d->sct_sc);
+}
+
+/* Was anything refused that the device did until now?  Then nothing that is in flight is believed (D11). */
+static ALWAYS_INLINE void
+look(void)
+{
+	uint64_t now = drv_faults(&server.device);
+
+	if (likely(now == server.faults))
+		return;
+	if (now == UINT64_MAX)
+		die("the device was taken away");
+	complain("the IOMMU refused accesses of the device: %u requests in flight fail", server.inflight);
+	server.faults = now;
 }
 
 static ALWAYS_INLINE void
-take_completions(struct nvme_ioq *q, bool distrust)
+take_completions(struct nvme_ioq *q)
 {
-	struct nvme_done d[16];
+	struct nvme_done d[BATCH];
 
 	while (nvme_ioq_ready(q)) {
 		uint32_t n = nvme_ioq_take(q, d, ARRAY_SIZE(d));
 
+		look();
 		for (uint32_t i = 0; i < n; i++)
-			complete(&d[i], distrust);
+			complete(&d[i]);
 		if (n < ARRAY_SIZE(d))
 			break;
 	}
@@ -105,13 +120,13 @@ take_completions(struct nvme_ioq *q, bool distrust)
 
 /* One turn over queues and rings. */
 static void
-turn(bool distrust)
+turn(void)
 {
 	struct nvme_ioq *q = server.ctrl.ioq;
 
 	for (uint32_t i = 0; i < server.ioq_count; i++)
 		if (nvme_ioq_ready(&q[i]))
-			take_completions(&q[i], distrust);
+			take_completions(&q[i]);
 	if (likely(server.again == NULL) || recover_again())
 		for_each_bit(n, server.live)
 			session_take(&server.session[n]);
@@ -171,7 +186,7 @@ end_closing(void)
 	server.closing = more;
 }
 
-enum { ROGUE_READ, ROGUE_WRITE, ROGUE_RESET };
+enum { ROGUE_READ, ROGUE_WRITE, ROGUE_RESET, ROGUE_STRAY };
 
 /* The driver lies about an address: the kernel or the IOMMU must refuse it.  Or it resets its controller under load.  Only when started as "rogue". */
 static enum status
@@ -188,6 +203,10 @@ rogue(struct msg *m)
 		return E_REFUSED;
 	if (m->w[1] == ROGUE_RESET) {
 		recover_reset("a test asks for it");
+		return OK;
+	}
+	if (m->w[1] == ROGUE_STRAY) {
+		server.stray = true;
 		return OK;
 	}
 	if (server.inflight != 0)
@@ -300,18 +319,11 @@ call(void)
 		(void)sys_handle_close(lent);
 }
 
-/* The device faulted since the last look: what completes now is not believed. */
+/* The kernel says that the device faulted, or was taken away. */
 static void
 fault(void)
 {
-	uint64_t now = drv_faults(&server.device);
-
-	if (now == server.faults)
-		return;
-	server.faults = now;
-	turn(true);
-	if (now == UINT64_MAX)
-		die("the device was taken away");
+	look();
 	if (nvme_ctrl_trouble(&server.ctrl) != NULL)
 		recover_reset(nvme_ctrl_trouble(&server.ctrl));
 }
@@ -339,7 +351,7 @@ serve(void)
 	for (;;) {
 		uint64_t bits = 0;
 
-		turn(false);
+		turn();
 		if (unlikely(server.closing))
 			end_closing();		/* the last answer of one may just have come */
 		if (likely(may_sleep()))

@@ -28,6 +28,7 @@ struct request {
 	struct nvme_io io;
 	struct nvme_ioq *q;
 	struct request *next;		/* free, or to be put again */
+	uint64_t faults;		/* the device's, when it was put: if there are more when it completes it failed (D11) */
 	uint32_t resets;		/* that it was in flight during */
 };
 
@@ -74,7 +75,8 @@ struct server {
 	uint32_t tick;			/* seconds of work */
 	uint32_t slow_s, abort_s;	/* when a command is called slow; when it is aborted */
 	uint64_t next_id;
-	uint64_t faults;		/* of the device, as far as they were acted on */
+	uint64_t faults;		/* of the device, as of the last look */
+	bool stray;			/* test: sessions lose their buffer when they open */
 	handle_t signal;		/* what clients signal */
 };
 

@@ -25,6 +25,7 @@ recover_again(void)
 		struct request *r = server.again;
 		enum status e = nvme_ioq_put(r->q, &r->io);
 
+		r->faults = server.faults;
 		if (e == E_WOULD_BLOCK)
 			return false;
 		server.again = r->next;

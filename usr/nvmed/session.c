@@ -147,6 +147,7 @@ take_one(struct session *s, const struct blk_req *from)
 	q->session = s;
 	q->cookie = r.cookie;
 	q->q = s->q;
+	q->faults = server.faults;
 	q->resets = 0;
 	s->inflight++;
 	server.inflight++;
@@ -348,6 +349,8 @@ session_open(struct msg *m)
 		drop_ring(&new);
 		return e;
 	}
+	if (server.stray)	/* what the device then does is refused, and it says success all the same */
+		(void)drv_revoke(&server.device, &new.data);
 	new.client = (handle_t)m->w[1];
 	new.client_bits = m->w[7];
 	new.q = &server.ctrl.ioq[slot % server.ctrl.ioq_count];

@@ -365,14 +365,14 @@ reset_under_load(handle_t e)
 int
 cmd_rogue(int argc, char **argv)
 {
-	uint64_t c, iova;
+	uint64_t c, iova = 0;
 	struct msg m;
 	handle_t e;
 	enum status s = E_INVALID;
-	bool reset = argc == 3 && argv[2][0] == 'x';
+	bool reset = argc == 3 && argv[2][0] == 'x', stray = argc == 3 && strcmp(argv[2], "stray") == 0;
 
-	if ((argc != 4 && !reset) || !number(argv[1], &c) || (!reset && !number(argv[3], &iova))) {
-		print("usage: rogue CONTROLLER r|w IOVA, or rogue CONTROLLER x\n");
+	if ((argc != 4 && !reset && !stray) || !number(argv[1], &c) || (argc == 4 && !number(argv[3], &iova))) {
+		print("usage: rogue CONTROLLER r|w IOVA, or rogue CONTROLLER x|stray\n");
 		return 1;
 	}
 	/* The driver is started again as one that obeys such requests. */
@@ -386,7 +386,7 @@ cmd_rogue(int argc, char **argv)
 		(void)sys_handle_close(e);
 		return result;
 	}
-	m = (struct msg){ .label = BLK_CALL_ROGUE, .words = 2, .w = { iova, argv[2][0] == 'r' } };
+	m = (struct msg){ .label = BLK_CALL_ROGUE, .words = 2, .w = { iova, stray ? 3 : argv[2][0] == 'r' } };
 	s = msg_call(e, &m, now_ns() + 20 * NS_PER_S);
 	print("rogue: call %s, driver %s, device status 0x%llx\n", status_text(s), status_text((enum status)m.label),
 	    (unsigned long long)m.w[0]);

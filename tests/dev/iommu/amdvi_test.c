@@ -447,6 +447,7 @@ ATF_TC_BODY(faults_are_reported_with_device_address_and_kind, tc)
 {
 	struct iommu_domain d;
 	struct dma_fault f[16];
+	struct iommu_ticket ticket;
 	bool lost = false;
 
 	start(&variants[0]);
@@ -454,7 +455,9 @@ ATF_TC_BODY(faults_are_reported_with_device_address_and_kind, tc)
 	ATF_REQUIRE_EQ(unit->ops->attach(&d, 0x28), OK);
 	map(&d, AT, page(0), PAGE_SIZE, IOMMU_READ);
 	ATF_CHECK_EQ(unit->ops->drain_faults(unit, f, 16, &lost), 0);
+	ATF_CHECK(unit->ops->quiet(unit, true, &ticket) && ticket.seq == 0);
 	(void)model_amdvi_dma(model, 0x28, AT + 0x7123, false);
+	ATF_CHECK(!unit->ops->quiet(unit, true, &ticket) && ticket.seq == 0);
 	(void)model_amdvi_dma(model, 0x28, AT + 8, true);
 	(void)model_amdvi_dma(model, 0x29, 0x5000, true);
 	(void)model_amdvi_dma(model, 0x28, 1ull << 60, false);
@@ -466,6 +469,7 @@ ATF_TC_BODY(faults_are_reported_with_device_address_and_kind, tc)
 	model_amdvi_event(model, 8ull << 60 | 0x28, AT);
 	model_amdvi_event(model, 13ull << 60 | 0x28, AT);
 	ATF_REQUIRE_EQ(unit->ops->drain_faults(unit, f, 16, &lost), 10);
+	ATF_CHECK(unit->ops->quiet(unit, true, &ticket));
 	ATF_CHECK(!lost);
 	ATF_CHECK(f[0].kind == FAULT_NOT_MAPPED && f[0].iova == AT + 0x7123 && f[0].endpoint == 0x28 && !f[0].write &&
 	    f[0].address_valid && f[0].code == 2);

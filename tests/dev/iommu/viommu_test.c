@@ -583,15 +583,19 @@ ATF_TC_BODY(faults_are_reported_and_what_was_dropped_is_said_to_be, tc)
 	FOR_EACH_VARIANT(v) {
 		struct iommu_domain d;
 		struct dma_fault f[64];
+		struct iommu_ticket t;
 		bool lost = false;
 		uint32_t got = 0, size;
 
 		start(v);
 		make(&d);
 		ATF_REQUIRE_EQ(unit->ops->attach(&d, 0x110), OK);
+		ATF_CHECK(unit->ops->quiet(unit, true, &t) && t.seq == 0);
 		(void)model_viommu_dma(model, 0x110, AT + 0x123, true);
+		ATF_CHECK(!unit->ops->quiet(unit, true, &t) && t.seq == 0);
 		(void)model_viommu_dma(model, 0x118, 0x5000, false);
 		ATF_REQUIRE_EQ(unit->ops->drain_faults(unit, f, 64, &lost), 2);
+		ATF_CHECK(unit->ops->quiet(unit, true, &t));
 		ATF_CHECK(f[0].kind == FAULT_NOT_MAPPED && f[0].iova == AT + 0x123 && f[0].write && f[0].endpoint == 0x110 &&
 		    f[0].address_valid && f[0].code == 2);
 		ATF_CHECK(f[1].kind == FAULT_BLOCKED && f[1].endpoint == 0x118 && !f[1].write);

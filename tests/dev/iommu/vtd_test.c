@@ -488,6 +488,7 @@ ATF_TC_BODY(faults_are_reported_with_device_address_and_kind, tc)
 {
 	struct iommu_domain d;
 	struct dma_fault f[8];
+	struct iommu_ticket ticket;
 	bool lost = false;
 
 	start(&variants[11]);	/* eight records */
@@ -497,13 +498,16 @@ ATF_TC_BODY(faults_are_reported_with_device_address_and_kind, tc)
 	ATF_REQUIRE_EQ(unit->ops->attach(&d, 0x28), OK);
 	map(&d, AT, page(0), PAGE_SIZE, IOMMU_READ);
 	ATF_CHECK_EQ(unit->ops->drain_faults(unit, f, 8, &lost), 0);
+	ATF_CHECK(unit->ops->quiet(unit, true, &ticket) && ticket.seq == 0);
 	(void)model_vtd_dma(model, 0x28, AT + 0x7123, false);
 	ATF_CHECK_EQ(fake_pending, 1);
 	(void)model_vtd_dma(model, 0x28, AT + 8, true);
 	(void)model_vtd_dma(model, 0x29, 0x5000, true);
 	(void)model_vtd_dma(model, 0x428, 0x5000, false);
 	(void)model_vtd_dma(model, 0x28, 1ull << 60, false);
+	ATF_CHECK(!unit->ops->quiet(unit, true, &ticket) && ticket.seq == 0);
 	ATF_REQUIRE_EQ(unit->ops->drain_faults(unit, f, 8, &lost), 5);
+	ATF_CHECK(unit->ops->quiet(unit, true, &ticket));
 	ATF_CHECK_EQ(model_vtd_interrupts(model), 1);
 	ATF_CHECK(!lost);
 	ATF_CHECK(f[0].kind == FAULT_NOT_MAPPED && f[0].iova == AT + 0x7000 && f[0].endpoint == 0x28 && !f[0].write &&
@@ -588,12 +592,14 @@ ATF_TC_WITHOUT_HEAD(a_unit_that_vanished_reports_no_faults);
 ATF_TC_BODY(a_unit_that_vanished_reports_no_faults, tc)
 {
 	struct dma_fault f[4];
+	struct iommu_ticket ticket;
 	bool lost = false;
 
 	start(&variants[0]);
 	(void)model_vtd_dma(model, 0x28, 0x5000, true);
 	model_vtd_die(model);
 	ATF_CHECK_EQ(unit->ops->drain_faults(unit, f, 4, &lost), 0);
+	ATF_CHECK(!unit->ops->quiet(unit, true, &ticket));	/* none is not the same as none known */
 }
 
 /* ---- Reserved regions ---- */
