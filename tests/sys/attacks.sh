@@ -1,0 +1,88 @@
+#! /usr/bin/env atf-sh
+# A driver that attacks (usr/rogue), with a controller of its own beside an honest one.
+. "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
+
+# attack NAME=value...   The honest disk is read while the attacks go on, and again after the attacker was killed.
+attack() {
+	capos_disk disk.img 4M 70
+	capos_disk other.img 1M 71
+	capos_boot -s any DISK=disk.img \
+	    QEMU_EXTRA='-drive if=none,id=other,file=other.img,format=raw -device nvme,serial=other,drive=other,use-intel-id=on' \
+	    CMD='sha256 nvme0n1; sleep 2500; kill rogue; sha256 nvme0n1; mem' MANIFEST=rogue "$@"
+	capos_expect 'rogue: that is all' 'rogue ended: killed' ' quarantined 0$'
+	[ "$(grep -c "^$(capos_sha256 disk.img)  nvme0n1" serial.txt)" -eq 2 ] || capos_fail 'a hash is wrong or missing'
+}
+
+# ended HOW WHAT...      each attack was tried and ended so
+ended() {
+	how=$1
+	shift
+	for what; do
+		capos_expect "rogue: $what: $how\$"
+	done
+}
+
+# What is refused on every lane: it never gets as far as a queue.
+refused_everywhere() {
+	ended 'refused by policy.*' 'write of the command register' 'write of a BAR' 'write of the MSI-X control'
+	ended 'rights missing' 'grant for writing of memory that may only be read'
+	ended 'out of range' 'grant past the end of memory' 'write of the vector table'
+	capos_expect 'rogue: map of the vector table: (refused by policy|out of range)'
+	ended '0 bytes are not zero' 'released pages'
+	ended success reset 'end of the claim'
+	ended 'stale.*' 'grant after the end' 'configuration after the end'
+}
+
+refused_by_the_kernels_checks() {
+	ended 'refused: register value not allowed' 'pages of another size'
+	ended 'refused: register not allowed' "controller's own memory" 'doorbell by hand'
+	ended 'refused: enabled too early' 'queue base replaced' 'queue base not aligned' 'queue sizes replaced'
+	ended 'refused: opcode not allowed' 'unknown opcode' 'doorbell buffers'
+	ended 'refused: feature not allowed' 'host memory buffer'
+	ended 'refused: not a queue as it was bound' 'queue of its own memory'
+	ended 'refused: addresses in an unsupported form' 'address as a scatter list'
+	ended 'refused: command id out of range' 'command id out of range'
+	ended 'refused: index out of range' 'tail past the ring'
+	ended 'refused: address not aligned' 'PRP not aligned' 'second PRP not aligned'
+	ended 'refused: outside of every window' 'guess at a physical address' 'first page in, last page out' \
+	    'page after the window' 'use of a released buffer'
+	# Where its own buffers lie side by side the page before is one that the device may only read.
+	ended 'refused: (outside of every window|wrong direction)' 'page before the window'
+	ended 'refused: wrong direction' 'write through a grant for reading'
+	ended 'rights missing' 'forged completion'
+	ended '20000 of 20000 rings without an entry taken' 'doorbell storm'
+	ended 'stale.*' 'queue of before the reset' 'queue after the end'
+}
+
+atf_test_case mediated_refuses_each_by_name
+mediated_refuses_each_by_name_head() { atf_set timeout 600; }
+mediated_refuses_each_by_name_body() {
+	attack
+	capos_expect 'doorbells mediated'
+	refused_everywhere
+	refused_by_the_kernels_checks
+}
+
+# Queue entries are not looked at: contain.sh shows what the IOMMU does with them.
+atf_test_case mapped_refuses_what_is_not_the_queues
+mapped_refuses_what_is_not_the_queues_head() { atf_set timeout 600; }
+mapped_refuses_what_is_not_the_queues_body() {
+	attack MANIFEST=rogue-mapped
+	capos_expect 'doorbells mapped'
+	refused_everywhere
+}
+
+atf_test_case brokered_refuses_each_by_name
+brokered_refuses_each_by_name_head() { atf_set timeout 600; }
+brokered_refuses_each_by_name_body() {
+	attack IOMMU=none
+	capos_expect 'brokered: .*hostile_hardware_isolation=not-claimed'
+	refused_everywhere
+	refused_by_the_kernels_checks
+}
+
+atf_init_test_cases() {
+	atf_add_test_case mediated_refuses_each_by_name
+	atf_add_test_case mapped_refuses_what_is_not_the_queues
+	atf_add_test_case brokered_refuses_each_by_name
+}
