@@ -343,9 +343,13 @@ watch_set(struct watch *w, struct notification *n, uint64_t bits, struct notific
 void
 process_info(struct process *p, struct process_info *out)
 {
+	const struct process *payer = p->parent;
 	uint64_t ns = 0;
 
-	*out = (struct process_info){ .id = p->id, .parent_id = p->parent_id };
+	/* Each pays for its children, so none of them goes before p does. */
+	while (payer != NULL && load_relaxed(&payer->state) == PROCESS_DEAD)
+		payer = payer->parent;
+	*out = (struct process_info){ .id = p->id, .parent_id = payer != NULL ? payer->id : 0 };
 	spin_lock(&p->obj.lock);
 	out->state = p->state;
 	out->priority = p->prio;

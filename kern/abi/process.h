@@ -69,7 +69,8 @@ struct process_limits {
 enum process_state : uint8_t { PROCESS_NEW, PROCESS_RUNNING, PROCESS_ENDING, PROCESS_DEAD };
 
 struct process_info {
-	uint32_t id, parent_id;
+	uint32_t id;
+	uint32_t parent_id;			/* who pays for it: its maker, or when that is dead whoever pays for that; 0: nobody */
 	enum process_state state;
 	uint8_t priority;			/* of its first thread */
 	uint16_t threads;

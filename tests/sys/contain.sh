@@ -86,8 +86,11 @@ atf_test_case the_device_managers_successor_adopts_drivers
 the_device_managers_successor_adopts_drivers_head() { atf_set timeout 900; }
 the_device_managers_successor_adopts_drivers_body() {
 	capos_disk disk.img 4M 23
-	capos_boot DISK=disk.img CMD='sha256 nvme0n1; kill devmgr; sleep 300; sha256 nvme0n1; kill nvmed; sha256 nvme0n1'
+	capos_boot DISK=disk.img CMD='sha256 nvme0n1; kill devmgr; sleep 300; sha256 nvme0n1; ps; kill nvmed; sha256 nvme0n1'
 	capos_expect 'devmgr ended: killed' 'adopted nvmed'
+	# What the dead manager handed to the driver is the driver's in the list, not init's.
+	awk '$4 != "running" { next } $3 == "init" { kib = $8 } $3 == "nvmed" { from = $2 } END { exit !(from == 1 && kib > 0 && kib < 8192) }' serial.txt ||
+	    capos_fail 'a quota is shown as init'\''s own use'
 	[ "$(grep -c "^$(capos_sha256 disk.img)  nvme0n1" serial.txt)" -eq 3 ] || capos_fail 'a hash is wrong or missing'
 	[ "$(grep -c 'nvmed ended' serial.txt)" -eq 1 ] || capos_fail 'the driver did not survive its manager'
 }
