@@ -189,7 +189,7 @@ queues_are_as_many_as_cpus_or_what_there_is_body() {
 		capos_boot DISK=disk.img SMP=$smp NVME=$nvme CMD='sha256 nvme0n1; sha256 nvme0n1'
 		capos_expect "$says a transfer" "^$(capos_sha256 disk.img)  nvme0n1"
 	done <<-END
-		1 mdts=7 1 queues of 1024, 512 KiB
+		1 mdts=7 1 queue of 1024, 512 KiB
 		3 mdts=1 3 queues of 1024, 8 KiB
 		4 max_ioqpairs=2,msix_qsize=3,mqes=31,mdts=5 2 queues of 32, 128 KiB
 		2 msix_qsize=1,mqes=1,mdts=0 2 queues of 2, 2048 KiB

@@ -314,7 +314,7 @@ call(void)
 	m.label = s;
 	m.words = 8;
 	if (answer)
-		(void)msg_reply(&m);
+		(void)msg_reply(&m);		/* a caller that is gone needs no answer */
 	if (lent != HANDLE_NONE)
 		(void)sys_handle_close(lent);
 }
@@ -439,8 +439,9 @@ main(void)
 	server.volatile_cache = c->volatile_cache;
 	(void)sys_watch(server.device.handle, server.device.ntfn, BIT_FAULT);
 	server.faults = drv_faults(&server.device);
-	log_line(2, "NVMe %u.%u, %s, serial %s, firmware %s: %u namespaces, %u queues of %u, %llu KiB a transfer",
-	    c->version_major, c->version_minor, c->model, c->serial, c->firmware, c->ns_count, c->ioq_count, c->depth,
+	log_line(2, "NVMe %u.%u, %s, serial %s, firmware %s: %u namespace%s, %u queue%s of %u, %llu KiB a transfer",
+	    c->version_major, c->version_minor, c->model, c->serial, c->firmware, c->ns_count, c->ns_count == 1 ? "" : "s",
+	    c->ioq_count, c->ioq_count == 1 ? "" : "s", c->depth,
 	    (unsigned long long)(c->max_transfer_bytes / KIB));
 	if (c->polled)
 		log_line(1, "no interrupt vector: completions are looked for every %u ms", (unsigned)(POLL_NS / NS_PER_MS));

@@ -233,8 +233,8 @@ print_function(const struct function_info *f, unsigned depth)
 		    f->verdict == LANE_UNSUPPORTED ? "" : f->refused);
 	for (uint64_t i = 0; f->claimed && info(INFO_DEVICE, i, &d, sizeof(d)); i++)
 		if (d.segment == f->segment && d.rid == f->rid)
-			print("%*s  domain on %s: %llu grants of %llu KiB\n", (int)(2 * depth), "", d.domain,
-			    (unsigned long long)d.grants, (unsigned long long)(d.grant_pages * PAGE_SIZE / KIB));
+			print("%*s  domain on %s: %llu grant%s of %llu KiB\n", (int)(2 * depth), "", d.domain,
+			    (unsigned long long)d.grants, d.grants == 1 ? "" : "s", (unsigned long long)(d.grant_pages * PAGE_SIZE / KIB));
 	for (uint64_t i = 0; f->is_bridge && depth < 16 && info(INFO_FUNCTION, i, &below, sizeof(below)); i++)
 		if (below.segment == f->segment && below.parent_rid == f->rid && below.rid != f->rid)
 			print_function(&below, depth + 1);
@@ -309,7 +309,7 @@ print_grants(void)
 		for (; (i == 0 || grant[i - 1].owner != g.owner) && end < n && grant[end].owner == g.owner; end++)
 			bytes += grant[end].len_bytes;
 		if (end != i)
-			print("%s (%u): %u grants, %llu KiB\n", process_name(g.owner), g.owner, end - i,
+			print("%s (%u): %u grant%s, %llu KiB\n", process_name(g.owner), g.owner, end - i, end - i == 1 ? "" : "s",
 			    (unsigned long long)(bytes / KIB));
 		print("  %02x:%02x.%x iova 0x%llx %llu KiB %s\n", g.rid >> 8, g.rid >> 3 & 31, g.rid & 7,
 		    (unsigned long long)g.iova, (unsigned long long)(g.len_bytes / KIB), dirs[g.dir & 3]);
