@@ -118,16 +118,16 @@ struct device {
 	struct thread *waiter;		/* (l) who waits for the end */
 };
 
-enum status sys_device_claim(struct thread *t, struct uregs *u);
-enum status sys_device_config(struct thread *t, struct uregs *u);
-enum status sys_device_reset(struct thread *t, struct uregs *u);
-enum status sys_device_look(struct thread *t, struct uregs *u);
-enum status sys_device_bar(struct thread *t, struct uregs *u);
-enum status sys_device_irq(struct thread *t, struct uregs *u);
-enum status sys_irq_control(struct thread *t, struct uregs *u);
-enum status sys_mmio_access(struct thread *t, struct uregs *u);
-enum status sys_dma_map(struct thread *t, struct uregs *u);
-enum status sys_dma_unmap(struct thread *t, struct uregs *u);
+NODISCARD enum status sys_device_claim(struct thread *t, struct uregs *u);
+NODISCARD enum status sys_device_config(struct thread *t, struct uregs *u);
+NODISCARD enum status sys_device_reset(struct thread *t, struct uregs *u);
+NODISCARD enum status sys_device_look(struct thread *t, struct uregs *u);
+NODISCARD enum status sys_device_bar(struct thread *t, struct uregs *u);
+NODISCARD enum status sys_device_irq(struct thread *t, struct uregs *u);
+NODISCARD enum status sys_irq_control(struct thread *t, struct uregs *u);
+NODISCARD enum status sys_mmio_access(struct thread *t, struct uregs *u);
+NODISCARD enum status sys_dma_map(struct thread *t, struct uregs *u);
+NODISCARD enum status sys_dma_unmap(struct thread *t, struct uregs *u);
 
 /* What is seen of a function, and what a claim's flags (CLAIM_*) say. */
 void device_facts(const struct pci_function *f, struct lane_facts *out);

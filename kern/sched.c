@@ -331,7 +331,7 @@ void
 sched_sleep(uint64_t deadline)
 {
 	thread_arm(current_thread());
-	(void)sched_block(deadline);
+	(void)sched_block(deadline);	/* the deadline and the end of its process are all that can wake it */
 }
 
 static void

@@ -29,24 +29,27 @@ NORETURN void sched_idle_loop(void);
 void sched_start(struct thread *t);
 
 /*
- * The current thread, armed by thread_arm, waits until it is claimed or the deadline (nanoseconds since boot) passes.
- * Returns what the claimer wrote, E_TIMED_OUT, or E_CANCELLED when its process ends.  No lock held.
+ * The current thread, armed by thread_arm, waits until it is claimed or the deadline (nanoseconds since boot, or DEADLINE_NEVER) passes.
+ * Returns what the claimer wrote; E_TIMED_OUT: the deadline claimed it; E_CANCELLED: its process ends.  No lock held.
  */
-enum status sched_block(uint64_t deadline);
+NODISCARD enum status sched_block(uint64_t deadline);
 
-/* A claimed thread goes on. */
+/*
+ * A thread that the caller has claimed (thread_claim), and whose wait_status it has written, goes on.  Takes the lock of that thread's run
+ * queue; the caller may hold locks of a lower rank.
+ */
 void sched_wake(struct thread *t);
 
 /*
  * sched_wake(to) and sched_block(deadline) in one step: switches straight to "to" on this CPU when it may and
- * nothing more urgent is ready.
+ * nothing more urgent is ready.  What sched_wake asks of "to" and sched_block of the caller holds; results as sched_block's.
  */
-enum status sched_handoff(struct thread *to, uint64_t deadline);
+NODISCARD enum status sched_handoff(struct thread *to, uint64_t deadline);
 
 /* The current thread leaves its CPU for good; the worker frees it. */
 NORETURN void sched_exit(void);
 
-/* The current thread sleeps. */
+/* The current thread sleeps until the deadline (nanoseconds since boot), or until its process ends.  No lock held. */
 void sched_sleep(uint64_t deadline);
 
 /* Lets others run when they should; interrupts are taken.  No lock held. */

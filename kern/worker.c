@@ -109,7 +109,7 @@ worker_main(void *arg UNUSED)
 			sched_preempt_point();
 			continue;
 		}
-		(void)sched_block(next);
+		(void)sched_block(next);	/* whichever it was, the lists are looked at again */
 	}
 }
 

@@ -84,7 +84,7 @@ keep(struct driver *d)
 	struct msg m = { .label = INIT_KEEP, .words = 6, .handles = 7,
 		.w = { d->process, d->endpoint, d->device, d->function, (uint64_t)(d - drivers), d->life.restarts } };
 
-	(void)msg_call(init, &m, now_ns() + NS_PER_S);
+	(void)msg_call(init, &m, now_ns() + NS_PER_S);	/* not kept: a successor starts this driver anew */
 }
 
 static void
@@ -465,7 +465,7 @@ call(struct msg *m)
 reply:
 	m->label = s;
 	m->words = 8;
-	(void)msg_reply(m);
+	(void)msg_reply(m);		/* a caller that is gone needs no answer */
 	if (h != HANDLE_NONE)
 		(void)sys_handle_close(h);	/* the client has its own now */
 }

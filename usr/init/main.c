@@ -372,7 +372,7 @@ call(struct msg *m)
 			(void)sys_handle_close(m->w[i]);
 	m->label = s;
 	m->words = 8;
-	(void)msg_reply(m);
+	(void)msg_reply(m);		/* a caller that is gone needs no answer */
 }
 
 int

@@ -161,7 +161,7 @@ close_session(struct blk *b)
 {
 	struct msg m = { .label = BLK_CALL_CLOSE, .words = 1, .w = { b->session } };
 
-	(void)msg_call(b->endpoint, &m, now_ns() + CALL_NS);
+	(void)msg_call(b->endpoint, &m, now_ns() + CALL_NS);	/* a server that is dead has no sessions */
 }
 
 void

@@ -137,5 +137,9 @@ blk_waiting(const struct blk *b)
 	return load_acquire(&b->ring->done_head) - b->done_tail + b->early_next - b->early_first;
 }
 
-/* One request, start to end. */
+/*
+ * One request, start to end: at, bytes and data as in struct blk_req.  Nothing else may be in flight: the answer taken is the next one.  Waits
+ * at most 60 s, since cloud disks may pause for long and a successor may have to start first; after E_TIMED_OUT the request is still in flight,
+ * its data may still move, and the session should be closed.  Other errors are blk_put's, blk_next's and the server's answer.
+ */
 NODISCARD enum status blk_do(struct blk *b, uint32_t op, uint64_t at, uint64_t data, uint32_t bytes);

@@ -126,7 +126,7 @@ service_ready(void)
 	handle_t manager = start_handle("devmgr");
 
 	if (manager != HANDLE_NONE)
-		(void)msg_call(manager, &m, now_ns() + 5 * NS_PER_S);
+		(void)msg_call(manager, &m, now_ns() + 5 * NS_PER_S);	/* only the measurement is lost */
 }
 
 uint64_t

@@ -39,12 +39,15 @@ void print_raw(const char *text, size_t len);
 /* A line into the system log. */
 void log_line(unsigned level, const char *format, ...) PRINTF(2, 3);
 
+/* Logs one line, of at most 199 characters, as an error, and ends the process with exit code 1. */
 NORETURN void die(const char *format, ...) PRINTF(1, 2);
 
 /* A driver's word to the device manager that it serves from now on: how long recovery took is measured up to here. */
 void service_ready(void);
 
+/* Nanoseconds since boot: the clock of all deadlines. */
 uint64_t now_ns(void);
+/* Returns at once when that time is past. */
 void sleep_until(uint64_t ns);
 
 /* Zeroed memory of whole pages, mapped here; NULL when there is none. */
@@ -59,9 +62,18 @@ struct msg {
 	uint64_t badge, token;
 	bool notification;		/* received: w[0] is bits */
 };
-enum status msg_call(handle_t endpoint, struct msg *m, uint64_t deadline);
-enum status msg_recv(handle_t endpoint, handle_t ntfn, struct msg *m, uint64_t deadline);
-enum status msg_reply(struct msg *m);
+
+/*
+ * Deadlines are nanoseconds since boot, or DEADLINE_NEVER; 0 does not wait for the other side to come (E_WOULD_BLOCK).
+ *
+ * The answer comes in *m, its label too; on an error *m is as it was.  E_TIMED_OUT: the call is taken back, and a reply finds nothing.
+ * E_PEER: the server ended.  E_HANDLE, E_STALE, E_TYPE, E_RIGHTS: of the endpoint or of a handle that goes along.
+ */
+NODISCARD enum status msg_call(handle_t endpoint, struct msg *m, uint64_t deadline);
+/* Waits for a call, or for the notification (HANDLE_NONE: none).  E_BUSY: another thread waits for that notification. */
+NODISCARD enum status msg_recv(handle_t endpoint, handle_t ntfn, struct msg *m, uint64_t deadline);
+/* Answers the call that m->token names, and never waits.  E_PEER: the caller is gone or has given up. */
+NODISCARD enum status msg_reply(struct msg *m);
 
 /* Archive access for programs that hold it. */
 const uint8_t *archive_file(const uint8_t *archive, uint64_t len, const char *name, uint64_t *file_len);

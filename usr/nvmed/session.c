@@ -225,7 +225,7 @@ session_end(struct session *s)
 	if (server.wake == s)
 		session_wake();
 	if (s->stays)
-		(void)msg_reply(&end);
+		(void)msg_reply(&end);		/* a keeper that is gone needs no answer */
 	if (e != OK)
 		log_line(1, "the data area of session %u stays out of use: %s", number(s), status_text(e));
 	(void)sys_handle_close(s->data.memory);

@@ -377,7 +377,7 @@ cmd_rogue(int argc, char **argv)
 	}
 	/* The driver is started again as one that obeys such requests. */
 	m = (struct msg){ .label = DEVMGR_ROGUE, .words = 1, .w = { c } };
-	(void)msg_call(devmgr, &m, now_ns() + 5 * NS_PER_S);
+	(void)msg_call(devmgr, &m, now_ns() + 5 * NS_PER_S);	/* a driver that does not obey refuses below */
 	if (server_of(c, &e) != OK)
 		return 1;
 	if (reset) {
