@@ -195,7 +195,8 @@ static handle_t
 fat_process(uint64_t pages, bool large)
 {
 	uint64_t p, va, memory, chunk = large ? CHUNK_PAGES : 1, at = MAP_AT;
-	struct process_limits limits = { .pages = pages + pages / 64 + 4096, .objects = 60'000, .threads = 1 };
+	/* Its tables; the memory is paid by this process, which makes it. */
+	struct process_limits limits = { .pages = pages / (large ? 64 : 8) + 4096, .objects = 60'000, .threads = 1 };
 	enum status s = sys_process_create((uint64_t)(uintptr_t)"fat", 3, (uint64_t)(uintptr_t)&limits, &p);
 
 	/* Single pages lie apart, so that each has a leaf of its own and many have a table. */
