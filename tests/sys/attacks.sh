@@ -2,15 +2,17 @@
 # A driver that attacks (usr/rogue), with a controller of its own beside an honest one.
 . "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
 
-# attack NAME=value...   The honest disk is read while the attacks go on, and again after the attacker was killed.
+# attack NAME=value...   The honest disk is read while the attacks go on, and again after the attacker was killed; with QUIET only then.
 attack() {
 	capos_disk disk.img 4M 70
 	capos_disk other.img 1M 71
-	capos_boot -s any DISK=disk.img \
+	during='sha256 nvme0n1;' hashes=2
+	if [ -n "$QUIET" ]; then during='' hashes=1; fi
+	capos_boot DISK=disk.img \
 	    QEMU_EXTRA='-drive if=none,id=other,file=other.img,format=raw -device nvme,serial=other,drive=other,use-intel-id=on' \
-	    CMD='sha256 nvme0n1; sleep 2500; kill rogue; sha256 nvme0n1; mem' MANIFEST=rogue "$@"
+	    CMD="$during sleep 2500; kill rogue; sha256 nvme0n1; mem" MANIFEST=rogue "$@"
 	capos_expect 'rogue: that is all' 'rogue ended: killed' ' quarantined 0$'
-	[ "$(grep -c "^$(capos_sha256 disk.img)  nvme0n1" serial.txt)" -eq 2 ] || capos_fail 'a hash is wrong or missing'
+	[ "$(grep -c "^$(capos_sha256 disk.img)  nvme0n1" serial.txt)" -eq "$hashes" ] || capos_fail 'a hash is wrong or missing'
 }
 
 # ended HOW WHAT...      each attack was tried and ended so
@@ -63,13 +65,17 @@ mediated_refuses_each_by_name_body() {
 	refused_by_the_kernels_checks
 }
 
-# Queue entries are not looked at: contain.sh shows what the IOMMU does with them.
-atf_test_case mapped_refuses_what_is_not_the_queues
-mapped_refuses_what_is_not_the_queues_head() { atf_set timeout 600; }
-mapped_refuses_what_is_not_the_queues_body() {
-	attack MANIFEST=rogue-mapped
+# Queue entries are not looked at: the IOMMU refuses what they lead to, and counts it.  QEMU's controller reports success all
+# the same (D11), and one command of it makes a thousand faults: where the unit's log overflows, requests of other devices fail, too,
+# because nobody knows whose the lost faults were.  So the honest disk is read only after.
+atf_test_case mapped_leaves_addresses_to_the_iommu
+mapped_leaves_addresses_to_the_iommu_head() { atf_set timeout 600; }
+mapped_leaves_addresses_to_the_iommu_body() {
+	QUIET=1 attack MANIFEST=rogue-mapped
 	capos_expect 'doorbells mapped'
 	refused_everywhere
+	ended 'refused by the IOMMU, device says 0x[0-9a-f]+' 'guess at a physical address' 'first page in, last page out' \
+	    'page after the window' 'write through a grant for reading' 'use of a released buffer'
 }
 
 atf_test_case brokered_refuses_each_by_name
@@ -83,6 +89,6 @@ brokered_refuses_each_by_name_body() {
 
 atf_init_test_cases() {
 	atf_add_test_case mediated_refuses_each_by_name
-	atf_add_test_case mapped_refuses_what_is_not_the_queues
+	atf_add_test_case mapped_leaves_addresses_to_the_iommu
 	atf_add_test_case brokered_refuses_each_by_name
 }

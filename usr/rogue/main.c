@@ -4,6 +4,7 @@
  * It brings the controller up as a driver does.  Then it tries one forbidden thing after another, and says of each how it ended:
  *
  *     rogue: WHAT: refused: RULE        the kernel's rule for queue entries and registers
+ *     rogue: WHAT: refused by the IOMMU, device says CODE      where doorbells are mapped
  *     rogue: WHAT: STATUS               how the call ended; "success" where it should not have been
  *
  * Queue entries are tried on the admin queue: a refused batch leaves the ring as it was, so each goes into the same place.  What only
@@ -101,6 +102,29 @@ entry(const char *what, struct nvme_sqe e)
 	commit(what, (ctrl.admin.tail + 1) % ctrl.admin.entries);
 }
 
+/* Where doorbells are mapped: the device gets the entry, and its IOMMU has to refuse the access and to say so. */
+static void
+device_entry(const char *what, struct nvme_sqe e)
+{
+	uint64_t before = drv_faults(&device), until = now_ns() + NS_PER_S;
+	uint16_t code = 0;
+	const char *why = "";
+	enum status s = nvme_admin(&ctrl, &e, what, NULL, &code, &why);
+
+	while (drv_faults(&device) == before && now_ns() < until)
+		sleep_until(now_ns() + NS_PER_MS);
+	log_line(2, "%s: %s, device says 0x%x", what, drv_faults(&device) != before ? "refused by the IOMMU" : status_text(s), code);
+}
+
+static void
+attempt(const char *what, struct nvme_sqe e)
+{
+	if (ctrl.admin.q.checked)
+		entry(what, e);
+	else
+		device_entry(what, e);
+}
+
 static struct nvme_sqe
 identify(uint64_t prp1, uint64_t prp2)
 {
@@ -138,15 +162,17 @@ addresses(struct drv_memory *in, const struct drv_memory *out)
 {
 	uint64_t base = in->iova.v;
 
-	entry("guess at a physical address", identify(GUESS, 0));
-	entry("PRP not aligned", identify(base + 1, 0));
-	entry("second PRP not aligned", identify(base + 8, base + PAGE_SIZE + 8));
-	entry("first page in, last page out", identify(base + PAGE_SIZE + 8, base + in->len));
-	entry("page after the window", identify(base + in->len, 0));
-	entry("page before the window", identify(base - PAGE_SIZE, 0));
-	entry("write through a grant for reading", identify(out->iova.v, 0));
+	attempt("guess at a physical address", identify(GUESS, 0));
+	attempt("first page in, last page out", identify(base + PAGE_SIZE + 8, base + in->len));
+	attempt("page after the window", identify(base + in->len, 0));
+	attempt("write through a grant for reading", identify(out->iova.v, 0));
+	if (ctrl.admin.q.checked) {
+		entry("page before the window", identify(base - PAGE_SIZE, 0));
+		entry("PRP not aligned", identify(base + 1, 0));
+		entry("second PRP not aligned", identify(base + 8, base + PAGE_SIZE + 8));
+	}
 	say("release", drv_revoke(&device, in), RULE_NONE);
-	entry("use of a released buffer", identify(base, 0));
+	attempt("use of a released buffer", identify(base, 0));
 }
 
 /* Completions can only be read: nobody but the device writes them. */
@@ -252,7 +278,9 @@ main(void)
 	if (checked) {
 		registers();
 		commands(in.iova.v);
-		addresses(&in, &out);
+	}
+	addresses(&in, &out);
+	if (checked) {
 		forge();
 		storm();
 	}
