@@ -1,5 +1,14 @@
 /*
- * What the kernel checks of a claim: windows and registers.  device_queue.h tells; queues are device_queue.c.
+ * What the kernel checks of a claim: windows and registers.  device_queue.h tells the life.
+ *
+ * The windows are the live grants, sorted by device address: what an entry of a queue may name.  Registers of a checked claim are mapped
+ * nowhere.  Each access is a call, and the class judges it (kern/dma/xlate.h): refused, or the writes that are made instead, and what
+ * they do to the device.
+ *
+ * Order    of a start: bus mastering, then the writes.  Of a stop: the checker's state, then the writes; pins end only when the device
+ *          was seen stopped.
+ * Locks    the claim's, over every call.
+ * Not here queues (device_queue.c), what a register means (the class's xlate.c).
  */
 #include "kern/device_queue.h"
 #include "kern/base/bits.h"

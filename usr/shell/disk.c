@@ -1,5 +1,11 @@
 /*
  * Commands about disks.  A disk is nvmeCnN: controller C as the device manager counts them, namespace N from 1.
+ *
+ * The device manager is asked for the server of a controller, and waited for while the driver starts; the server for a session (blk.h).
+ * One session at a time, in "disk"; commands that read much keep DEPTH requests of CHUNK bytes in flight.  A server that is restarted
+ * meanwhile is the library's affair, and is shown behind the result.
+ *
+ * Not here clients that lie (liar.c), restarts with writes in flight (outlive.c), instructions an operation (bench.c).
  */
 #include "kern/base/bits.h"
 #include "usr/lib/blk.h"

@@ -1,5 +1,10 @@
 /*
  * Commands about the system.  What they show comes from info() and never holds a physical address.
+ *
+ * Lists are read by index until there is no more: what changes meanwhile may be missing, or shown as it was.  What a process uses is shown without the quotas that it handed to its children.  Restarts come from init
+ * and the device manager, who are asked with a deadline and left out when they do not answer.
+ *
+ * Not here disks (disk.c), evidence (evidence.c).
  */
 #include "kern/abi/trace_text.h"
 #include "kern/base/bits.h"
