@@ -1,5 +1,11 @@
 /*
- * Claims: device.h tells the life and the order of the end.
+ * Claims, windows onto registers, vectors.  device.h tells the life of a claim and the order of its end.
+ *
+ * Order    of a claim: the group is taken whole, by a verdict for each function; the live test, if one is to come; the domain; its
+ *          functions attached; the checker; the handle last.  What fails after the group was taken drops the object, and that runs the end.
+ *          Bus mastering comes later, with the first grant or when a checked device is started.
+ * Locks    device_claim_lock (RANK_CLAIM) over who has which function; the claim's (RANK_DEVICE) over the rest.
+ * Not here grants (device_dma.c), faults (device_fault.c), resets (device_reset.c), the end (device_end.c), verdicts (device_lane.c).
  */
 #include "kern/device_parts.h"
 #include "kern/device_queue.h"
@@ -139,6 +145,31 @@ test_group(struct device *d, uint64_t deadline)
 	return s;
 }
 
+/* The claim's domain, paid by p, with all its functions attached; then what checks its queues. */
+static enum status
+open_domain(struct device *d, const struct pci_function *f, struct process *p)
+{
+	enum status s = domain_init(&d->domain,
+	    d->verdict.lane == LANE_BROKERED ? &broker_unit : iommu_by_index((uint32_t)f->unit), &p->quota, d->generation);
+
+	if (s != OK)
+		return s;
+	d->domain_live = true;
+	for (unsigned i = 0; i < d->function_count; i++) {
+		s = d->domain.io.unit->ops->attach(&d->domain.io, d->function[i].fn->endpoint);
+		if (s != OK)
+			return s;
+		trace(DMA_ATTACH, function_tag(d->function[i].fn));
+		pci_decode(d->function[i].fn);
+	}
+	if (d->verdict.doorbell == DOORBELL_MEDIATED) {
+		spin_lock(&d->obj.lock);
+		s = device_check_open(d);
+		spin_unlock(&d->obj.lock);
+	}
+	return s;
+}
+
 enum status
 sys_device_claim(struct thread *t, struct uregs *u)
 {
@@ -182,23 +213,7 @@ sys_device_claim(struct thread *t, struct uregs *u)
 		object_put(o);		/* runs the end, but where the group was given back */
 		return s;
 	}
-	s = domain_init(&d->domain, d->verdict.lane == LANE_BROKERED ? &broker_unit : iommu_by_index((uint32_t)f->unit),
-	    &t->proc->quota, d->generation);
-	if (s == OK) {
-		d->domain_live = true;
-		for (unsigned i = 0; i < d->function_count && s == OK; i++) {
-			s = d->domain.io.unit->ops->attach(&d->domain.io, d->function[i].fn->endpoint);
-			if (s != OK)
-				break;
-			trace(DMA_ATTACH, function_tag(d->function[i].fn));
-			pci_decode(d->function[i].fn);
-		}
-	}
-	if (s == OK && d->verdict.doorbell == DOORBELL_MEDIATED) {
-		spin_lock(&d->obj.lock);
-		s = device_check_open(d);
-		spin_unlock(&d->obj.lock);
-	}
+	s = open_domain(d, f, t->proc);
 	if (s == OK)
 		s = handle_insert(t->proc, o, o->gen, RIGHT_READ | RIGHT_WRITE | RIGHT_GIVE | RIGHT_MANAGE | RIGHT_DMA |
 		    RIGHT_SUPERVISE, 0, &h);
