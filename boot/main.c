@@ -264,9 +264,15 @@ wall_clock(void)
 	return s > 0 ? (uint64_t)s : 0;
 }
 
-/* ---- Who made the machine: SMBIOS [DSP0134 3.6, 5.2 entry points, 6.1 structures] -------------- */
+/* ---- Who made the machine: SMBIOS [DSP0134 3.6, 5.2 entry points, 6.1 structures] --------------
+ */
 
-enum : uint32_t { SMBIOS_STRUCTURES = 64, SMBIOS_HEADER = 4, SMBIOS_FIRMWARE = 0, SMBIOS_SYSTEM = 1 };
+enum : uint32_t {
+	SMBIOS_STRUCTURES = 64,
+	SMBIOS_HEADER = 4,
+	SMBIOS_FIRMWARE = 0,
+	SMBIOS_SYSTEM = 1
+};
 
 static const uint8_t *
 smbios(uint64_t *len)
@@ -347,7 +353,8 @@ describe(struct handover *h)
 		(void)fmt_buf(h->platform, sizeof(h->platform), "%s, BIOS %s", made, bios);
 }
 
-/* ---- Tables, time, randomness ------------------------------------------------------------------ */
+/* ---- Tables, time, randomness ------------------------------------------------------------------
+ */
 
 static void
 find_tables(struct handover *h)
@@ -375,13 +382,15 @@ find_tables(struct handover *h)
 }
 
 /*
- * Where nothing can be guessed, a console that the kernel does not know is silence: said here, while there is one.  Tables are
- * looked at no further than this needs; the kernel checks them [ACPI 6.5, 5.2.5; SPCR].
+ * Where nothing can be guessed, a console that the kernel does not know is silence: said here,
+ * while there is one.  Tables are looked at no further than this needs; the kernel checks them
+ * [ACPI 6.5, 5.2.5; SPCR].
  */
 static void
 judge_console(const struct handover *h)
 {
-	static const uint8_t known[] = { 0, 1, 3, 0xd, 0xe, 0x12 };	/* 16550, PL011, SBSA, 16550 with its own stride */
+	static const uint8_t known[] = { 0, 1, 3, 0xd, 0xe,
+		0x12 }; /* 16550, PL011, SBSA, 16550 with its own stride */
 	const uint8_t *p = ptr(h->rsdp), *root, *t;
 	uint64_t at;
 	uint32_t len;

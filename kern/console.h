@@ -18,4 +18,4 @@ void console_line(const char *text, size_t len);
 
 size_t console_read(char *to, size_t size);
 void console_write(const char *text, size_t len);
-void console_watch(struct notification *n, uint64_t bits);	/* takes over a reference; NULL stops */
+void console_watch(struct notification *n, uint64_t bits); /* takes over a reference; NULL stops */

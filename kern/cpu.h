@@ -33,12 +33,14 @@ struct cpu {
 	uint32_t held_count;
 };
 
-static_assert(offsetof(struct cpu, current) == 0 && offsetof(struct cpu, resched) == 37 && offsetof(struct cpu, kstack_top) == 8 &&
-    offsetof(struct cpu, scratch) == 16 && offsetof(struct cpu, self) == 24);
+static_assert(offsetof(struct cpu, current) == 0 && offsetof(struct cpu, resched) == 37 &&
+    offsetof(struct cpu, kstack_top) == 8 && offsetof(struct cpu, scratch) == 16 &&
+    offsetof(struct cpu, self) == 24);
 
 /*
- * One attempt to start a CPU.  The CPU takes it before it touches anything else; one that comes when it was given up
- * sleeps for good.  So what was meant for it can go to another.  Entry code uses the fields by offset.
+ * One attempt to start a CPU.  The CPU takes it before it touches anything else; one that comes
+ * when it was given up sleeps for good.  So what was meant for it can go to another.  Entry code
+ * uses the fields by offset.
  */
 enum start_state : uint32_t { START_NONE, START_WAITING, START_TAKEN, START_GIVEN_UP };
 
@@ -48,8 +50,9 @@ struct cpu_start {
 	void *stack_top;		/* 16: (c) */
 	struct cpu *cpu;		/* 24: (c) */
 };
-static_assert(offsetof(struct cpu_start, hwid) == 8 && offsetof(struct cpu_start, stack_top) == 16 &&
-    offsetof(struct cpu_start, cpu) == 24 && START_WAITING == 1 && START_TAKEN == 2);
+static_assert(offsetof(struct cpu_start, hwid) == 8 &&
+    offsetof(struct cpu_start, stack_top) == 16 && offsetof(struct cpu_start, cpu) == 24 &&
+    START_WAITING == 1 && START_TAKEN == 2);
 
 extern struct cpu cpus[CPUS_MAX];
 extern uint32_t cpu_count;		/* CPUs online */

@@ -1,11 +1,14 @@
 /*
- * Claims, windows onto registers, vectors.  device.h tells the life of a claim and the order of its end.
+ * Claims, windows onto registers, vectors.  device.h tells the life of a claim and the order of its
+ * end.
  *
- * Order    of a claim: the group is taken whole, by a verdict for each function; the live test, if one is to come; the domain; its
- *          functions attached; the checker; the handle last.  What fails after the group was taken drops the object, and that runs the end.
- *          Bus mastering comes later, with the first grant or when a checked device is started.
- * Locks    device_claim_lock (RANK_CLAIM) over who has which function; the claim's (RANK_DEVICE) over the rest.
- * Not here grants (device_dma.c), faults (device_fault.c), resets (device_reset.c), the end (device_end.c), verdicts (device_lane.c).
+ * Order    of a claim: the group is taken whole, by a verdict for each function; the live test, if
+ * one is to come; the domain; its functions attached; the checker; the handle last.  What fails
+ * after the group was taken drops the object, and that runs the end. Bus mastering comes later,
+ * with the first grant or when a checked device is started. Locks    device_claim_lock (RANK_CLAIM)
+ * over who has which function; the claim's (RANK_DEVICE) over the rest. Not here grants
+ * (device_dma.c), faults (device_fault.c), resets (device_reset.c), the end (device_end.c),
+ * verdicts (device_lane.c).
  */
 #include "kern/device_parts.h"
 #include "kern/device_queue.h"
@@ -25,9 +28,11 @@
 
 struct spinlock device_claim_lock = SPINLOCK_INIT(RANK_CLAIM);
 
-/* The verdict over one function of the group, under the manifest's policy.  Tested: no live test is still to come. */
+/* The verdict over one function of the group, under the manifest's policy.  Tested: no live test is
+ * still to come. */
 static enum status
-judge(const struct pci_function *f, const struct lane_policy *p, bool tested, struct lane_verdict *v)
+judge(
+    const struct pci_function *f, const struct lane_policy *p, bool tested, struct lane_verdict *v)
 {
 	struct lane_facts facts;
 
@@ -150,7 +155,8 @@ static enum status
 open_domain(struct device *d, const struct pci_function *f, struct process *p)
 {
 	enum status s = domain_init(&d->domain,
-	    d->verdict.lane == LANE_BROKERED ? &broker_unit : iommu_by_index((uint32_t)f->unit), &p->quota, d->generation);
+	    d->verdict.lane == LANE_BROKERED ? &broker_unit : iommu_by_index((uint32_t)f->unit),
+	    &p->quota, d->generation);
 
 	if (s != OK)
 		return s;
@@ -177,7 +183,8 @@ sys_device_claim(struct thread *t, struct uregs *u)
 	struct object *o, *k;
 	struct device *d;
 	handle_t h;
-	enum status s = handle_ref(t->proc, (handle_t)u->w[0], OBJ_KERNEL, KERNEL_DEVICES, &k, NULL);
+	enum status s =
+	    handle_ref(t->proc, (handle_t)u->w[0], OBJ_KERNEL, KERNEL_DEVICES, &k, NULL);
 
 	if (s != OK)
 		return s;
@@ -215,13 +222,16 @@ sys_device_claim(struct thread *t, struct uregs *u)
 	}
 	s = open_domain(d, f, t->proc);
 	if (s == OK)
-		s = handle_insert(t->proc, o, o->gen, RIGHT_READ | RIGHT_WRITE | RIGHT_GIVE | RIGHT_MANAGE | RIGHT_DMA |
-		    RIGHT_SUPERVISE, 0, &h);
+		s = handle_insert(t->proc, o, o->gen,
+		    RIGHT_READ | RIGHT_WRITE | RIGHT_GIVE | RIGHT_MANAGE | RIGHT_DMA |
+			RIGHT_SUPERVISE,
+		    0, &h);
 	if (s != OK) {
 		object_put(o);		/* runs the end */
 		return s;
 	}
-	log_info("device %02x:%02x.%x: %s", f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, d->verdict.text);
+	log_info(
+	    "device %02x:%02x.%x: %s", f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, d->verdict.text);
 	u->w[0] = h;
 	return OK;
 }
@@ -279,8 +289,11 @@ sys_device_config(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 
 	if (s != OK)
 		return s;
-	s = d->resetting ? E_BUSY : fn >= d->function_count ? E_RANGE : pci_config_filter(d->function[fn].fn, u->w[1] & 0xffff,
-	    (unsigned)(u->w[2] & 0xff), (u->w[2] & CONFIG_WRITE) != 0, &value);
+	s = d->resetting ? E_BUSY :
+	    fn >= d->function_count ?
+			   E_RANGE :
+			   pci_config_filter(d->function[fn].fn, u->w[1] & 0xffff,
+			       (unsigned)(u->w[2] & 0xff), (u->w[2] & CONFIG_WRITE) != 0, &value);
 	spin_unlock(&d->obj.lock);
 	if (s == OK)
 		u->w[0] = value;
@@ -299,7 +312,9 @@ sys_device_bar(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 
 	if (s != OK)
 		return s;
-	len = fn < d->function_count && bar < DEVICE_BARS ? pci_bar_mappable(d->function[fn].fn, (unsigned)bar) : 0;
+	len = fn < d->function_count && bar < DEVICE_BARS ?
+	    pci_bar_mappable(d->function[fn].fn, (unsigned)bar) :
+	    0;
 	object_get(&d->obj);
 	spin_unlock(&d->obj.lock);
 	if (len == 0) {
@@ -350,9 +365,11 @@ mmio_destroy(struct object *o)
 }
 
 enum status
-mmio_map(struct mmio *w, struct process *p, uint64_t offset, uint64_t len, uint64_t va, uint8_t prot, uint64_t *va_out)
+mmio_map(struct mmio *w, struct process *p, uint64_t offset, uint64_t len, uint64_t va,
+    uint8_t prot, uint64_t *va_out)
 {
-	/* Registers that the kernel checks are not mapped, and neither are those of the functions beside it. */
+	/* Registers that the kernel checks are not mapped, and neither are those of the functions
+	 * beside it. */
 	if (load_acquire(&w->device->check) != NULL)
 		return E_REFUSED;
 	return vspace_map(p, &w->obj, offset, len, va, prot, va_out);
@@ -366,7 +383,8 @@ sys_mmio_access(struct thread *t, struct uregs *u)
 	volatile uint8_t *p;
 	struct object *o;
 	struct mmio *w;
-	enum status s = handle_ref(t->proc, (handle_t)u->w[0], OBJ_MMIO, write ? RIGHT_WRITE : RIGHT_READ, &o, NULL);
+	enum status s = handle_ref(
+	    t->proc, (handle_t)u->w[0], OBJ_MMIO, write ? RIGHT_WRITE : RIGHT_READ, &o, NULL);
 
 	if (s != OK)
 		return s;
@@ -418,7 +436,8 @@ irq_fire(void *arg)
 
 	/* On its way since before a reset or the end: nobody is told (D6). */
 	if (load_relaxed(&i->generation) != load_relaxed(&i->device->generation)) {
-		trace(INTERRUPT_STALE, function_tag(i->device->function[i->function].fn), i->vector);
+		trace(
+		    INTERRUPT_STALE, function_tag(i->device->function[i->function].fn), i->vector);
 		return;
 	}
 	i->count++;
@@ -427,8 +446,8 @@ irq_fire(void *arg)
 }
 
 /*
- * A function's first vector: room for its messages, its table open, and the page that messages go to reachable.  Waits for
- * the last; the device's lock, which is held, is let go meanwhile.
+ * A function's first vector: room for its messages, its table open, and the page that messages go
+ * to reachable.  Waits for the last; the device's lock, which is held, is let go meanwhile.
  */
 static enum status
 open_source(struct device *d, struct group_function *g) NO_THREAD_SAFETY
@@ -468,7 +487,8 @@ sys_device_irq(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	struct device *d;
 	struct irq *i;
 	handle_t h;
-	enum status s = handle_ref(t->proc, (handle_t)u->w[2], OBJ_NOTIFICATION, RIGHT_SIGNAL, &no, NULL);
+	enum status s =
+	    handle_ref(t->proc, (handle_t)u->w[2], OBJ_NOTIFICATION, RIGHT_SIGNAL, &no, NULL);
 
 	if (s != OK)
 		return s;
@@ -498,7 +518,8 @@ sys_device_irq(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 		goto out;
 	object_get(&d->obj);
 	i->device = d;
-	if (fn >= d->function_count || vector >= d->function[fn].fn->msix_count || vector >= DEVICE_IRQS_MAX) {
+	if (fn >= d->function_count || vector >= d->function[fn].fn->msix_count ||
+	    vector >= DEVICE_IRQS_MAX) {
 		s = E_RANGE;
 		goto unlock;
 	}
@@ -521,7 +542,8 @@ sys_device_irq(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	if (s != OK)
 		goto unlock;
 	if (g->source.doorbell.v != 0)
-		msg.address = (d->verdict.lane == LANE_BROKERED ? g->source.doorbell.v : d->domain.doorbell.v) +
+		msg.address = (d->verdict.lane == LANE_BROKERED ? g->source.doorbell.v :
+								  d->domain.doorbell.v) +
 		    g->source.doorbell_offset;
 	list_push_back(&d->irqs, &i->link);
 	pci_msix_set(g->fn, i->vector, msg.address, msg.data);

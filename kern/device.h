@@ -1,27 +1,29 @@
 /*
  * A claimed isolation group of PCI functions, its DMA domain, its register windows and vectors.
  *
- * Life of a claim (D6, D7): free -> claimed -> ending -> resetting -> free, or -> quarantined.  Each claim has a
- * generation: it moves on when the claim is reset and when it ends.  Interrupts and grants carry it; one that was on its way before does
- * nothing.  Windows belong to the claim, and are closed with it; after a reset they, vectors and grants go on.
+ * Life of a claim (D6, D7): free -> claimed -> ending -> resetting -> free, or -> quarantined. Each
+ * claim has a generation: it moves on when the claim is reset and when it ends.  Interrupts and
+ * grants carry it; one that was on its way before does nothing.  Windows belong to the claim, and
+ * are closed with it; after a reset they, vectors and grants go on.
  *
  * Ending is a state machine that the worker steps, in this order and no other:
  *   1 doorbells   every mapping of a register window is taken out of every process
  *   2 master      bus mastering off, in all functions
- *   3 drain       a configuration read flushes posted writes; wait for Transactions Pending to clear, bounded
- *   4 vectors     function mask on, each vector's route torn down
- *   5 block       the endpoints are detached from the domain; wait for the ticket
- *   6 unmap       every grant is cleared; wait for the tickets
- *   7 reset       function-level reset (or what the function offers), bounded
- *   8 unpin       grants release their memory; the domain goes
- * Brokered, with no IOMMU behind the device, 7 comes before 5: what was confirmed to be reset reaches nothing, and nothing is
- * unpinned before (D7).  A time-out in 3, 5 or 6, and there in 7, leads to quarantine: the device stays blocked for ever, the memory of its grants is poisoned
- * and never reused (D8).  A failed reset means that the function is never given to another owner.
+ *   3 drain       a configuration read flushes posted writes; wait for Transactions Pending to
+ * clear, bounded 4 vectors     function mask on, each vector's route torn down 5 block       the
+ * endpoints are detached from the domain; wait for the ticket 6 unmap       every grant is cleared;
+ * wait for the tickets 7 reset       function-level reset (or what the function offers), bounded 8
+ * unpin       grants release their memory; the domain goes Brokered, with no IOMMU behind the
+ * device, 7 comes before 5: what was confirmed to be reset reaches nothing, and nothing is unpinned
+ * before (D7).  A time-out in 3, 5 or 6, and there in 7, leads to quarantine: the device stays
+ * blocked for ever, the memory of its grants is poisoned and never reused (D8).  A failed reset
+ * means that the function is never given to another owner.
  *
- * Before a claim is its owner's, the live test of the unit may be made (device_canary.c): the worker's, too.
+ * Before a claim is its owner's, the live test of the unit may be made (device_canary.c): the
+ * worker's, too.
  *
- * A reset that the claim's owner asks for (device_reset.c) is the worker's too, in the same job: so there is one at a time, and when the
- * claim ends meanwhile, step 2 waits until it is over.
+ * A reset that the claim's owner asks for (device_reset.c) is the worker's too, in the same job: so
+ * there is one at a time, and when the claim ends meanwhile, step 2 waits until it is over.
  *
  * Locks: device.obj.lock (RANK_DEVICE) over state, domain, grants.
  */
@@ -60,8 +62,9 @@ struct irq {
 };
 
 /*
- * One grant: a range of a memory object at a range of the domain; its states are the ledger's (kern/dma/ledger.h).  It pins
- * its memory until it is free; quarantined, it stays for ever, and its memory is poisoned.
+ * One grant: a range of a memory object at a range of the domain; its states are the ledger's
+ * (kern/dma/ledger.h).  It pins its memory until it is free; quarantined, it stays for ever, and
+ * its memory is poisoned.
  */
 struct buffer {
 	struct object obj;
@@ -90,18 +93,20 @@ struct device {
 	struct dma_domain domain;	/* (l) */
 	struct process *holder;		/* (l) counted: pays for the domain's tables */
 	bool domain_live, mastering;
-	bool shut_off;			/* (l) its faults stormed: no mastering for the rest of the claim */
+	bool shut_off; /* (l) its faults stormed: no mastering for the rest of the claim */
 	struct lane_policy policy;	/* (c) */
 	struct lane_verdict verdict;	/* (c) of its first function, under the policy */
 	struct list buffers, irqs, windows;	/* (l) */
-	struct list revoked;		/* (l) grants that the end has taken back, until they are out of reach */
+	struct list
+	    revoked; /* (l) grants that the end has taken back, until they are out of reach */
 	struct device_check *check;	/* (l) NULL: its driver rings the doorbells itself */
 	struct watch watch;		/* (l) set through a handle with RIGHT_DMA: the driver's */
 	struct watch supervisor;	/* (l) set through one with RIGHT_SUPERVISE instead */
 	struct dma_status status;	/* (claim lock) until there is a page */
-	struct dma_status *page;	/* (a) (claim lock) page_memory's, where the driver reads it */
+	struct dma_status *page; /* (a) (claim lock) page_memory's, where the driver reads it */
 	struct memory *page_memory;	/* (c) once made; counted */
-	bool resetting;			/* (l) set by who asks for a reset, cleared by the worker; nobody touches the functions meanwhile */
+	bool resetting; /* (l) set by who asks for a reset, cleared by the worker; nobody touches
+			   the functions meanwhile */
 	bool reset_failed;		/* (l) no mastering until another works */
 	struct thread *reset_waiter;	/* (l) who waits for it */
 	struct device_canary *canary;	/* (l) the live test under way: device_canary.c */
@@ -137,16 +142,18 @@ void device_policy(uint32_t claim_flags, struct lane_policy *out);
 
 /* The verdict with every consent that a manifest can give. */
 void device_verdict_at_most(const struct pci_function *f, struct lane_verdict *out);
-/* What one step sees: under the claim's policy, or with every consent while nobody has claimed it. */
+/* What one step sees: under the claim's policy, or with every consent while nobody has claimed it.
+ */
 enum evidence device_evidence(const struct pci_function *f, enum lane_step step, const char **text);
 
 /* One line of the log for each device: its steps, and what is the best that it can get. */
 void devices_report(void);
 
 /*
- * Faults, in two steps (kern/dma/unit.c).  Counted: from then on the driver distrusts what is in flight (D11); returns how
- * many the function has had.  Told: the owner's watcher is signalled, and a device that storms is shut off.  Lost: the
- * unit dropped records, and it may have been any device's behind it.
+ * Faults, in two steps (kern/dma/unit.c).  Counted: from then on the driver distrusts what is in
+ * flight (D11); returns how many the function has had.  Told: the owner's watcher is signalled, and
+ * a device that storms is shut off.  Lost: the unit dropped records, and it may have been any
+ * device's behind it.
  */
 uint32_t device_fault_count(struct pci_function *f);
 void device_fault_tell(struct pci_function *f, uint32_t count);
@@ -157,24 +164,24 @@ void device_faults_lost_tell(uint32_t unit);
 bool device_canary_fault(struct pci_function *f, const struct dma_fault *fault);
 
 /* Maps the page of the claim's fault counters, which nobody can write (struct dma_status). */
-NODISCARD enum status device_map_status(struct object *o, struct process *payer, struct process *p, uint64_t len, uint64_t va,
-    uint8_t prot, uint64_t *va_out);
+NODISCARD enum status device_map_status(struct object *o, struct process *payer, struct process *p,
+    uint64_t len, uint64_t va, uint8_t prot, uint64_t *va_out);
 
 /* Maps a register window of a claim that is alive. */
-NODISCARD enum status mmio_map(struct mmio *w, struct process *p, uint64_t offset, uint64_t len, uint64_t va,
-    uint8_t prot, uint64_t *va_out);
+NODISCARD enum status mmio_map(struct mmio *w, struct process *p, uint64_t offset, uint64_t len,
+    uint64_t va, uint8_t prot, uint64_t *va_out);
 
 /*
- * A process was given a handle by one that manages it.  If it is a device's, with RIGHT_DMA, it pays for the domain from now
- * on (D13).  E_QUOTA: it cannot, and the one before goes on paying.  A handle that comes with a message moves no charge:
- * nobody makes another pay.
+ * A process was given a handle by one that manages it.  If it is a device's, with RIGHT_DMA, it
+ * pays for the domain from now on (D13).  E_QUOTA: it cannot, and the one before goes on paying.  A
+ * handle that comes with a message moves no charge: nobody makes another pay.
  */
 NODISCARD enum status device_pass(struct process *to, handle_t h);
 
 /*
- * The process ends: every claim that it can use (RIGHT_DMA) ends with it.  Looks at some of its handles from *at on; true when at
- * all of them.  *waits is set when one of the claims is not over; until all are, its other handles stay, so that the order of the end
- * is the claim's own.
+ * The process ends: every claim that it can use (RIGHT_DMA) ends with it.  Looks at some of its
+ * handles from *at on; true when at all of them.  *waits is set when one of the claims is not over;
+ * until all are, its other handles stay, so that the order of the end is the claim's own.
  */
 bool device_end_some_of(struct process *p, uint32_t *at, bool *waits);
 

@@ -1,8 +1,10 @@
 /*
- * The live test of an IOMMU: the device itself is made to write, once where it must not get, and once where it must.
+ * The live test of an IOMMU: the device itself is made to write, once where it must not get, and
+ * once where it must.
  *
- * Why.  Tables say that a unit is in the way, and the unit says that it translates; neither shows that this device's accesses go
- * through it.  Firmware may be wrong, a bus may bypass the unit, a unit may let everything pass.
+ * Why.  Tables say that a unit is in the way, and the unit says that it translates; neither shows
+ * that this device's accesses go through it.  Firmware may be wrong, a bus may bypass the unit, a
+ * unit may let everything pass.
  *
  * How.  Six pages of the kernel's own, side by side:
  *
@@ -14,33 +16,39 @@
  *     decoy      the target                          what the kernel wrote
  *     target     nothing                             in its first bytes what the device wrote
  *
- *   1 The device is told to write to the address of the sentinel.  Were its accesses not translated, the sentinel would be
- *     overwritten: the bypass is caught in the act.  The unit must have recorded the fault; if not, the test is silent.
- *   2 It is told to write to the address of the decoy.  The data must arrive in the target, and the decoy must stay.
+ *   1 The device is told to write to the address of the sentinel.  Were its accesses not
+ * translated, the sentinel would be overwritten: the bypass is caught in the act.  The unit must
+ * have recorded the fault; if not, the test is silent. 2 It is told to write to the address of the
+ * decoy.  The data must arrive in the target, and the decoy must stay.
  *
- * All addresses that the device is given are addresses of these pages, as they are in memory.  So whatever the
- * way is like, translated or not, it does no harm: a device that bypasses its unit finds real queues, and writes to
- * pages that are there to be written.  The test has an I/O address space of its own; nothing in it becomes a driver's.
+ * All addresses that the device is given are addresses of these pages, as they are in memory.  So
+ * whatever the way is like, translated or not, it does no harm: a device that bypasses its unit
+ * finds real queues, and writes to pages that are there to be written.  The test has an I/O address
+ * space of its own; nothing in it becomes a driver's.
  *
- * When.  At the first claim of a function in this boot, before the claim's own domain is made.  What is tested (the function's
- * place, the unit in its way) does not change while the machine runs, and a unit that breaks says so; so a driver that is
- * started again does not pay for it.  A test that failed is not made again: the device is not direct until the machine restarts.
+ * When.  At the first claim of a function in this boot, before the claim's own domain is made. What
+ * is tested (the function's place, the unit in its way) does not change while the machine runs, and
+ * a unit that breaks says so; so a driver that is started again does not pay for it.  A test that
+ * failed is not made again: the device is not direct until the machine restarts.
  *
- * Steps of the worker's job, like a reset (device_reset.c), and none waits.  The thread that claims sleeps meanwhile, and may give
- * up: the test goes on, and the end of the claim waits for it (device_end.c).
+ * Steps of the worker's job, like a reset (device_reset.c), and none waits.  The thread that claims
+ * sleeps meanwhile, and may give up: the test goes on, and the end of the claim waits for it
+ * (device_end.c).
  *
- *     setup | mappings in force | stop | mastering on, start | store, sentinel | fault | store, target
- *         | stop | mastering off, drained | blocked | unmapped | function reset | pages judged again, freed
+ *     setup | mappings in force | stop | mastering on, start | store, sentinel | fault | store,
+ * target | stop | mastering off, drained | blocked | unmapped | function reset | pages judged
+ * again, freed
  *
- * However it went, it is left by the second line, in the order of D7.  What could not be confirmed there leads to quarantine
- * (D8): the pages and the space stay for ever, and so does the device.
+ * However it went, it is left by the second line, in the order of D7.  What could not be confirmed
+ * there leads to quarantine (D8): the pages and the space stay for ever, and so does the device.
  *
- * Addresses here are addresses of memory, so they are in no log line, no trace and no last fault of a unit (D3): every fault
- * of the function, until it is reset and the log drained, is the test's own.
+ * Addresses here are addresses of memory, so they are in no log line, no trace and no last fault of
+ * a unit (D3): every fault of the function, until it is reset and the log drained, is the test's
+ * own.
  *
- * Locks    "canary" of the claim is set by who claims and cleared by the worker, under the device's lock.  The rest is the
- *          worker's alone, but for what faults say: under the claim lock by whoever takes them out of the log, and all that
- *          were taken before unit_drain returned are said.
+ * Locks    "canary" of the claim is set by who claims and cleared by the worker, under the device's
+ * lock.  The rest is the worker's alone, but for what faults say: under the claim lock by whoever
+ * takes them out of the log, and all that were taken before unit_drain returned are said.
  */
 #include "kern/base/bits.h"
 #include "kern/base/mmio.h"
@@ -60,11 +68,26 @@ static_assert(PAGES <= 1 << BLOCK_LG2);
 enum : uint64_t {
 	TABLE_PAGES = 24,
 	CHARGE_PAGES = 1 + (1ull << BLOCK_LG2) + TABLE_PAGES,
-	RECORD_NS = 100 * NS_PER_MS,		/* a fault may be recorded after the device said that it was done */
+	RECORD_NS =
+	    100 * NS_PER_MS, /* a fault may be recorded after the device said that it was done */
 	PATTERN = 0x9e37'79b9'7f4a'7c15,
 };
 
-enum step : uint8_t { SETUP, FORCE, QUIET, START, STRAY, RECORD, GRANTED, STOP, DRAIN, BLOCK, UNMAP, RESET, OVER };
+enum step : uint8_t {
+	SETUP,
+	FORCE,
+	QUIET,
+	START,
+	STRAY,
+	RECORD,
+	GRANTED,
+	STOP,
+	DRAIN,
+	BLOCK,
+	UNMAP,
+	RESET,
+	OVER
+};
 
 struct device_canary {
 	const struct canary_class *class;
@@ -87,7 +110,11 @@ struct device_canary {
 
 /* ---- Pages ---- */
 
-static uint64_t address(const struct device_canary *x, enum page p) { return x->block.v + p * PAGE_SIZE; }
+static uint64_t
+address(const struct device_canary *x, enum page p)
+{
+	return x->block.v + p * PAGE_SIZE;
+}
 
 static volatile uint64_t *
 words(const struct device_canary *x, enum page p)
@@ -116,7 +143,11 @@ kept(const struct device_canary *x, enum page p)
 	return n;
 }
 
-static bool is_whole(const struct device_canary *x, enum page p) { return kept(x, p) == PAGE_SIZE / 8; }
+static bool
+is_whole(const struct device_canary *x, enum page p)
+{
+	return kept(x, p) == PAGE_SIZE / 8;
+}
 
 /* The first thing that was wrong decides. */
 static void
@@ -131,9 +162,11 @@ static void
 judge_pages(struct device_canary *x)
 {
 	if (!is_whole(x, SENTINEL))
-		wrong(x, "its accesses bypass its IOMMU: a write to an address that is not mapped arrived in memory");
+		wrong(x,
+		    "its accesses bypass its IOMMU: a write to an address that is not mapped arrived in memory");
 	else if (!is_whole(x, DECOY))
-		wrong(x, "its accesses bypass its IOMMU: a write arrived at the address itself, not where it is mapped");
+		wrong(x,
+		    "its accesses bypass its IOMMU: a write arrived at the address itself, not where it is mapped");
 }
 
 /* ---- Registers ---- */
@@ -204,7 +237,8 @@ is_legal(const struct iommu_unit *u, struct paddr base)
 	if (!range_within(base.v, len, PAGE_SIZE, BIT(min_u64(u->facts.iova_bits, 47)) - PAGE_SIZE))
 		return false;
 	for (uint32_t i = 0; i < u->facts.holes; i++)
-		if (u->facts.hole[i].base < base.v + len && base.v < u->facts.hole[i].base + u->facts.hole[i].len)
+		if (u->facts.hole[i].base < base.v + len &&
+		    base.v < u->facts.hole[i].base + u->facts.hole[i].len)
 			return false;
 	return true;
 }
@@ -212,7 +246,8 @@ is_legal(const struct iommu_unit *u, struct paddr base)
 static enum status
 map(struct device_canary *x, enum page at, enum page to, enum iommu_rights rights)
 {
-	enum status s = x->io.unit->ops->map(&x->io, (struct iova){ address(x, at) }, (struct paddr){ address(x, to) }, PAGE_SIZE, rights);
+	enum status s = x->io.unit->ops->map(&x->io, (struct iova){ address(x, at) },
+	    (struct paddr){ address(x, to) }, PAGE_SIZE, rights);
 
 	x->mapped[at] = s == OK;
 	return s;
@@ -251,9 +286,14 @@ setup(struct device_canary *x)
 	pci_decode(x->fn);
 	if (device_regs(x->fn) == NULL)
 		return E_NO_MEMORY;
-	x->c = (struct canary){ .read = read_register, .write = write_register, .arg = x, .window_bytes = pci_bar_mappable(x->fn, 0),
-		.to_device = words(x, QUEUE), .from_device = words(x, ANSWERS),
-		.to_device_address = address(x, QUEUE), .from_device_address = address(x, ANSWERS),
+	x->c = (struct canary){ .read = read_register,
+		.write = write_register,
+		.arg = x,
+		.window_bytes = pci_bar_mappable(x->fn, 0),
+		.to_device = words(x, QUEUE),
+		.from_device = words(x, ANSWERS),
+		.to_device_address = address(x, QUEUE),
+		.from_device_address = address(x, ANSWERS),
 		.spill_address = address(x, SPILL) };
 	s = map(x, QUEUE, QUEUE, IOMMU_READ);
 	if (s == OK)
@@ -274,7 +314,9 @@ unmap(struct device_canary *x)
 	fence_init(&x->fence, x->io.unit);
 	for (enum page p = QUEUE; p < PAGES; p = (enum page)(p + 1))
 		if (x->mapped[p])
-			fence_add(&x->fence, x->io.unit->ops->unmap(&x->io, (struct iova){ address(x, p) }, PAGE_SIZE),
+			fence_add(&x->fence,
+			    x->io.unit->ops->unmap(
+				&x->io, (struct iova){ address(x, p) }, PAGE_SIZE),
 			    clock_now() + FENCE_DEADLINE_NS);
 }
 
@@ -326,7 +368,8 @@ judge_arrival(struct device_canary *x)
 	judge_pages(x);
 	if ((uint32_t)words(x, TARGET)[0] == (uint32_t)pattern(TARGET, 0))
 		wrong(x, "a write that was granted did not arrive");
-	else if (kept(x, TARGET) != PAGE_SIZE / 8 - 1 || words(x, TARGET)[0] >> 32 != pattern(TARGET, 0) >> 32)
+	else if (kept(x, TARGET) != PAGE_SIZE / 8 - 1 ||
+	    words(x, TARGET)[0] >> 32 != pattern(TARGET, 0) >> 32)
 		wrong(x, "more arrived than was to be written");
 	why = x->class->judge(&x->c, (const volatile uint8_t *)words(x, SPILL));
 	if (why != NULL)
@@ -336,8 +379,8 @@ judge_arrival(struct device_canary *x)
 static void
 say(const struct pci_function *f, enum lane_canary result, const char *what)
 {
-	log_write(result == CANARY_PASSED || result == CANARY_SILENT ? LOG_INFO : LOG_WARN, "device %02x:%02x.%x: live test: %s", f->rid >> 8,
-	    f->rid >> 3 & 31, f->rid & 7, what);
+	log_write(result == CANARY_PASSED || result == CANARY_SILENT ? LOG_INFO : LOG_WARN,
+	    "device %02x:%02x.%x: live test: %s", f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, what);
 }
 
 /* The function is as it was.  Its pages are looked at once more: a write may have come late. */
@@ -354,13 +397,18 @@ finish(struct device_canary *x)
 		judge_pages(x);
 		if (x->elsewhere)
 			wrong(x, "it reached for an address that it was not told of");
-		result = x->why != NULL ? CANARY_FAILED : x->recorded && x->io.unit->facts.fault_log ? CANARY_PASSED : CANARY_SILENT;
+		result = x->why != NULL                        ? CANARY_FAILED :
+		    x->recorded && x->io.unit->facts.fault_log ? CANARY_PASSED :
+								 CANARY_SILENT;
 		f->canary_why = x->why;
 		store_release(&f->canary, result);
 	}
 	trace(DEVICE_CANARY, function_tag(f), result);
-	say(f, result, x->error != OK ? status_text(x->error) : result == CANARY_PASSED ? "validated" :
-	    result == CANARY_SILENT ? "validated, silent" : x->why);
+	say(f, result,
+	    x->error != OK              ? status_text(x->error) :
+		result == CANARY_PASSED ? "validated" :
+		result == CANARY_SILENT ? "validated, silent" :
+					  x->why);
 	if (x->unsure) {
 		spin_lock(&device_claim_lock);
 		f->never = true;
@@ -411,7 +459,7 @@ step(struct device_canary *x)
 	case QUIET:
 		said = ask(x, x->class->stop);
 		if (said == CANARY_DONE) {
-			unit_drain(x->io.unit);		/* what was recorded before is not the test's */
+			unit_drain(x->io.unit); /* what was recorded before is not the test's */
 			x->recorded = x->elsewhere = false;
 			master(x, true);
 			set_step(x, START, 0);
@@ -464,7 +512,8 @@ step(struct device_canary *x)
 		}
 		trace(DMA_DETACH, function_tag(x->fn));
 		fence_init(&x->fence, x->io.unit);
-		fence_add(&x->fence, x->io.unit->ops->detach(&x->io, x->fn->endpoint), now + FENCE_DEADLINE_NS);
+		fence_add(&x->fence, x->io.unit->ops->detach(&x->io, x->fn->endpoint),
+		    now + FENCE_DEADLINE_NS);
 		set_step(x, BLOCK, 0);
 		return 0;
 	case BLOCK:
@@ -473,7 +522,8 @@ step(struct device_canary *x)
 			unmap(x);
 		return next;
 	case UNMAP:
-		return wait_fence(x, RESET, 0, "its IOMMU did not confirm that memory is out of reach");
+		return wait_fence(
+		    x, RESET, 0, "its IOMMU did not confirm that memory is out of reach");
 	case RESET:
 		next = pci_reset_step(x->fn, &x->reset_state);
 		if (next != 0 && next != UINT64_MAX)
@@ -512,7 +562,7 @@ device_canary_step(struct device *d)
 	store_relaxed(&d->canary, NULL);
 	device_wake(&d->canary_waiter, error);
 	spin_unlock(&d->obj.lock);
-	spin_lock(&device_claim_lock);		/* whoever has a fault of it in hand is done with it */
+	spin_lock(&device_claim_lock); /* whoever has a fault of it in hand is done with it */
 	spin_unlock(&device_claim_lock);
 	if (!unsure) {			/* else its space stays, and so does what it costs */
 		quota_give_pages(x->payer, CHARGE_PAGES);
@@ -530,7 +580,8 @@ device_canary_fault(struct pci_function *f, const struct dma_fault *fault)
 	/* Under the lock to the end: the worker, who frees it, takes the lock before. */
 	spin_lock(&device_claim_lock);
 	x = f->claimed != NULL ? load_relaxed(&f->claimed->canary) : NULL;
-	if (x != NULL && (!fault->address_valid || align_down(fault->iova, PAGE_SIZE) == address(x, SENTINEL)))
+	if (x != NULL &&
+	    (!fault->address_valid || align_down(fault->iova, PAGE_SIZE) == address(x, SENTINEL)))
 		x->recorded = true;
 	else if (x != NULL)
 		x->elsewhere = true;

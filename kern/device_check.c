@@ -1,13 +1,12 @@
 /*
  * What the kernel checks of a claim: windows and registers.  device_queue.h tells the life.
  *
- * The windows are the live grants, sorted by device address: what an entry of a queue may name.  Registers of a checked claim are mapped
- * nowhere.  Each access is a call, and the class judges it (kern/dma/xlate.h): refused, or the writes that are made instead, and what
- * they do to the device.
+ * The windows are the live grants, sorted by device address: what an entry of a queue may name.
+ * Registers of a checked claim are mapped nowhere.  Each access is a call, and the class judges it
+ * (kern/dma/xlate.h): refused, or the writes that are made instead, and what they do to the device.
  *
- * Order    of a start: bus mastering, then the writes.  Of a stop: the checker's state, then the writes; pins end only when the device
- *          was seen stopped.
- * Locks    the claim's, over every call.
+ * Order    of a start: bus mastering, then the writes.  Of a stop: the checker's state, then the
+ * writes; pins end only when the device was seen stopped. Locks    the claim's, over every call.
  * Not here queues (device_queue.c), what a register means (the class's xlate.c).
  */
 #include "kern/device_queue.h"
@@ -31,8 +30,8 @@ device_class(const struct pci_function *f)
 }
 
 void
-device_check_complain(struct device *d, enum dma_rule rule, const char *what, uint32_t number, const char *part,
-    uint32_t entry)
+device_check_complain(struct device *d, enum dma_rule rule, const char *what, uint32_t number,
+    const char *part, uint32_t entry)
 {
 	struct device_check *c = d->check;
 	const struct pci_function *f = d->function[0].fn;
@@ -40,11 +39,13 @@ device_check_complain(struct device *d, enum dma_rule rule, const char *what, ui
 	c->last_rule = rule;
 	trace(CHECK_REFUSED, device_tag(d), number, entry, rule);
 	if (c->complaints++ < COMPLAINTS_MAX)
-		log_warn("device %02x:%02x.%x: %s %u, %s %u: refused: %s%s", f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, what,
-		    number, part, entry, dma_rule_text(rule), c->complaints == COMPLAINTS_MAX ? " (the last that is said)" : "");
+		log_warn("device %02x:%02x.%x: %s %u, %s %u: refused: %s%s", f->rid >> 8,
+		    f->rid >> 3 & 31, f->rid & 7, what, number, part, entry, dma_rule_text(rule),
+		    c->complaints == COMPLAINTS_MAX ? " (the last that is said)" : "");
 }
 
-/* ---- Windows ------------------------------------------------------------------------------------- */
+/* ---- Windows
+ * ------------------------------------------------------------------------------------- */
 
 static enum status
 grow(struct device *d)
@@ -64,7 +65,8 @@ grow(struct device *d)
 		domain_give_pages(&d->domain, BIT(order));
 		return s;
 	}
-	window_place(&c->windows, frame_ptr(p), (uint32_t)((PAGE_SIZE << order) / sizeof(struct xlate_window)));
+	window_place(&c->windows, frame_ptr(p),
+	    (uint32_t)((PAGE_SIZE << order) / sizeof(struct xlate_window)));
 	if (order != 0) {
 		frame_free(c->array, c->array_order);
 		domain_give_pages(&d->domain, BIT(c->array_order));
@@ -83,7 +85,9 @@ device_check_add(struct device *d, struct buffer *b)
 	enum status s = OK;
 
 	for (uint64_t done = 0, n; done < g->len && s == OK; done += n) {
-		struct xlate_window w = { .first = at + done, .grant = &b->grant.entry, .dir = g->dir };
+		struct xlate_window w = {
+			.first = at + done, .grant = &b->grant.entry, .dir = g->dir
+		};
 		struct paddr p;
 
 		if (!memory_run(b->memory, (g->offset + done) / PAGE_SIZE, &p, &n))
@@ -110,7 +114,8 @@ device_check_remove(struct device *d, struct buffer *b)
 	(void)window_remove(&d->check->windows, &b->grant.entry);
 }
 
-/* ---- Registers ----------------------------------------------------------------------------------- */
+/* ---- Registers
+ * ----------------------------------------------------------------------------------- */
 
 static uint64_t
 read_register(volatile uint8_t *p, unsigned width)
@@ -123,7 +128,9 @@ read_for_class(void *arg, uint32_t offset, unsigned width)
 {
 	struct device_check *c = arg;
 
-	return range_within(offset, width, 0, c->x.window_bytes) ? read_register(c->regs + offset, width) : UINT64_MAX;
+	return range_within(offset, width, 0, c->x.window_bytes) ?
+	    read_register(c->regs + offset, width) :
+	    UINT64_MAX;
 }
 
 void
@@ -172,18 +179,21 @@ write_all(struct device_check *c, const struct xlate_writes *w)
 }
 
 enum status
-device_check_access(struct device *d, const struct mmio *w, uint64_t offset, unsigned width, bool write, uint64_t *value,
-    enum dma_rule *rule)
+device_check_access(struct device *d, const struct mmio *w, uint64_t offset, unsigned width,
+    bool write, uint64_t *value, enum dma_rule *rule)
 {
 	struct device_check *c = d->check;
 	struct xlate_writes writes = { 0 };
 
-	*rule = w->function != 0 || w->bar != 0 || width < 4 || !range_within(offset, width, 0, c->x.window_bytes) ? RULE_REGISTER :
+	*rule = w->function != 0 || w->bar != 0 || width < 4 ||
+		!range_within(offset, width, 0, c->x.window_bytes) ?
+	    RULE_REGISTER :
 	    write ? c->class->write(&c->x, (uint32_t)offset, width, *value, &writes) :
-	    c->class->may_read(&c->x, (uint32_t)offset, width);
+		    c->class->may_read(&c->x, (uint32_t)offset, width);
 	if (*rule != RULE_NONE) {
 		c->registers_refused++;
-		device_check_complain(d, *rule, write ? "write of register at byte" : "read of register at byte",
+		device_check_complain(d, *rule,
+		    write ? "write of register at byte" : "read of register at byte",
 		    (uint32_t)offset, "bytes", width);
 		return E_REFUSED;
 	}
@@ -218,7 +228,8 @@ device_check_access(struct device *d, const struct mmio *w, uint64_t offset, uns
 	return OK;
 }
 
-/* ---- The claim ----------------------------------------------------------------------------------- */
+/* ---- The claim
+ * ----------------------------------------------------------------------------------- */
 
 volatile uint8_t *
 device_regs(struct pci_function *f)

@@ -1,10 +1,12 @@
 /*
  * Grants of a claim: memory to addresses of its domain, and back.  kern/dma/domain.h; D2, D8.
  *
- * Who grants or takes back waits here, without a lock, until the unit has confirmed it.  The claim may end meanwhile: whoever
- * holds the lock and finds the grant in a state moves it on, so both may come along, and the grant ends once.
+ * Who grants or takes back waits here, without a lock, until the unit has confirmed it.  The claim
+ * may end meanwhile: whoever holds the lock and finds the grant in a state moves it on, so both may
+ * come along, and the grant ends once.
  *
- * The last handle may go before its grant: then the worker takes the grant back, since nobody waits for that.
+ * The last handle may go before its grant: then the worker takes the grant back, since nobody waits
+ * for that.
  */
 #include "kern/device_parts.h"
 #include "kern/device_queue.h"
@@ -31,7 +33,8 @@ device_sleep(struct device *d, const struct fence *f, uint64_t deadline) NO_THRE
 	return OK;
 }
 
-/* The same for a grant: until a poll may do more.  What has a step left goes on whatever the deadline. */
+/* The same for a grant: until a poll may do more.  What has a step left goes on whatever the
+ * deadline. */
 static enum status
 grant_sleep(struct buffer *b, uint64_t deadline) NO_THREAD_SAFETY
 {
@@ -79,7 +82,8 @@ device_buffer_revoke(struct buffer *b)
 	enum status s = domain_revoke(&b->device->domain, &b->grant);
 
 	if (s == OK) {
-		trace(DMA_UNMAP, device_tag(b->device), grant_iova(&b->grant), grant_len(&b->grant));
+		trace(
+		    DMA_UNMAP, device_tag(b->device), grant_iova(&b->grant), grant_len(&b->grant));
 		if (b->device->check != NULL)
 			device_check_remove(b->device, b);
 	}
@@ -111,9 +115,11 @@ publish(struct buffer *b, enum status s) NO_THREAD_SAFETY
 	while (s == E_WOULD_BLOCK) {
 		s = grant_sleep(b, DEADLINE_NEVER);
 		if (s == OK)	/* the claim's end may have taken it back meanwhile */
-			s = grant_state(&b->grant) == LEDGER_MAPPED || grant_state(&b->grant) == LEDGER_ALLOCATED ?
+			s = grant_state(&b->grant) == LEDGER_MAPPED ||
+				grant_state(&b->grant) == LEDGER_ALLOCATED ?
 			    domain_publish(&d->domain, &b->grant) :
-			    grant_state(&b->grant) == LEDGER_QUARANTINED ? E_QUARANTINED : E_STALE;
+			    grant_state(&b->grant) == LEDGER_QUARANTINED ? E_QUARANTINED :
+									   E_STALE;
 	}
 	if (s == E_QUARANTINED && grant_state(&b->grant) == LEDGER_QUARANTINED)
 		poison(b);
@@ -172,7 +178,8 @@ map_buffer(struct device *d, struct buffer *b, uint64_t offset, uint64_t len, en
 }
 
 enum status
-device_grant_own(struct device *d, struct process *payer, struct memory *m, enum dma_dir dir, struct buffer **out)
+device_grant_own(struct device *d, struct process *payer, struct memory *m, enum dma_dir dir,
+    struct buffer **out)
 {
 	enum status s;
 
@@ -204,8 +211,10 @@ sys_dma_map(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 		return E_INVALID;
 	if (((offset | len) & PAGE_MASK) != 0)
 		return E_ALIGN;
-	s = handle_ref(t->proc, (handle_t)u->w[1], OBJ_MEMORY, RIGHT_DMA |
-	    ((dir & DMA_TO_DEVICE) != 0 ? RIGHT_READ : 0) | ((dir & DMA_FROM_DEVICE) != 0 ? RIGHT_WRITE : 0), &mo, NULL);
+	s = handle_ref(t->proc, (handle_t)u->w[1], OBJ_MEMORY,
+	    RIGHT_DMA | ((dir & DMA_TO_DEVICE) != 0 ? RIGHT_READ : 0) |
+		((dir & DMA_FROM_DEVICE) != 0 ? RIGHT_WRITE : 0),
+	    &mo, NULL);
 	if (s != OK)
 		return s;
 	m = container_of(mo, struct memory, obj);
@@ -306,7 +315,8 @@ end_step(struct work *w)
 	s = device_buffer_revoke(b);
 	if (s == E_BUSY)	/* an accepted queue entry still names it */
 		next = clock_now() + NS_PER_MS;
-	else if (grant_state(&b->grant) == LEDGER_REVOKING && device_buffer_settle(b) == E_WOULD_BLOCK)
+	else if (grant_state(&b->grant) == LEDGER_REVOKING &&
+	    device_buffer_settle(b) == E_WOULD_BLOCK)
 		next = grant_poll_at(&b->grant, clock_now());
 	spin_unlock(&d->obj.lock);
 	if (next == WORK_DONE)

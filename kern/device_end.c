@@ -1,8 +1,10 @@
 /*
- * The end of a claim: device.h tells the order.  A state machine that the worker steps; no step waits.
+ * The end of a claim: device.h tells the order.  A state machine that the worker steps; no step
+ * waits.
  *
- * A reset that the owner asked for, or the live test, is steps of the same job (device_step), so the two never interleave.  The end takes
- * the doorbells away at once; then it lets the reset come to its end before it touches a function, which needs its time of quiet.
+ * A reset that the owner asked for, or the live test, is steps of the same job (device_step), so
+ * the two never interleave.  The end takes the doorbells away at once; then it lets the reset come
+ * to its end before it touches a function, which needs its time of quiet.
  */
 #include "kern/device_parts.h"
 #include "kern/device_queue.h"
@@ -23,8 +25,18 @@
 enum { VECTORS_AT_ONCE = 16, GRANTS_AT_ONCE = 32 };
 enum : uint64_t { BYTES_PER_GRANT = 64 * KIB };		/* so much counts as another one */
 
-enum step : uint8_t { END_WINDOWS, END_MASTER, END_DRAIN, END_VECTORS, END_BLOCK, END_FENCE, END_UNMAP, END_UNMAPPED,
-	END_RESET, END_UNPIN };
+enum step : uint8_t {
+	END_WINDOWS,
+	END_MASTER,
+	END_DRAIN,
+	END_VECTORS,
+	END_BLOCK,
+	END_FENCE,
+	END_UNMAP,
+	END_UNMAPPED,
+	END_RESET,
+	END_UNPIN
+};
 
 static void
 set_step(struct device *d, enum step s, uint64_t patience)
@@ -41,10 +53,12 @@ quarantine(struct device *d, const char *what)
 	struct pci_function *f = d->function[0].fn;
 
 	d->failed = true;
-	log_error("device %02x:%02x.%x: quarantined: %s", f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, what);
+	log_error("device %02x:%02x.%x: quarantined: %s", f->rid >> 8, f->rid >> 3 & 31, f->rid & 7,
+	    what);
 }
 
-/* The first window of those that are left, closed: mappings that are not in its list by now will not be. */
+/* The first window of those that are left, closed: mappings that are not in its list by now will
+ * not be. */
 static struct mmio *
 first_window(struct device *d)
 {
@@ -82,7 +96,8 @@ windows_step(struct device *d, struct mmio *w, uint64_t now)
 	return s == E_BUSY ? now + NS_PER_MS : 0;
 }
 
-/* Some routes less, then a function's table less; false when all are down.  The device's lock is held. */
+/* Some routes less, then a function's table less; false when all are down.  The device's lock is
+ * held. */
 static bool
 vectors_step(struct device *d)
 {
@@ -101,7 +116,8 @@ vectors_step(struct device *d)
 	return false;
 }
 
-/* Takes some grants back; false when none is left.  Their tickets are waited for together.  The device's lock is held. */
+/* Takes some grants back; false when none is left.  Their tickets are waited for together.  The
+ * device's lock is held. */
 static bool
 revoke_step(struct device *d)
 {
@@ -114,9 +130,11 @@ revoke_step(struct device *d)
 		list_push_back(&d->revoked, l);
 		b = list_entry(l, struct buffer, link);
 		/* Quarantined, or on its way already: somebody else began. */
-		if (grant_state(&b->grant) == LEDGER_QUARANTINED || grant_state(&b->grant) == LEDGER_REVOKING)
+		if (grant_state(&b->grant) == LEDGER_QUARANTINED ||
+		    grant_state(&b->grant) == LEDGER_REVOKING)
 			continue;
-		/* What could not be confirmed to be blocked may still be written, whatever its entries say. */
+		/* What could not be confirmed to be blocked may still be written, whatever its
+		 * entries say. */
 		if (d->failed)
 			device_buffer_quarantine(b);
 		else if (device_buffer_revoke(b) != OK)
@@ -126,7 +144,8 @@ revoke_step(struct device *d)
 	return true;
 }
 
-/* Looks at some grants whether they are out of reach.  When to come back; UINT64_MAX: all are settled.  The device's lock is held. */
+/* Looks at some grants whether they are out of reach.  When to come back; UINT64_MAX: all are
+ * settled.  The device's lock is held. */
 static uint64_t
 settle_step(struct device *d, uint64_t now)
 {
@@ -143,7 +162,8 @@ settle_step(struct device *d, uint64_t now)
 			else
 				s = device_buffer_settle(b);
 		}
-		/* They were queued in this order, or nearly: who waits for the first waits for the next as well. */
+		/* They were queued in this order, or nearly: who waits for the first waits for the
+		 * next as well. */
 		if (s == E_WOULD_BLOCK)
 			return grant_poll_at(&b->grant, now);
 		if (s != OK)
@@ -172,7 +192,9 @@ end_step(struct device *d)
 		return 0;
 	}
 	case END_MASTER:
-		next = d->canary != NULL ? device_canary_step(d) : d->resetting ? device_reset_step(d) : 0;
+		next = d->canary != NULL ? device_canary_step(d) :
+		    d->resetting         ? device_reset_step(d) :
+					   0;
 		if (next != 0)
 			return next;
 		device_master_off(d);
@@ -208,7 +230,9 @@ end_step(struct device *d)
 		spin_lock(&d->obj.lock);
 		fence_init(&d->fence, u);
 		for (unsigned i = 0; i < d->function_count; i++)
-			fence_add(&d->fence, u->ops->detach(&d->domain.io, d->function[i].fn->endpoint), now + FENCE_DEADLINE_NS);
+			fence_add(&d->fence,
+			    u->ops->detach(&d->domain.io, d->function[i].fn->endpoint),
+			    now + FENCE_DEADLINE_NS);
 		spin_unlock(&d->obj.lock);
 		trace(DMA_DETACH, device_tag(d));
 		set_step(d, END_FENCE, 0);
@@ -249,7 +273,8 @@ end_step(struct device *d)
 				quarantine(d, "its reset did not work");
 			else if (next != 0)
 				return next;
-			trace(DEVICE_RESET, function_tag(d->function[d->at].fn), next == UINT64_MAX ? E_IO : OK);
+			trace(DEVICE_RESET, function_tag(d->function[d->at].fn),
+			    next == UINT64_MAX ? E_IO : OK);
 			d->at++;
 			d->reset_state = 0;
 		}
@@ -265,7 +290,8 @@ end_step(struct device *d)
 		}
 		if (d->domain_live) {
 			d->domain_live = false;
-			/* Failed, it is blocked for ever: table pages, tag, records and their price stay taken. */
+			/* Failed, it is blocked for ever: table pages, tag, records and their price
+			 * stay taken. */
 			if (!d->failed)
 				domain_fini(&d->domain);
 		}
@@ -315,7 +341,8 @@ begin_end(struct device *d)
 	store_release(&d->state, DEVICE_ENDING);
 	store_relaxed(&d->generation, d->generation + 1);
 	if (d->domain_live)
-		ledger_bump(&d->domain.ledger, d->domain.ledger.generation + 1);	/* no grant is found or pinned any more */
+		ledger_bump(&d->domain.ledger,
+		    d->domain.ledger.generation + 1); /* no grant is found or pinned any more */
 	trace(DEVICE_ENDS, device_tag(d), d->generation);
 	d->step = END_WINDOWS;
 	object_get(&d->obj);
@@ -330,7 +357,8 @@ device_wake(struct thread **slot, enum status s)
 {
 	struct thread *t = *slot;
 
-	/* Claimed under the lock: after a time-out it takes itself off under the lock before it can wait anew. */
+	/* Claimed under the lock: after a time-out it takes itself off under the lock before it can
+	 * wait anew. */
 	*slot = NULL;
 	if (t == NULL || !thread_claim(t))
 		return;
@@ -372,15 +400,16 @@ device_end(struct device *d, uint64_t deadline) NO_THREAD_SAFETY
 	return s == OK && d->state == DEVICE_QUARANTINED ? E_QUARANTINED : s;
 }
 
-/* The last handle, window, vector and grant are gone.  A claim that was never ended is ended now, and the end's own
- * reference brings the object back here when it is over. */
+/* The last handle, window, vector and grant are gone.  A claim that was never ended is ended now,
+ * and the end's own reference brings the object back here when it is over. */
 bool
 device_destroy(struct object *o)
 {
 	struct device *d = device_of(o);
 	struct notification *n, *m;
 
-	/* Its functions still lead faults here: the watches are gone for them before they are put. */
+	/* Its functions still lead faults here: the watches are gone for them before they are put.
+	 */
 	spin_lock(&d->obj.lock);
 	watch_set(&d->watch, NULL, 0, &n);
 	watch_set(&d->supervisor, NULL, 0, &m);

@@ -1,22 +1,26 @@
 /*
  * Faults of claims: counted, shown to the driver, told to its supervisor (D11).
  *
- * A device may report success for an access that was refused: the IOMMU drops a posted write, and the device never hears of it.
- * So a driver looks before it believes completions.  The page that it can only read holds the sequence number; device_look
- * brings it up to date, in this order:
+ * A device may report success for an access that was refused: the IOMMU drops a posted write, and
+ * the device never hears of it. So a driver looks before it believes completions.  The page that it
+ * can only read holds the sequence number; device_look brings it up to date, in this order:
  *
  *   1 the driver has read completions from its queue
- *   2 every access that the unit refused before now has been in its log (a sync, where the unit needs one)
- *   3 the log is empty, and what was in it is counted (kern/dma/unit.c)
- *   4 the driver reads the page
+ *   2 every access that the unit refused before now has been in its log (a sync, where the unit
+ * needs one) 3 the log is empty, and what was in it is counted (kern/dma/unit.c) 4 the driver reads
+ * the page
  *
- * The device made its accesses for a command before it wrote the completion.  So a refused one came before 1, was in the log at
- * 2, and is in the page at 4.  Without 2 and 3 the record could arrive after the completion was believed.  One look is
- * enough for all completions that were read before it.
+ * The device made its accesses for a command before it wrote the completion.  So a refused one came
+ * before 1, was in the log at 2, and is in the page at 4.  Without 2 and 3 the record could arrive
+ * after the completion was believed.  One look is enough for all completions that were read before
+ * it.
  *
- * Where the kernel checks the queues, 2 is left out.  Every address that the device was told lies in a live grant, pinned until
- * the kernel has consumed the completion.  So an access that is refused is none that the device was told to make, and a device
- * that makes up addresses may make up data.  The log is looked at all the same: what is in it counts.  Where nobody refuses (brokered) or no log works (fault_reporting=none) there is nothing to look at, and the page says so.
+ * Where the kernel checks the queues, 2 is left out.  Every address that the device was told lies
+ * in a live grant, pinned until the kernel has consumed the completion.  So an access that is
+ * refused is none that the device was told to make, and a device that makes up addresses may make
+ * up data.  The log is looked at all the same: what is in it counts.  Where nobody refuses
+ * (brokered) or no log works (fault_reporting=none) there is nothing to look at, and the page says
+ * so.
  *
  * The page is a memory object of its own, made when the driver first maps it, at the driver's cost.
  */
@@ -63,7 +67,8 @@ device_faults_lost_count(uint32_t unit)
 	spin_unlock(&device_claim_lock);
 }
 
-/* n: faults of the function so far.  A claim whose device storms loses bus mastering until it ends: nothing turns it on again. */
+/* n: faults of the function so far.  A claim whose device storms loses bus mastering until it ends:
+ * nothing turns it on again. */
 void
 device_fault_tell(struct pci_function *f, uint32_t n)
 {
@@ -88,8 +93,8 @@ device_fault_tell(struct pci_function *f, uint32_t n)
 	}
 	spin_unlock(&d->obj.lock);
 	if (storm)
-		log_error("device %02x:%02x.%x: %llu faults: shut off", f->rid >> 8, f->rid >> 3 & 31, f->rid & 7,
-		    (unsigned long long)STORM);
+		log_error("device %02x:%02x.%x: %llu faults: shut off", f->rid >> 8,
+		    f->rid >> 3 & 31, f->rid & 7, (unsigned long long)STORM);
 	object_put(&d->obj);
 }
 
@@ -122,7 +127,8 @@ page_create(struct device *d, struct process *payer)
 		struct dma_status *p = frame_ptr(at);
 
 		*p = d->status;
-		p->look = d->domain.io.unit != NULL && d->domain.io.unit->log != NULL && d->domain.io.unit->facts.fault_log;
+		p->look = d->domain.io.unit != NULL && d->domain.io.unit->log != NULL &&
+		    d->domain.io.unit->facts.fault_log;
 		d->page_memory = m;
 		store_release(&d->page, p);
 		m = NULL;
@@ -137,8 +143,8 @@ page_create(struct device *d, struct process *payer)
 }
 
 enum status
-device_map_status(struct object *o, struct process *payer, struct process *p, uint64_t len, uint64_t va, uint8_t prot,
-    uint64_t *va_out)
+device_map_status(struct object *o, struct process *payer, struct process *p, uint64_t len,
+    uint64_t va, uint8_t prot, uint64_t *va_out)
 {
 	struct device *d = device_of(o);
 	enum status s = OK;
@@ -152,9 +158,11 @@ device_map_status(struct object *o, struct process *payer, struct process *p, ui
 	return s == OK ? vspace_map(p, &d->page_memory->obj, 0, len, va, prot, va_out) : s;
 }
 
-/* The log is not empty, or nobody knows yet.  A sync takes about a microsecond: so at first without leaving the CPU. */
+/* The log is not empty, or nobody knows yet.  A sync takes about a microsecond: so at first without
+ * leaving the CPU. */
 static COLD enum status
-look_longer(struct thread *t, struct iommu_unit *unit, struct iommu_ticket ticket, uint64_t deadline)
+look_longer(
+    struct thread *t, struct iommu_unit *unit, struct iommu_ticket ticket, uint64_t deadline)
 {
 	uint64_t now = clock_now(), spin_until = now + SPIN_NS, until = now + FENCE_DEADLINE_NS;
 	enum status s = E_WOULD_BLOCK;
@@ -197,10 +205,11 @@ sys_device_look(struct thread *t, struct uregs *u)
 	if (unlikely((meta & RIGHT_READ) == 0))
 		return E_RIGHTS;
 	/*
-	 * No lock: objects stay what they are and units stay for ever.  A claim that ends meanwhile says so in its page, and
-	 * who looked at its unit for nothing did no harm.
+	 * No lock: objects stay what they are and units stay for ever.  A claim that ends meanwhile
+	 * says so in its page, and who looked at its unit for nothing did no harm.
 	 */
-	if (unlikely(load_relaxed(&o->gen) != (uint32_t)(meta >> 32)) || unlikely(load_relaxed(&device_of(o)->state) != DEVICE_CLAIMED))
+	if (unlikely(load_relaxed(&o->gen) != (uint32_t)(meta >> 32)) ||
+	    unlikely(load_relaxed(&device_of(o)->state) != DEVICE_CLAIMED))
 		return E_STALE;
 	unit = load_relaxed(&device_of(o)->domain.io.unit);
 	if (unlikely(unit == NULL))

@@ -1,7 +1,8 @@
 /*
  * The verdict over a device: facts are gathered here, kern/dma/lane.c decides.
  *
- * Each fact is looked at when it is asked for: configuration registers are read again, a unit that broke since says so.
+ * Each fact is looked at when it is asked for: configuration registers are read again, a unit that
+ * broke since says so.
  */
 #include "kern/device_parts.h"
 #include "kern/device_queue.h"
@@ -21,7 +22,8 @@ group_is_whole(const struct pci_function *f)
 
 		if (g->group != f->group)
 			continue;
-		if (g->bridge || g->problem != NULL || g->unit != f->unit || ++n > GROUP_FUNCTIONS_MAX)
+		if (g->bridge || g->problem != NULL || g->unit != f->unit ||
+		    ++n > GROUP_FUNCTIONS_MAX)
 			return false;
 	}
 	return true;
@@ -32,20 +34,32 @@ device_facts(const struct pci_function *f, struct lane_facts *out)
 {
 	const struct iommu_unit *u = f->unit >= 0 ? iommu_by_index((uint32_t)f->unit) : NULL;
 	const char *reset = pci_reset_method(f);
-	enum lane_canary canary = device_canary_pending(f) ? CANARY_PENDING : (enum lane_canary)load_acquire(&f->canary);
+	enum lane_canary canary =
+	    device_canary_pending(f) ? CANARY_PENDING : (enum lane_canary)load_acquire(&f->canary);
 
 	*out = (struct lane_facts){
-		.endpoint = !f->bridge, .sound = !f->never, .resettable = reset != NULL, .group_whole = group_is_whole(f),
+		.endpoint = !f->bridge,
+		.sound = !f->never,
+		.resettable = reset != NULL,
+		.group_whole = group_is_whole(f),
 		/* Where they cannot be seen they count as on, unless nothing translates. */
-		.services_off = pci_services_off(f) && (!f->ports || !f->pcie || f->unit_absent), .unreserved = !f->reserved,
-		.route = f->unit >= 0 ? ROUTE_UNIT : f->unit_absent ? ROUTE_NO_UNIT : ROUTE_UNKNOWN,
-		.canary = canary, .canary_why = canary == CANARY_FAILED ? f->canary_why : NULL,
-		.translator = device_class(f) != NULL, .quiesce = device_class(f) != NULL, .problem = f->problem, .no_unit = f->no_unit,
+		.services_off = pci_services_off(f) && (!f->ports || !f->pcie || f->unit_absent),
+		.unreserved = !f->reserved,
+		.route = f->unit >= 0 ? ROUTE_UNIT :
+		    f->unit_absent    ? ROUTE_NO_UNIT :
+					ROUTE_UNKNOWN,
+		.canary = canary,
+		.canary_why = canary == CANARY_FAILED ? f->canary_why : NULL,
+		.translator = device_class(f) != NULL,
+		.quiesce = device_class(f) != NULL,
+		.problem = f->problem,
+		.no_unit = f->no_unit,
 		.reset = reset,
 	};
 	if (u == NULL)
 		return;
-	/* A unit is in the list when its registers were read back as written; its first flush is one of its syncs. */
+	/* A unit is in the list when its registers were read back as written; its first flush is
+	 * one of its syncs. */
 	out->unit = u->name;
 	out->programmed = true;
 	out->synchronised = u->counters.syncs != 0;
@@ -119,7 +133,9 @@ devices_report(void)
 		[EVIDENCE_YES] = "yes", [EVIDENCE_CONSENT] = "by consent", [EVIDENCE_NO] = "no",
 	};
 	static const char *const lane[] = {
-		[LANE_UNSUPPORTED] = "unsupported", [LANE_DIRECT] = "direct-remapping", [LANE_BROKERED] = "brokered",
+		[LANE_UNSUPPORTED] = "unsupported",
+		[LANE_DIRECT] = "direct-remapping",
+		[LANE_BROKERED] = "brokered",
 	};
 
 	for (uint32_t i = 0; i < pci_count; i++) {
@@ -131,17 +147,20 @@ devices_report(void)
 		if (f->bridge)
 			continue;
 		device_verdict_at_most(f, &v);
-		for (enum lane_step s = STEP_FUNCTION; s < STEP_POLICY; s = (enum lane_step)(s + 1)) {
+		for (enum lane_step s = STEP_FUNCTION; s < STEP_POLICY;
+		    s = (enum lane_step)(s + 1)) {
 			const char *text;
 			enum evidence e = device_evidence(f, s, &text);
 
 			if (e != EVIDENCE_NOT_ASKED && n < sizeof(line))
-				n += fmt_buf(line + n, sizeof(line) - n, "%s%s %s", n == 0 ? "" : ", ", lane_step_text(s), word[e]);
+				n += fmt_buf(line + n, sizeof(line) - n, "%s%s %s",
+				    n == 0 ? "" : ", ", lane_step_text(s), word[e]);
 			if (s == v.step)
 				break;
 		}
-		log_info("device %02x:%02x.%x: %s: %s%s%s", f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, line,
-		    v.reason == NULL ? "at most " : "", v.reason == NULL ? lane[v.lane] : v.text,
+		log_info("device %02x:%02x.%x: %s: %s%s%s", f->rid >> 8, f->rid >> 3 & 31,
+		    f->rid & 7, line, v.reason == NULL ? "at most " : "",
+		    v.reason == NULL ? lane[v.lane] : v.text,
 		    v.reason == NULL ? ", as the manifest says" : "");
 	}
 }

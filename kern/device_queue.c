@@ -95,8 +95,12 @@ device_queue_counts(struct object *o, struct queue_counts *out)
 	if (d != NULL) {
 		spin_lock(&d->obj.lock);
 		*out = (struct queue_counts){
-			.segment = d->function[0].fn->segment, .rid = d->function[0].fn->rid, .id = q->ring.q.id,
-			.accepted = q->ring.accepted, .completed = q->ring.completed, .refused = q->ring.refused,
+			.segment = d->function[0].fn->segment,
+			.rid = d->function[0].fn->rid,
+			.id = q->ring.q.id,
+			.accepted = q->ring.accepted,
+			.completed = q->ring.completed,
+			.refused = q->ring.refused,
 			.last_rule = q->last_rule,
 		};
 		spin_unlock(&d->obj.lock);
@@ -117,7 +121,8 @@ device_queues_release(struct device *d)
 	spin_lock(&q->obj.lock);
 	q->device = NULL;
 	spin_unlock(&q->obj.lock);
-	/* Memory that the device may still write stays, and its record with the claim it belongs to (D8). */
+	/* Memory that the device may still write stays, and its record with the claim it belongs to
+	 * (D8). */
 	if (d->failed)
 		object_get(&d->obj);
 	release_memory(q);

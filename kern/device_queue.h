@@ -1,25 +1,27 @@
 /*
- * Claims whose queue entries and registers the kernel checks: mediated, where an IOMMU stands behind the device as well, and
- * brokered, where none does.
+ * Claims whose queue entries and registers the kernel checks: mediated, where an IOMMU stands
+ * behind the device as well, and brokered, where none does.
  *
- *   check     what a checked claim has besides: what its class knows (kern/dma/xlate.h), the windows of its grants, its queues.
- *             Made with the claim, gone with its end
- *   queue     one pair of rings (kern/dma/ring.h), with the memory behind it.  The driver writes the owner's ring and reads
+ *   check     what a checked claim has besides: what its class knows (kern/dma/xlate.h), the
+ * windows of its grants, its queues. Made with the claim, gone with its end queue     one pair of
+ * rings (kern/dma/ring.h), with the memory behind it.  The driver writes the owner's ring and reads
  *             the completions; the shadow and the side pages are the kernel's and mapped nowhere
  *
- * Memory of a queue is granted to the device like a driver's, but it is in no window: no entry can name it.  It stays
- * bound until the claim ends, whatever the driver does with its handle: the device may still know it.
+ * Memory of a queue is granted to the device like a driver's, but it is in no window: no entry can
+ * name it.  It stays bound until the claim ends, whatever the driver does with its handle: the
+ * device may still know it.
  *
  * Life of the device, as its class tells (enum xlate_effect):
  *
  *     claimed -> stopped -> running -> ready -> (told to stop) -> stopped -> ...
  *
- * "Stopped" is seen, never assumed: the device said so, or a reset was confirmed.  Only then do pins end and queues begin
- * again, each when its driver says that it knows (QUEUE_RENEW); a queue that has not been renewed is stale (D6).
- * Bus mastering is on from "running" until a reset or the end.
+ * "Stopped" is seen, never assumed: the device said so, or a reset was confirmed.  Only then do
+ * pins end and queues begin again, each when its driver says that it knows (QUEUE_RENEW); a queue
+ * that has not been renewed is stale (D6). Bus mastering is on from "running" until a reset or the
+ * end.
  *
- * Locks: the claim's (device.obj.lock) over all of it.  A queue's own lock is taken before, and only to find the claim:
- * queue.device is its, and NULL when the claim is over.
+ * Locks: the claim's (device.obj.lock) over all of it.  A queue's own lock is taken before, and
+ * only to find the claim: queue.device is its, and NULL when the claim is over.
  */
 #pragma once
 
@@ -29,15 +31,17 @@
 
 struct queue {
 	struct object obj;
-	struct device *device;		/* (l) queue.obj.lock: borrowed; the claim counts its queues */
+	struct device *device; /* (l) queue.obj.lock: borrowed; the claim counts its queues */
 	struct list link;		/* (device) */
-	bool stale, cleared;		/* (device) the device was told to stop since; and it did: both rings are as new */
+	bool stale, cleared; /* (device) the device was told to stop since; and it did: both rings
+				are as new */
 	bool busy;			/* (device) a commit is between two pieces */
 	uint32_t told;			/* (device) completions that the device knows to be taken */
 	volatile uint32_t *sq_doorbell, *cq_doorbell;	/* (c) */
 	struct dma_ring ring;		/* (device) */
 	enum dma_rule last_rule;	/* (device) of the batch that was refused last */
-	struct memory *owner, *cq, *shadow, *side, *slots;	/* (c) counted; NULL when the claim is over */
+	struct memory *owner, *cq, *shadow, *side,
+	    *slots; /* (c) counted; NULL when the claim is over */
 	struct buffer *cq_grant, *shadow_grant, *side_grant;	/* (c) counted, likewise */
 };
 
@@ -64,28 +68,31 @@ bool device_queue_counts(struct object *o, struct queue_counts *out);
 /* The translator for the function's class, or NULL. */
 const struct xlate_class *device_class(const struct pci_function *f);
 
-/* The kernel's view of BAR 0, made at the first call; NULL: there is none, or no memory.  Who has claimed the function. */
+/* The kernel's view of BAR 0, made at the first call; NULL: there is none, or no memory.  Who has
+ * claimed the function. */
 volatile uint8_t *device_regs(struct pci_function *f);
 
 /* All with the device's lock held; open also where d->check is not there yet. */
 NODISCARD enum status device_check_open(struct device *d);
 void device_check_close(struct device *d);
 
-/* A grant of the driver's is in force: its windows.  E_NO_MEMORY, E_QUOTA.  And it is taken back. */
+/* A grant of the driver's is in force: its windows.  E_NO_MEMORY, E_QUOTA.  And it is taken back.
+ */
 NODISCARD enum status device_check_add(struct device *d, struct buffer *b);
 void device_check_remove(struct device *d, struct buffer *b);
 
 /* One register access under the class's policy.  E_REFUSED: *rule says why. */
-NODISCARD enum status device_check_access(struct device *d, const struct mmio *w, uint64_t offset, unsigned width, bool write,
-    uint64_t *value, enum dma_rule *rule);
+NODISCARD enum status device_check_access(struct device *d, const struct mmio *w, uint64_t offset,
+    unsigned width, bool write, uint64_t *value, enum dma_rule *rule);
 
 /* A reset of the function begins; it was confirmed. */
 void device_check_stop(struct device *d);
 void device_check_stopped(struct device *d);
 
-/* The claim is over, and the device's lock is not held: one queue more has no memory any more.  False: none was left. */
+/* The claim is over, and the device's lock is not held: one queue more has no memory any more.
+ * False: none was left. */
 bool device_queues_release(struct device *d);
 
 /* Counts and, the first few times, says what was refused: "what number, part entry". */
-void device_check_complain(struct device *d, enum dma_rule rule, const char *what, uint32_t number, const char *part,
-    uint32_t entry);
+void device_check_complain(struct device *d, enum dma_rule rule, const char *what, uint32_t number,
+    const char *part, uint32_t entry);

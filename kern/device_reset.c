@@ -1,15 +1,17 @@
 /*
  * Resets that the owner of a claim asks for (D6).
  *
- * The caller stops the device, says "resetting", and waits; the worker resets function after function, in steps that never wait
- * (pci_reset.c), and puts back what a reset loses.  So a caller who gives up, or dies, leaves nothing half done: the reset goes on.
- * Until it is over
- *   - another one is E_BUSY, and so is whatever would touch a function: between two steps it must be left alone;
+ * The caller stops the device, says "resetting", and waits; the worker resets function after
+ * function, in steps that never wait (pci_reset.c), and puts back what a reset loses.  So a caller
+ * who gives up, or dies, leaves nothing half done: the reset goes on. Until it is over
+ *   - another one is E_BUSY, and so is whatever would touch a function: between two steps it must
+ * be left alone;
  *   - grants are made and taken back as ever, and bus mastering stays off;
  *   - the claim may end: the end takes the doorbells away and then waits here (device_end.c).
  *
- * Order    mastering off, queues stale | each function reset, confirmed | vectors back, queues clear, mastering on
- * Locks    the device's, but not while a function is reset: then "resetting" is what keeps others away.
+ * Order    mastering off, queues stale | each function reset, confirmed | vectors back, queues
+ * clear, mastering on Locks    the device's, but not while a function is reset: then "resetting" is
+ * what keeps others away.
  */
 #include "kern/device_parts.h"
 #include "kern/device_queue.h"
@@ -45,7 +47,8 @@ sys_device_reset(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	return s;
 }
 
-/* Every function was reset; the device's lock is held.  Vectors and grants stay: the table is written anew, mastering comes back. */
+/* Every function was reset; the device's lock is held.  Vectors and grants stay: the table is
+ * written anew, mastering comes back. */
 static enum status
 put_back(struct device *d)
 {

@@ -24,8 +24,8 @@ load_segment(struct process *p, const uint8_t *image, const struct elf_segment *
 {
 	uint64_t base = align_down(s->vaddr, PAGE_SIZE), head = s->vaddr - base, done = 0, va;
 	uint64_t pages = pages_of(head + s->memsz);
-	uint8_t prot = (uint8_t)(((s->flags & 4) != 0 ? PROT_READ : 0) | ((s->flags & 2) != 0 ? PROT_WRITE : 0) |
-	    ((s->flags & 1) != 0 ? PROT_EXEC : 0));
+	uint8_t prot = (uint8_t)(((s->flags & 4) != 0 ? PROT_READ : 0) |
+	    ((s->flags & 2) != 0 ? PROT_WRITE : 0) | ((s->flags & 1) != 0 ? PROT_EXEC : 0));
 	struct memory *m;
 	enum status st = memory_create(p, pages, 0, &m);
 
@@ -54,8 +54,8 @@ elf_load(struct process *p, const uint8_t *image, uint64_t len, uint64_t *entry)
 	if (len < sizeof(h))
 		return E_CORRUPT;
 	memcpy(&h, image, sizeof(h));
-	if (memcmp(h.ident, "\177ELF\2\1\1", 7) != 0 || h.type != 2 || h.machine != cpu_elf_machine ||
-	    h.phentsize != sizeof(struct elf_segment) ||
+	if (memcmp(h.ident, "\177ELF\2\1\1", 7) != 0 || h.type != 2 ||
+	    h.machine != cpu_elf_machine || h.phentsize != sizeof(struct elf_segment) ||
 	    !range_within(h.phoff, (uint64_t)h.phnum * h.phentsize, 0, len))
 		return E_CORRUPT;
 	for (uint16_t i = 0; i < h.phnum; i++) {
@@ -66,7 +66,8 @@ elf_load(struct process *p, const uint8_t *image, uint64_t len, uint64_t *entry)
 		if (s.type != 1 || s.memsz == 0)
 			continue;
 		if (s.filesz > s.memsz || !range_within(s.offset, s.filesz, 0, len) ||
-		    !range_within(s.vaddr, s.memsz, USER_BASE, USER_END - USER_BASE) || s.memsz > 64 * MIB)
+		    !range_within(s.vaddr, s.memsz, USER_BASE, USER_END - USER_BASE) ||
+		    s.memsz > 64 * MIB)
 			return E_CORRUPT;
 		st = load_segment(p, image, &s);
 		if (st != OK)

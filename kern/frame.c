@@ -1,14 +1,14 @@
 /*
  * The buddy allocator.
  *
- * One 16-byte record per frame, in an array carved out of RAM at boot, numbered without the holes (zone.h).  A block of
- * order n is headed by the record of its first frame; free blocks of each order are chained through their heads by number
- * (32 bits: 16 TiB).  A block never crosses a zone.
- * Splitting and merging are the textbook ones.  A one-frame cache a CPU would save the lock; the lock is short,
- * and allocation is on no hot path.
+ * One 16-byte record per frame, in an array carved out of RAM at boot, numbered without the holes
+ * (zone.h).  A block of order n is headed by the record of its first frame; free blocks of each
+ * order are chained through their heads by number (32 bits: 16 TiB).  A block never crosses a zone.
+ * Splitting and merging are the textbook ones.  A one-frame cache a CPU would save the lock; the
+ * lock is short, and allocation is on no hot path.
  *
- * Order of truth: a block is free exactly when its head's state is FRAME_FREE and its order is set; frames inside a
- * free or allocated block carry the block's state with order NONE.
+ * Order of truth: a block is free exactly when its head's state is FRAME_FREE and its order is set;
+ * frames inside a free or allocated block carry the block's state with order NONE.
  */
 #include "kern/frame.h"
 #include "kern/base/bits.h"
@@ -100,7 +100,8 @@ add_range(uint64_t frame, uint64_t len) REQUIRES(lock)
 	}
 }
 
-/* The archive becomes an object of init's: allocated, frame by frame.  machine_finish sorted it among the rest. */
+/* The archive becomes an object of init's: allocated, frame by frame.  machine_finish sorted it
+ * among the rest. */
 static bool
 is_ours(const struct machine_memory *r)
 {
@@ -115,7 +116,8 @@ frame_init(const struct machine *m)
 
 	for (uint32_t i = 0; i < m->memory_count; i++) {
 		const struct machine_memory *r = &m->memory[i];
-		uint64_t from = max_u64(r->base >> PAGE_SHIFT, end_frame), to = pages_of(r->base + r->len);
+		uint64_t from = max_u64(r->base >> PAGE_SHIFT, end_frame),
+			 to = pages_of(r->base + r->len);
 
 		if (!is_ours(r) || from >= to)
 			continue;
@@ -137,7 +139,8 @@ frame_init(const struct machine *m)
 		}
 	}
 	if (!placed)
-		boot_failed("no room in memory for %llu KiB of frame records", (unsigned long long)bytes / KIB);
+		boot_failed("no room in memory for %llu KiB of frame records",
+		    (unsigned long long)bytes / KIB);
 	taken_end = at + bytes;
 	frames = frame_ptr((struct paddr){ at });
 	/* State 0 is FRAME_ABSENT. */
@@ -154,7 +157,8 @@ frame_init(const struct machine *m)
 			base = align_down(base, PAGE_SIZE);
 			end = align_up(end, PAGE_SIZE);
 			for (uint64_t p = base; p < end; p += PAGE_SIZE)
-				frames[number_of((struct paddr){ p })] = (struct frame){ .state = FRAME_USER };
+				frames[number_of((struct paddr){ p })] =
+				    (struct frame){ .state = FRAME_USER };
 			stats.by_state[FRAME_USER] += (end - base) >> PAGE_SHIFT;
 			stats.total += (end - base) >> PAGE_SHIFT;
 			continue;

@@ -16,13 +16,13 @@
 struct machine;
 
 enum frame_state : uint8_t {
-	FRAME_ABSENT,		/* not RAM, or reserved by firmware */
+	FRAME_ABSENT, /* not RAM, or reserved by firmware */
 	FRAME_FREE,
-	FRAME_KERNEL,		/* image, stacks, slabs */
-	FRAME_TABLE,		/* CPU page tables */
-	FRAME_IOMMU,		/* I/O page tables, stream and context tables, command and event rings */
-	FRAME_USER,		/* pages of memory objects */
-	FRAME_QUARANTINED,	/* a device may still write it: never reused (D8) */
+	FRAME_KERNEL,      /* image, stacks, slabs */
+	FRAME_TABLE,       /* CPU page tables */
+	FRAME_IOMMU,       /* I/O page tables, stream and context tables, command and event rings */
+	FRAME_USER,        /* pages of memory objects */
+	FRAME_QUARANTINED, /* a device may still write it: never reused (D8) */
 	FRAME_STATES
 };
 
@@ -41,7 +41,8 @@ void frame_init(const struct machine *m);
  * 1 << order frames, aligned to their size.  E_NO_MEMORY when no such block is left;
  * E_RANGE for an order above FRAME_ORDER_MAX.
  */
-NODISCARD enum status frame_alloc(unsigned order, enum frame_state state, uint32_t flags, struct paddr *out);
+NODISCARD enum status
+frame_alloc(unsigned order, enum frame_state state, uint32_t flags, struct paddr *out);
 
 /* Gives a block back; order and base as allocated.  Poisoned in debug builds. */
 void frame_free(struct paddr base, unsigned order);

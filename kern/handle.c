@@ -1,23 +1,27 @@
 /*
  * Handle tables.
  *
- * A handle is an index and a slot generation.  An entry (handle.h has its words) is an object, the generation that the object had
- * when the entry was filled, rights and a badge.  A lookup asks three questions, and only the last takes a lock:
+ * A handle is an index and a slot generation.  An entry (handle.h has its words) is an object, the
+ * generation that the object had when the entry was filled, rights and a badge.  A lookup asks
+ * three questions, and only the last takes a lock:
  *
- *   1 the slot     key, meta, badge, and key again.  Emptying a slot moves its generation on; key is written last by who fills and
- *                  first by who empties.  So who sees one key twice has seen one handle, whole, and the handle's own.
- *   2 the type     the object may have ended since.  Its memory is of the same type still (object.c), so type and lock can be read.
- *   3 the object   under its lock its generation is compared with the entry's.  Equal: it lives, and is not revoked before the lock is
- *                  let go.  Else E_STALE: revoking is one addition, whoever holds handles, and they are closed when their owners do.
+ *   1 the slot     key, meta, badge, and key again.  Emptying a slot moves its generation on; key
+ * is written last by who fills and first by who empties.  So who sees one key twice has seen one
+ * handle, whole, and the handle's own. 2 the type     the object may have ended since.  Its memory
+ * is of the same type still (object.c), so type and lock can be read. 3 the object   under its lock
+ * its generation is compared with the entry's.  Equal: it lives, and is not revoked before the lock
+ * is let go.  Else E_STALE: revoking is one addition, whoever holds handles, and they are closed
+ * when their owners do.
  *
- * An entry counts one reference of its object.  What comes out of a table is dropped after the table's lock, as the last reference may
- * end an object, which takes locks of its own.
+ * An entry counts one reference of its object.  What comes out of a table is dropped after the
+ * table's lock, as the last reference may end an object, which takes locks of its own.
  *
- * Growth   a page at a time, paid by the process; made without the lock, so who comes second finds free entries and gives his back.  A
- *          page is shown whole, and withdrawn before it is freed: a reader finds entries or nothing.
- * The end  "closed" is set before the first entry is emptied, so nothing comes in behind.  In steps, for the worker.
- * Locks    the table's (RANK_HANDLES), for writers; no object's lock is taken with it held.
- * Not here revoking (object.c), the calls (syscall.c), handles in messages (ipc.c).
+ * Growth   a page at a time, paid by the process; made without the lock, so who comes second finds
+ * free entries and gives his back.  A page is shown whole, and withdrawn before it is freed: a
+ * reader finds entries or nothing. The end  "closed" is set before the first entry is emptied, so
+ * nothing comes in behind.  In steps, for the worker. Locks    the table's (RANK_HANDLES), for
+ * writers; no object's lock is taken with it held. Not here revoking (object.c), the calls
+ * (syscall.c), handles in messages (ipc.c).
  */
 #include "kern/handle.h"
 #include "kern/frame.h"
@@ -40,12 +44,13 @@ handle_table_init(struct handle_table *t)
 {
 	lock_init(&t->lock, RANK_HANDLES);
 	for (uint32_t i = 0; i < HANDLE_PAGES_MAX; i++)
-		t->page[i] = (struct handle_entry *)handle_no_page;	/* read only: nothing to take out of it */
+		t->page[i] = (struct handle_entry *)
+		    handle_no_page; /* read only: nothing to take out of it */
 }
 
 enum status
-handle_lock(struct process *p, handle_t h, enum object_type type, uint32_t rights, struct object **out,
-    uint64_t *badge) NO_THREAD_SAFETY
+handle_lock(struct process *p, handle_t h, enum object_type type, uint32_t rights,
+    struct object **out, uint64_t *badge) NO_THREAD_SAFETY
 {
 	struct object *o;
 	uint64_t meta, b;
@@ -69,8 +74,8 @@ handle_lock(struct process *p, handle_t h, enum object_type type, uint32_t right
 }
 
 enum status
-handle_ref(struct process *p, handle_t h, enum object_type type, uint32_t rights, struct object **out,
-    uint32_t *rights_out) NO_THREAD_SAFETY
+handle_ref(struct process *p, handle_t h, enum object_type type, uint32_t rights,
+    struct object **out, uint32_t *rights_out) NO_THREAD_SAFETY
 {
 	struct object *o;
 	uint64_t meta, b;
@@ -128,7 +133,8 @@ grow(struct process *p)
 }
 
 enum status
-handle_insert(struct process *p, struct object *o, uint32_t gen, uint32_t rights, uint64_t badge, handle_t *out)
+handle_insert(struct process *p, struct object *o, uint32_t gen, uint32_t rights, uint64_t badge,
+    handle_t *out)
 {
 	struct handle_table *t = &p->handles;
 	struct handle_entry *e;
@@ -164,7 +170,8 @@ handle_insert(struct process *p, struct object *o, uint32_t gen, uint32_t rights
 	return OK;
 }
 
-/* Empties a slot; the lock is held.  Returns the object whose reference the caller now owns, or NULL. */
+/* Empties a slot; the lock is held.  Returns the object whose reference the caller now owns, or
+ * NULL. */
 static struct object *
 take_locked(struct handle_table *t, uint32_t index, struct handle_entry *e, uint32_t *rights)
 {
@@ -238,7 +245,8 @@ handle_copy(struct process *from, handle_t h, struct process *to, uint32_t right
 }
 
 enum status
-handle_query(struct process *p, handle_t h, enum object_type *type, uint32_t *rights, uint64_t *badge)
+handle_query(
+    struct process *p, handle_t h, enum object_type *type, uint32_t *rights, uint64_t *badge)
 {
 	struct object *o;
 	uint64_t meta;
@@ -252,10 +260,12 @@ handle_query(struct process *p, handle_t h, enum object_type *type, uint32_t *ri
 }
 
 bool
-handle_for_some(struct process *p, uint32_t *at, enum object_type type, void (*fn)(struct object *, uint32_t, void *), void *arg)
+handle_for_some(struct process *p, uint32_t *at, enum object_type type,
+    void (*fn)(struct object *, uint32_t, void *), void *arg)
 {
 	struct handle_table *t = &p->handles;
-	uint32_t all = t->pages * HANDLES_PER_PAGE, end = (uint32_t)min_u64(*at + LOOK_AT_ONCE, all);
+	uint32_t all = t->pages * HANDLES_PER_PAGE,
+		 end = (uint32_t)min_u64(*at + LOOK_AT_ONCE, all);
 
 	for (; *at < end; ++*at) {
 		struct handle_entry *e = handle_entry_of(t, *at);

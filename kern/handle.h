@@ -1,11 +1,12 @@
 /*
  * A process's table of handles.
  *
- * An entry is three words: key (object pointer in bits 63:16, slot generation in 15:0), meta (object
- * generation in 63:32, rights in 31:0) and badge.  Readers take no lock: they read key, then the
- * other words, then key again.  Writers hold the table's lock and change key last when filling and
- * first when emptying, so that a reader that saw the same key twice saw one handle.  Pages of the
- * table are never given back while the process lives; pages that it does not have are one page of nothing.
+ * An entry is three words: key (object pointer in bits 63:16, slot generation in 15:0), meta
+ * (object generation in 63:32, rights in 31:0) and badge.  Readers take no lock: they read key,
+ * then the other words, then key again.  Writers hold the table's lock and change key last when
+ * filling and first when emptying, so that a reader that saw the same key twice saw one handle.
+ * Pages of the table are never given back while the process lives; pages that it does not have are
+ * one page of nothing.
  */
 #pragma once
 
@@ -56,7 +57,7 @@ handle_entry_of(struct handle_table *t, handle_t h)
 	uint32_t index = h & 0xffff;
 	struct handle_entry *page = load_relaxed(&t->page[index / HANDLES_PER_PAGE]);
 
-	return &page[index % HANDLES_PER_PAGE];		/* depends on the pointer, so it is read after it */
+	return &page[index % HANDLES_PER_PAGE]; /* depends on the pointer, so it is read after it */
 }
 
 /* The object is what the entry said; whether it still is that object only its lock tells. */
@@ -82,9 +83,11 @@ handle_read(struct handle_table *t, handle_t h, struct object **o, uint64_t *met
 	return OK;
 }
 
-/* handle_lock for those who have another way when anything is not as usual: NULL, whatever the reason. */
+/* handle_lock for those who have another way when anything is not as usual: NULL, whatever the
+ * reason. */
 static ALWAYS_INLINE struct object *
-handle_try_lock(struct handle_table *t, handle_t h, enum object_type type, uint32_t right, uint64_t *badge) NO_THREAD_SAFETY
+handle_try_lock(struct handle_table *t, handle_t h, enum object_type type, uint32_t right,
+    uint64_t *badge) NO_THREAD_SAFETY
 {
 	struct object *o;
 	uint64_t meta;
@@ -101,41 +104,42 @@ handle_try_lock(struct handle_table *t, handle_t h, enum object_type type, uint3
 void handle_table_init(struct handle_table *t);
 
 /*
- * Finds an object.  On OK it is locked and alive, and *badge (when asked for) is the handle's.  rights: all of
- * them are needed.  E_HANDLE, E_STALE, E_TYPE, E_RIGHTS.  type OBJ_NONE: any.
+ * Finds an object.  On OK it is locked and alive, and *badge (when asked for) is the handle's.
+ * rights: all of them are needed.  E_HANDLE, E_STALE, E_TYPE, E_RIGHTS.  type OBJ_NONE: any.
  */
-NODISCARD enum status handle_lock(struct process *p, handle_t h, enum object_type type, uint32_t rights,
-    struct object **out, uint64_t *badge);
+NODISCARD enum status handle_lock(struct process *p, handle_t h, enum object_type type,
+    uint32_t rights, struct object **out, uint64_t *badge);
 
 /* The same, referenced and not locked; *rights_out (may be NULL) are all of the handle's. */
-NODISCARD enum status handle_ref(struct process *p, handle_t h, enum object_type type, uint32_t rights,
-    struct object **out, uint32_t *rights_out);
+NODISCARD enum status handle_ref(struct process *p, handle_t h, enum object_type type,
+    uint32_t rights, struct object **out, uint32_t *rights_out);
 
 /*
- * A new handle.  Takes over the caller's reference on OK only.  E_QUOTA (a table holds at most 8192, and its pages
- * are charged), E_NO_MEMORY, E_STATE when the process is ending.  gen is the object's generation that the
- * handle shall name.
+ * A new handle.  Takes over the caller's reference on OK only.  E_QUOTA (a table holds at most
+ * 8192, and its pages are charged), E_NO_MEMORY, E_STATE when the process is ending.  gen is the
+ * object's generation that the handle shall name.
  */
-NODISCARD enum status handle_insert(struct process *p, struct object *o, uint32_t gen, uint32_t rights,
-    uint64_t badge, handle_t *out);
+NODISCARD enum status handle_insert(struct process *p, struct object *o, uint32_t gen,
+    uint32_t rights, uint64_t badge, handle_t *out);
 
 NODISCARD enum status handle_close(struct process *p, handle_t h);
 
 /* Copies a handle to another table (or the same); rights must be a subset.  Needs RIGHT_GIVE. */
-NODISCARD enum status handle_copy(struct process *from, handle_t h, struct process *to, uint32_t rights,
-    handle_t *out);
+NODISCARD enum status
+handle_copy(struct process *from, handle_t h, struct process *to, uint32_t rights, handle_t *out);
 
 /* What a handle is, for handle_info. */
-NODISCARD enum status handle_query(struct process *p, handle_t h, enum object_type *type, uint32_t *rights,
-    uint64_t *badge);
+NODISCARD enum status handle_query(
+    struct process *p, handle_t h, enum object_type *type, uint32_t *rights, uint64_t *badge);
 
 /*
- * Handles to objects of the type, among some entries from *at on; the object is referenced meanwhile.  Moves *at; true when it is at the
- * end.
+ * Handles to objects of the type, among some entries from *at on; the object is referenced
+ * meanwhile.  Moves *at; true when it is at the end.
  */
-bool handle_for_some(struct process *p, uint32_t *at, enum object_type type, void (*fn)(struct object *, uint32_t rights, void *),
-    void *arg);
+bool handle_for_some(struct process *p, uint32_t *at, enum object_type type,
+    void (*fn)(struct object *, uint32_t rights, void *), void *arg);
 
-/* Ends the table: no more handles.  Closes some from *at on, and moves it; true when none is left.  Then handle_table_fini frees its pages. */
+/* Ends the table: no more handles.  Closes some from *at on, and moves it; true when none is left.
+ * Then handle_table_fini frees its pages. */
 bool handle_close_some(struct process *p, uint32_t *at);
 void handle_table_fini(struct process *p);

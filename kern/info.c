@@ -1,11 +1,12 @@
 /*
  * info(): one switch over what is asked.
  *
- * An answer is made on the stack and copied out once, as much of it as the caller has room for; the result is its whole size.
- * Lists are asked by index, and counted anew each time: between two calls they may change, so a list is no snapshot.
+ * An answer is made on the stack and copied out once, as much of it as the caller has room for; the
+ * result is its whole size. Lists are asked by index, and counted anew each time: between two calls
+ * they may change, so a list is no snapshot.
  *
- * Rights   the handle's type and rights decide (enum info_what); no answer holds a physical address (D3).
- * Locks    an object's own, for what changes together; single counters are read as they are.
+ * Rights   the handle's type and rights decide (enum info_what); no answer holds a physical address
+ * (D3). Locks    an object's own, for what changes together; single counters are read as they are.
  * Not here what is written down as it happens (trace.c, log.c).
  */
 #include "kern/info.h"
@@ -46,9 +47,15 @@ static void
 fill_device(struct device *d, struct device_info *out)
 {
 	*out = (struct device_info){
-		.segment = d->function[0].fn->segment, .rid = d->function[0].fn->rid, .functions = d->function_count,
-		.lane = d->verdict.lane, .doorbell = d->verdict.doorbell, .state = d->state, .generation = d->generation,
-		.owner = d->holder != NULL ? d->holder->id : 0, .fault_seq = d->page != NULL ? d->page->fault_seq : d->status.fault_seq,
+		.segment = d->function[0].fn->segment,
+		.rid = d->function[0].fn->rid,
+		.functions = d->function_count,
+		.lane = d->verdict.lane,
+		.doorbell = d->verdict.doorbell,
+		.state = d->state,
+		.generation = d->generation,
+		.owner = d->holder != NULL ? d->holder->id : 0,
+		.fault_seq = d->page != NULL ? d->page->fault_seq : d->status.fault_seq,
 	};
 	if (d->domain_live) {
 		out->grants = d->domain.space.live;
@@ -97,9 +104,14 @@ nth_grant(struct object *o, void *arg)
 	if (b->device == NULL || grant_state(&b->grant) == LEDGER_FREE || n->left-- != 0)
 		return true;
 	*(struct grant_info *)n->out = (struct grant_info){
-		.owner = o->payer != NULL ? o->payer->id : 0, .segment = b->device->function[0].fn->segment,
-		.rid = b->device->function[0].fn->rid, .iova = grant_iova(&b->grant).v, .len_bytes = b->grant.entry.grant.len,
-		.dir = b->grant.entry.grant.dir, .state = grant_state(&b->grant), .generation = b->grant.entry.grant.generation,
+		.owner = o->payer != NULL ? o->payer->id : 0,
+		.segment = b->device->function[0].fn->segment,
+		.rid = b->device->function[0].fn->rid,
+		.iova = grant_iova(&b->grant).v,
+		.len_bytes = b->grant.entry.grant.len,
+		.dir = b->grant.entry.grant.dir,
+		.state = grant_state(&b->grant),
+		.generation = b->grant.entry.grant.generation,
 	};
 	n->found = true;
 	return false;
@@ -136,9 +148,14 @@ fill_memory(struct memory_info *m)
 
 	frame_stats(&f);
 	*m = (struct memory_info){
-		.total = f.total, .free = f.by_state[FRAME_FREE], .kernel = f.by_state[FRAME_KERNEL],
-		.table = f.by_state[FRAME_TABLE], .iommu = f.by_state[FRAME_IOMMU], .user = f.by_state[FRAME_USER],
-		.quarantined = f.by_state[FRAME_QUARANTINED], .threads = threads_live,
+		.total = f.total,
+		.free = f.by_state[FRAME_FREE],
+		.kernel = f.by_state[FRAME_KERNEL],
+		.table = f.by_state[FRAME_TABLE],
+		.iommu = f.by_state[FRAME_IOMMU],
+		.user = f.by_state[FRAME_USER],
+		.quarantined = f.by_state[FRAME_QUARANTINED],
+		.threads = threads_live,
 	};
 	for (unsigned i = 0; i < OBJ_TYPES; i++) {
 		m->by_type[i] = object_live((enum object_type)i);
@@ -155,12 +172,25 @@ fill_function(const struct pci_function *f, struct function_info *out)
 	const char *refused;
 
 	*out = (struct function_info){
-		.segment = f->segment, .rid = f->rid, .vendor = f->vendor, .device = f->device,
-		.subsystem_vendor = f->subsystem_vendor, .subsystem = f->subsystem, .class_code = f->class_code,
-		.revision = f->revision, .header_type = f->header, .group = f->group,
-		.parent_rid = f->parent >= 0 ? pci_functions[f->parent].rid : 0xffff, .msix_vectors = f->msix_count,
-		.bus_secondary = f->secondary, .bus_subordinate = f->subordinate, .claimed = f->claimed != NULL,
-		.bus_master = f->master, .is_bridge = f->bridge, .unit = f->unit, .endpoint = f->endpoint,
+		.segment = f->segment,
+		.rid = f->rid,
+		.vendor = f->vendor,
+		.device = f->device,
+		.subsystem_vendor = f->subsystem_vendor,
+		.subsystem = f->subsystem,
+		.class_code = f->class_code,
+		.revision = f->revision,
+		.header_type = f->header,
+		.group = f->group,
+		.parent_rid = f->parent >= 0 ? pci_functions[f->parent].rid : 0xffff,
+		.msix_vectors = f->msix_count,
+		.bus_secondary = f->secondary,
+		.bus_subordinate = f->subordinate,
+		.claimed = f->claimed != NULL,
+		.bus_master = f->master,
+		.is_bridge = f->bridge,
+		.unit = f->unit,
+		.endpoint = f->endpoint,
 		.faults = f->faults,
 	};
 	device_verdict_at_most(f, &v);
@@ -192,12 +222,23 @@ fill_unit(const struct iommu_unit *u, struct unit_info *out)
 	const struct unit_last_fault *l = unit_last_fault(u);
 
 	*out = (struct unit_info){
-		.broken = u->broken, .fault_log = u->facts.fault_log, .interrupt_isolation = u->facts.interrupt_isolation,
-		.coherent = u->facts.coherent, .domains = u->domains, .endpoints = u->endpoints,
-		.maps = u->counters.maps, .unmaps = u->counters.unmaps, .invalidations = u->counters.invalidations,
-		.syncs = u->counters.syncs, .faults = u->counters.faults, .faults_lost = u->counters.faults_lost,
-		.errors = u->counters.errors, .last_fault_iova = l->fault.iova, .last_fault_endpoint = l->fault.endpoint,
-		.last_fault_kind = l->fault.kind, .last_fault_write = l->fault.write,
+		.broken = u->broken,
+		.fault_log = u->facts.fault_log,
+		.interrupt_isolation = u->facts.interrupt_isolation,
+		.coherent = u->facts.coherent,
+		.domains = u->domains,
+		.endpoints = u->endpoints,
+		.maps = u->counters.maps,
+		.unmaps = u->counters.unmaps,
+		.invalidations = u->counters.invalidations,
+		.syncs = u->counters.syncs,
+		.faults = u->counters.faults,
+		.faults_lost = u->counters.faults_lost,
+		.errors = u->counters.errors,
+		.last_fault_iova = l->fault.iova,
+		.last_fault_endpoint = l->fault.endpoint,
+		.last_fault_kind = l->fault.kind,
+		.last_fault_write = l->fault.write,
 	};
 	str_copy(out->name, u->name, sizeof(out->name));
 	str_copy(out->features, u->facts.text, sizeof(out->features));
@@ -243,8 +284,9 @@ kernel_info(uint32_t what, uint64_t index, union answer *a, size_t *size)
 		if (index >= cpu_count)
 			return E_NOT_FOUND;
 		sched_stats((unsigned)index, &st);
-		a->cpu = (struct cpu_info){ (uint32_t)index, cpus[index].online, cpus[index].hwid, st.idle_ns, st.busy_ns,
-		    st.interrupts, st.switches, cpus[index].tlb_flushes, cpus[index].shootdowns };
+		a->cpu = (struct cpu_info){ (uint32_t)index, cpus[index].online, cpus[index].hwid,
+			st.idle_ns, st.busy_ns, st.interrupts, st.switches, cpus[index].tlb_flushes,
+			cpus[index].shootdowns };
 		*size = sizeof(a->cpu);
 		return OK;
 	case INFO_FUNCTION:
@@ -256,7 +298,8 @@ kernel_info(uint32_t what, uint64_t index, union answer *a, size_t *size)
 	case INFO_EVIDENCE:
 		if (index / EVIDENCE_STEPS >= pci_count || index % EVIDENCE_STEPS >= STEP_ALL)
 			return E_NOT_FOUND;
-		fill_evidence(&pci_functions[index / EVIDENCE_STEPS], (enum lane_step)(index % EVIDENCE_STEPS), &a->evidence);
+		fill_evidence(&pci_functions[index / EVIDENCE_STEPS],
+		    (enum lane_step)(index % EVIDENCE_STEPS), &a->evidence);
 		*size = sizeof(a->evidence);
 		return OK;
 	case INFO_UNIT:
@@ -332,8 +375,10 @@ sys_info(struct thread *t, struct uregs *u)
 		from = the_machine->cmdline;
 		size = strlen(the_machine->cmdline) + 1;
 	} else if (o->type == OBJ_KERNEL) {
-		s = what == INFO_CLOCK || what == INFO_CPUS || (rights & (KERNEL_INFO | KERNEL_DEVICES)) != 0 ?
-		    kernel_info(what, u->w[2], &a, &size) : E_RIGHTS;
+		s = what == INFO_CLOCK || what == INFO_CPUS ||
+			(rights & (KERNEL_INFO | KERNEL_DEVICES)) != 0 ?
+		    kernel_info(what, u->w[2], &a, &size) :
+		    E_RIGHTS;
 	} else if (o->type == OBJ_PROCESS && what == INFO_PROCESS && (rights & RIGHT_READ) != 0) {
 		process_info(process_of(o), &a.process);
 		size = sizeof(a.process);

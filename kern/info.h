@@ -1,5 +1,6 @@
 /*
- * info(): what the kernel tells about itself.  See enum info_what.  Nothing here contains a physical address (D3).
+ * info(): what the kernel tells about itself.  See enum info_what.  Nothing here contains a
+ * physical address (D3).
  */
 #pragma once
 

@@ -5,17 +5,17 @@
  *   1. look the endpoint up: it comes back locked and alive;
  *   2. arm the caller's wait; its wait word (thread.h) is the reply token;
  *   3. take receivers off the queue until one can be claimed; if there is none, queue up and block;
- *   4. note the receiver's process as the one that may reply, write message, badge and token into the
- *      receiver's registers, unlock, and hand the CPU over.
- * Nearly always the receiver rests on the caller's CPU, and the whole turn is a direct hand-over: ipc_direct.c.  Deadlines,
- * handles, a notification beside the endpoint, somebody as urgent who waits for the CPU, another CPU: all these take the
- * longer way, here.
+ *   4. note the receiver's process as the one that may reply, write message, badge and token into
+ * the receiver's registers, unlock, and hand the CPU over. Nearly always the receiver rests on the
+ * caller's CPU, and the whole turn is a direct hand-over: ipc_direct.c.  Deadlines, handles, a
+ * notification beside the endpoint, somebody as urgent who waits for the CPU, another CPU: all
+ * these take the longer way, here.
  *
- * A reply checks the token against the caller's wait word before reading who may reply, and claims it
- * by that exact word: a late, repeated or forged token fails there.
+ * A reply checks the token against the caller's wait word before reading who may reply, and claims
+ * it by that exact word: a late, repeated or forged token fails there.
  *
- * Handles travel only when the tag says so, by a slower path that runs with the receiver claimed and no lock
- * held; a handle that cannot be passed arrives as 0 and the sender is told.
+ * Handles travel only when the tag says so, by a slower path that runs with the receiver claimed
+ * and no lock held; a handle that cannot be passed arrives as 0 and the sender is told.
  */
 #include "kern/ipc_parts.h"
 #include "kern/handle.h"
@@ -39,9 +39,11 @@ endpoint_create(struct process *payer, struct endpoint **out)
 	return OK;
 }
 
-/* Handles named by the tag become handles of the receiver's process, with the sender's rights to them. */
+/* Handles named by the tag become handles of the receiver's process, with the sender's rights to
+ * them. */
 static NOINLINE enum status
-copy_handles(struct process *from, const struct uregs *fu, struct process *to, struct uregs *tu, uint64_t tag)
+copy_handles(struct process *from, const struct uregs *fu, struct process *to, struct uregs *tu,
+    uint64_t tag)
 {
 	uint64_t mask = FIELD_GET(TAG_HANDLES, tag);
 	enum status result = OK;
@@ -95,7 +97,8 @@ deliver(struct thread *t, const struct uregs *u, uint64_t wait, uint64_t badge, 
 	return OK;
 }
 
-/* The wait that comes now, for o, may be at rest.  A timer would have to be taken back on the thread's own stack. */
+/* The wait that comes now, for o, may be at rest.  A timer would have to be taken back on the
+ * thread's own stack. */
 static ALWAYS_INLINE void
 rest(struct thread *t, enum rest kind, struct object *o, uint64_t deadline)
 {
@@ -106,16 +109,16 @@ rest(struct thread *t, enum rest kind, struct object *o, uint64_t deadline)
 }
 
 /*
- * A wait in a queue of o, or for an answer, is over with s.  From here on nobody may answer: a server that guesses the
- * token of some later wait finds no process named that may.
+ * A wait in a queue of o, or for an answer, is over with s.  From here on nobody may answer: a
+ * server that guesses the token of some later wait finds no process named that may.
  */
 static ALWAYS_INLINE enum status
 queue_wait_over(struct thread *t, struct object *o, enum status s) NO_THREAD_SAFETY
 {
 	if (unlikely(s != OK) || unlikely(!list_empty(&t->queue))) {
 		/*
-		 * Timed out or cancelled, perhaps while a receiver took it and named itself: that is done under the lock of the
-		 * queue, which is the endpoint's, type-stable.
+		 * Timed out or cancelled, perhaps while a receiver took it and named itself: that
+		 * is done under the lock of the queue, which is the endpoint's, type-stable.
 		 */
 		spin_lock(&o->lock);
 		list_remove(&t->queue);
@@ -141,7 +144,8 @@ ipc_rested(void)
 		s = queue_wait_over(t, t->rest_on, s);
 		break;
 	case REST_NOTIFICATION:
-		s = notification_wait_over(t, container_of(t->rest_on, struct notification, obj), s);
+		s = notification_wait_over(
+		    t, container_of(t->rest_on, struct notification, obj), s);
 		break;
 	case REST_DONE:
 		s = OK;
@@ -204,7 +208,8 @@ reply(struct thread *t, struct uregs *u, struct thread **out)
 	if (unlikely(FIELD_GET(TAG_WORDS, tag) > 8))
 		return E_INVALID;
 	if (unlikely(c == NULL) || unlikely(load_acquire(&c->wait) != token) ||
-	    unlikely(load_acquire(&c->reply_proc) != t->proc) || unlikely(!thread_claim_word(c, token)))
+	    unlikely(load_acquire(&c->reply_proc) != t->proc) ||
+	    unlikely(!thread_claim_word(c, token)))
 		return E_PEER;
 	c->reply_proc = NULL;
 	cu = c->regs;
@@ -263,7 +268,8 @@ receive(struct thread *t, struct uregs *u, struct thread *next) NO_THREAD_SAFETY
 			list_remove(l);
 			continue;
 		}
-		/* While it is in the queue it cannot leave its call: it would need this lock first. */
+		/* While it is in the queue it cannot leave its call: it would need this lock first.
+		 */
 		copy_words(u, cu, tag);
 		u->call = tag;
 		u->target = c->badge;
@@ -276,7 +282,8 @@ receive(struct thread *t, struct uregs *u, struct thread *next) NO_THREAD_SAFETY
 		list_remove(l);
 		spin_unlock(&o->lock);
 		if (unlikely(from != NULL)) {
-			/* By the copied words: the caller may be gone by now, its process is held. */
+			/* By the copied words: the caller may be gone by now, its process is held.
+			 */
 			(void)copy_handles(from, u, t->proc, u, tag);
 			object_put(&from->obj);
 		}

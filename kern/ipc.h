@@ -1,13 +1,13 @@
 /*
  * Endpoints and notifications.
  *
- * An endpoint has two queues, of which one is always empty: callers whose message nobody took yet, receivers that
- * wait for one.  A call delivers straight into a waiting receiver's registers and hands the CPU over.  The receiver
- * answers by token: index of the calling thread and the sequence number of its wait, valid once, and only in
- * the process that took the call.
+ * An endpoint has two queues, of which one is always empty: callers whose message nobody took yet,
+ * receivers that wait for one.  A call delivers straight into a waiting receiver's registers and
+ * hands the CPU over.  The receiver answers by token: index of the calling thread and the sequence
+ * number of its wait, valid once, and only in the process that took the call.
  *
- * A notification is 64 bits and at most one waiter.  A receiver may name one beside its endpoint: whichever comes first
- * wakes it, by claiming its wait (thread.h).
+ * A notification is 64 bits and at most one waiter.  A receiver may name one beside its endpoint:
+ * whichever comes first wakes it, by claiming its wait (thread.h).
  */
 #pragma once
 
@@ -21,7 +21,7 @@ struct uregs;
 struct endpoint {
 	struct object obj;
 	struct list callers, receivers;		/* (l) */
-	uint32_t receiving;			/* (a) handles with RIGHT_RECV; at 0 nobody will ever answer */
+	uint32_t receiving; /* (a) handles with RIGHT_RECV; at 0 nobody will ever answer */
 };
 
 struct notification {
@@ -44,10 +44,12 @@ enum status sys_ipc_reply_recv(struct thread *t, struct uregs *u);
 enum status sys_ntfn_signal(struct thread *t, struct uregs *u);
 enum status sys_ntfn_signal_wait(struct thread *t, struct uregs *u);
 
-/* A thread that was at rest, or is new, runs on its own stack: does what is left (thread->rest).  Entry code calls it. */
+/* A thread that was at rest, or is new, runs on its own stack: does what is left (thread->rest).
+ * Entry code calls it. */
 void ipc_rested(void);
 
-/* After a wait for the notification that ended with s: what is left of it.  The result is the call's status. */
+/* After a wait for the notification that ended with s: what is left of it.  The result is the
+ * call's status. */
 enum status notification_wait_over(struct thread *t, struct notification *n, enum status s);
 
 /* A handle with RIGHT_RECV was made or went; with the last one the endpoint is dead. */

@@ -1,20 +1,23 @@
 /*
  * The usual call, and the usual reply that waits for the next call: direct hand-overs (runqueue.h).
  *
- * Both do what ipc.c does, in its order, when nothing is unusual; when anything is, they have changed nothing and ipc.c does
- * all of it.  Locks are only tried here.  No function is called that returns, and so no register is saved (the Makefile
- * leaves frame pointers out of this file too): what a call costs is what stands here, plus the entry code.
+ * Both do what ipc.c does, in its order, when nothing is unusual; when anything is, they have
+ * changed nothing and ipc.c does all of it.  Locks are only tried here.  No function is called that
+ * returns, and so no register is saved (the Makefile leaves frame pointers out of this file too):
+ * what a call costs is what stands here, plus the entry code.
  */
 #include "kern/ipc_parts.h"
 #include "kern/handle.h"
 #include "kern/process.h"
 #include "kern/runqueue.h"
 
-/* At most 8 words, no handles, and 0 between them and the label: then the call register less the number is the tag. */
+/* At most 8 words, no handles, and 0 between them and the label: then the call register less the
+ * number is the tag. */
 static ALWAYS_INLINE bool
 plain(uint64_t call)
 {
-	static_assert(CALL_NUMBER == BITS(7, 0) && TAG_WORDS == BITS(11, 8) && TAG_LABEL == BITS(63, 32));
+	static_assert(
+	    CALL_NUMBER == BITS(7, 0) && TAG_WORDS == BITS(11, 8) && TAG_LABEL == BITS(63, 32));
 	return (uint32_t)call >> 8 <= 8;
 }
 
@@ -33,7 +36,8 @@ sys_ipc_call(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 		return ipc_call_slow(t, u);
 	if (unlikely(!plain(call)))
 		return ipc_call_slow(t, u);
-	o = handle_try_lock(&t->proc->handles, (handle_t)u->target, OBJ_ENDPOINT, RIGHT_CALL, &badge);
+	o = handle_try_lock(
+	    &t->proc->handles, (handle_t)u->target, OBJ_ENDPOINT, RIGHT_CALL, &badge);
 	if (unlikely(o == NULL))
 		return ipc_call_slow(t, u);
 	e = container_of(o, struct endpoint, obj);
@@ -98,7 +102,8 @@ sys_ipc_reply_recv(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	copy_words(cu, u, call);
 	cu->call = call - SYS_ipc_reply_recv + OK;
 	t->ntfn_bits = 0;
-	/* As soon as it is armed and queued and the lock is free, the next caller's message may be in its registers. */
+	/* As soon as it is armed and queued and the lock is free, the next caller's message may be
+	 * in its registers. */
 	(void)thread_arm_locked(t);
 	list_push_back(&e->receivers, &t->queue);
 	spin_unlock(&o->lock);

@@ -1,5 +1,6 @@
 /*
- * What the two ways of a message share: ipc_direct.c, and ipc.c for everything that is not as usual.
+ * What the two ways of a message share: ipc_direct.c, and ipc.c for everything that is not as
+ * usual.
  */
 #pragma once
 

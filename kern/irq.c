@@ -1,8 +1,8 @@
 /*
  * Interrupt slots: irq.h.
  *
- * A slot's function is published last and withdrawn first; a CPU that runs it counts itself in, so that release can
- * wait until none does.
+ * A slot's function is published last and withdrawn first; a CPU that runs it counts itself in, so
+ * that release can wait until none does.
  */
 #include "kern/irq.h"
 #include "kern/base/bits.h"

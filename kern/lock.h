@@ -16,30 +16,30 @@
 
 enum lock_rank : uint8_t {
 	RANK_NONE,
-	RANK_FAULTS,		/* dma/unit.c: from one unit's fault log to the counters */
-	RANK_CLAIM,		/* device.c: which claim owns which function */
-	RANK_QUEUE,		/* device_queue.c: one pair of rings, while its claim is looked for */
-	RANK_DEVICE,		/* device.c: claim, state machine of one group */
-	RANK_DOMAIN,		/* dma/domain.c: one DMA domain with its ledger and I/O page table */
-	RANK_PROCESS,		/* process.c: life, threads */
-	RANK_HANDLES,		/* handle.c: one process's table, writers only */
-	RANK_VSPACE,		/* vspace.c: one address space */
-	RANK_MEMORY,		/* memory.c: one memory object */
-	RANK_ENDPOINT,		/* ipc.c */
-	RANK_NOTIFICATION,	/* ipc.c */
-	RANK_IRQ,		/* irq.c: vector table entries */
-	RANK_WORKER,		/* worker.c: lists of jobs */
-	RANK_RUNQUEUE,		/* sched.c: one CPU's queue, its timers */
-	RANK_OBJECT,		/* object.c: slabs */
-	RANK_PCI,		/* pci.c: configuration space of one host */
-	RANK_UNIT,		/* dev/iommu: one unit's command ring and tables */
-	RANK_IRQC,		/* arch: interrupt controller, ITS command ring */
-	RANK_MMU,		/* arch: kernel page tables, address-space ids */
-	RANK_SHOOT,		/* arch: one TLB shootdown at a time */
-	RANK_FRAME,		/* frame.c: the buddy lists */
-	RANK_PORTS,		/* arch: configuration space by an address port and a data port */
-	RANK_LOG,		/* log.c */
-	RANK_CONSOLE,		/* the serial port's writer */
+	RANK_FAULTS,       /* dma/unit.c: from one unit's fault log to the counters */
+	RANK_CLAIM,        /* device.c: which claim owns which function */
+	RANK_QUEUE,        /* device_queue.c: one pair of rings, while its claim is looked for */
+	RANK_DEVICE,       /* device.c: claim, state machine of one group */
+	RANK_DOMAIN,       /* dma/domain.c: one DMA domain with its ledger and I/O page table */
+	RANK_PROCESS,      /* process.c: life, threads */
+	RANK_HANDLES,      /* handle.c: one process's table, writers only */
+	RANK_VSPACE,       /* vspace.c: one address space */
+	RANK_MEMORY,       /* memory.c: one memory object */
+	RANK_ENDPOINT,     /* ipc.c */
+	RANK_NOTIFICATION, /* ipc.c */
+	RANK_IRQ,          /* irq.c: vector table entries */
+	RANK_WORKER,       /* worker.c: lists of jobs */
+	RANK_RUNQUEUE,     /* sched.c: one CPU's queue, its timers */
+	RANK_OBJECT,       /* object.c: slabs */
+	RANK_PCI,          /* pci.c: configuration space of one host */
+	RANK_UNIT,         /* dev/iommu: one unit's command ring and tables */
+	RANK_IRQC,         /* arch: interrupt controller, ITS command ring */
+	RANK_MMU,          /* arch: kernel page tables, address-space ids */
+	RANK_SHOOT,        /* arch: one TLB shootdown at a time */
+	RANK_FRAME,        /* frame.c: the buddy lists */
+	RANK_PORTS,        /* arch: configuration space by an address port and a data port */
+	RANK_LOG,          /* log.c */
+	RANK_CONSOLE,      /* the serial port's writer */
 	RANK_COUNT
 };
 
@@ -50,9 +50,14 @@ struct CAPABILITY("lock") spinlock {
 };
 
 #define SPINLOCK_INIT(r)	{ .rank = (r) }
-static inline void lock_init(struct spinlock *l, enum lock_rank rank) { *l = (struct spinlock){ .rank = rank }; }
+static inline void
+lock_init(struct spinlock *l, enum lock_rank rank)
+{
+	*l = (struct spinlock){ .rank = rank };
+}
 
-/* One turn of a waiting loop; answers what other CPUs may be waiting for meanwhile (cpu_spin_poll). */
+/* One turn of a waiting loop; answers what other CPUs may be waiting for meanwhile (cpu_spin_poll).
+ */
 void lock_wait(void);
 
 #if CAPOS_DEBUG

@@ -1,8 +1,8 @@
 /*
  * The kernel log: a ring of text, one writer at a time.
  *
- * head counts bytes since boot; the ring keeps the last LOG_BYTES of them.  Readers hold a position in that count, so
- * they know when they were overtaken.
+ * head counts bytes since boot; the ring keeps the last LOG_BYTES of them.  Readers hold a position
+ * in that count, so they know when they were overtaken.
  */
 #include "kern/log.h"
 #include "kern/base/fmt.h"

@@ -63,9 +63,11 @@ read_wall(const struct machine *m)
 	if (e == E_NOT_FOUND)
 		log_info("clock: no real-time clock: the date is unknown");
 	else if (e != OK)
-		log_warn("clock: the real-time clock says no time that can be read: the date is unknown");
+		log_warn(
+		    "clock: the real-time clock says no time that can be read: the date is unknown");
 	else if (s < WALL_FIRST)
-		log_warn("clock: the real-time clock says %s: not believed, the date is unknown", text);
+		log_warn(
+		    "clock: the real-time clock says %s: not believed, the date is unknown", text);
 	else
 		wall_at_boot_s = s - clock_now() / NS_PER_S;
 	if (wall_at_boot_s != 0)
@@ -90,7 +92,7 @@ comes_online(const struct cpu *c)
 static void
 start_cpus(const struct machine *m)
 {
-	static struct cpu_start starts[MACHINE_CPUS_MAX];	/* one that comes late looks at its own */
+	static struct cpu_start starts[MACHINE_CPUS_MAX]; /* one that comes late looks at its own */
 	void *stack = NULL;
 
 	for (uint32_t i = 0; i < m->cpu_count; i++) {
@@ -114,14 +116,20 @@ start_cpus(const struct machine *m)
 			trace_init_cpu(c);
 		}
 		c->hwid = m->cpu[i].hwid;
-		starts[i] = (struct cpu_start){ START_WAITING, c->hwid, (char *)stack + KSTACK_SIZE, c };
+		starts[i] =
+		    (struct cpu_start){ START_WAITING, c->hwid, (char *)stack + KSTACK_SIZE, c };
 		s = cpu_start(m, &starts[i]);
 		if (s == OK && !comes_online(c))
-			s = __atomic_compare_exchange_n(&starts[i].state, &waiting, START_GIVEN_UP, false, __ATOMIC_ACQ_REL,
-			    __ATOMIC_ACQUIRE) ? E_TIMED_OUT : comes_online(c) ? OK : E_STATE;
+			s = __atomic_compare_exchange_n(&starts[i].state, &waiting, START_GIVEN_UP,
+				false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) ?
+			    E_TIMED_OUT :
+			    comes_online(c) ? OK :
+					      E_STATE;
 		if (s != OK)
 			log_error("cpu %llx: did not start: %s", (unsigned long long)c->hwid,
-			    s == E_TIMED_OUT ? "no answer" : s == E_STATE ? "it stopped half way" : status_text(s));
+			    s == E_TIMED_OUT ? "no answer" :
+				s == E_STATE ? "it stopped half way" :
+					       status_text(s));
 		if (s == E_STATE)
 			return;		/* it has the stack */
 		if (s == OK) {
@@ -164,7 +172,8 @@ boot_failed(const char *format, ...)
 	cpu_halt();
 }
 
-/* What the machine has, for init to share out.  Objects are small: all of them together take about an eighth of the memory. */
+/* What the machine has, for init to share out.  Objects are small: all of them together take about
+ * an eighth of the memory. */
 static void
 everything(struct process_limits *l)
 {
@@ -172,9 +181,12 @@ everything(struct process_limits *l)
 
 	frame_stats(&fs);
 	*l = (struct process_limits){
-		.pages = fs.by_state[FRAME_FREE], .objects = min_u64(fs.by_state[FRAME_FREE] * 2, OBJECTS_MAX),
-		.threads = (uint32_t)min_u64(THREADS_MAX - threads_made, fs.by_state[FRAME_FREE] / THREAD_PAGES),
-		.processes = (uint32_t)min_u64(mmu_spaces() - 1, PROCESSES_MAX), .vectors = irq_vectors_free(),
+		.pages = fs.by_state[FRAME_FREE],
+		.objects = min_u64(fs.by_state[FRAME_FREE] * 2, OBJECTS_MAX),
+		.threads = (uint32_t)min_u64(
+		    THREADS_MAX - threads_made, fs.by_state[FRAME_FREE] / THREAD_PAGES),
+		.processes = (uint32_t)min_u64(mmu_spaces() - 1, PROCESSES_MAX),
+		.vectors = irq_vectors_free(),
 	};
 }
 
@@ -195,7 +207,8 @@ start_init(const struct machine *m)
 
 	if (m->archive.len == 0)
 		boot_failed("the loader gave no boot archive");
-	switch (cpio_find(frame_ptr((struct paddr){ m->archive.base }), m->archive.len, "init", &image, &len)) {
+	switch (cpio_find(
+	    frame_ptr((struct paddr){ m->archive.base }), m->archive.len, "init", &image, &len)) {
 	case CPIO_FOUND:
 		break;
 	case CPIO_MISSING:
@@ -234,7 +247,8 @@ start_init(const struct machine *m)
 	object_get(&p->obj);
 	object_put(&stack->obj);
 	object_put(&info->obj);
-	if (thread_create_user(p, entry, b->stack_top, info_va, sizeof(*b), PRIORITY_INIT, 0xff, &t) != OK)
+	if (thread_create_user(
+		p, entry, b->stack_top, info_va, sizeof(*b), PRIORITY_INIT, 0xff, &t) != OK)
 		goto no_memory;
 	sched_start(t);
 	return;
@@ -252,8 +266,11 @@ kernel_main(struct machine *m)
 	if (machine_finish(m) != OK)
 		boot_failed("firmware describes no memory that could be used");
 	for (uint32_t i = 0; i < m->memory_count; i++)
-		if (m->memory[i].kind == MEM_KERNEL && ranges_overlap(m->memory[i].base, m->memory[i].len, m->archive.base, m->archive.len))
-			boot_failed("too little memory: the loader put the boot archive where the kernel is");
+		if (m->memory[i].kind == MEM_KERNEL &&
+		    ranges_overlap(
+			m->memory[i].base, m->memory[i].len, m->archive.base, m->archive.len))
+			boot_failed(
+			    "too little memory: the loader put the boot archive where the kernel is");
 	frame_init(m);
 	mmu_init(m);
 	console_init(m);
@@ -264,9 +281,11 @@ kernel_main(struct machine *m)
 	sched_init_cpu(c);
 	trace_init_cpu(c);
 	__stack_chk_guard = cpu_random() & ~0xffull;	/* a 0 byte stops string overruns */
-	log_info("capOS on %s: %s", m->model[0] != 0 ? m->model : "an unnamed machine", cpu_features());
+	log_info(
+	    "capOS on %s: %s", m->model[0] != 0 ? m->model : "an unnamed machine", cpu_features());
 	if (m->firmware[0] != 0)
-		log_info("firmware: %s; platform: %s", m->firmware, m->platform[0] != 0 ? m->platform : "not told");
+		log_info("firmware: %s; platform: %s", m->firmware,
+		    m->platform[0] != 0 ? m->platform : "not told");
 	for (uint32_t i = 0; i < m->note_count; i++)
 		log_warn("%s", m->note[i]);
 	if (m->dropped != 0)

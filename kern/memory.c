@@ -1,13 +1,15 @@
 /*
  * Memory objects: allocation in runs, and their end.
  *
- * A run is a block of the buddy allocator: as large as fits what is still missing, and smaller when there is none.  The first few stand
- * in the object, more of them in pages that the payer pays for, newest first.
+ * A run is a block of the buddy allocator: as large as fits what is still missing, and smaller when
+ * there is none.  The first few stand in the object, more of them in pages that the payer pays for,
+ * newest first.
  *
- * Order    the price of all pages, then the object, then run by run: record, then cleared, in steps that others may run between.  One that
- *          fails half-way is an object with fewer runs, and ends as any other.
- * Locks    none here: runs do not change between the making and the end, when nobody else has the object.
- * Not here mappings (vspace.c), grants to devices (device_dma.c), the calls (syscall.c).
+ * Order    the price of all pages, then the object, then run by run: record, then cleared, in steps
+ * that others may run between.  One that fails half-way is an object with fewer runs, and ends as
+ * any other. Locks    none here: runs do not change between the making and the end, when nobody
+ * else has the object. Not here mappings (vspace.c), grants to devices (device_dma.c), the calls
+ * (syscall.c).
  */
 #include "kern/memory.h"
 #include "kern/base/bits.h"
@@ -20,7 +22,11 @@
 /* Pages are cleared in steps of ZERO_STEP: the kernel is not preempted within one. */
 enum { CONTIGUOUS_ORDER_MAX = 12, ZERO_STEP = 512 };
 
-static inline struct paddr run_base(struct run r) { return (struct paddr){ r.base_order & ~PAGE_MASK }; }
+static inline struct paddr
+run_base(struct run r)
+{
+	return (struct paddr){ r.base_order & ~PAGE_MASK };
+}
 static inline unsigned run_order(struct run r) { return (unsigned)(r.base_order & PAGE_MASK); }
 
 /* The run is pages [first, ...) of the object. */
@@ -103,7 +109,8 @@ memory_create(struct process *payer, uint64_t pages, uint32_t flags, struct memo
 	unsigned order_max = FRAME_ORDER_MAX;
 	uint32_t frame_flags = (flags & MEM_BELOW_4G) != 0 ? FRAME_BELOW_4G : 0;
 
-	if (pages == 0 || pages > (1ull << 36) || (flags & ~(uint32_t)(MEM_CONTIGUOUS | MEM_BELOW_4G)) != 0)
+	if (pages == 0 || pages > (1ull << 36) ||
+	    (flags & ~(uint32_t)(MEM_CONTIGUOUS | MEM_BELOW_4G)) != 0)
 		return E_INVALID;
 	if (contiguous) {
 		order_max = log2_ceil(pages);
@@ -125,7 +132,8 @@ memory_create(struct process *payer, uint64_t pages, uint32_t flags, struct memo
 	list_init(&m->mappings);
 	while (done < pages) {
 		struct paddr base;
-		unsigned order = contiguous ? order_max : (unsigned)min_u64(log2_floor(pages - done), order_max);
+		unsigned order =
+		    contiguous ? order_max : (unsigned)min_u64(log2_floor(pages - done), order_max);
 
 		s = frame_alloc(order, FRAME_USER, frame_flags, &base);
 		if (s == E_NO_MEMORY && order != 0 && !contiguous) {
@@ -187,7 +195,8 @@ memory_destroy(struct object *o)
 	for (uint32_t n = 1; m->run_count != 0; n++) {
 		struct run r = take_run(m);
 
-		/* D8: a device may still write these pages.  They and their price are gone until reboot. */
+		/* D8: a device may still write these pages.  They and their price are gone until
+		 * reboot. */
 		if (m->poisoned)
 			frame_quarantine(run_base(r), run_order(r));
 		else
@@ -202,8 +211,8 @@ memory_destroy(struct object *o)
 
 /* Among n runs that begin with page "at" of the object. */
 static bool
-find_run(const struct run *r, uint32_t n, uint64_t at, uint64_t page, uint64_t pages, struct paddr *base,
-    uint64_t *contiguous)
+find_run(const struct run *r, uint32_t n, uint64_t at, uint64_t page, uint64_t pages,
+    struct paddr *base, uint64_t *contiguous)
 {
 	for (uint32_t i = 0; i < n; i++) {
 		uint64_t len = 1ull << run_order(r[i]);
@@ -221,12 +230,14 @@ find_run(const struct run *r, uint32_t n, uint64_t at, uint64_t page, uint64_t p
 bool
 memory_run(struct memory *m, uint64_t page, struct paddr *base, uint64_t *contiguous)
 {
-	uint32_t last = (m->run_count - RUNS_INSIDE - 1) % RUNS_PER_PAGE + 1;	/* runs in the last page */
+	uint32_t last =
+	    (m->run_count - RUNS_INSIDE - 1) % RUNS_PER_PAGE + 1; /* runs in the last page */
 
 	if (page >= m->pages)
 		return false;
 	for (const struct run_page *p = m->more; p != NULL; p = p->next, last = RUNS_PER_PAGE)
 		if (page >= p->first)
 			return find_run(p->run, last, p->first, page, m->pages, base, contiguous);
-	return find_run(m->run, (uint32_t)min_u64(m->run_count, RUNS_INSIDE), 0, page, m->pages, base, contiguous);
+	return find_run(m->run, (uint32_t)min_u64(m->run_count, RUNS_INSIDE), 0, page, m->pages,
+	    base, contiguous);
 }

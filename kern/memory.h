@@ -1,12 +1,14 @@
 /*
  * Memory objects, and the mappings of a process.
  *
- * A memory object is whole zeroed pages, all present from the start, in as few physical runs as the machine has, so that
- * large leaves can be used by CPUs and IOMMUs.  A contiguous one is a single run, and its payer pays for all of it.  Its pages return when the last handle, mapping and DMA grant is
- * gone.  Pages whose grant could not be taken back are poisoned: the object is never freed (D8).
+ * A memory object is whole zeroed pages, all present from the start, in as few physical runs as the
+ * machine has, so that large leaves can be used by CPUs and IOMMUs.  A contiguous one is a single
+ * run, and its payer pays for all of it.  Its pages return when the last handle, mapping and DMA
+ * grant is gone.  Pages whose grant could not be taken back are poisoned: the object is never freed
+ * (D8).
  *
- * Locks: the object's own (RANK_MEMORY) for the counts and the list of mappings; a process's vs_lock (RANK_VSPACE)
- * for its mappings, taken first.
+ * Locks: the object's own (RANK_MEMORY) for the counts and the list of mappings; a process's
+ * vs_lock (RANK_VSPACE) for its mappings, taken first.
  */
 #pragma once
 
@@ -17,7 +19,8 @@
 
 struct run { uint64_t base_order; };		/* physical base | order in the low 12 bits */
 
-/* Most objects are one run or a few; more of them stand in pages of their own, which the payer pays for too. */
+/* Most objects are one run or a few; more of them stand in pages of their own, which the payer pays
+ * for too. */
 enum { RUNS_INSIDE = 4, RUNS_PER_PAGE = PAGE_SIZE / sizeof(struct run) - 2 };
 
 struct run_page {
@@ -63,31 +66,35 @@ struct mapping {
 	bool busy;			/* being filled or emptied, in steps */
 };
 
-NODISCARD enum status memory_create(struct process *payer, uint64_t pages, uint32_t flags, struct memory **out);
+NODISCARD enum status
+memory_create(struct process *payer, uint64_t pages, uint32_t flags, struct memory **out);
 
 /* The boot archive's pages, which exist already (FRAME_USER, one by one), as a sealed object. */
-NODISCARD enum status memory_adopt(struct process *payer, uint64_t base, uint64_t len, struct memory **out);
+NODISCARD enum status
+memory_adopt(struct process *payer, uint64_t base, uint64_t len, struct memory **out);
 
-/* The physically contiguous run that holds page "page": base of that page, and how many pages follow contiguously. */
+/* The physically contiguous run that holds page "page": base of that page, and how many pages
+ * follow contiguously. */
 bool memory_run(struct memory *m, uint64_t page, struct paddr *base, uint64_t *contiguous_pages);
 
-NODISCARD enum status vspace_map(struct process *p, struct object *o, uint64_t offset, uint64_t len, uint64_t va,
-    uint8_t prot, uint64_t *va_out);
+NODISCARD enum status vspace_map(struct process *p, struct object *o, uint64_t offset, uint64_t len,
+    uint64_t va, uint8_t prot, uint64_t *va_out);
 NODISCARD enum status vspace_unmap(struct process *p, uint64_t va, uint64_t len);
 
 /*
- * Takes down one mapping of the object, wherever it is.  E_NOT_FOUND: there was none; E_BUSY: one is, because its process is
- * taking it down itself or is just mapping it: call again in a while.
+ * Takes down one mapping of the object, wherever it is.  E_NOT_FOUND: there was none; E_BUSY: one
+ * is, because its process is taking it down itself or is just mapping it: call again in a while.
  */
 NODISCARD enum status vspace_unmap_one_of(struct object *o, struct list *mappings);
 
 /*
- * Unmaps the object everywhere (revoke), without waiting.  False: a mapping is busy, because its process is
- * taking it down itself or is just mapping it; call again in a while.
+ * Unmaps the object everywhere (revoke), without waiting.  False: a mapping is busy, because its
+ * process is taking it down itself or is just mapping it; call again in a while.
  */
 NODISCARD bool vspace_unmap_object(struct object *o, struct list *mappings);
 
-/* For the end of a process: takes down one mapping; false when none is left but those that others are just taking down or making. */
+/* For the end of a process: takes down one mapping; false when none is left but those that others
+ * are just taking down or making. */
 bool vspace_unmap_one(struct process *p);
 
 /* No mapping will come any more.  False, and nothing changed, while there are some. */

@@ -1,8 +1,9 @@
 /*
  * Notifications: 64 bits and at most one waiter.
  *
- * Signalling claims the waiter's wait (thread.h) under the notification's lock and leaves it the bits; when there is no waiter
- * to be had, the bits stay.  A waiter may be in ntfn_signal_wait, or in a receive that named the notification (ipc.c).
+ * Signalling claims the waiter's wait (thread.h) under the notification's lock and leaves it the
+ * bits; when there is no waiter to be had, the bits stay.  A waiter may be in ntfn_signal_wait, or
+ * in a receive that named the notification (ipc.c).
  */
 #include "kern/ipc.h"
 #include "kern/handle.h"
@@ -49,9 +50,11 @@ notification_signal(struct notification *n, uint64_t bits) NO_THREAD_SAFETY
 	signal_locked(n, bits);
 }
 
-/* The locked notification's waiter is more urgent and rests here: it goes on at once.  Or (false) nothing was done. */
+/* The locked notification's waiter is more urgent and rests here: it goes on at once.  Or (false)
+ * nothing was done. */
 static ALWAYS_INLINE bool
-signal_direct(struct thread *t, struct uregs *u, struct notification *n, uint64_t bits) NO_THREAD_SAFETY
+signal_direct(
+    struct thread *t, struct uregs *u, struct notification *n, uint64_t bits) NO_THREAD_SAFETY
 {
 	struct thread *w = n->waiter;
 	struct cpu *c = this_cpu();
@@ -85,7 +88,8 @@ sys_ntfn_signal(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	struct notification *n;
 	struct object *o;
 	uint64_t bits;
-	enum status s = handle_lock(t->proc, (handle_t)u->w[0], OBJ_NOTIFICATION, RIGHT_SIGNAL, &o, NULL);
+	enum status s =
+	    handle_lock(t->proc, (handle_t)u->w[0], OBJ_NOTIFICATION, RIGHT_SIGNAL, &o, NULL);
 
 	if (s != OK)
 		return s;
@@ -104,7 +108,8 @@ notification_wait_over(struct thread *t, struct notification *n, enum status s) 
 		t->regs->w[0] = t->ntfn_bits;
 		return OK;
 	}
-	/* The slot is type-stable: at worst it is another notification now, and the waiter is not us. */
+	/* The slot is type-stable: at worst it is another notification now, and the waiter is not
+	 * us. */
 	spin_lock(&n->obj.lock);
 	if (n->waiter == t)
 		n->waiter = NULL;
@@ -138,12 +143,14 @@ arm(struct thread *t, struct notification *n) NO_THREAD_SAFETY
 }
 
 /*
- * The turn of two that share a ring: n has nothing for t, and the one who waits for "to" rests on this CPU.  Then he continues in t's
- * place.  t is armed first, because two notifications are never locked at a time; who ends its wait meanwhile leaves wake_pending.
- * False: nothing was done; else t waits for n, armed, and *signalled says whether "to" has its bits.
+ * The turn of two that share a ring: n has nothing for t, and the one who waits for "to" rests on
+ * this CPU.  Then he continues in t's place.  t is armed first, because two notifications are never
+ * locked at a time; who ends its wait meanwhile leaves wake_pending. False: nothing was done; else
+ * t waits for n, armed, and *signalled says whether "to" has its bits.
  */
 static ALWAYS_INLINE bool
-turn_direct(struct thread *t, struct uregs *u, struct notification **n, bool *signalled) NO_THREAD_SAFETY
+turn_direct(
+    struct thread *t, struct uregs *u, struct notification **n, bool *signalled) NO_THREAD_SAFETY
 {
 	struct cpu *c = this_cpu();
 	struct run_queue *rq = c->rq;
@@ -154,7 +161,8 @@ turn_direct(struct thread *t, struct uregs *u, struct notification **n, bool *si
 	uint64_t bits, badge;
 
 	*signalled = false;
-	o = handle_try_lock(&t->proc->handles, (handle_t)u->w[0], OBJ_NOTIFICATION, RIGHT_WAIT, &badge);
+	o = handle_try_lock(
+	    &t->proc->handles, (handle_t)u->w[0], OBJ_NOTIFICATION, RIGHT_WAIT, &badge);
 	if (unlikely(o == NULL))
 		return false;
 	*n = container_of(o, struct notification, obj);
@@ -163,7 +171,8 @@ turn_direct(struct thread *t, struct uregs *u, struct notification **n, bool *si
 		return false;
 	}
 	arm(t, *n);
-	o = handle_try_lock(&t->proc->handles, (handle_t)u->w[2], OBJ_NOTIFICATION, RIGHT_SIGNAL, &badge);
+	o = handle_try_lock(
+	    &t->proc->handles, (handle_t)u->w[2], OBJ_NOTIFICATION, RIGHT_SIGNAL, &badge);
 	if (unlikely(o == NULL))
 		return true;
 	to = container_of(o, struct notification, obj);

@@ -1,8 +1,8 @@
 /*
  * Slabs and reference counts.
  *
- * A slab carves frames into slots of one size and never gives them back to another type.  A free slot is chained
- * through its payer field; its generation stays, one higher than it was.
+ * A slab carves frames into slots of one size and never gives them back to another type.  A free
+ * slot is chained through its payer field; its generation stays, one higher than it was.
  */
 #include "kern/object.h"
 #include "kern/base/str.h"
@@ -27,17 +27,36 @@ struct type {
 static bool nothing_left(struct object *o UNUSED) { return true; }
 
 static struct type types[OBJ_TYPES] = {
-	[OBJ_KERNEL] = { .slab = { .size = sizeof(struct object), .rank = RANK_OBJECT, .destroy = nothing_left } },
-	[OBJ_PROCESS] = { .slab = { .size = sizeof(struct process), .rank = RANK_PROCESS, .destroy = process_destroy } },
-	[OBJ_MEMORY] = { .slab = { .size = sizeof(struct memory), .rank = RANK_MEMORY, .destroy = memory_destroy } },
-	[OBJ_ENDPOINT] = { .slab = { .size = sizeof(struct endpoint), .rank = RANK_ENDPOINT, .destroy = endpoint_destroy } },
-	[OBJ_NOTIFICATION] = { .slab = { .size = sizeof(struct notification), .rank = RANK_NOTIFICATION,
-	    .destroy = notification_destroy } },
-	[OBJ_DEVICE] = { .slab = { .size = sizeof(struct device), .rank = RANK_DEVICE, .destroy = device_destroy } },
-	[OBJ_MMIO] = { .slab = { .size = sizeof(struct mmio), .rank = RANK_MEMORY, .destroy = mmio_destroy } },
-	[OBJ_IRQ] = { .slab = { .size = sizeof(struct irq), .rank = RANK_IRQ, .destroy = irq_destroy } },
-	[OBJ_BUFFER] = { .slab = { .size = sizeof(struct buffer), .rank = RANK_MEMORY, .destroy = buffer_destroy } },
-	[OBJ_QUEUE] = { .slab = { .size = sizeof(struct queue), .rank = RANK_QUEUE, .destroy = queue_destroy } },
+	[OBJ_KERNEL] = { .slab = { .size = sizeof(struct object),
+			     .rank = RANK_OBJECT,
+			     .destroy = nothing_left } },
+	[OBJ_PROCESS] = { .slab = { .size = sizeof(struct process),
+			      .rank = RANK_PROCESS,
+			      .destroy = process_destroy } },
+	[OBJ_MEMORY] = { .slab = { .size = sizeof(struct memory),
+			     .rank = RANK_MEMORY,
+			     .destroy = memory_destroy } },
+	[OBJ_ENDPOINT] = { .slab = { .size = sizeof(struct endpoint),
+			       .rank = RANK_ENDPOINT,
+			       .destroy = endpoint_destroy } },
+	[OBJ_NOTIFICATION] = { .slab = { .size = sizeof(struct notification),
+				   .rank = RANK_NOTIFICATION,
+				   .destroy = notification_destroy } },
+	[OBJ_DEVICE] = { .slab = { .size = sizeof(struct device),
+			     .rank = RANK_DEVICE,
+			     .destroy = device_destroy } },
+	[OBJ_MMIO] = { .slab = { .size = sizeof(struct mmio),
+			   .rank = RANK_MEMORY,
+			   .destroy = mmio_destroy } },
+	[OBJ_IRQ] = { .slab = { .size = sizeof(struct irq),
+			  .rank = RANK_IRQ,
+			  .destroy = irq_destroy } },
+	[OBJ_BUFFER] = { .slab = { .size = sizeof(struct buffer),
+			     .rank = RANK_MEMORY,
+			     .destroy = buffer_destroy } },
+	[OBJ_QUEUE] = { .slab = { .size = sizeof(struct queue),
+			    .rank = RANK_QUEUE,
+			    .destroy = queue_destroy } },
 };
 
 static size_t slot_size(const struct slab *s) { return align_up(s->size, 64); }
@@ -121,9 +140,11 @@ object_put(struct object *o)
 	uint32_t refs = load_relaxed(&o->refs);
 
 	while (refs > 1)
-		if (__atomic_compare_exchange_n(&o->refs, &refs, refs - 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		if (__atomic_compare_exchange_n(
+			&o->refs, &refs, refs - 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 			return;
-	/* The last one goes together with the generation: who holds the lock and finds it unchanged may still count one more. */
+	/* The last one goes together with the generation: who holds the lock and finds it unchanged
+	 * may still count one more. */
 	spin_lock(&o->lock);
 	if (__atomic_fetch_sub(&o->refs, 1, __ATOMIC_ACQ_REL) != 1) {
 		spin_unlock(&o->lock);
@@ -177,8 +198,9 @@ object_for_each(enum object_type type, bool (*fn)(struct object *, void *), void
 				uint32_t refs = load_relaxed(&o->refs);
 
 				/* Only an object that is not already on its way out. */
-				while (refs != 0 && !__atomic_compare_exchange_n(&o->refs, &refs, refs + 1, false,
-				    __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+				while (refs != 0 &&
+				    !__atomic_compare_exchange_n(&o->refs, &refs, refs + 1, false,
+					__ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 					;
 				live = refs != 0;
 			}

@@ -34,15 +34,21 @@ struct object {
 struct slab {
 	uint16_t size;			/* (c) bytes of one object */
 	enum lock_rank rank;		/* (c) */
-	bool (*destroy)(struct object *);	/* false: lives on, comes back by its own object_put */
+	bool (*destroy)(struct object *); /* false: lives on, comes back by its own object_put */
 	struct object *free;		/* RANK_OBJECT; chained through payer's place */
 	uint64_t live;
 };
 
-/* A zeroed object of the type (generation kept), refs 1, charged to payer.  E_QUOTA, E_NO_MEMORY. */
-NODISCARD enum status object_create(enum object_type type, struct process *payer, struct object **out);
+/* A zeroed object of the type (generation kept), refs 1, charged to payer.  E_QUOTA, E_NO_MEMORY.
+ */
+NODISCARD enum status
+object_create(enum object_type type, struct process *payer, struct object **out);
 
-static inline void object_get(struct object *o) { __atomic_fetch_add(&o->refs, 1, __ATOMIC_RELAXED); }
+static inline void
+object_get(struct object *o)
+{
+	__atomic_fetch_add(&o->refs, 1, __ATOMIC_RELAXED);
+}
 void object_put(struct object *o);
 
 /* For who found the object by a pointer that is not counted: false when its end has begun. */
@@ -52,7 +58,8 @@ object_try_get(struct object *o)
 	uint32_t refs = __atomic_load_n(&o->refs, __ATOMIC_RELAXED);
 
 	while (refs != 0)
-		if (__atomic_compare_exchange_n(&o->refs, &refs, refs + 1, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		if (__atomic_compare_exchange_n(
+			&o->refs, &refs, refs + 1, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 			return true;
 	return false;
 }
@@ -63,7 +70,8 @@ void object_bump(struct object *o);
 /* Live objects of a type. */
 uint64_t object_live(enum object_type type);
 
-/* Calls fn for every live object of the type; the object is referenced meanwhile.  Stops when fn returns false. */
+/* Calls fn for every live object of the type; the object is referenced meanwhile.  Stops when fn
+ * returns false. */
 void object_for_each(enum object_type type, bool (*fn)(struct object *, void *), void *arg);
 
 /* Slots of types that are not reached by handles (threads, mappings) use slabs too. */

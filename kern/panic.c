@@ -1,8 +1,8 @@
 /*
  * Panic: other CPUs stopped, bus mastering off, epitaph through the polled console, halt.
  *
- * Takes no lock and logs nothing: it may run in any state of the kernel.  A panic within a panic only prints its
- * message and halts.
+ * Takes no lock and logs nothing: it may run in any state of the kernel.  A panic within a panic
+ * only prints its message and halts.
  */
 #include "kern/panic.h"
 #include "kern/base/fmt.h"
@@ -27,7 +27,8 @@ symbol_find(uintptr_t address, uintptr_t *offset)
 	uint32_t lo = 0, hi = kernel_symtab_count;
 
 	*offset = address;
-	if (hi == 0 || address >= (uintptr_t)__text_end || at > UINT32_MAX || at < kernel_symtab[0].offset)
+	if (hi == 0 || address >= (uintptr_t)__text_end || at > UINT32_MAX ||
+	    at < kernel_symtab[0].offset)
 		return NULL;
 	while (hi - lo > 1) {
 		uint32_t mid = lo + (hi - lo) / 2;

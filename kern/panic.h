@@ -12,13 +12,14 @@
 NORETURN COLD void panic(const char *format, ...) PRINTF(1, 2);
 
 /*
- * The orderly end: stops the other CPUs, turns bus mastering off, then lets "off" (cpu_power_off, cpu_reset) end the machine.  When
- * it comes back, says so and halts.
+ * The orderly end: stops the other CPUs, turns bus mastering off, then lets "off" (cpu_power_off,
+ * cpu_reset) end the machine.  When it comes back, says so and halts.
  */
 struct machine;
 NORETURN void stop(void (*off)(const struct machine *));
 
-/* Only for what we computed ourselves; never for what a driver, a device, firmware or a process says. */
+/* Only for what we computed ourselves; never for what a driver, a device, firmware or a process
+ * says. */
 #define KASSERT(cond) \
 	do { \
 		if (unlikely(!(cond))) \
@@ -31,5 +32,6 @@ NORETURN void stop(void (*off)(const struct machine *));
 #define DEBUG_ASSERT(cond)	((void)sizeof(cond))
 #endif
 
-/* Nearest symbol at or below an address in the kernel's code: its name, and the distance to it.  Else NULL, and the address. */
+/* Nearest symbol at or below an address in the kernel's code: its name, and the distance to it.
+ * Else NULL, and the address. */
 const char *symbol_find(uintptr_t address, uintptr_t *offset);

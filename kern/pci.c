@@ -1,18 +1,20 @@
 /*
  * PCI: enumeration, the harmless state, bus mastering, and which IOMMU and ITS a function has.
  *
- * A host's buses are walked depth first, with an explicit stack of buses.  First the numbers that bridges hold are checked:
- * each bridge's range must lie inside its parent's and after its elder sibling's.  When they are good, or
- * firmware's tables refer to them (host.preserve), they are kept, and bridges whose numbers are not good stay closed.
- * Otherwise all buses are numbered anew: a bridge is opened to the last bus while what is below it is walked,
- * then closed behind the last one found.
+ * A host's buses are walked depth first, with an explicit stack of buses.  First the numbers that
+ * bridges hold are checked: each bridge's range must lie inside its parent's and after its elder
+ * sibling's.  When they are good, or firmware's tables refer to them (host.preserve), they are
+ * kept, and bridges whose numbers are not good stay closed. Otherwise all buses are numbered anew:
+ * a bridge is opened to the last bus while what is below it is walked, then closed behind the last
+ * one found.
  *
- * Every function is made harmless as it is found, before anything else is done with it: bus mastering, INTx, MSI, MSI-X,
- * ATS, PRI, PASID, virtual functions, no-snoop off; ACS on (PCI-01..04, PCI-21).  This happens before IOMMUs are touched,
- * so that what firmware left running has stopped.
+ * Every function is made harmless as it is found, before anything else is done with it: bus
+ * mastering, INTx, MSI, MSI-X, ATS, PRI, PASID, virtual functions, no-snoop off; ACS on
+ * (PCI-01..04, PCI-21).  This happens before IOMMUs are touched, so that what firmware left running
+ * has stopped.
  *
- * Order    harmless -> BARs sized -> addresses judged or assigned -> IOMMU and ITS looked up -> groups.
- * Not here hot plug: buses are walked once.
+ * Order    harmless -> BARs sized -> addresses judged or assigned -> IOMMU and ITS looked up ->
+ * groups. Not here hot plug: buses are walked once.
  */
 #include "kern/pci.h"
 #include "kern/base/str.h"
@@ -44,7 +46,8 @@ pci_find(uint16_t segment, uint16_t rid)
 static bool
 is_port(const struct pci_function *f)
 {
-	return f->bridge && f->pcie && (f->port_type == PORT_ROOT || f->port_type == PORT_DOWNSTREAM);
+	return f->bridge && f->pcie &&
+	    (f->port_type == PORT_ROOT || f->port_type == PORT_DOWNSTREAM);
 }
 
 /* ---- One function ---- */
@@ -126,11 +129,13 @@ look(struct pci_function *f)
 		f->pref64 = (pci_read(f, BRIDGE_PREF, 2) & 0xf) == 1;
 	if (is_port(f) && has_control2(f))
 		f->ari = (pci_read(f, f->cap_pcie + PCIE_DEVCTL2, 2) & DEVCTL2_ARI) != 0;
-	f->flr = f->cap_pcie != 0 && f->header == 0 && (pci_read(f, f->cap_pcie + PCIE_DEVCAP, 4) & DEVCAP_FLR) != 0;
+	f->flr = f->cap_pcie != 0 && f->header == 0 &&
+	    (pci_read(f, f->cap_pcie + PCIE_DEVCAP, 4) & DEVCAP_FLR) != 0;
 	return true;
 }
 
-/* Everything by which a request could pass the IOMMU, or the caches, otherwise than we think (PCI-03, PCI-04). */
+/* Everything by which a request could pass the IOMMU, or the caches, otherwise than we think
+ * (PCI-03, PCI-04). */
 static void
 plain_requests_only(struct pci_function *f)
 {
@@ -141,7 +146,8 @@ plain_requests_only(struct pci_function *f)
 	if (f->cap_pasid != 0)
 		pci_write(f, f->cap_pasid + PASID_CONTROL, 2, 0);
 	if (f->cap_sriov != 0)
-		pci_config_change(f, f->cap_sriov + SRIOV_CONTROL, 2, SRIOV_VF_ENABLE | SRIOV_VF_MEMORY, 0);
+		pci_config_change(
+		    f, f->cap_sriov + SRIOV_CONTROL, 2, SRIOV_VF_ENABLE | SRIOV_VF_MEMORY, 0);
 	if (f->cap_pcie != 0)
 		pci_config_change(f, f->cap_pcie + PCIE_DEVCTL, 2, DEVCTL_NO_SNOOP, 0);
 }
@@ -172,14 +178,16 @@ pci_services_off(const struct pci_function *f)
 	return (f->cap_ats == 0 || (pci_read(f, f->cap_ats + ATS_CONTROL, 2) & ATS_ENABLE) == 0) &&
 	    (f->cap_pri == 0 || (pci_read(f, f->cap_pri + PRI_CONTROL, 2) & 1) == 0) &&
 	    (f->cap_pasid == 0 || (pci_read(f, f->cap_pasid + PASID_CONTROL, 2) & 1) == 0) &&
-	    (f->cap_sriov == 0 || (pci_read(f, f->cap_sriov + SRIOV_CONTROL, 2) & SRIOV_VF_ENABLE) == 0);
+	    (f->cap_sriov == 0 ||
+		(pci_read(f, f->cap_sriov + SRIOV_CONTROL, 2) & SRIOV_VF_ENABLE) == 0);
 }
 
 /* Is what must be off really off?  A function that cannot be made harmless is given to nobody. */
 static bool
 is_harmless(const struct pci_function *f)
 {
-	return (f->header == 1 || (pci_read(f, CFG_COMMAND, 2) & COMMAND_MASTER) == 0) && pci_services_off(f);
+	return (f->header == 1 || (pci_read(f, CFG_COMMAND, 2) & COMMAND_MASTER) == 0) &&
+	    pci_services_off(f);
 }
 
 static void
@@ -197,10 +205,11 @@ find_msix(struct pci_function *f)
 	f->msix_offset = t & ~(uint32_t)MSIX_BIR;
 	f->msix_pba_offset = p & ~(uint32_t)MSIX_BIR;
 	/* All entries are kept from processes; only as many are used as have room in our tables. */
-	if (f->msix_bar >= DEVICE_BARS || f->bar[f->msix_bar].io || f->msix_pba_bar >= DEVICE_BARS ||
-	    f->bar[f->msix_pba_bar].io ||
+	if (f->msix_bar >= DEVICE_BARS || f->bar[f->msix_bar].io ||
+	    f->msix_pba_bar >= DEVICE_BARS || f->bar[f->msix_pba_bar].io ||
 	    !range_within(f->msix_offset, n * (uint64_t)MSIX_ENTRY, 0, f->bar[f->msix_bar].len) ||
-	    !range_within(f->msix_pba_offset, (n + 63) / 64 * 8ull, 0, f->bar[f->msix_pba_bar].len)) {
+	    !range_within(
+		f->msix_pba_offset, (n + 63) / 64 * 8ull, 0, f->bar[f->msix_pba_bar].len)) {
 		f->problem = "its interrupt vector table lies outside of its BARs";
 		return;
 	}
@@ -212,18 +221,21 @@ static struct pci_function *
 probe(uint32_t host, uint8_t bus, uint8_t devfn, int16_t parent)
 {
 	struct pci_function found = {
-		.segment = mach->host[host].segment, .host = (uint8_t)host, .rid = (uint16_t)(bus << 8 | devfn),
+		.segment = mach->host[host].segment, .host = (uint8_t)host,
+		.rid = (uint16_t)(bus << 8 | devfn),
 		.parent = parent, .unit = -1, .its = -1,
 	}, *f;
 
 	if (!look(&found))
 		return NULL;
-	/* Clouds have a port on PCI that firmware's tables name by a second address: moving its BAR could end the console. */
-	found.console = found.class_code >> 8 == CLASS_SERIAL && mach->console.kind == CONSOLE_16550_MMIO &&
-	    mach->host[host].preserve;
+	/* Clouds have a port on PCI that firmware's tables name by a second address: moving its BAR
+	 * could end the console. */
+	found.console = found.class_code >> 8 == CLASS_SERIAL &&
+	    mach->console.kind == CONSOLE_16550_MMIO && mach->host[host].preserve;
 	pci_make_harmless(&found);
 	if (pci_count == PCI_FUNCTIONS_MAX) {
-		log_warn("pci: more than %u functions: %02x:%02x.%x is not used", PCI_FUNCTIONS_MAX, bus, devfn >> 3, devfn & 7);
+		log_warn("pci: more than %u functions: %02x:%02x.%x is not used", PCI_FUNCTIONS_MAX,
+		    bus, devfn >> 3, devfn & 7);
 		return NULL;
 	}
 	f = &pci_functions[pci_count++];
@@ -265,10 +277,12 @@ level(uint8_t bus, uint8_t last, int16_t parent, const struct pci_function *brid
 static void
 write_buses(const struct pci_function *f, uint8_t primary, uint8_t secondary, uint8_t subordinate)
 {
-	pci_config_change(f, BRIDGE_BUSES, 4, 0xffffff, primary | (uint32_t)secondary << 8 | (uint32_t)subordinate << 16);
+	pci_config_change(f, BRIDGE_BUSES, 4, 0xffffff,
+	    primary | (uint32_t)secondary << 8 | (uint32_t)subordinate << 16);
 }
 
-/* Before a bus is numbered anew: what its bridges forward to by old numbers could answer for another. */
+/* Before a bus is numbered anew: what its bridges forward to by old numbers could answer for
+ * another. */
 static void
 close_bridges(uint32_t host, uint8_t bus, uint16_t end)
 {
@@ -291,8 +305,8 @@ close_bridges(uint32_t host, uint8_t bus, uint16_t end)
 }
 
 /*
- * Walks root bus "bus".  CHECK: are all numbers good?  Enters nothing, writes nothing.  KEEP, ASSIGN: enters all functions.
- * *highest: the highest bus number in use.
+ * Walks root bus "bus".  CHECK: are all numbers good?  Enters nothing, writes nothing.  KEEP,
+ * ASSIGN: enters all functions. *highest: the highest bus number in use.
  */
 static bool
 walk(uint32_t host, uint8_t bus, enum mode mode, uint8_t *highest)
@@ -326,7 +340,8 @@ walk(uint32_t host, uint8_t bus, enum mode mode, uint8_t *highest)
 		if ((devfn & 7) != 0 && !l->multi && !l->ari)
 			continue;
 		if (mode == CHECK) {
-			scratch = (struct pci_function){ .host = (uint8_t)host, .rid = (uint16_t)(l->bus << 8 | devfn) };
+			scratch = (struct pci_function){ .host = (uint8_t)host,
+				.rid = (uint16_t)(l->bus << 8 | devfn) };
 			f = look(f) ? f : NULL;
 		} else {
 			f = probe(host, l->bus, devfn, l->parent);
@@ -337,28 +352,34 @@ walk(uint32_t host, uint8_t bus, enum mode mode, uint8_t *highest)
 			continue;
 		if (mode == ASSIGN) {
 			if (l->taken == h->bus_last || depth == DEPTH_MAX) {
-				log_warn("pci %02x:%02x.%x: no bus number left: what is below is not used", l->bus, devfn >> 3, devfn & 7);
+				log_warn(
+				    "pci %02x:%02x.%x: no bus number left: what is below is not used",
+				    l->bus, devfn >> 3, devfn & 7);
 				continue;
 			}
 			f->secondary = (uint8_t)(l->taken + 1);
 			write_buses(f, l->bus, f->secondary, h->bus_last);
-			stack[depth] = level(f->secondary, h->bus_last, (int16_t)(f - pci_functions), f);
+			stack[depth] =
+			    level(f->secondary, h->bus_last, (int16_t)(f - pci_functions), f);
 			close_bridges(host, f->secondary, stack[depth].end);
 		} else {
 			f->secondary = (uint8_t)pci_read(f, BRIDGE_BUSES + 1, 1);
 			f->subordinate = (uint8_t)pci_read(f, BRIDGE_SUBORDINATE, 1);
-			if (f->secondary <= l->taken || f->subordinate < f->secondary || f->subordinate > l->last ||
-			    depth == DEPTH_MAX) {
+			if (f->secondary <= l->taken || f->subordinate < f->secondary ||
+			    f->subordinate > l->last || depth == DEPTH_MAX) {
 				if (mode == CHECK)
 					return false;
 				if (f->secondary != 0)
-					log_warn("pci %02x:%02x.%x: bus numbers %u to %u are absurd: what is below is not used",
-					    l->bus, devfn >> 3, devfn & 7, f->secondary, f->subordinate);
+					log_warn(
+					    "pci %02x:%02x.%x: bus numbers %u to %u are absurd: what is below is not used",
+					    l->bus, devfn >> 3, devfn & 7, f->secondary,
+					    f->subordinate);
 				f->secondary = f->subordinate = 0;
 				continue;
 			}
 			l->taken = f->subordinate;
-			stack[depth] = level(f->secondary, f->subordinate, mode == CHECK ? -1 : (int16_t)(f - pci_functions), f);
+			stack[depth] = level(f->secondary, f->subordinate,
+			    mode == CHECK ? -1 : (int16_t)(f - pci_functions), f);
 		}
 		depth++;
 	}
@@ -378,14 +399,17 @@ walk_host(uint32_t host)
 	}
 	if (!h->preserve && !walk(host, h->bus_first, CHECK, &highest)) {
 		(void)walk(host, h->bus_first, ASSIGN, &highest);
-		log_info("pci: segment %u: buses %u to %u numbered", h->segment, h->bus_first, highest);
+		log_info(
+		    "pci: segment %u: buses %u to %u numbered", h->segment, h->bus_first, highest);
 		return;
 	}
 	(void)walk(host, h->bus_first, KEEP, &highest);
-	/* Firmware may have more root buses on the host, which nothing but AML tells: look for their devices. */
+	/* Firmware may have more root buses on the host, which nothing but AML tells: look for
+	 * their devices. */
 	for (uint32_t bus = highest + 1u; h->preserve && bus <= h->bus_last; bus++) {
 		for (uint32_t device = 0; device < 32; device++) {
-			f = (struct pci_function){ .host = (uint8_t)host, .rid = (uint16_t)(bus << 8 | device << 3) };
+			f = (struct pci_function){ .host = (uint8_t)host,
+				.rid = (uint16_t)(bus << 8 | device << 3) };
 			if (!look(&f))
 				continue;
 			(void)walk(host, (uint8_t)bus, KEEP, &highest);
@@ -427,7 +451,8 @@ find_ids(struct pci_function *f)
 	}
 }
 
-/* Ports must do all of it; others all of what they have: a bit that is not there says that nothing can meet there. */
+/* Ports must do all of it; others all of what they have: a bit that is not there says that nothing
+ * can meet there. */
 static bool
 acs_on(const struct pci_function *f)
 {
@@ -444,11 +469,14 @@ static void
 report(const struct pci_function *f)
 {
 	if (f->problem != NULL && !f->bridge)
-		log_warn("pci %02x:%02x.%x: %s: not used", f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, f->problem);
-	log_debug("pci %04x:%02x:%02x.%x: %04x:%04x class %06x group %u, %u vectors, iommu %d id 0x%x, its %d id 0x%x%s%s",
-	    f->segment, f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, f->vendor, f->device, f->class_code, f->group,
-	    f->msix_count, f->unit, f->unit < 0 ? 0 : f->endpoint, f->its, f->its < 0 ? 0 : f->device_id,
-	    f->no_unit != NULL ? ": " : "", f->no_unit != NULL ? f->no_unit : "");
+		log_warn("pci %02x:%02x.%x: %s: not used", f->rid >> 8, f->rid >> 3 & 31,
+		    f->rid & 7, f->problem);
+	log_debug(
+	    "pci %04x:%02x:%02x.%x: %04x:%04x class %06x group %u, %u vectors, iommu %d id 0x%x, its %d id 0x%x%s%s",
+	    f->segment, f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, f->vendor, f->device,
+	    f->class_code, f->group, f->msix_count, f->unit, f->unit < 0 ? 0 : f->endpoint, f->its,
+	    f->its < 0 ? 0 : f->device_id, f->no_unit != NULL ? ": " : "",
+	    f->no_unit != NULL ? f->no_unit : "");
 }
 
 void
@@ -485,7 +513,8 @@ pci_bus_master(struct pci_function *f, bool on)
 		pci_config_change(f, CFG_COMMAND, 2, COMMAND_MASTER, 0);
 		on = is_harmless(f);
 	}
-	pci_config_change(f, CFG_COMMAND, 2, COMMAND_MASTER, on ? COMMAND_MASTER | COMMAND_MEMORY : 0);
+	pci_config_change(
+	    f, CFG_COMMAND, 2, COMMAND_MASTER, on ? COMMAND_MASTER | COMMAND_MEMORY : 0);
 	f->master = on;
 	/* The read pushes posted writes of the function ahead of it. */
 	(void)pci_read(f, CFG_COMMAND, 2);

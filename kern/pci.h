@@ -1,5 +1,6 @@
 /*
- * PCI functions behind ECAM: enumeration, BARs, capabilities, isolation groups, bus mastering, reset, MSI-X tables.
+ * PCI functions behind ECAM: enumeration, BARs, capabilities, isolation groups, bus mastering,
+ * reset, MSI-X tables.
  *
  *   pci_config.c  configuration space: access; pci_caps.c: its lists
  *   pci.c         enumeration; the harmless state; bus mastering; which IOMMU, which ITS
@@ -9,15 +10,16 @@
  *   pci_msix.c    vector tables
  *   pci_filter.c  what a driver may see of configuration space, and map of a BAR
  *
- * User space never sees configuration space but through the filter, never decides isolation, and never writes a
- * vector table.  Bus mastering is off for every function from discovery on (D1), bridges excepted: a bridge must
- * forward for the functions below it, and its IOMMU is the guard.
+ * User space never sees configuration space but through the filter, never decides isolation, and
+ * never writes a vector table.  Bus mastering is off for every function from discovery on (D1),
+ * bridges excepted: a bridge must forward for the functions below it, and its IOMMU is the guard.
  *
- * Everything read from configuration space is untrusted: lists are bounded, sizes and places checked.  A function that
- * makes no sense stays in the table with a "problem", and is given to nobody.
+ * Everything read from configuration space is untrusted: lists are bounded, sizes and places
+ * checked.  A function that makes no sense stays in the table with a "problem", and is given to
+ * nobody.
  *
- * Locks: RANK_PCI over configuration accesses that are read-modify-write.  The table itself is constant after pci_init.
- * Manual: PCI Express Base 6.0 chapter 7; PCI Firmware 3.3.
+ * Locks: RANK_PCI over configuration accesses that are read-modify-write.  The table itself is
+ * constant after pci_init. Manual: PCI Express Base 6.0 chapter 7; PCI Firmware 3.3.
  */
 #pragma once
 
@@ -57,9 +59,10 @@ struct pci_function {
 	bool flr;
 	bool ports;			/* its extended configuration space is out of reach */
 	bool words;			/* only aligned 32-bit accesses work (PCI-41) */
-	bool pref64;			/* a bridge whose prefetchable window takes 64-bit addresses */
-	bool ari;			/* a port that takes all 256 functions of the device below it for one device's */
-	bool console;			/* a serial port, and the console may be that port by another address: stays as it is */
+	bool pref64; /* a bridge whose prefetchable window takes 64-bit addresses */
+	bool ari; /* a port that takes all 256 functions of the device below it for one device's */
+	bool console; /* a serial port, and the console may be that port by another address: stays
+			 as it is */
 	const char *problem;		/* why nobody may have it, NULL: nothing against it here */
 	uint32_t generation;		/* (a) counts resets */
 	uint16_t saved_control, saved_control2;	/* PCIe device control, over a reset */
@@ -70,28 +73,31 @@ struct pci_function {
 	struct pci_vector *msix;	/* msix_count of them; made at first use, owned */
 	volatile uint8_t *msix_table;	/* kernel's mapping, made at first use */
 	volatile uint8_t *config;	/* ECAM, 4 KiB */
-	volatile uint8_t *regs;		/* (claim) the kernel's view of BAR 0, where it checks accesses; made at first use */
+	volatile uint8_t *regs; /* (claim) the kernel's view of BAR 0, where it checks accesses;
+				   made at first use */
 
 	int16_t unit;			/* machine.iommu index, -1 none */
 	uint32_t endpoint;		/* the unit's id */
 	int16_t its;			/* machine.irqc.its index, -1 none */
 	uint32_t device_id;		/* the ITS's id */
 	const char *no_unit;		/* why there is none */
-	bool unit_absent;		/* no unit, and firmware says that none is in the way: not in doubt */
+	bool unit_absent; /* no unit, and firmware says that none is in the way: not in doubt */
 	bool reserved;			/* firmware goes on using memory with it, or may */
 	uint32_t faults;		/* (a) */
 	struct device *claimed;		/* (device claim lock) */
-	const char *refused;		/* (device claim lock to write) why the last claim was not granted; NULL: it was, or there was none */
-	uint8_t canary;			/* (a) enum lane_canary: of its live test, once that was made */
+	const char *refused; /* (device claim lock to write) why the last claim was not granted;
+				NULL: it was, or there was none */
+	uint8_t canary;      /* (a) enum lane_canary: of its live test, once that was made */
 	const char *canary_why;		/* before canary is set: what made it fail */
-	bool never;			/* a reset failed or a teardown was not confirmed: not claimable again */
+	bool never; /* a reset failed or a teardown was not confirmed: not claimable again */
 	bool master;			/* (a) bus mastering is on */
 };
 
 extern struct pci_function pci_functions[PCI_FUNCTIONS_MAX];
 extern uint32_t pci_count;
 
-/* Enumerates all hosts of the machine; assigns what firmware left unset.  Logs one line a function at debug level. */
+/* Enumerates all hosts of the machine; assigns what firmware left unset.  Logs one line a function
+ * at debug level. */
 void pci_init(const struct machine *m);
 
 struct pci_function *pci_find(uint16_t segment, uint16_t rid);
@@ -100,24 +106,27 @@ uint32_t pci_read(const struct pci_function *f, uint32_t offset, unsigned width)
 void pci_write(const struct pci_function *f, uint32_t offset, unsigned width, uint32_t value);
 
 /*
- * Off, or on (which also makes sure that ATS, PRI, PASID and no-snoop are off).  On stays off for a function with a problem.
- * Only who has attached the function to a domain turns it on.
+ * Off, or on (which also makes sure that ATS, PRI, PASID and no-snoop are off).  On stays off for a
+ * function with a problem. Only who has attached the function to a domain turns it on.
  */
 void pci_bus_master(struct pci_function *f, bool on);
 
-/* Its registers answer; firmware may not have turned that on.  Not for a function with a problem. */
+/* Its registers answer; firmware may not have turned that on.  Not for a function with a problem.
+ */
 void pci_decode(struct pci_function *f);
 
 /* All functions, without locks: for panic and power-off. */
 void pci_masters_off_now(void);
 
-/* Transactions Pending is clear (or the function cannot say).  The read also flushes posted writes. */
+/* Transactions Pending is clear (or the function cannot say).  The read also flushes posted writes.
+ */
 bool pci_idle(const struct pci_function *f);
 
 /*
- * Reset of one function, in steps: returns when to call again (nanoseconds since boot), 0 done, UINT64_MAX failed.  *state
- * starts at 0.  Never waits.  Afterwards the function is harmless, its BARs are what they were, memory decode is on,
- * message interrupts are off and its vector table is lost (pci_msix_open, pci_msix_restore).
+ * Reset of one function, in steps: returns when to call again (nanoseconds since boot), 0 done,
+ * UINT64_MAX failed.  *state starts at 0.  Never waits.  Afterwards the function is harmless, its
+ * BARs are what they were, memory decode is on, message interrupts are off and its vector table is
+ * lost (pci_msix_open, pci_msix_restore).
  */
 uint64_t pci_reset_step(struct pci_function *f, uint32_t *state);
 bool pci_can_reset(const struct pci_function *f);
@@ -127,7 +136,8 @@ const char *pci_reset_method(const struct pci_function *f);	/* for people; NULL:
 bool pci_services_off(const struct pci_function *f);
 
 /* MSI-X, all by the kernel. */
-NODISCARD enum status pci_msix_open(struct pci_function *f);	/* all vectors masked and cleared, table enabled */
+NODISCARD enum status
+pci_msix_open(struct pci_function *f); /* all vectors masked and cleared, table enabled */
 /* After open; vectors past msix_count are nobody's: nothing happens.  Set also unmasks. */
 void pci_msix_set(struct pci_function *f, uint32_t vector, uint64_t address, uint32_t data);
 /* The entry as it was last set, mask included: after a reset.  E_RANGE; E_STATE: never set. */
@@ -136,18 +146,22 @@ void pci_msix_mask(struct pci_function *f, uint32_t vector, bool masked);
 void pci_msix_close(struct pci_function *f);	/* table disabled; what was set is forgotten */
 
 /*
- * What a driver may see and change.  Reads of what holds addresses, or of what is not known to hold none, give 0
- * (of a BAR: its type bits).  Writes clear error bits in the status registers and do nothing else: E_REFUSED for any other.
- * E_ALIGN: width not 1, 2 or 4, offset not a multiple of it; E_RANGE: past 4 KiB.
+ * What a driver may see and change.  Reads of what holds addresses, or of what is not known to hold
+ * none, give 0 (of a BAR: its type bits).  Writes clear error bits in the status registers and do
+ * nothing else: E_REFUSED for any other. E_ALIGN: width not 1, 2 or 4, offset not a multiple of it;
+ * E_RANGE: past 4 KiB.
  */
-NODISCARD enum status pci_config_filter(struct pci_function *f, uint32_t offset, unsigned width, bool write,
-    uint32_t *value);
+NODISCARD enum status pci_config_filter(
+    struct pci_function *f, uint32_t offset, unsigned width, bool write, uint32_t *value);
 
-/* Whole pages of a BAR that hold neither vector table nor pending bits, from its start on.  0: none. */
+/* Whole pages of a BAR that hold neither vector table nor pending bits, from its start on.  0:
+ * none. */
 uint64_t pci_bar_mappable(const struct pci_function *f, unsigned bar);
 
 /*
- * Isolation groups over a table of functions: fills group, by the rules of ACS, multifunction, bridges and shared
- * endpoint ids.  acs: does the function keep apart what meets at it?  Groups are numbered by their first function.
+ * Isolation groups over a table of functions: fills group, by the rules of ACS, multifunction,
+ * bridges and shared endpoint ids.  acs: does the function keep apart what meets at it?  Groups are
+ * numbered by their first function.
  */
-void pci_make_groups(struct pci_function *table, uint32_t count, bool (*acs)(const struct pci_function *));
+void pci_make_groups(
+    struct pci_function *table, uint32_t count, bool (*acs)(const struct pci_function *));

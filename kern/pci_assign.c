@@ -1,16 +1,17 @@
 /*
  * Addresses of BARs.
  *
- * What firmware wrote into BARs is believed only where it can be true: in a window of the host bridge (where windows are
- * known), not in memory, not on registers that are the kernel's, not on another BAR.  A BAR in the wrong place would
- * let a process map it there.
+ * What firmware wrote into BARs is believed only where it can be true: in a window of the host
+ * bridge (where windows are known), not in memory, not on registers that are the kernel's, not on
+ * another BAR.  A BAR in the wrong place would let a process map it there.
  *
- * New addresses.  Each bus has two heaps: 32-bit addresses, and 64-bit ones for what may go there: on the root bus every
- * 64-bit BAR (prefetchable ones, where the window is), below bridges only prefetchable ones, because a bridge's other
- * memory window has 32 bits (PCI-45).  Sizes are summed from the leaves up: a bus's things are laid out largest alignment first, a bridge's window
- * being one thing of whole MiB in the bus above.  Then the same layout, with the real start, gives the addresses from
- * the root down.  Each BAR gets whole pages, so none shares a page with another.  I/O BARs are not assigned: no driver here
- * uses ports.
+ * New addresses.  Each bus has two heaps: 32-bit addresses, and 64-bit ones for what may go there:
+ * on the root bus every 64-bit BAR (prefetchable ones, where the window is), below bridges only
+ * prefetchable ones, because a bridge's other memory window has 32 bits (PCI-45).  Sizes are summed
+ * from the leaves up: a bus's things are laid out largest alignment first, a bridge's window being
+ * one thing of whole MiB in the bus above.  Then the same layout, with the real start, gives the
+ * addresses from the root down.  Each BAR gets whole pages, so none shares a page with another. I/O
+ * BARs are not assigned: no driver here uses ports.
  *
  * Manual: PCIe 7.5.1.2 (BARs), 7.5.1.3 (bridges); PCI-44..48.
  */
@@ -55,7 +56,8 @@ pci_assign_size(struct pci_function *f)
 	pci_write(f, CFG_COMMAND, 2, command & ~(uint32_t)(COMMAND_IO | COMMAND_MEMORY));
 	for (unsigned i = 0; i < n; i++) {
 		struct pci_bar *b = &f->bar[i];
-		uint32_t at = CFG_BAR + 4 * i, low, high = 0, mask = probe_word(f, at, &low), high_mask = UINT32_MAX, flags;
+		uint32_t at = CFG_BAR + 4 * i, low, high = 0, mask = probe_word(f, at, &low),
+			 high_mask = UINT32_MAX, flags;
 		uint64_t size;
 
 		if (mask == 0 || mask == UINT32_MAX)
@@ -119,8 +121,10 @@ cpu_address(const struct machine_host *h, const struct pci_bar *b)
 		if (w->kind != WINDOW_IO && range_within(b->pci_base, b->len, w->pci_base, w->len))
 			return w->cpu_base + (b->pci_base - w->pci_base);
 	}
-	return h->window_count == 0 && b->len <= (1ull << 52) - (b->pci_base & BITS(51, 0)) && b->pci_base >> 52 == 0 ?
-	    b->pci_base : 0;
+	return h->window_count == 0 && b->len <= (1ull << 52) - (b->pci_base & BITS(51, 0)) &&
+		b->pci_base >> 52 == 0 ?
+	    b->pci_base :
+	    0;
 }
 
 static bool
@@ -134,7 +138,8 @@ all_have_places(const struct machine_host *h, uint32_t from, uint32_t to)
 {
 	for (uint32_t i = from; i < to; i++)
 		for (unsigned k = 0; k < DEVICE_BARS; k++)
-			if (has_memory(&pci_functions[i].bar[k]) && cpu_address(h, &pci_functions[i].bar[k]) == 0)
+			if (has_memory(&pci_functions[i].bar[k]) &&
+			    cpu_address(h, &pci_functions[i].bar[k]) == 0)
 				return false;
 	return true;
 }
@@ -149,7 +154,8 @@ heap_window(const struct machine_host *h, enum heap heap)
 	for (uint32_t i = 0; i < h->window_count; i++) {
 		const struct machine_window *w = &h->window[i];
 
-		if (w->kind == (heap == HEAP_32 ? WINDOW_MEM32 : WINDOW_MEM64) && (best == NULL || w->len > best->len))
+		if (w->kind == (heap == HEAP_32 ? WINDOW_MEM32 : WINDOW_MEM64) &&
+		    (best == NULL || w->len > best->len))
 			best = w;
 	}
 	return best;
@@ -183,7 +189,8 @@ fits(const struct layout *l, uint64_t at, uint64_t len)
 	return at <= l->end && len <= l->end - at;
 }
 
-/* Lays out what is on the bus below "parent", from "at" on; returns the end.  *align: the largest alignment in it. */
+/* Lays out what is on the bus below "parent", from "at" on; returns the end.  *align: the largest
+ * alignment in it. */
 static uint64_t
 lay_out(const struct layout *l, int parent, uint64_t at, uint64_t *align)
 {
@@ -200,7 +207,8 @@ lay_out(const struct layout *l, int parent, uint64_t at, uint64_t *align)
 			for (unsigned k = 0; k < DEVICE_BARS; k++) {
 				struct pci_bar *b = &f->bar[k];
 
-				if (!has_memory(b) || heap_of(f, b, l->wide) != l->heap || max_u64(b->len, PAGE_SIZE) != unit)
+				if (!has_memory(b) || heap_of(f, b, l->wide) != l->heap ||
+				    max_u64(b->len, PAGE_SIZE) != unit)
 					continue;
 				*align = max_u64(*align, unit);
 				if (!fits(l, align_up(at, unit), unit))
@@ -227,7 +235,8 @@ lay_out(const struct layout *l, int parent, uint64_t at, uint64_t *align)
 static void
 write_windows(const struct pci_function *f, const struct need n[HEAPS])
 {
-	uint64_t m = n[HEAP_32].at, p = n[HEAP_64].at, m_last = m + n[HEAP_32].len - 1, p_last = p + n[HEAP_64].len - 1;
+	uint64_t m = n[HEAP_32].at, p = n[HEAP_64].at, m_last = m + n[HEAP_32].len - 1,
+		 p_last = p + n[HEAP_64].len - 1;
 
 	/* Base above limit closes a window. */
 	pci_write(f, BRIDGE_IO, 2, 0x00f0);
@@ -331,10 +340,12 @@ is_kernels(const struct machine *m, uint64_t base, uint64_t len)
 	bool hit = ranges_overlap(base, len, m->timer.hpet, m->timer.hpet != 0 ? KIB : 0);
 
 	for (uint32_t i = 0; i < m->host_count; i++)
-		hit |= m->host[i].access != ECAM_PORTS && ranges_overlap(base, len, m->host[i].ecam + m->host[i].bus_first * MIB,
-		    (m->host[i].bus_last - m->host[i].bus_first + 1u) * MIB);
+		hit |= m->host[i].access != ECAM_PORTS &&
+		    ranges_overlap(base, len, m->host[i].ecam + m->host[i].bus_first * MIB,
+			(m->host[i].bus_last - m->host[i].bus_first + 1u) * MIB);
 	for (uint32_t i = 0; i < m->iommu_count; i++)
-		hit |= m->iommu[i].base != 0 && ranges_overlap(base, len, m->iommu[i].base, m->iommu[i].len);
+		hit |= m->iommu[i].base != 0 &&
+		    ranges_overlap(base, len, m->iommu[i].base, m->iommu[i].len);
 	for (uint32_t i = 0; i < q->gicr_count; i++)
 		hit |= ranges_overlap(base, len, q->gicr[i].base, q->gicr[i].len);
 	for (uint32_t i = 0; i < q->its_count; i++)
@@ -344,7 +355,8 @@ is_kernels(const struct machine *m, uint64_t base, uint64_t len)
 	hit |= q->gicd != 0 && ranges_overlap(base, len, q->gicd, 64 * KIB);
 	hit |= m->console.kind > CONSOLE_NONE && m->console.kind != CONSOLE_16550_IO &&
 	    ranges_overlap(base, len, m->console.base, PAGE_SIZE);
-	hit |= q->lapic != 0 && ranges_overlap(base, len, q->lapic, MIB);	/* and where message interrupts go */
+	hit |= q->lapic != 0 &&
+	    ranges_overlap(base, len, q->lapic, MIB); /* and where message interrupts go */
 	return hit;
 }
 
@@ -384,7 +396,8 @@ pci_assign_judge(const struct machine *m)
 {
 	for (uint32_t i = 0; i < pci_count; i++)
 		for (unsigned k = 0; k < DEVICE_BARS; k++) {
-			const char *why = has_memory(&pci_functions[i].bar[k]) ? judge(m, i, k) : NULL;
+			const char *why =
+			    has_memory(&pci_functions[i].bar[k]) ? judge(m, i, k) : NULL;
 
 			if (why != NULL && pci_functions[i].problem == NULL)
 				pci_functions[i].problem = why;

@@ -1,5 +1,6 @@
 /*
- * Addresses of BARs: sizes, new addresses where firmware left none, and which addresses are believed.
+ * Addresses of BARs: sizes, new addresses where firmware left none, and which addresses are
+ * believed.
  */
 #pragma once
 
@@ -8,20 +9,22 @@
 struct machine;
 struct pci_function;
 
-/* Finds out size and kind of each BAR, and what firmware put into it.  Decoding is off meanwhile. */
+/* Finds out size and kind of each BAR, and what firmware put into it.  Decoding is off meanwhile.
+ */
 void pci_assign_size(struct pci_function *f);
 
 /*
- * For functions [from, to) of one host: when its numbers need not be kept and a memory BAR has no good address, all of them
- * get new ones from the host's windows, and bridges get windows around what is below them.  Then base, the CPU's
- * address, is set for every BAR that has a place in a window of the host (or whose host has no windows that are known).
+ * For functions [from, to) of one host: when its numbers need not be kept and a memory BAR has no
+ * good address, all of them get new ones from the host's windows, and bridges get windows around
+ * what is below them.  Then base, the CPU's address, is set for every BAR that has a place in a
+ * window of the host (or whose host has no windows that are known).
  */
 void pci_assign(const struct machine *m, uint32_t host, uint32_t from, uint32_t to);
 
 /*
- * For all functions: takes back (base = 0) what lies in memory, in registers of the kernel's, or in another's BAR; and
- * says which BARs are alone in their pages.  A function with a memory BAR that has no good place decodes no memory
- * and has a problem.
+ * For all functions: takes back (base = 0) what lies in memory, in registers of the kernel's, or in
+ * another's BAR; and says which BARs are alone in their pages.  A function with a memory BAR that
+ * has no good place decodes no memory and has a problem.
  */
 void pci_assign_judge(const struct machine *m);
 

@@ -1,14 +1,16 @@
 /*
  * Lists of capabilities.
  *
- * Two lists: one in the first 256 bytes, whose entries begin with id and next offset, and one from 0x100 on with wider
- * words.  Both are the device's to write, so they are bounded by how many entries could be in there at all: a
- * longer list is a loop.
+ * Two lists: one in the first 256 bytes, whose entries begin with id and next offset, and one from
+ * 0x100 on with wider words.  Both are the device's to write, so they are bounded by how many
+ * entries could be in there at all: a longer list is a loop.
  */
 #include "kern/pci_config.h"
 
 enum : uint32_t {
-	FIRST = 0x40, ENTRIES = (CFG_END - FIRST) / 4, EXTENDED_ENTRIES = (CFG_EXTENDED_END - CFG_END) / 8,
+	FIRST = 0x40,
+	ENTRIES = (CFG_END - FIRST) / 4,
+	EXTENDED_ENTRIES = (CFG_EXTENDED_END - CFG_END) / 8,
 };
 
 uint32_t

@@ -1,13 +1,16 @@
 /*
  * Configuration space: ECAM access and lists of capabilities.
  *
- * Every function has 4 KiB at ecam + (bus << 20 | device << 15 | function << 12).  A host's space is mapped whole, when
- * it is first asked for, as strongly ordered registers: a write is not posted past a later read (PCI-42).
+ * Every function has 4 KiB at ecam + (bus << 20 | device << 15 | function << 12).  A host's space
+ * is mapped whole, when it is first asked for, as strongly ordered registers: a write is not posted
+ * past a later read (PCI-42).
  *
- * A host without that has ports, which reach the first 256 bytes of a function: the rest reads as all ones.
+ * A host without that has ports, which reach the first 256 bytes of a function: the rest reads as
+ * all ones.
  *
- * Some machines know only aligned 32-bit accesses (PCI-41).  Narrower writes then write the whole word back; status bits
- * that a write of 1 would clear share words with control bits, so they are written as 0.
+ * Some machines know only aligned 32-bit accesses (PCI-41).  Narrower writes then write the whole
+ * word back; status bits that a write of 1 would clear share words with control bits, so they are
+ * written as 0.
  */
 #include "kern/pci_config.h"
 #include "kern/base/mmio.h"
@@ -46,7 +49,8 @@ pci_read(const struct pci_function *f, uint32_t offset, unsigned width)
 	if (width == 4)
 		return mmio_read32(f->config + offset);
 	if (f->words)
-		return mmio_read32(f->config + (offset & ~3u)) >> 8 * (offset & 3) & (width == 1 ? 0xff : 0xffff);
+		return mmio_read32(f->config + (offset & ~3u)) >> 8 * (offset & 3) &
+		    (width == 1 ? 0xff : 0xffff);
 	return width == 1 ? mmio_read8(f->config + offset) : mmio_read16(f->config + offset);
 }
 
@@ -71,7 +75,8 @@ pci_write(const struct pci_function *f, uint32_t offset, unsigned width, uint32_
 	} else if (width == 4) {
 		mmio_write32(f->config + offset, v);
 	} else if (f->words) {
-		uint32_t at = offset & ~3u, shift = 8 * (offset & 3), mask = (width == 1 ? 0xffu : 0xffffu) << shift;
+		uint32_t at = offset & ~3u, shift = 8 * (offset & 3),
+			 mask = (width == 1 ? 0xffu : 0xffffu) << shift;
 		uint32_t word = mmio_read32(f->config + at) & ~cleared_by_ones(f, at);
 
 		mmio_write32(f->config + at, (word & ~mask) | (v << shift & mask));
@@ -83,7 +88,8 @@ pci_write(const struct pci_function *f, uint32_t offset, unsigned width, uint32_
 }
 
 void
-pci_config_change(const struct pci_function *f, uint32_t offset, unsigned width, uint32_t clear, uint32_t set)
+pci_config_change(
+    const struct pci_function *f, uint32_t offset, unsigned width, uint32_t clear, uint32_t set)
 {
 	pci_write(f, offset, width, (pci_read(f, offset, width) & ~clear) | set);
 }

@@ -1,15 +1,16 @@
 /*
  * What a driver may see of its function (D3, D9, PCI-32..34).
  *
- * Reading configuration space.  Shown is what is known to hold no address: the header but for BARs, capabilities of
- * known kinds, and vendor-specific ones in the first 256 bytes, by which virtio names its parts.  Everything else reads as 0:
- * message interrupts, enhanced allocation, virtual functions, and what we do not know.  The list is walked for each access,
- * so nothing that the device says about it is remembered.
+ * Reading configuration space.  Shown is what is known to hold no address: the header but for BARs,
+ * capabilities of known kinds, and vendor-specific ones in the first 256 bytes, by which virtio
+ * names its parts.  Everything else reads as 0: message interrupts, enhanced allocation, virtual
+ * functions, and what we do not know.  The list is walked for each access, so nothing that the
+ * device says about it is remembered.
  *
  * Writing.  Nothing but the error bits of the two status registers, which clear by writing 1.
  *
- * Mapping.  Whole pages of a BAR, from its start up to the first page that holds vectors or pending bits; a BAR smaller
- * than a page only when nothing else can be in that page.
+ * Mapping.  Whole pages of a BAR, from its start up to the first page that holds vectors or pending
+ * bits; a BAR smaller than a page only when nothing else can be in that page.
  */
 #include "kern/machine/machine.h"
 #include "kern/pci_config.h"
@@ -68,10 +69,12 @@ byte(const struct pci_function *f, uint32_t at)
 
 		if ((at & 3) != 0 || b->len == 0)
 			return 0;
-		return (uint8_t)(b->io ? BAR_IO : (b->is64 ? BAR_64 : 0) | (b->prefetch ? BAR_PREFETCH : 0));
+		return (uint8_t)(b->io ? BAR_IO :
+					 (b->is64 ? BAR_64 : 0) | (b->prefetch ? BAR_PREFETCH : 0));
 	}
 	if (at < 0x40)		/* not the ROM, nor what is above it (CardBus information) */
-		shown = at < CFG_BAR || (at >= CFG_SUBSYSTEM && at < CFG_ROM) || at == CFG_CAPS || at >= CFG_INTERRUPT;
+		shown = at < CFG_BAR || (at >= CFG_SUBSYSTEM && at < CFG_ROM) || at == CFG_CAPS ||
+		    at >= CFG_INTERRUPT;
 	else if (at < CFG_END)
 		shown = legacy(f, at).shown;
 	else
@@ -80,7 +83,8 @@ byte(const struct pci_function *f, uint32_t at)
 }
 
 enum status
-pci_config_filter(struct pci_function *f, uint32_t offset, unsigned width, bool write, uint32_t *value)
+pci_config_filter(
+    struct pci_function *f, uint32_t offset, unsigned width, bool write, uint32_t *value)
 {
 	uint32_t v = 0;
 
@@ -112,7 +116,8 @@ pci_bar_mappable(const struct pci_function *f, unsigned bar)
 	if (bar >= DEVICE_BARS || f->problem != NULL)
 		return 0;
 	b = &f->bar[bar];
-	if (b->len == 0 || b->io || b->base == 0 || !b->alone || !is_aligned(b->base, PAGE_SIZE) || b->len < PAGE_SIZE)
+	if (b->len == 0 || b->io || b->base == 0 || !b->alone || !is_aligned(b->base, PAGE_SIZE) ||
+	    b->len < PAGE_SIZE)
 		return 0;
 	end = b->len;
 	if (f->cap_msix != 0 && f->msix_bar == bar)

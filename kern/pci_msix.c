@@ -1,9 +1,10 @@
 /*
  * Vector tables: the kernel's alone (D9, PCI-30..32).
  *
- * An entry is four words: address, data, and control with the mask bit.  It is not written at once, so it is masked
- * first, and the mask is read back before address and data change; unmasking is the last write (PCI-31).  The table
- * lies in a BAR, whose pages with table or pending bits are never mapped into a process (pci_filter.c).
+ * An entry is four words: address, data, and control with the mask bit.  It is not written at once,
+ * so it is masked first, and the mask is read back before address and data change; unmasking is the
+ * last write (PCI-31).  The table lies in a BAR, whose pages with table or pending bits are never
+ * mapped into a process (pci_filter.c).
  *
  * What was set is remembered, because a reset loses the table.
  */
@@ -36,8 +37,9 @@ prepare(struct pci_function *f)
 		f->msix = frame_ptr(p);
 	}
 	if (f->msix_table == NULL)
-		f->msix_table = mmu_map_device((struct paddr){ f->bar[f->msix_bar].base + f->msix_offset },
-		    f->msix_count * (uint64_t)MSIX_ENTRY);
+		f->msix_table =
+		    mmu_map_device((struct paddr){ f->bar[f->msix_bar].base + f->msix_offset },
+			f->msix_count * (uint64_t)MSIX_ENTRY);
 	return f->msix_table == NULL ? E_NO_MEMORY : OK;
 }
 

@@ -1,13 +1,14 @@
 /*
  * Reset of one function, in steps that never wait (PCI-06).
  *
- * What is used, the first that the function has: function-level reset of PCIe; the same of the advanced features
- * capability; the way from D3hot to D0, where that resets.  Resets that would hit neighbours (of a bus) are not used.
+ * What is used, the first that the function has: function-level reset of PCIe; the same of the
+ * advanced features capability; the way from D3hot to D0, where that resets.  Resets that would hit
+ * neighbours (of a bus) are not used.
  *
- *   DRAIN   bus mastering is off; until no transaction is pending, for at most a second, then it is reset all the same
- *   START   the reset is begun; 100 ms without any access (D3hot: 10 ms there, then D0 and 10 ms)
- *   ANSWER  until the function answers, for at most four seconds more
- *   then what software had set is written again, the harmless state with it.
+ *   DRAIN   bus mastering is off; until no transaction is pending, for at most a second, then it is
+ * reset all the same START   the reset is begun; 100 ms without any access (D3hot: 10 ms there,
+ * then D0 and 10 ms) ANSWER  until the function answers, for at most four seconds more then what
+ * software had set is written again, the harmless state with it.
  *
  * Manual: PCIe 6.6.2 (function-level reset), 2.3.1 (request retry status), 5.3.1.4 (D3hot); AF ECN.
  */
@@ -28,13 +29,16 @@ enum : uint64_t {
 static bool
 has_af(const struct pci_function *f)
 {
-	return f->cap_af != 0 && (pci_read(f, f->cap_af + AF_CAP, 1) & (AF_CAP_FLR | AF_CAP_TP)) == (AF_CAP_FLR | AF_CAP_TP);
+	return f->cap_af != 0 &&
+	    (pci_read(f, f->cap_af + AF_CAP, 1) & (AF_CAP_FLR | AF_CAP_TP)) ==
+	    (AF_CAP_FLR | AF_CAP_TP);
 }
 
 static bool
 has_d3(const struct pci_function *f)
 {
-	return f->cap_pm != 0 && f->header == 0 && (pci_read(f, f->cap_pm + PM_CONTROL, 2) & PM_NO_SOFT_RESET) == 0;
+	return f->cap_pm != 0 && f->header == 0 &&
+	    (pci_read(f, f->cap_pm + PM_CONTROL, 2) & PM_NO_SOFT_RESET) == 0;
 }
 
 const char *
@@ -42,7 +46,10 @@ pci_reset_method(const struct pci_function *f)
 {
 	if (f->bridge || f->problem != NULL)
 		return NULL;
-	return f->flr ? "function-level reset" : has_af(f) ? "function-level reset (AF)" : has_d3(f) ? "reset from D3hot" : NULL;
+	return f->flr ? "function-level reset" :
+	    has_af(f) ? "function-level reset (AF)" :
+	    has_d3(f) ? "reset from D3hot" :
+			NULL;
 }
 
 bool
@@ -67,7 +74,8 @@ restore(struct pci_function *f)
 {
 	pci_assign_restore(f);
 	if (f->cap_pcie != 0) {
-		pci_write(f, f->cap_pcie + PCIE_DEVCTL, 2, f->saved_control & ~(uint32_t)DEVCTL_FLR);
+		pci_write(
+		    f, f->cap_pcie + PCIE_DEVCTL, 2, f->saved_control & ~(uint32_t)DEVCTL_FLR);
 		if (f->cap_pcie + PCIE_LEN <= CFG_END)
 			pci_write(f, f->cap_pcie + PCIE_DEVCTL2, 2, f->saved_control2);
 	}
@@ -103,7 +111,8 @@ answers(const struct pci_function *f)
 	return id != UINT32_MAX && (id & 0xffff) != 1;
 }
 
-/* Mastering is off: begins when nothing is pending, or when that has been waited for long enough. */
+/* Mastering is off: begins when nothing is pending, or when that has been waited for long enough.
+ */
 static uint64_t
 drain(struct pci_function *f, uint64_t now, uint32_t *state)
 {

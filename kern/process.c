@@ -1,12 +1,13 @@
 /*
  * Processes: birth, the end in bounded steps, watches.
  *
- * Order    of the end, after the last thread has left its CPU: its calls are answered (E_PEER), its claims end and are waited for (D7), then
- *          handles, mappings, page tables; what it did not use of its quota goes to its parent; then it is dead, and its watcher hears.
- *          Handles come after the claims, so that the order in which a claim ends is its own.
- * Locks    the process's object lock (RANK_PROCESS) over state, threads and watch.  The end runs in the worker alone, and takes
- *          what it needs for a step at a time.
- * Not here threads (thread.c), mappings (vspace.c), handles (handle.c), who pays (quota.c).
+ * Order    of the end, after the last thread has left its CPU: its calls are answered (E_PEER), its
+ * claims end and are waited for (D7), then handles, mappings, page tables; what it did not use of
+ * its quota goes to its parent; then it is dead, and its watcher hears. Handles come after the
+ * claims, so that the order in which a claim ends is its own. Locks    the process's object lock
+ * (RANK_PROCESS) over state, threads and watch.  The end runs in the worker alone, and takes what
+ * it needs for a step at a time. Not here threads (thread.c), mappings (vspace.c), handles
+ * (handle.c), who pays (quota.c).
  */
 #include "kern/process.h"
 #include "kern/base/bits.h"
@@ -25,7 +26,14 @@
 #include "kern/uaccess.h"
 
 /* The end, in this order. */
-enum end_phase : uint8_t { END_OVER, END_SERVER, END_DEVICES, END_HANDLES, END_MAPPINGS, END_SPACE };
+enum end_phase : uint8_t {
+	END_OVER,
+	END_SERVER,
+	END_DEVICES,
+	END_HANDLES,
+	END_MAPPINGS,
+	END_SPACE
+};
 
 enum { TELL_AT_ONCE = 16 };		/* threads, under the lock */
 enum : uint64_t { STEP_NS = 20 * NS_PER_US };
@@ -38,7 +46,8 @@ enum { RECORD_PAGES = 1 };		/* what a process itself takes */
 static_assert(sizeof(struct process) <= RECORD_PAGES * PAGE_SIZE);
 
 enum status
-process_create(struct process *parent, const char *name, const struct process_limits *limits, struct process **out)
+process_create(struct process *parent, const char *name, const struct process_limits *limits,
+    struct process **out)
 {
 	struct process *p;
 	struct object *o;
@@ -92,8 +101,8 @@ undo_quota:
 }
 
 /*
- * A dead process takes nothing more: what it did not use goes back to its parent at once, though the object may stay for
- * its epitaph, or for memory that others still hold.
+ * A dead process takes nothing more: what it did not use goes back to its parent at once, though
+ * the object may stay for its epitaph, or for memory that others still hold.
  */
 static void
 give_back_unused(struct process *p)
@@ -112,7 +121,8 @@ process_destroy(struct object *o)
 {
 	struct process *p = process_of(o);
 
-	if (p->end_phase != END_OVER) {	/* never started: what it has is taken apart as ever, and not by who let it go */
+	if (p->end_phase != END_OVER) { /* never started: what it has is taken apart as ever, and
+					   not by who let it go */
 		object_get(o);
 		spin_lock(&o->lock);
 		p->state = PROCESS_ENDING;
@@ -137,7 +147,8 @@ note_backtrace(struct process *p, struct uregs *u, struct epitaph *e)
 	while (e->frame_count < EPITAPH_FRAMES) {
 		uint64_t pair[2];
 
-		if ((fp & 7) != 0 || !mmu_copy_in(pair, (struct uva){ fp }, sizeof(pair)) || pair[1] == 0)
+		if ((fp & 7) != 0 || !mmu_copy_in(pair, (struct uva){ fp }, sizeof(pair)) ||
+		    pair[1] == 0)
 			break;
 		e->frame[e->frame_count++] = cpu_code_address(pair[1]);
 		if (pair[0] <= fp)	/* stacks grow down: callers are above */
@@ -156,7 +167,8 @@ note_backtrace(struct process *p, struct uregs *u, struct epitaph *e)
 	(void)p;
 }
 
-/* Tells some of its threads to leave; who has been told goes to the back.  False when all have; its lock is held. */
+/* Tells some of its threads to leave; who has been told goes to the back.  False when all have; its
+ * lock is held. */
 static bool
 tell_some(struct process *p, struct thread *me)
 {
@@ -225,11 +237,13 @@ trap_user_fault(struct uregs *u, const struct fault_info *f)
 	struct thread *t = current_thread();
 	struct process *p = t->proc;
 
-	log_error("%s[%u]: %s at pc 0x%llx, address 0x%llx", p->name, p->id, fault_kind_text(f->kind),
-	    (unsigned long long)uregs_pc(u), (unsigned long long)f->address);
+	log_error("%s[%u]: %s at pc 0x%llx, address 0x%llx", p->name, p->id,
+	    fault_kind_text(f->kind), (unsigned long long)uregs_pc(u),
+	    (unsigned long long)f->address);
 	trace(PROCESS_FAULT, p->id, f->kind, uregs_pc(u), f->address);
 	process_end(p, EXIT_FAULT, 0, f);
-	if (p->epitaph.reason == EXIT_FAULT && p->epitaph.thread == t->index && p->epitaph.frame_count == 0)
+	if (p->epitaph.reason == EXIT_FAULT && p->epitaph.thread == t->index &&
+	    p->epitaph.frame_count == 0)
 		note_backtrace(p, u, &p->epitaph);
 	thread_exit_current();
 }
@@ -268,7 +282,8 @@ news(struct process *p)
 	if (p->parent == NULL) {
 		/* The death of init is an orderly stop with all bus mastering off. */
 		log_error("init ended (%s): stopping",
-		    p->epitaph.reason == EXIT_FAULT ? fault_kind_text(p->epitaph.fault.kind) : "exit");
+		    p->epitaph.reason == EXIT_FAULT ? fault_kind_text(p->epitaph.fault.kind) :
+						      "exit");
 		kernel_stop(false);
 	}
 }

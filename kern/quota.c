@@ -15,7 +15,8 @@ take(struct quota *q, uint64_t *used, uint64_t max, uint64_t n)
 			__atomic_fetch_add(&q->refused, 1, __ATOMIC_RELAXED);
 			return E_QUOTA;
 		}
-	} while (!__atomic_compare_exchange_n(used, &now, now + n, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	} while (!__atomic_compare_exchange_n(
+	    used, &now, now + n, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
 	return OK;
 }
 
@@ -27,15 +28,35 @@ give(uint64_t *used, uint64_t n)
 	KASSERT(before >= n);
 }
 
-enum status quota_take_pages(struct quota *q, uint64_t n) { return take(q, &q->pages, q->pages_max, n); }
+enum status
+quota_take_pages(struct quota *q, uint64_t n)
+{
+	return take(q, &q->pages, q->pages_max, n);
+}
 void quota_give_pages(struct quota *q, uint64_t n) { give(&q->pages, n); }
-enum status quota_take_objects(struct quota *q, uint64_t n) { return take(q, &q->objects, q->objects_max, n); }
+enum status
+quota_take_objects(struct quota *q, uint64_t n)
+{
+	return take(q, &q->objects, q->objects_max, n);
+}
 void quota_give_objects(struct quota *q, uint64_t n) { give(&q->objects, n); }
-enum status quota_take_threads(struct quota *q, uint64_t n) { return take(q, &q->threads, q->threads_max, n); }
+enum status
+quota_take_threads(struct quota *q, uint64_t n)
+{
+	return take(q, &q->threads, q->threads_max, n);
+}
 void quota_give_threads(struct quota *q, uint64_t n) { give(&q->threads, n); }
-enum status quota_take_processes(struct quota *q, uint64_t n) { return take(q, &q->processes, q->processes_max, n); }
+enum status
+quota_take_processes(struct quota *q, uint64_t n)
+{
+	return take(q, &q->processes, q->processes_max, n);
+}
 void quota_give_processes(struct quota *q, uint64_t n) { give(&q->processes, n); }
-enum status quota_take_vectors(struct quota *q, uint64_t n) { return take(q, &q->vectors, q->vectors_max, n); }
+enum status
+quota_take_vectors(struct quota *q, uint64_t n)
+{
+	return take(q, &q->vectors, q->vectors_max, n);
+}
 void quota_give_vectors(struct quota *q, uint64_t n) { give(&q->vectors, n); }
 
 enum status
@@ -43,8 +64,11 @@ quota_split(struct quota *from, const struct process_limits *l, struct quota *ch
 {
 	enum status s;
 
-	*child = (struct quota){ .pages_max = l->pages, .objects_max = l->objects, .threads_max = l->threads,
-		.processes_max = l->processes, .vectors_max = l->vectors };
+	*child = (struct quota){ .pages_max = l->pages,
+		.objects_max = l->objects,
+		.threads_max = l->threads,
+		.processes_max = l->processes,
+		.vectors_max = l->vectors };
 	if (from == NULL)
 		return OK;
 	s = quota_take_pages(from, l->pages);

@@ -22,7 +22,7 @@ struct quota {
 	uint64_t pages, objects;					/* (a) in use */
 	uint64_t threads_max, processes_max, vectors_max;		/* (c) */
 	uint64_t threads, processes, vectors;				/* (a) */
-	uint64_t refused;						/* (a) times that something did not fit */
+	uint64_t refused; /* (a) times that something did not fit */
 };
 
 /* E_QUOTA and no change when n more do not fit. */
@@ -37,7 +37,10 @@ void quota_give_processes(struct quota *q, uint64_t n);
 NODISCARD enum status quota_take_vectors(struct quota *q, uint64_t n);
 void quota_give_vectors(struct quota *q, uint64_t n);
 
-/* A child's quota out of its maker's (NULL: out of nothing): all of it, or E_QUOTA and no change. */
-NODISCARD enum status quota_split(struct quota *from, const struct process_limits *l, struct quota *child);
-/* What the child does not use goes back, and its limits shrink to what it does.  Nothing is taken by it meanwhile. */
+/* A child's quota out of its maker's (NULL: out of nothing): all of it, or E_QUOTA and no change.
+ */
+NODISCARD enum status
+quota_split(struct quota *from, const struct process_limits *l, struct quota *child);
+/* What the child does not use goes back, and its limits shrink to what it does.  Nothing is taken
+ * by it meanwhile. */
 void quota_join(struct quota *to, struct quota *child);

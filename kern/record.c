@@ -1,8 +1,9 @@
 /*
  * The first-boot record: record.h.
  *
- * Tables are copied while the architecture's start-up code can still reach them (their memory may be anybody's later),
- * in a buffer of fixed size: those that describe devices whole, of the others the header.
+ * Tables are copied while the architecture's start-up code can still reach them (their memory may
+ * be anybody's later), in a buffer of fixed size: those that describe devices whole, of the others
+ * the header.
  */
 #include "kern/record.h"
 #include "kern/base/bits.h"
@@ -18,9 +19,16 @@
 #include "kern/pci.h"
 #include "kern/pci_config.h"
 
-enum : uint32_t { KEPT_MAX = 16 * KIB, LINE_BYTES = 32, REGISTERS = 0x68, CLASS_DISK = 0x0108, CLASS_NET = 0x0200 };
+enum : uint32_t {
+	KEPT_MAX = 16 * KIB,
+	LINE_BYTES = 32,
+	REGISTERS = 0x68,
+	CLASS_DISK = 0x0108,
+	CLASS_NET = 0x0200
+};
 
-/* Tables one after the other, each with its length before it; the length in its header is that of the whole table. */
+/* Tables one after the other, each with its length before it; the length in its header is that of
+ * the whole table. */
 static uint8_t kept[KEPT_MAX];
 static uint32_t kept_len, not_kept;
 static unsigned lines;
@@ -46,7 +54,8 @@ say(const char *format, ...)
 static bool
 is_whole(const uint8_t *t)
 {
-	static const char sigs[][5] = { "SPCR", "DBG2", "APIC", "GTDT", "IORT", "MCFG", "DMAR", "IVRS", "VIOT", "HPET" };
+	static const char sigs[][5] = { "SPCR", "DBG2", "APIC", "GTDT", "IORT", "MCFG", "DMAR",
+		"IVRS", "VIOT", "HPET" };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(sigs); i++)
 		if (memcmp(t, sigs[i], 4) == 0)
@@ -58,7 +67,9 @@ static void
 keep(const uint8_t *t, uint32_t len)
 {
 	/* Of FADT, the flags too. */
-	uint32_t n = is_whole(t) ? len : (uint32_t)min_u64(len, memcmp(t, "FACP", 4) == 0 ? 132 : ACPI_HEADER);
+	uint32_t n = is_whole(t) ?
+	    len :
+	    (uint32_t)min_u64(len, memcmp(t, "FACP", 4) == 0 ? 132 : ACPI_HEADER);
 
 	if (n > KEPT_MAX - kept_len || KEPT_MAX - kept_len - n < sizeof(n)) {
 		not_kept++;
@@ -104,8 +115,9 @@ hide(uint8_t *hidden, uint32_t at, uint32_t len)
 }
 
 /*
- * What of a table may point into memory.  MADT: parked processors' mailboxes [ACPI 6.5, 5.2.12.14, 5.2.12.19].  Reserved regions of DMAR,
- * IVRS and IORT: whatever looks like it, at steps of four bytes.
+ * What of a table may point into memory.  MADT: parked processors' mailboxes
+ * [ACPI 6.5, 5.2.12.14, 5.2.12.19].  Reserved regions of DMAR, IVRS and IORT: whatever looks like
+ * it, at steps of four bytes.
  */
 static void
 hide_addresses(const struct machine *m, const uint8_t *t, uint32_t len, uint8_t *hidden)
@@ -114,7 +126,8 @@ hide_addresses(const struct machine *m, const uint8_t *t, uint32_t len, uint8_t 
 		for (uint32_t i = 44; i + 2 <= len && t[i + 1] >= 2; i += t[i + 1])
 			if (t[i] == 0xb || t[i] == 0x10)
 				hide(hidden, i + (t[i] == 0xb ? 24 : 8), len);
-	} else if (memcmp(t, "DMAR", 4) == 0 || memcmp(t, "IVRS", 4) == 0 || memcmp(t, "IORT", 4) == 0) {
+	} else if (memcmp(t, "DMAR", 4) == 0 || memcmp(t, "IVRS", 4) == 0 ||
+	    memcmp(t, "IORT", 4) == 0) {
 		for (uint32_t i = ACPI_HEADER; i + 8 <= len; i += 4)
 			if (is_memory(m, acpi_u64(t + i)))
 				hide(hidden, i, len);
@@ -128,7 +141,9 @@ print_bytes(const char *what, const uint8_t *p, uint32_t len, const uint8_t *hid
 
 	for (uint32_t i = 0; i < len; i += LINE_BYTES) {
 		for (uint32_t k = 0; k < LINE_BYTES && i + k < len; k++)
-			(void)fmt_buf(line + 2 * k, 3, (hidden[(i + k) / 8] & 1u << (i + k) % 8) != 0 ? ".." : "%02x", p[i + k]);
+			(void)fmt_buf(line + 2 * k, 3,
+			    (hidden[(i + k) / 8] & 1u << (i + k) % 8) != 0 ? ".." : "%02x",
+			    p[i + k]);
 		say("%s %04x %s", what, i, line);
 	}
 }
@@ -147,11 +162,11 @@ print_tables(const struct machine *m)
 		for (unsigned i = 0; i < 14; i++)
 			text[i] = t[10 + i] < ' ' || t[10 + i] > '~' ? '?' : (char)t[10 + i];
 		text[14] = 0;
-		say("table %.4s length %u revision %u oem '%.6s' table '%s' revision 0x%x", (const char *)t, acpi_u32(t + 4), t[8],
-		    text, text + 6, acpi_u32(t + 24));
+		say("table %.4s length %u revision %u oem '%.6s' table '%s' revision 0x%x",
+		    (const char *)t, acpi_u32(t + 4), t[8], text, text + 6, acpi_u32(t + 24));
 		if (memcmp(t, "FACP", 4) == 0 && len >= 132)
-			say("FACP flags 0x%x profile %u boot 0x%x arm 0x%x", acpi_u32(t + 112), t[45], acpi_u16(t + 109),
-			    acpi_u16(t + 129));
+			say("FACP flags 0x%x profile %u boot 0x%x arm 0x%x", acpi_u32(t + 112),
+			    t[45], acpi_u16(t + 109), acpi_u16(t + 129));
 		if (!is_whole(t))
 			continue;
 		memset(hidden, 0, sizeof(hidden));
@@ -170,12 +185,18 @@ static void
 print_memory(const struct machine *m)
 {
 	static const char *const kinds[] = {
-		[MEM_RAM] = "ram", [MEM_RESERVED] = "reserved", [MEM_ACPI_RECLAIM] = "tables", [MEM_ACPI_NVS] = "nvs",
-		[MEM_KERNEL] = "kernel", [MEM_ARCHIVE] = "archive", [MEM_FIRMWARE_TABLES] = "loader",
+		[MEM_RAM] = "ram",
+		[MEM_RESERVED] = "reserved",
+		[MEM_ACPI_RECLAIM] = "tables",
+		[MEM_ACPI_NVS] = "nvs",
+		[MEM_KERNEL] = "kernel",
+		[MEM_ARCHIVE] = "archive",
+		[MEM_FIRMWARE_TABLES] = "loader",
 	};
 
 	for (uint32_t i = 0; i < m->memory_count; i++)
-		say("memory %s %llu KiB", m->memory[i].kind < ARRAY_SIZE(kinds) ? kinds[m->memory[i].kind] : "?",
+		say("memory %s %llu KiB",
+		    m->memory[i].kind < ARRAY_SIZE(kinds) ? kinds[m->memory[i].kind] : "?",
 		    (unsigned long long)m->memory[i].len / KIB);
 }
 
@@ -190,14 +211,18 @@ print_bars(const struct machine *m, const struct pci_function *f)
 		if (!b->io && is_memory(m, b->pci_base))
 			say("  bar %u %llu bytes, in memory", i, (unsigned long long)b->len);
 		else
-			say("  bar %u %s %llu bytes at 0x%llx%s", i, b->io ? "ports" : b->is64 ? "64-bit" : "32-bit",
-			    (unsigned long long)b->len, (unsigned long long)b->pci_base, b->prefetch ? " prefetchable" : "");
+			say("  bar %u %s %llu bytes at 0x%llx%s", i,
+			    b->io       ? "ports" :
+				b->is64 ? "64-bit" :
+					  "32-bit",
+			    (unsigned long long)b->len, (unsigned long long)b->pci_base,
+			    b->prefetch ? " prefetchable" : "");
 	}
 }
 
 /*
- * The first registers of a disk's or network card's BAR 0, read only; where one of two neighbours may be part of an address of memory,
- * both are left out.
+ * The first registers of a disk's or network card's BAR 0, read only; where one of two neighbours
+ * may be part of an address of memory, both are left out.
  */
 static void
 print_registers(const struct machine *m, struct pci_function *f)
@@ -205,8 +230,8 @@ print_registers(const struct machine *m, struct pci_function *f)
 	uint32_t class = f->class_code >> 8, command = pci_read(f, CFG_COMMAND, 2);
 	volatile uint8_t *regs;
 
-	if ((class != CLASS_DISK && class != CLASS_NET) || f->problem != NULL || f->bar[0].io || f->bar[0].base == 0 ||
-	    f->bar[0].len < REGISTERS)
+	if ((class != CLASS_DISK && class != CLASS_NET) || f->problem != NULL || f->bar[0].io ||
+	    f->bar[0].base == 0 || f->bar[0].len < REGISTERS)
 		return;
 	regs = mmu_map_device((struct paddr){ f->bar[0].base }, REGISTERS);
 	if (regs == NULL)
@@ -227,15 +252,16 @@ static void
 print_functions(const struct machine *m)
 {
 	for (uint32_t i = 0; i < m->host_count; i++)
-		say("host segment %u buses %u to %u", m->host[i].segment, m->host[i].bus_first, m->host[i].bus_last);
+		say("host segment %u buses %u to %u", m->host[i].segment, m->host[i].bus_first,
+		    m->host[i].bus_last);
 	for (uint32_t i = 0; i < pci_count; i++) {
 		struct pci_function *f = &pci_functions[i];
 		uint32_t id, n = 0;
 
-		say("pci %04x:%02x:%02x.%x %04x:%04x class %06x revision %02x subsystem %04x:%04x msix %u%s%s", f->segment,
-		    f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, f->vendor, f->device, f->class_code, f->revision,
-		    f->subsystem_vendor, f->subsystem, f->msix_count, f->problem != NULL ? ": " : "",
-		    f->problem != NULL ? f->problem : "");
+		say("pci %04x:%02x:%02x.%x %04x:%04x class %06x revision %02x subsystem %04x:%04x msix %u%s%s",
+		    f->segment, f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, f->vendor, f->device,
+		    f->class_code, f->revision, f->subsystem_vendor, f->subsystem, f->msix_count,
+		    f->problem != NULL ? ": " : "", f->problem != NULL ? f->problem : "");
 		print_bars(m, f);
 		for (uint32_t at = 0; (at = pci_config_next_cap(f, at, &n, &id)) != 0; )
 			say("  capability %02x at %02x: %08x", id, at, pci_read(f, at & ~3u, 4));
@@ -257,13 +283,16 @@ say_register(const char *name, uint64_t value)
 void
 record_print(const struct machine *m)
 {
-	static const char *const sources[] = { [SOURCE_NONE] = "none", [SOURCE_ACPI] = "acpi", [SOURCE_FDT] = "fdt" };
+	static const char *const sources[] = {
+		[SOURCE_NONE] = "none", [SOURCE_ACPI] = "acpi", [SOURCE_FDT] = "fdt"
+	};
 
 	if (!machine_word(m, "record"))
 		return;
 	lines = 0;
 	say("----- capOS record: begin -----");
-	say("machine %s, tables %s, console %s, interrupts %s", m->model, sources[m->source], console_name(), irqc_name());
+	say("machine %s, tables %s, console %s, interrupts %s", m->model, sources[m->source],
+	    console_name(), irqc_name());
 	say("firmware %s", m->firmware[0] != 0 ? m->firmware : "not told");
 	say("platform %s", m->platform[0] != 0 ? m->platform : "not told");
 	say("random %s, time %s", m->seed_known ? "yes" : "no", m->wall_s != 0 ? "yes" : "no");

@@ -6,12 +6,13 @@
  *   2. the next one is chosen and marked running and on_cpu;
  *   3. run time is charged, the address space and the kernel stack of entries are set;
  *   4. cpu_switch saves the old stack and continues on the new one;
- *   5. there, sched_switched() unlocks the run queue and clears on_cpu of the old thread: from then on another
- *      CPU may run it.
- * The lock is thus taken by one thread and released by the next on the same CPU.
+ *   5. there, sched_switched() unlocks the run queue and clears on_cpu of the old thread: from then
+ * on another CPU may run it. The lock is thus taken by one thread and released by the next on the
+ * same CPU.
  *
- * A waker finds one of two states under the lock of the thread's run queue: blocked, then the thread becomes
- * ready; or still running towards its block, then wake_pending makes that block return at once.
+ * A waker finds one of two states under the lock of the thread's run queue: blocked, then the
+ * thread becomes ready; or still running towards its block, then wake_pending makes that block
+ * return at once.
  */
 #include "kern/sched.h"
 #include "kern/base/bits.h"
@@ -50,7 +51,9 @@ sched_init_cpu(struct cpu *c)
 	rq->slice_end = rq->armed = DEADLINE_NEVER;
 	rq->idle = t;
 	rq->switched_at = cpu_cycles();
-	*t = (struct thread){ .state = THREAD_RUNNING, .on_cpu = true, .pinned = true, .cpu = (uint8_t)c->id };
+	*t = (struct thread){
+		.state = THREAD_RUNNING, .on_cpu = true, .pinned = true, .cpu = (uint8_t)c->id
+	};
 	list_init(&t->run);
 	list_init(&t->queue);
 	list_init(&t->timer);
@@ -65,7 +68,8 @@ arm_timer(struct run_queue *rq)
 
 	if (!list_empty(&rq->timers))
 		next = min_u64(next, list_first(&rq->timers, struct thread, timer)->deadline);
-	/* A timer that is already set for earlier just comes early: cheaper than setting it anew at each switch. */
+	/* A timer that is already set for earlier just comes early: cheaper than setting it anew at
+	 * each switch. */
 	if (next < rq->armed) {
 		rq->armed = next;
 		clock_arm(next);
@@ -138,7 +142,8 @@ switch_to(struct run_queue *rq, struct cpu *c, struct thread *from, struct threa
 		rq->switched_at = now;
 		rq->switches++;
 		c->current = to;
-		/* A CPU without a process keeps no process's tables: the process may end on another CPU. */
+		/* A CPU without a process keeps no process's tables: the process may end on another
+		 * CPU. */
 		mmu_activate(NULL);
 	}
 	if (from->rest != REST_NONE)
@@ -288,8 +293,10 @@ sched_handoff(struct thread *to, uint64_t deadline) NO_THREAD_SAFETY
 		if (!to->pinned) {
 			other = rq_of(to->cpu);
 			spin_lock(&other->lock);
-			/* Blocked, its stack saved, and no timer of the other CPU: then it can come here. */
-			if (to->state == THREAD_BLOCKED && !load_acquire(&to->on_cpu) && other == rq_of(to->cpu)) {
+			/* Blocked, its stack saved, and no timer of the other CPU: then it can come
+			 * here. */
+			if (to->state == THREAD_BLOCKED && !load_acquire(&to->on_cpu) &&
+			    other == rq_of(to->cpu)) {
 				to->cpu = (uint8_t)c->id;
 				moved = true;
 			}
@@ -308,7 +315,8 @@ sched_handoff(struct thread *to, uint64_t deadline) NO_THREAD_SAFETY
 		return sched_block(deadline);
 	}
 	t->state = THREAD_BLOCKED;
-	/* The slice goes on, whoever uses it: else two that talk would leave nothing to their equals. */
+	/* The slice goes on, whoever uses it: else two that talk would leave nothing to their
+	 * equals. */
 	if (rq->slice_end == DEADLINE_NEVER)
 		set_slice(rq, to);
 	switch_to(rq, c, t, to);
@@ -331,7 +339,8 @@ void
 sched_sleep(uint64_t deadline)
 {
 	thread_arm(current_thread());
-	(void)sched_block(deadline);	/* the deadline and the end of its process are all that can wake it */
+	(void)sched_block(
+	    deadline); /* the deadline and the end of its process are all that can wake it */
 }
 
 static void
@@ -344,7 +353,8 @@ yield_locked(struct run_queue *rq, struct cpu *c, bool front) NO_THREAD_SAFETY
 	reschedule(rq, c, t);
 }
 
-/* A more urgent thread takes over; the current one stays first among its equals unless its slice is used up. */
+/* A more urgent thread takes over; the current one stays first among its equals unless its slice is
+ * used up. */
 static void
 preempt(void) NO_THREAD_SAFETY
 {
@@ -355,7 +365,8 @@ preempt(void) NO_THREAD_SAFETY
 	spin_lock(&rq->lock);
 	c->resched = false;
 	if (rq->ready == 0 || (t != rq->idle && (rq->ready >> t->prio) == 0)) {
-		/* The slice of less urgent ones may be over: sched_handoff will see that when they are handed the CPU back. */
+		/* The slice of less urgent ones may be over: sched_handoff will see that when they
+		 * are handed the CPU back. */
 		if (rq->ready == 0)
 			rq->slice_over = false;
 		spin_unlock(&rq->lock);

@@ -1,9 +1,9 @@
 /*
  * Decoding of system calls.
  *
- * Each call decodes its arguments (looks handles up, copies user memory in once, bounds numbers), and only then does
- * something.  The table is made from kern/abi/syscalls.def; entry code calls through it (kern/md/trap.h).  Results go to
- * u->w[0..]; the return value is the status.
+ * Each call decodes its arguments (looks handles up, copies user memory in once, bounds numbers),
+ * and only then does something.  The table is made from kern/abi/syscalls.def; entry code calls
+ * through it (kern/md/trap.h).  Results go to u->w[0..]; the return value is the status.
  */
 #include "kern/abi/syscall.h"
 #include "kern/base/str.h"
@@ -173,7 +173,8 @@ sys_process_create(struct thread *t, struct uregs *u)
 	s = process_create(t->proc, name, &limits, &p);
 	if (s != OK)
 		return s;
-	s = handle_insert(t->proc, &p->obj, p->obj.gen, RIGHT_READ | RIGHT_MANAGE | RIGHT_GIVE, 0, &h);
+	s = handle_insert(
+	    t->proc, &p->obj, p->obj.gen, RIGHT_READ | RIGHT_MANAGE | RIGHT_GIVE, 0, &h);
 	if (s != OK) {
 		object_put(&p->obj);
 		return s;
@@ -211,13 +212,14 @@ sys_thread_create(struct thread *t, struct uregs *u)
 	enum status s;
 
 	/* An address that is not canonical would fault on the way out, in the kernel. */
-	if (prio < PRIORITY_MIN || prio > t->prio || (cpu != CPU_ANY && cpu >= cpu_count) || u->w[1] < USER_BASE ||
-	    u->w[1] >= USER_END)
+	if (prio < PRIORITY_MIN || prio > t->prio || (cpu != CPU_ANY && cpu >= cpu_count) ||
+	    u->w[1] < USER_BASE || u->w[1] >= USER_END)
 		return E_RANGE;
 	s = process_arg(t, u->w[0], RIGHT_MANAGE, &p);
 	if (s != OK)
 		return s;
-	s = thread_create_user(p, u->w[1], u->w[2], u->w[3], u->w[4], (uint8_t)prio, (uint8_t)cpu, &n);
+	s = thread_create_user(
+	    p, u->w[1], u->w[2], u->w[3], u->w[4], (uint8_t)prio, (uint8_t)cpu, &n);
 	if (s == OK) {
 		u->w[0] = n->index;
 		sched_start(n);
@@ -241,7 +243,8 @@ sys_watch(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	enum status s;
 
 	if ((handle_t)u->w[1] != HANDLE_NONE) {
-		s = handle_ref(t->proc, (handle_t)u->w[1], OBJ_NOTIFICATION, RIGHT_SIGNAL, &no, NULL);
+		s = handle_ref(
+		    t->proc, (handle_t)u->w[1], OBJ_NOTIFICATION, RIGHT_SIGNAL, &no, NULL);
 		if (s != OK)
 			return s;
 		n = container_of(no, struct notification, obj);
@@ -274,7 +277,8 @@ sys_watch(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	case OBJ_DEVICE: {
 		struct device *d = container_of(o, struct device, obj);
 
-		/* A driver's handle is no supervisor's, however many rights it drops: nobody takes both. */
+		/* A driver's handle is no supervisor's, however many rights it drops: nobody takes
+		 * both. */
 		if ((rights & (RIGHT_DMA | RIGHT_SUPERVISE)) == 0) {
 			s = E_RIGHTS;
 			break;
@@ -312,8 +316,8 @@ sys_mem_create(struct thread *t, struct uregs *u)
 
 	if (s != OK)
 		return s;
-	s = handle_insert(t->proc, &m->obj, m->obj.gen, RIGHT_READ | RIGHT_WRITE | RIGHT_EXEC | RIGHT_DMA |
-	    RIGHT_GIVE | RIGHT_MANAGE, 0, &h);
+	s = handle_insert(t->proc, &m->obj, m->obj.gen,
+	    RIGHT_READ | RIGHT_WRITE | RIGHT_EXEC | RIGHT_DMA | RIGHT_GIVE | RIGHT_MANAGE, 0, &h);
 	if (s != OK) {
 		object_put(&m->obj);
 		return s;
@@ -346,10 +350,12 @@ sys_mem_map(struct thread *t, struct uregs *u)
 	s = process_arg(t, u->w[0], RIGHT_MANAGE, &p);
 	if (s == OK) {
 		if (o->type == OBJ_MMIO)
-			s = mmio_map(container_of(o, struct mmio, obj), p, u->w[2], u->w[3], u->w[4],
-			    (uint8_t)prot, &u->w[0]);
+			s = mmio_map(container_of(o, struct mmio, obj), p, u->w[2], u->w[3],
+			    u->w[4], (uint8_t)prot, &u->w[0]);
 		else if (o->type == OBJ_DEVICE)
-			s = u->w[2] != 0 ? E_RANGE : device_map_status(o, t->proc, p, u->w[3], u->w[4], (uint8_t)prot, &u->w[0]);
+			s = u->w[2] != 0 ? E_RANGE :
+					   device_map_status(o, t->proc, p, u->w[3], u->w[4],
+					       (uint8_t)prot, &u->w[0]);
 		else
 			s = vspace_map(p, o, u->w[2], u->w[3], u->w[4], (uint8_t)prot, &u->w[0]);
 		object_put(&p->obj);
@@ -414,7 +420,8 @@ sys_endpoint_create(struct thread *t, struct uregs *u)
 
 	if (s != OK)
 		return s;
-	s = handle_insert(t->proc, &e->obj, e->obj.gen, RIGHT_CALL | RIGHT_RECV | RIGHT_GIVE | RIGHT_MANAGE, 0, &h);
+	s = handle_insert(t->proc, &e->obj, e->obj.gen,
+	    RIGHT_CALL | RIGHT_RECV | RIGHT_GIVE | RIGHT_MANAGE, 0, &h);
 	if (s != OK) {
 		object_put(&e->obj);
 		return s;
@@ -450,7 +457,8 @@ sys_ntfn_create(struct thread *t, struct uregs *u)
 
 	if (s != OK)
 		return s;
-	s = handle_insert(t->proc, &n->obj, n->obj.gen, RIGHT_SIGNAL | RIGHT_WAIT | RIGHT_GIVE | RIGHT_MANAGE, 0, &h);
+	s = handle_insert(t->proc, &n->obj, n->obj.gen,
+	    RIGHT_SIGNAL | RIGHT_WAIT | RIGHT_GIVE | RIGHT_MANAGE, 0, &h);
 	if (s != OK) {
 		object_put(&n->obj);
 		return s;

@@ -1,13 +1,15 @@
 /*
  * Making and unmaking threads.
  *
- * The table of threads is what reply tokens index, so its slots are type-stable: a thread's memory is only ever a thread's, and its
- * wait word keeps its sequence number over all lives.  A token of an earlier life therefore matches nothing.
+ * The table of threads is what reply tokens index, so its slots are type-stable: a thread's memory
+ * is only ever a thread's, and its wait word keeps its sequence number over all lives.  A token of
+ * an earlier life therefore matches nothing.
  *
- * Order    made: price, stack, place in the table, then the process's list, under its lock and only while it lives.
- *          unmade: off its CPU, stack back, out of the process, place back; its price last, so that who can pay finds a place.
- * Locks    "lock" (RANK_OBJECT) for the unused places; a process's object lock for its list.  Readers of the table take none.
- * Not here waiting (thread.h), running (sched.c), what becomes of a process whose last thread went (process.c).
+ * Order    made: price, stack, place in the table, then the process's list, under its lock and only
+ * while it lives. unmade: off its CPU, stack back, out of the process, place back; its price last,
+ * so that who can pay finds a place. Locks    "lock" (RANK_OBJECT) for the unused places; a
+ * process's object lock for its list.  Readers of the table take none. Not here waiting (thread.h),
+ * running (sched.c), what becomes of a process whose last thread went (process.c).
  */
 #include "kern/thread.h"
 #include "kern/cpu.h"
@@ -115,8 +117,8 @@ thread_create_kernel(void (*fn)(void *), void *arg, uint8_t prio, uint8_t cpu, s
 }
 
 enum status
-thread_create_user(struct process *p, uint64_t pc, uint64_t sp, uint64_t arg0, uint64_t arg1, uint8_t prio,
-    uint8_t cpu, struct thread **out)
+thread_create_user(struct process *p, uint64_t pc, uint64_t sp, uint64_t arg0, uint64_t arg1,
+    uint8_t prio, uint8_t cpu, struct thread **out)
 {
 	struct thread *t;
 	enum status s;

@@ -1,12 +1,13 @@
 /*
  * Threads.
  *
- * A thread that waits (for a message, a reply, a notification, a deadline, hardware) has an armed "wait word":
- * a sequence number, its index and a state.  Whoever wants to end the wait must claim it first (compare and swap of the
- * exact word), so that exactly one of sender, signaller, timer and killer wins; only the winner writes the
- * thread's results and wakes it.  Queues may hold a thread whose wait was claimed by another; it takes itself
- * off when it runs again, before it can wait anew.  So whoever finds a thread in a queue, under the queue's
- * lock, and fails to claim it, goes on to the next.
+ * A thread that waits (for a message, a reply, a notification, a deadline, hardware) has an armed
+ * "wait word": a sequence number, its index and a state.  Whoever wants to end the wait must claim
+ * it first (compare and swap of the exact word), so that exactly one of sender, signaller, timer
+ * and killer wins; only the winner writes the thread's results and wakes it.  Queues may hold a
+ * thread whose wait was claimed by another; it takes itself off when it runs again, before it can
+ * wait anew.  So whoever finds a thread in a queue, under the queue's lock, and fails to claim it,
+ * goes on to the next.
  *
  * state and the run-queue link belong to the run queue of thread->cpu (RANK_RUNQUEUE).
  */
@@ -36,7 +37,8 @@ enum rest : uint8_t {
 	REST_DONE,		/* nothing: it gave its CPU to a more urgent thread */
 };
 
-/* The wait word: state, then the thread's index, then the sequence number.  Armed it is the reply token. */
+/* The wait word: state, then the thread's index, then the sequence number.  Armed it is the reply
+ * token. */
 enum : uint64_t {
 	WAIT_ARMED = 1, WAIT_CLAIMED = 2,
 	WAIT_STATE = BITS(1, 0),
@@ -57,7 +59,7 @@ struct thread {
 	uint8_t prio;			/* (c) */
 	uint8_t cpu;			/* (run queue) */
 	uintptr_t ksp;			/* saved kernel stack pointer while not running */
-	struct uregs *regs;		/* (c) its registers of user mode, at the top of the stack */
+	struct uregs *regs; /* (c) its registers of user mode, at the top of the stack */
 	struct process *proc;		/* (c) NULL: a thread of the kernel's own */
 	uint64_t wait;			/* (a) */
 	uint32_t index;			/* (c) in the thread table */
@@ -70,7 +72,8 @@ struct thread {
 	/* A call under way, as caller. */
 	struct process *reply_proc;	/* who may answer; NULL: not received yet, or no call */
 	uint64_t badge;
-	struct object *rest_on;		/* at rest: the endpoint or notification, type-stable and not counted */
+	struct object
+	    *rest_on; /* at rest: the endpoint or notification, type-stable and not counted */
 	/* As receiver. */
 	uint64_t ntfn_bits;		/* what woke it, 0: a message */
 
@@ -90,8 +93,8 @@ static_assert(offsetof(struct thread, dying) == 4);
 static inline bool
 thread_claim_word(struct thread *t, uint64_t armed)
 {
-	return __atomic_compare_exchange_n(&t->wait, &armed, armed + (WAIT_CLAIMED - WAIT_ARMED), false,
-	    __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+	return __atomic_compare_exchange_n(&t->wait, &armed, armed + (WAIT_CLAIMED - WAIT_ARMED),
+	    false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 
 /* Claims whatever t waits for now; false when it does not wait or another was first. */
@@ -125,14 +128,15 @@ thread_arm_locked(struct thread *t)
 
 extern struct thread *threads[THREADS_MAX];
 extern uint32_t threads_live;
-extern uint32_t threads_made;		/* (a) indices below it were given out; a few may have no thread */
+extern uint32_t threads_made; /* (a) indices below it were given out; a few may have no thread */
 
 /* Kernel thread, ready at once, for ever. */
-NODISCARD enum status thread_create_kernel(void (*fn)(void *), void *arg, uint8_t prio, uint8_t cpu, struct thread **out);
+NODISCARD enum status
+thread_create_kernel(void (*fn)(void *), void *arg, uint8_t prio, uint8_t cpu, struct thread **out);
 
 /* A thread of a process; see the call.  Not started: sched_start. */
-NODISCARD enum status thread_create_user(struct process *p, uint64_t pc, uint64_t sp, uint64_t arg0, uint64_t arg1,
-    uint8_t prio, uint8_t cpu, struct thread **out);
+NODISCARD enum status thread_create_user(struct process *p, uint64_t pc, uint64_t sp, uint64_t arg0,
+    uint64_t arg1, uint8_t prio, uint8_t cpu, struct thread **out);
 
 /* Ends the current thread. */
 NORETURN void thread_exit_current(void);

@@ -3,9 +3,10 @@
  *
  *     trace(DMA_MAP, device, iova, len, dir);
  *
- * kern/abi/trace.def lists them with the kinds of their words; a point takes exactly these, so a physical
- * address (struct paddr) cannot be traced.  A record costs about 30 instructions and no lock; it goes to the
- * ring of the CPU that runs (trace_ring.h).  Any context.  A CPU whose ring is not there yet traces nothing.
+ * kern/abi/trace.def lists them with the kinds of their words; a point takes exactly these, so a
+ * physical address (struct paddr) cannot be traced.  A record costs about 30 instructions and no
+ * lock; it goes to the ring of the CPU that runs (trace_ring.h).  Any context.  A CPU whose ring is
+ * not there yet traces nothing.
  */
 #pragma once
 
@@ -25,8 +26,8 @@ void trace_put_hot(enum trace_type type, uint64_t a, uint64_t b, uint64_t c, uin
 void trace_init_cpu(struct cpu *c);
 
 /*
- * The n-th of TRACE_RECORDS of a CPU, its time in nanoseconds; false when there is none, or it is just being
- * written.  Not sorted.
+ * The n-th of TRACE_RECORDS of a CPU, its time in nanoseconds; false when there is none, or it is
+ * just being written.  Not sorted.
  */
 bool trace_get(unsigned cpu, uint32_t n, struct trace_record *out);
 
@@ -77,7 +78,10 @@ trace_any(enum trace_type type, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
 }
 
 #define TRACE1(name, text, k0) \
-	static ALWAYS_INLINE void trace_##name(TRACE_P_##k0 a) { trace_any(TRACE_##name, TRACE_V(a), 0, 0, 0); }
+	static ALWAYS_INLINE void trace_##name(TRACE_P_##k0 a) \
+	{ \
+		trace_any(TRACE_##name, TRACE_V(a), 0, 0, 0); \
+	}
 #define TRACE2(name, text, k0, k1) \
 	static ALWAYS_INLINE void trace_##name(TRACE_P_##k0 a, TRACE_P_##k1 b) \
 	{ trace_any(TRACE_##name, TRACE_V(a), TRACE_V(b), 0, 0); }
@@ -85,8 +89,11 @@ trace_any(enum trace_type type, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
 	static ALWAYS_INLINE void trace_##name(TRACE_P_##k0 a, TRACE_P_##k1 b, TRACE_P_##k2 c) \
 	{ trace_any(TRACE_##name, TRACE_V(a), TRACE_V(b), TRACE_V(c), 0); }
 #define TRACE4(name, text, k0, k1, k2, k3) \
-	static ALWAYS_INLINE void trace_##name(TRACE_P_##k0 a, TRACE_P_##k1 b, TRACE_P_##k2 c, TRACE_P_##k3 d) \
-	{ trace_any(TRACE_##name, TRACE_V(a), TRACE_V(b), TRACE_V(c), TRACE_V(d)); }
+	static ALWAYS_INLINE void trace_##name( \
+	    TRACE_P_##k0 a, TRACE_P_##k1 b, TRACE_P_##k2 c, TRACE_P_##k3 d) \
+	{ \
+		trace_any(TRACE_##name, TRACE_V(a), TRACE_V(b), TRACE_V(c), TRACE_V(d)); \
+	}
 #define TRACE_HOT_FOLLOW
 #include "kern/abi/trace.def"
 #undef TRACE1

@@ -12,7 +12,9 @@ trace_ring_get(const struct trace_ring *t, uint32_t n, struct trace_record *out)
 	if (count == 0)
 		return false;
 	*out = (struct trace_record){
-		.time_ns = load_relaxed(&r->time_ns), .count = count, .type = load_relaxed(&r->type),
+		.time_ns = load_relaxed(&r->time_ns),
+		.count = count,
+		.type = load_relaxed(&r->type),
 		.cpu = load_relaxed(&r->cpu),
 	};
 	for (unsigned i = 0; i < TRACE_WORDS; i++)

@@ -3,11 +3,11 @@
  *
  * A mapping is charged to the process that it is in, as an object.
  *
- * Mapping and unmapping go in steps with a preemption point between them.  Meanwhile the mapping is busy: it holds its
- * range of addresses, and nobody else may touch it.
+ * Mapping and unmapping go in steps with a preemption point between them.  Meanwhile the mapping is
+ * busy: it holds its range of addresses, and nobody else may touch it.
  *
- * A step ends where a large leaf could begin: at the next multiple of 2 MiB.  Both go in the same steps, and a mapping is only
- * unmapped as a whole, so a large leaf is never split.
+ * A step ends where a large leaf could begin: at the next multiple of 2 MiB.  Both go in the same
+ * steps, and a mapping is only unmapped as a whole, so a large leaf is never split.
  */
 #include "kern/memory.h"
 #include "kern/base/bits.h"
@@ -22,9 +22,14 @@ static struct slab slab = { .size = sizeof(struct mapping) };
 /* Pages from an address to where the next step begins. */
 static inline uint64_t step_pages(uint64_t va) { return MMU_RUN - (va / PAGE_SIZE) % MMU_RUN; }
 
-static inline struct mapping *mapping_at(struct itree_node *n) { return container_of(n, struct mapping, range); }
+static inline struct mapping *
+mapping_at(struct itree_node *n)
+{
+	return container_of(n, struct mapping, range);
+}
 
-/* Finds room with at least a page free on both sides; for what is big, at an address that allows big leaves. */
+/* Finds room with at least a page free on both sides; for what is big, at an address that allows
+ * big leaves. */
 static bool
 find_room(const struct process *p, uint64_t len, uint64_t *va) REQUIRES(p->vs_lock)
 {
@@ -93,8 +98,8 @@ take_down(struct process *p, struct mapping *m, uint64_t mapped) NO_THREAD_SAFET
 }
 
 enum status
-vspace_map(struct process *p, struct object *o, uint64_t offset, uint64_t len, uint64_t va, uint8_t prot,
-    uint64_t *va_out) NO_THREAD_SAFETY
+vspace_map(struct process *p, struct object *o, uint64_t offset, uint64_t len, uint64_t va,
+    uint8_t prot, uint64_t *va_out) NO_THREAD_SAFETY
 {
 	struct memory *mem = NULL;
 	struct mmio *io = NULL;
@@ -128,7 +133,9 @@ vspace_map(struct process *p, struct object *o, uint64_t offset, uint64_t len, u
 	if (s != OK)
 		goto undo_quota;
 	m = slot;
-	*m = (struct mapping){ .proc = p, .object = o, .len = len, .offset = offset, .prot = prot, .busy = true };
+	*m = (struct mapping){
+		.proc = p, .object = o, .len = len, .offset = offset, .prot = prot, .busy = true
+	};
 	list_init(&m->of_object);
 	s = place(p, m, va);
 	if (s != OK)
@@ -210,7 +217,8 @@ vspace_unmap_one(struct process *p)
 	struct mapping *m = NULL;
 
 	spin_lock(&p->vs_lock);
-	for (struct itree_node *n = itree_first(&p->mappings); n != NULL && m == NULL; n = itree_next(n))
+	for (struct itree_node *n = itree_first(&p->mappings); n != NULL && m == NULL;
+	    n = itree_next(n))
 		if (!mapping_at(n)->busy)
 			m = mapping_at(n);
 	if (m != NULL)

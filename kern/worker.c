@@ -101,15 +101,17 @@ worker_main(void *arg UNUSED)
 	uint64_t next;
 
 	for (;;) {
-		/* Armed before the lists are looked at: whoever adds after the look ends the wait. */
+		/* Armed before the lists are looked at: whoever adds after the look ends the wait.
+		 */
 		thread_arm(t);
 		if (reap_one() || run_one(&next)) {
 			if (!thread_claim(t))
-				(void)sched_block(DEADLINE_NEVER);	/* woken meanwhile: take the wake-up */
+				(void)sched_block(
+				    DEADLINE_NEVER); /* woken meanwhile: take the wake-up */
 			sched_preempt_point();
 			continue;
 		}
-		(void)sched_block(next);	/* whichever it was, the lists are looked at again */
+		(void)sched_block(next); /* whichever it was, the lists are looked at again */
 	}
 }
 

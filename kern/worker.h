@@ -1,9 +1,9 @@
 /*
  * The kernel's worker: what must not run in an interrupt or in the thread that asks for it.
  *
- * One thread (started at boot) runs jobs.  A job is a step function that does a bounded amount of work and says when
- * it wants to go on; so a device that takes seconds to quiesce holds nobody else up.  Jobs are embedded in what
- * they work for, and queued at most once.
+ * One thread (started at boot) runs jobs.  A job is a step function that does a bounded amount of
+ * work and says when it wants to go on; so a device that takes seconds to quiesce holds nobody else
+ * up.  Jobs are embedded in what they work for, and queued at most once.
  *
  * Any context, no lock of rank RANK_RUNQUEUE or above held.
  */
@@ -18,8 +18,8 @@ enum : uint64_t { WORK_DONE = DEADLINE_NEVER };
 
 struct work {
 	struct list link;
-	/* Returns when to run again (nanoseconds since boot; 0 = as soon as others had a turn), or WORK_DONE: the
-	 * worker does not touch the job any more. */
+	/* Returns when to run again (nanoseconds since boot; 0 = as soon as others had a turn), or
+	 * WORK_DONE: the worker does not touch the job any more. */
 	uint64_t (*step)(struct work *w);
 	uint64_t due;
 	bool queued;

@@ -1,8 +1,9 @@
 /*
  * Where RAM is, as runs of frames with one dense numbering.
  *
- * The records of frames (frame.c) are an array without holes, though RAM has some: a machine may have its memory at 2 GiB and
- * again at 512 GiB.  Small gaps are not worth a zone and are numbered too; their frames are never RAM.
+ * The records of frames (frame.c) are an array without holes, though RAM has some: a machine may
+ * have its memory at 2 GiB and again at 512 GiB.  Small gaps are not worth a zone and are numbered
+ * too; their frames are never RAM.
  *
  * Pure: tested on the host.
  */
@@ -14,7 +15,10 @@ enum { ZONES_MAX = 16 };
 enum : uint64_t { ZONE_GAP = 4096 };	/* frames: 16 MiB, whose records take 64 KiB */
 enum : uint32_t { ZONE_NONE = UINT32_MAX };
 
-struct zone { uint64_t first, count; uint32_t number; };	/* frame numbers [first, first + count) are number and up */
+struct zone {
+	uint64_t first, count;
+	uint32_t number;
+}; /* frame numbers [first, first + count) are number and up */
 
 struct zones {
 	struct zone zone[ZONES_MAX];	/* by address */
@@ -23,8 +27,8 @@ struct zones {
 };
 
 /*
- * Adds frames [first, first + count), which lie above all that were added before.  When there are no more zones, the last one
- * grows over the gap.  False when the numbers do not reach.
+ * Adds frames [first, first + count), which lie above all that were added before.  When there are
+ * no more zones, the last one grows over the gap.  False when the numbers do not reach.
  */
 bool zone_add(struct zones *z, uint64_t first, uint64_t count);
 

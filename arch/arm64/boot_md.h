@@ -5,7 +5,7 @@
 
 #include "kern/base/types.h"
 
-enum : uint64_t { BOOT_BELOW = UINT64_MAX };		/* image, archive and record may lie anywhere */
+enum : uint64_t { BOOT_BELOW = UINT64_MAX }; /* image, archive and record may lie anywhere */
 enum : uint16_t { BOOT_ELF_MACHINE = 183, BOOT_ELF_OTHER = 62 };
 
 #define BOOT_ARCH	"arm64"
@@ -23,8 +23,8 @@ boot_refuses(void)
 }
 
 /*
- * Cleans what was written to the point of coherency, because the kernel's first instructions read it with caches off.
- * Manual: Arm ARM D7.5 (cache maintenance), CTR_EL0.
+ * Cleans what was written to the point of coherency, because the kernel's first instructions read
+ * it with caches off. Manual: Arm ARM D7.5 (cache maintenance), CTR_EL0.
  */
 static inline void
 boot_clean(uint64_t base, uint64_t len)
@@ -38,7 +38,8 @@ boot_clean(uint64_t base, uint64_t len)
 	__asm__ volatile("dsb sy; ic iallu; dsb sy; isb" ::: "memory");
 }
 
-/* MMU and caches off, at whatever level firmware runs us, and away.  Firmware maps us at our own address. */
+/* MMU and caches off, at whatever level firmware runs us, and away.  Firmware maps us at our own
+ * address. */
 NORETURN static inline void
 boot_jump(uint64_t entry, uint64_t record)
 {
@@ -53,10 +54,16 @@ boot_jump(uint64_t entry, uint64_t record)
 		__asm__ volatile("mrs %0, sctlr_el1" : "=r"(control));
 	control &= ~(1ull << 0 | 1ull << 2 | 1ull << 12);		/* M, C, I */
 	if (level >> 2 == 2)
-		__asm__ volatile("msr sctlr_el2, %1; isb; tlbi alle2; dsb nsh; isb; mov x1, xzr; mov x2, xzr; mov x3, xzr; br %2"
-		    :: "r"(x0), "r"(control), "r"(entry) : "x1", "x2", "x3", "memory");
+		__asm__ volatile(
+		    "msr sctlr_el2, %1; isb; tlbi alle2; dsb nsh; isb; mov x1, xzr; mov x2, xzr; mov x3, xzr; br %2" ::
+			"r"(x0),
+		    "r"(control), "r"(entry)
+		    : "x1", "x2", "x3", "memory");
 	else
-		__asm__ volatile("msr sctlr_el1, %1; isb; tlbi vmalle1; dsb nsh; isb; mov x1, xzr; mov x2, xzr; mov x3, xzr; br %2"
-		    :: "r"(x0), "r"(control), "r"(entry) : "x1", "x2", "x3", "memory");
+		__asm__ volatile(
+		    "msr sctlr_el1, %1; isb; tlbi vmalle1; dsb nsh; isb; mov x1, xzr; mov x2, xzr; mov x3, xzr; br %2" ::
+			"r"(x0),
+		    "r"(control), "r"(entry)
+		    : "x1", "x2", "x3", "memory");
 	__builtin_unreachable();
 }

@@ -21,7 +21,8 @@ enum status
 clock_init(const struct machine *m)
 {
 	hz = READ_SYS(cntfrq_el0) & UINT32_MAX;
-	if (hz < 1000000 || !m->timer.virt.present || m->timer.virt.id < 16 || m->timer.virt.id > 31)
+	if (hz < 1000000 || !m->timer.virt.present || m->timer.virt.id < 16 ||
+	    m->timer.virt.id > 31)
 		return E_UNSUPPORTED;
 	clock_intid = m->timer.virt.id;
 	/* ns = ticks * mult >> shift, with mult in 32 bits. */

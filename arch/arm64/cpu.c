@@ -18,7 +18,11 @@
 
 const uint16_t cpu_elf_machine = 183;		/* EM_AARCH64 */
 
-enum : uint32_t { PSCI_CPU_ON = 0xc4000003, PSCI_SYSTEM_OFF = 0x84000008, PSCI_SYSTEM_RESET = 0x84000009 };
+enum : uint32_t {
+	PSCI_CPU_ON = 0xc4000003,
+	PSCI_SYSTEM_OFF = 0x84000008,
+	PSCI_SYSTEM_RESET = 0x84000009
+};
 enum : int32_t { PSCI_INVALID = -2, PSCI_DENIED = -3, PSCI_NOT_PRESENT = -7, PSCI_DISABLED = -8 };
 
 struct cpu cpus[CPUS_MAX];
@@ -41,11 +45,13 @@ psci(const struct machine *m, uint64_t fn, uint64_t a, uint64_t b, uint64_t c)
 	register uint64_t x3 __asm__("x3") = c;
 
 	if (m->power.psci == PSCI_HVC)
-		__asm__ volatile("hvc #0" : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3) :: "x4", "x5", "x6", "x7", "x8", "x9", "x10",
-		    "x11", "x12", "x13", "x14", "x15", "x16", "x17", "memory");
+		__asm__ volatile("hvc #0"
+		    : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3)::"x4", "x5", "x6", "x7", "x8", "x9",
+		    "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "memory");
 	else if (m->power.psci == PSCI_SMC)
-		__asm__ volatile("smc #0" : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3) :: "x4", "x5", "x6", "x7", "x8", "x9", "x10",
-		    "x11", "x12", "x13", "x14", "x15", "x16", "x17", "memory");
+		__asm__ volatile("smc #0"
+		    : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3)::"x4", "x5", "x6", "x7", "x8", "x9",
+		    "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "memory");
 	else
 		return -1;
 	return (int32_t)x0;
@@ -74,9 +80,11 @@ cpu_init(struct cpu *c)
 		return;
 	cpu_bti = FIELD_GET(BITS(3, 0), READ_SYS(id_aa64pfr1_el1)) != 0;
 	/* Of one of three algorithms: ISAR1.APA, ISAR1.API, ISAR2.APA3. */
-	cpu_pac = FIELD_GET(BITS(11, 4), READ_SYS(id_aa64isar1_el1)) != 0 || FIELD_GET(BITS(15, 12), READ_SYS(S3_0_C0_C6_2)) != 0;
-	fmt_buf(features, sizeof(features), "implementer 0x%llx part 0x%llx:%s%s%s", (unsigned long long)(midr >> 24 & 0xff),
-	    (unsigned long long)(midr >> 4 & 0xfff), cpu_pan ? " PAN" : "", cpu_bti ? " BTI" : "", cpu_pac ? " PAC" : "");
+	cpu_pac = FIELD_GET(BITS(11, 4), READ_SYS(id_aa64isar1_el1)) != 0 ||
+	    FIELD_GET(BITS(15, 12), READ_SYS(S3_0_C0_C6_2)) != 0;
+	fmt_buf(features, sizeof(features), "implementer 0x%llx part 0x%llx:%s%s%s",
+	    (unsigned long long)(midr >> 24 & 0xff), (unsigned long long)(midr >> 4 & 0xfff),
+	    cpu_pan ? " PAN" : "", cpu_bti ? " BTI" : "", cpu_pac ? " PAC" : "");
 }
 
 void
@@ -95,7 +103,8 @@ pac_init(void)
 	__asm__ volatile("ic ialluis; dsb ish; isb" ::: "memory");
 }
 
-/* For a first switch to "to", where cpu_switch finds it signed with key B and the stack pointer that it returns with. */
+/* For a first switch to "to", where cpu_switch finds it signed with key B and the stack pointer
+ * that it returns with. */
 static uint64_t
 sign_return(const char *to, const void *sp)
 {
@@ -244,6 +253,7 @@ cpu_pci_read(uint16_t rid UNUSED, uint32_t offset UNUSED, unsigned width UNUSED)
 }
 
 void
-cpu_pci_write(uint16_t rid UNUSED, uint32_t offset UNUSED, unsigned width UNUSED, uint32_t value UNUSED)
+cpu_pci_write(
+    uint16_t rid UNUSED, uint32_t offset UNUSED, unsigned width UNUSED, uint32_t value UNUSED)
 {
 }

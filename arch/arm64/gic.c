@@ -1,8 +1,9 @@
 /*
- * GICv3: distributor, redistributors, CPU interface by system registers.  Message interrupts are in its.c.
+ * GICv3: distributor, redistributors, CPU interface by system registers.  Message interrupts are in
+ * its.c.
  *
- * INTIDs: 0..15 between CPUs, 16..31 private (timer), 32.. shared lines, 8192.. LPIs.  Shared lines go to the boot CPU.
- * Manual: Arm IHI 0069 (BOOT-40..44).
+ * INTIDs: 0..15 between CPUs, 16..31 private (timer), 32.. shared lines, 8192.. LPIs.  Shared lines
+ * go to the boot CPU. Manual: Arm IHI 0069 (BOOT-40..44).
  */
 #include "arch/arm64/gic.h"
 #include "arch/arm64/lpi.h"
@@ -19,12 +20,27 @@
 #include "arch/arm64/sysreg.h"
 
 enum : uint32_t {
-	GICD_CTLR = 0x0000, GICD_TYPER = 0x0004, GICD_IIDR = 0x0008, GICD_PIDR2 = 0xffe8,
-	GICD_IGROUPR = 0x0080, GICD_ISENABLER = 0x0100, GICD_ICENABLER = 0x0180,
-	GICD_IPRIORITYR = 0x0400, GICD_ICFGR = 0x0c00, GICD_IROUTER = 0x6000,
-	CTLR_ARE_NS = 1u << 4, CTLR_GRP1NS = 1u << 1, CTLR_RWP = 1u << 31,
-	GICR_TYPER = 0x0008, GICR_WAKER = 0x0014, GICR_SGI = 0x10000, WAKER_SLEEP = 2, WAKER_ASLEEP = 4,
-	SGI_IPI = 0, SGI_STOP = 1, SPURIOUS = 1020,
+	GICD_CTLR = 0x0000,
+	GICD_TYPER = 0x0004,
+	GICD_IIDR = 0x0008,
+	GICD_PIDR2 = 0xffe8,
+	GICD_IGROUPR = 0x0080,
+	GICD_ISENABLER = 0x0100,
+	GICD_ICENABLER = 0x0180,
+	GICD_IPRIORITYR = 0x0400,
+	GICD_ICFGR = 0x0c00,
+	GICD_IROUTER = 0x6000,
+	CTLR_ARE_NS = 1u << 4,
+	CTLR_GRP1NS = 1u << 1,
+	CTLR_RWP = 1u << 31,
+	GICR_TYPER = 0x0008,
+	GICR_WAKER = 0x0014,
+	GICR_SGI = 0x10000,
+	WAKER_SLEEP = 2,
+	WAKER_ASLEEP = 4,
+	SGI_IPI = 0,
+	SGI_STOP = 1,
+	SPURIOUS = 1020,
 };
 
 #define ICC_SRE		S3_0_C12_C12_5
@@ -93,8 +109,10 @@ irqc_init(const struct machine *m)
 {
 	mach = m;
 	if (m->irqc.kind != IRQC_GICV3) {
-		log_error("interrupts: %s: GICv3 is needed", m->irqc.kind == IRQC_GICV2 ?
-		    "a GICv2 cannot tell message interrupts of devices apart" : "no controller in firmware's tables");
+		log_error("interrupts: %s: GICv3 is needed",
+		    m->irqc.kind == IRQC_GICV2 ?
+			"a GICv2 cannot tell message interrupts of devices apart" :
+			"no controller in firmware's tables");
 		return E_UNSUPPORTED;
 	}
 	gicd = mmu_map_device((struct paddr){ m->irqc.gicd }, 64 * KIB);
@@ -189,7 +207,8 @@ irqc_line_bind(const struct machine_line *line, uint32_t slot)
 	level_line[id] = line->level;
 	v = mmio_read32(gicd + GICD_ICFGR + id / 16 * 4) & ~(2u << id % 16 * 2);
 	mmio_write32(gicd + GICD_ICFGR + id / 16 * 4, v | (line->level ? 0 : 2u << id % 16 * 2));
-	mmio_write64(gicd + GICD_IROUTER + 8 * id, READ_SYS(mpidr_el1) & (BITS(39, 32) | BITS(23, 0)));
+	mmio_write64(
+	    gicd + GICD_IROUTER + 8 * id, READ_SYS(mpidr_el1) & (BITS(39, 32) | BITS(23, 0)));
 	spin_unlock(&lock);
 	return OK;
 }
@@ -213,8 +232,9 @@ irqc_ipi(unsigned cpu)
 	uint64_t a = cpus[cpu].hwid;
 
 	DSB(ishst);
-	WRITE_ICC(ICC_SGI1R, (a >> 32 & 0xff) << 48 | (a >> 16 & 0xff) << 32 | (a >> 8 & 0xff) << 16 |
-	    (uint64_t)SGI_IPI << 24 | 1ull << (a & 15) | (a >> 4 & 15) << 44);
+	WRITE_ICC(ICC_SGI1R,
+	    (a >> 32 & 0xff) << 48 | (a >> 16 & 0xff) << 32 | (a >> 8 & 0xff) << 16 |
+		(uint64_t)SGI_IPI << 24 | 1ull << (a & 15) | (a >> 4 & 15) << 44);
 	ISB();
 }
 

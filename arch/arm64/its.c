@@ -1,12 +1,14 @@
 /*
  * The interrupt translation service: message interrupts as LPIs.
  *
- * A device writes an event number to GITS_TRANSLATER; the ITS finds its device id in the device table, the event in that
- * device's translation table, and there LPI and collection (CPU).  Nothing that was not mapped arrives.
+ * A device writes an event number to GITS_TRANSLATER; the ITS finds its device id in the device
+ * table, the event in that device's translation table, and there LPI and collection (CPU).  Nothing
+ * that was not mapped arrives.
  *
- * Commands go through a ring; its_wait returns when the ITS has read them (CREADR == CWRITER), bounded.  LPIs are handed out
- * one by one from a bitmap; their configuration bytes (enable, priority) are in a table that all redistributors share.
- * Tables are cleaned to the point of coherency when the ITS says that it does not snoop.
+ * Commands go through a ring; its_wait returns when the ITS has read them (CREADR == CWRITER),
+ * bounded.  LPIs are handed out one by one from a bitmap; their configuration bytes (enable,
+ * priority) are in a table that all redistributors share. Tables are cleaned to the point of
+ * coherency when the ITS says that it does not snoop.
  *
  * Locks: its_lock (RANK_IRQC) over ring and bitmaps.
  * Manual: Arm IHI 0069, chapter 5 (BOOT-42..49).
@@ -27,18 +29,44 @@
 #include "kern/panic.h"
 
 enum : uint32_t {
-	GICR_CTLR = 0x00, GICR_PROPBASER = 0x70, GICR_PENDBASER = 0x78, GICR_TYPER = 0x08,
-	GITS_CTLR = 0x00, GITS_TYPER = 0x08, GITS_CBASER = 0x80, GITS_CWRITER = 0x88, GITS_CREADR = 0x90,
-	GITS_BASER = 0x100, TRANSLATER_PAGE = 0x10000, TRANSLATER = 0x40,
-	LPIS = 4096, LPI_BITS = 14,
-	CMD_MAPD = 0x08, CMD_MAPC = 0x09, CMD_MAPTI = 0x0a, CMD_INV = 0x0c, CMD_SYNC = 0x05, CMD_DISCARD = 0x0f,
+	GICR_CTLR = 0x00,
+	GICR_PROPBASER = 0x70,
+	GICR_PENDBASER = 0x78,
+	GICR_TYPER = 0x08,
+	GITS_CTLR = 0x00,
+	GITS_TYPER = 0x08,
+	GITS_CBASER = 0x80,
+	GITS_CWRITER = 0x88,
+	GITS_CREADR = 0x90,
+	GITS_BASER = 0x100,
+	TRANSLATER_PAGE = 0x10000,
+	TRANSLATER = 0x40,
+	LPIS = 4096,
+	LPI_BITS = 14,
+	CMD_MAPD = 0x08,
+	CMD_MAPC = 0x09,
+	CMD_MAPTI = 0x0a,
+	CMD_INV = 0x0c,
+	CMD_SYNC = 0x05,
+	CMD_DISCARD = 0x0f,
 	CMD_INVALL = 0x0d,
 };
 enum : uint64_t {
-	TYPER_PTA = BIT(19), TYPER_ITT = BITS(7, 4), TYPER_DEVBITS = BITS(17, 13), TYPER_IDBITS = BITS(12, 8),
-	BASER_VALID = BIT(63), BASER_INDIRECT = BIT(62), BASER_TYPE = BITS(58, 56), BASER_ENTRY = BITS(52, 48),
-	BASER_PAGE = BITS(9, 8), SHARE_INNER = BIT(10), SHARE = BITS(11, 10), INNER_WB = 7ull << 59, PEND_PTZ = BIT(62),
-	RING_BYTES = 64 * KIB, DEVICE_BITS_MAX = 16,
+	TYPER_PTA = BIT(19),
+	TYPER_ITT = BITS(7, 4),
+	TYPER_DEVBITS = BITS(17, 13),
+	TYPER_IDBITS = BITS(12, 8),
+	BASER_VALID = BIT(63),
+	BASER_INDIRECT = BIT(62),
+	BASER_TYPE = BITS(58, 56),
+	BASER_ENTRY = BITS(52, 48),
+	BASER_PAGE = BITS(9, 8),
+	SHARE_INNER = BIT(10),
+	SHARE = BITS(11, 10),
+	INNER_WB = 7ull << 59,
+	PEND_PTZ = BIT(62),
+	RING_BYTES = 64 * KIB,
+	DEVICE_BITS_MAX = 16,
 };
 
 struct unit {
@@ -105,7 +133,8 @@ submit(struct unit *u) REQUIRES(its_lock)
 	io_publish();
 	mmio_write64(u->regs + GITS_CWRITER, u->write);
 	while ((mmio_read64(u->regs + GITS_CREADR) & ~31ull) != u->write) {
-		if ((mmio_read64(u->regs + GITS_CREADR) & 1) != 0 || (clock_now() > until && ++spins > 1000000)) {
+		if ((mmio_read64(u->regs + GITS_CREADR) & 1) != 0 ||
+		    (clock_now() > until && ++spins > 1000000)) {
 			log_error("ITS: a command is not taken");
 			u->live = false;
 			return E_IO;
@@ -151,10 +180,12 @@ its_init_cpu(unsigned cpu)
 		return;
 	}
 	if ((mmio_read32(r + GICR_CTLR) & 1) != 0) {
-		log_error("cpu %u: firmware left LPIs on: message interrupts stay on the others", cpu);
+		log_error(
+		    "cpu %u: firmware left LPIs on: message interrupts stay on the others", cpu);
 		return;
 	}
-	mmio_write64(r + GICR_PROPBASER, frame_of(config).v | (LPI_BITS - 1) | 7ull << 7 | SHARE_INNER);
+	mmio_write64(
+	    r + GICR_PROPBASER, frame_of(config).v | (LPI_BITS - 1) | 7ull << 7 | SHARE_INNER);
 	config_coherent = (mmio_read64(r + GICR_PROPBASER) & SHARE) != 0;
 	if (!config_coherent)
 		mmio_write64(r + GICR_PROPBASER, frame_of(config).v | (LPI_BITS - 1) | 1ull << 7);
@@ -189,8 +220,8 @@ init_tables(struct unit *u)
 		if (t == NULL)
 			return false;
 		/* 4 KiB pages always exist; the count is in pages, less one. */
-		b = BASER_VALID | frame_of(t).v | INNER_WB | SHARE_INNER | (b & (BASER_TYPE | BASER_ENTRY)) |
-		    (min_u64(bytes / PAGE_SIZE, 256) - 1);
+		b = BASER_VALID | frame_of(t).v | INNER_WB | SHARE_INNER |
+		    (b & (BASER_TYPE | BASER_ENTRY)) | (min_u64(bytes / PAGE_SIZE, 256) - 1);
 		mmio_write64(reg, b);
 		if ((mmio_read64(reg) & SHARE) == 0) {
 			mmio_write64(reg, (b & ~(SHARE | INNER_WB)) | 1ull << 59);
@@ -223,12 +254,14 @@ its_init(const struct machine *m, uint32_t lpis)
 		if (u->regs == NULL || u->ring == NULL)
 			continue;
 		mmio_write32(u->regs + GITS_CTLR, 0);
-		for (unsigned n = 0; n < 1000000 && (mmio_read32(u->regs + GITS_CTLR) & BIT(31)) == 0; n++)
+		for (unsigned n = 0;
+		    n < 1000000 && (mmio_read32(u->regs + GITS_CTLR) & BIT(31)) == 0; n++)
 			CPU_RELAX();
 		typer = mmio_read64(u->regs + GITS_TYPER);
 		u->pta = (typer & TYPER_PTA) != 0;
 		u->entry_bytes = (uint32_t)FIELD_GET(TYPER_ITT, typer) + 1;
-		u->device_bits = (uint32_t)min_u64(FIELD_GET(TYPER_DEVBITS, typer) + 1, DEVICE_BITS_MAX);
+		u->device_bits =
+		    (uint32_t)min_u64(FIELD_GET(TYPER_DEVBITS, typer) + 1, DEVICE_BITS_MAX);
 		u->event_bits = (uint32_t)FIELD_GET(TYPER_IDBITS, typer) + 1;
 		if (u->pta) {
 			log_error("ITS %u: targets by address are not known: not used", i);
@@ -238,8 +271,9 @@ its_init(const struct machine *m, uint32_t lpis)
 			log_error("ITS %u: no memory for its tables", i);
 			continue;
 		}
-		mmio_write64(u->regs + GITS_CBASER, BASER_VALID | frame_of(u->ring).v | INNER_WB | SHARE_INNER |
-		    (RING_BYTES / PAGE_SIZE - 1));
+		mmio_write64(u->regs + GITS_CBASER,
+		    BASER_VALID | frame_of(u->ring).v | INNER_WB | SHARE_INNER |
+			(RING_BYTES / PAGE_SIZE - 1));
 		u->coherent = (mmio_read64(u->regs + GITS_CBASER) & SHARE) != 0;
 		mmio_write64(u->regs + GITS_CWRITER, 0);
 		mmio_write32(u->regs + GITS_CTLR, 1);
@@ -268,10 +302,11 @@ irqc_msi_open(struct irqc_source *s, uint16_t segment, uint32_t requester, uint3
 	enum status e;
 
 	*s = (struct irqc_source){ .segment = segment, .requester = requester, .count = count };
-	if (!machine_find_its(the_machine, segment, (uint16_t)requester, &s->its, &s->device_id) || s->its >= its_count ||
-	    !its[s->its].live)
+	if (!machine_find_its(the_machine, segment, (uint16_t)requester, &s->its, &s->device_id) ||
+	    s->its >= its_count || !its[s->its].live)
 		return E_UNSUPPORTED;
-	if (count == 0 || count > ARRAY_SIZE(d->lpi) || s->device_id >> its[s->its].device_bits != 0)
+	if (count == 0 || count > ARRAY_SIZE(d->lpi) ||
+	    s->device_id >> its[s->its].device_bits != 0)
 		return E_RANGE;
 	spin_lock(&its_lock);
 	for (unsigned i = 0; i < ARRAY_SIZE(devices) && d == NULL; i++)
@@ -295,7 +330,8 @@ irqc_msi_open(struct irqc_source *s, uint16_t segment, uint32_t requester, uint3
 	for (unsigned i = 0; i < ARRAY_SIZE(d->lpi); i++)
 		d->lpi[i] = 0;
 	spin_lock(&its_lock);
-	command(d->unit, CMD_MAPD | (uint64_t)s->device_id << 32, log2_ceil(max_u64(count, 2)) - 1, BIT(63) | d->table.v);
+	command(d->unit, CMD_MAPD | (uint64_t)s->device_id << 32, log2_ceil(max_u64(count, 2)) - 1,
+	    BIT(63) | d->table.v);
 	command(d->unit, CMD_SYNC, 0, target_of(d->unit, 0));
 	e = submit(d->unit);
 	spin_unlock(&its_lock);
@@ -310,7 +346,8 @@ irqc_msi_open(struct irqc_source *s, uint16_t segment, uint32_t requester, uint3
 }
 
 enum status
-irqc_msi_bind(struct irqc_source *s, uint32_t index, uint32_t slot, unsigned cpu, struct irqc_message *out)
+irqc_msi_bind(
+    struct irqc_source *s, uint32_t index, uint32_t slot, unsigned cpu, struct irqc_message *out)
 {
 	static unsigned next_cpu;
 	struct its_device *d = s->priv;
@@ -336,7 +373,8 @@ irqc_msi_bind(struct irqc_source *s, uint32_t index, uint32_t slot, unsigned cpu
 		cache_clean(&config[lpi], 1);
 	d->lpi[index] = (uint16_t)(lpi + 1);
 	d->cpu[index] = (uint8_t)cpu;
-	command(d->unit, CMD_MAPTI | (uint64_t)s->device_id << 32, index | (uint64_t)(LPI_FIRST + lpi) << 32, cpu);
+	command(d->unit, CMD_MAPTI | (uint64_t)s->device_id << 32,
+	    index | (uint64_t)(LPI_FIRST + lpi) << 32, cpu);
 	command(d->unit, CMD_INV | (uint64_t)s->device_id << 32, index, 0);
 	command(d->unit, CMD_SYNC, 0, target_of(d->unit, cpu));
 	e = submit(d->unit);

@@ -19,7 +19,8 @@ struct uregs {
 	uint64_t x[19];			/* x12 .. x30 */
 	uint64_t sp, pc, pstate;
 };
-static_assert(sizeof(struct uregs) == 272 && offsetof(struct uregs, call) == 64 && offsetof(struct uregs, sp) == 248);
+static_assert(sizeof(struct uregs) == 272 && offsetof(struct uregs, call) == 64 &&
+    offsetof(struct uregs, sp) == 248);
 
 static ALWAYS_INLINE struct cpu *
 this_cpu(void)
@@ -55,13 +56,15 @@ cpu_set_kernel_stack(struct cpu *c UNUSED, uintptr_t top UNUSED)
 NORETURN static ALWAYS_INLINE void
 cpu_continue(struct uregs *to, bool *on_cpu)
 {
-	__asm__ volatile("mov sp, %0; stlrb wzr, [%1]; b return_to_user" :: "r"(to), "r"(on_cpu) : "memory");
+	__asm__ volatile("mov sp, %0; stlrb wzr, [%1]; b return_to_user" ::"r"(to), "r"(on_cpu)
+	    : "memory");
 	__builtin_unreachable();
 }
 
 extern uint64_t mmu_empty_ttbr0;
 
-/* Return addresses without their signature; bit 55 says which half of the address space they belong to. */
+/* Return addresses without their signature; bit 55 says which half of the address space they belong
+ * to. */
 static ALWAYS_INLINE uintptr_t
 cpu_code_address(uintptr_t v)
 {
@@ -78,14 +81,20 @@ mmu_activate(struct mmu_space *s)
 		return;
 	c->space = s;
 	if (s != NULL && s->key[0] != 0)
-		__asm__ volatile("msr S3_0_C2_C1_0, %0; msr S3_0_C2_C1_1, %1" :: "r"(s->key[0]), "r"(s->key[1]));
-	__asm__ volatile("msr ttbr0_el1, %0; isb" :: "r"(s != NULL ? s->root.v | s->id : mmu_empty_ttbr0) : "memory");
+		__asm__ volatile(
+		    "msr S3_0_C2_C1_0, %0; msr S3_0_C2_C1_1, %1" ::"r"(s->key[0]), "r"(s->key[1]));
+	__asm__ volatile(
+	    "msr ttbr0_el1, %0; isb" ::"r"(s != NULL ? s->root.v | s->id : mmu_empty_ttbr0)
+	    : "memory");
 }
 
 static ALWAYS_INLINE void
 user_tls_switch(uint64_t *save, uint64_t load)
 {
-	__asm__ volatile("mrs %0, tpidr_el0; msr tpidr_el0, %1" : "=&r"(*save) : "r"(load) : "memory");
+	__asm__ volatile("mrs %0, tpidr_el0; msr tpidr_el0, %1"
+	    : "=&r"(*save)
+	    : "r"(load)
+	    : "memory");
 }
 
 /* DC ZVA clears 64 bytes where DCZID says so (mmu.c checks); other sizes take stores. */
@@ -103,6 +112,8 @@ frame_zero_page(void *p)
 		return;
 	}
 	for (; at < end; at += 64)
-		__asm__ volatile("stp xzr, xzr, [%0]; stp xzr, xzr, [%0, #16]; stp xzr, xzr, [%0, #32]; stp xzr, xzr, [%0, #48]"
-		    :: "r"(at) : "memory");
+		__asm__ volatile(
+		    "stp xzr, xzr, [%0]; stp xzr, xzr, [%0, #16]; stp xzr, xzr, [%0, #32]; stp xzr, xzr, [%0, #48]" ::
+			"r"(at)
+		    : "memory");
 }

@@ -1,15 +1,16 @@
 /*
  * Page tables of AArch64: 4 KiB granule, 48 bits, four levels (0 at the top).
  *
- * TTBR1 is the kernel's: direct map at level-0 entry 0, a window for device registers and stacks at 256, the image at 511.
- * TTBR0 is the process's, with an address-space id; "no process" is an empty table.  Invalidations are broadcast
- * (inner shareable): no interprocessor interrupt is needed.
+ * TTBR1 is the kernel's: direct map at level-0 entry 0, a window for device registers and stacks at
+ * 256, the image at 511. TTBR0 is the process's, with an address-space id; "no process" is an empty
+ * table.  Invalidations are broadcast (inner shareable): no interprocessor interrupt is needed.
  *
- * Device registers of the kernel are nGnRnE: a configuration write must be complete when the next instruction runs.
+ * Device registers of the kernel are nGnRnE: a configuration write must be complete when the next
+ * instruction runs.
  *
- * Code pages, the kernel's and programs', are guarded where the CPU has BTI: an indirect branch must land on a BTI
- * instruction or one that signs the return address.  All code here is compiled so.
- * Manual: Arm ARM D8.
+ * Code pages, the kernel's and programs', are guarded where the CPU has BTI: an indirect branch
+ * must land on a BTI instruction or one that signs the return address.  All code here is compiled
+ * so. Manual: Arm ARM D8.
  */
 #include "kern/md/mmu.h"
 #include "kern/base/idpool.h"
@@ -31,7 +32,8 @@ enum : uint64_t {
 	KERNEL_VMA = 0xffff'ffff'8000'0000,
 	WINDOW = 0xffff'8000'0000'0000,
 	STACKS = 0xffff'8040'0000'0000,
-	CPU_PAGES = 0xffff'807f'ffe0'0000,	/* a page for each CPU, and a hole behind it: mmu_window */
+	CPU_PAGES =
+	    0xffff'807f'ffe0'0000, /* a page for each CPU, and a hole behind it: mmu_window */
 	ASID_SHIFT = 48,
 };
 enum { ASIDS = 65536 };
@@ -39,7 +41,7 @@ enum { ASIDS = 65536 };
 extern const char __kernel_start[], __text_end[], __rodata_end[], __kernel_end[];
 extern uint64_t boot_l0[], boot_direct_l1[], boot_id_l0[];
 
-const uint64_t mmu_boot_limit = 512 * GIB;	/* platform.c maps all RAM below before frame_init */
+const uint64_t mmu_boot_limit = 512 * GIB; /* platform.c maps all RAM below before frame_init */
 uint64_t mmu_empty_ttbr0, mmu_kernel_ttbr1, mmu_phys_offset;
 uint32_t mmu_zva_bytes;
 uint64_t secondary_ttbr[2];		/* TTBR1, TTBR0 of start-up, for start.S */
@@ -55,7 +57,11 @@ static uint64_t asid_map[ASIDS / 64];
 static struct id_pool asids = { .map = asid_map };
 
 static uint64_t *table_at(uint64_t e) { return frame_ptr((struct paddr){ e & PTE_ADDR }); }
-static unsigned index_at(uint64_t va, unsigned level) { return (unsigned)(va >> (39 - 9 * level)) & 511; }
+static unsigned
+index_at(uint64_t va, unsigned level)
+{
+	return (unsigned)(va >> (39 - 9 * level)) & 511;
+}
 
 static uint64_t *
 new_table(uint32_t flags)
@@ -65,7 +71,8 @@ new_table(uint32_t flags)
 	return frame_alloc(0, FRAME_TABLE, FRAME_ZERO | flags, &p) == OK ? frame_ptr(p) : NULL;
 }
 
-/* Where the leaf of an address of the kernel's half stands: level 1 (1 GiB), 2 (2 MiB), 3 (4 KiB).  NULL: memory is out. */
+/* Where the leaf of an address of the kernel's half stands: level 1 (1 GiB), 2 (2 MiB), 3 (4 KiB).
+ * NULL: memory is out. */
 static uint64_t *
 kernel_entry(uint64_t va, unsigned level)
 {
@@ -117,7 +124,8 @@ mmu_boot_map(uint64_t base, uint64_t len)
 	ISB();
 }
 
-/* Before mmu_init, too: the GiB around a device's registers, when no RAM is in it.  NULL afterwards. */
+/* Before mmu_init, too: the GiB around a device's registers, when no RAM is in it.  NULL
+ * afterwards. */
 void *mmu_boot_device(uint64_t base);
 void *
 mmu_boot_device(uint64_t base)
@@ -151,7 +159,8 @@ direct_map(uint64_t base, uint64_t end, uint64_t image, uint64_t image_ro)
 void
 mmu_init(const struct machine *m)
 {
-	uint64_t image = mmu_phys_offset, ro = (uint64_t)(uintptr_t)__rodata_end - KERNEL_VMA + image;
+	uint64_t image = mmu_phys_offset,
+		 ro = (uint64_t)(uintptr_t)__rodata_end - KERNEL_VMA + image;
 	uint64_t *empty;
 
 	kernel_root = new_table(FRAME_BOOT);
@@ -162,11 +171,15 @@ mmu_init(const struct machine *m)
 		const struct machine_memory *r = &m->memory[i];
 
 		if (r->kind != MEM_RESERVED)
-			direct_map(align_down(r->base, PAGE_SIZE), align_up(r->base + r->len, PAGE_SIZE), image, ro);
+			direct_map(align_down(r->base, PAGE_SIZE),
+			    align_up(r->base + r->len, PAGE_SIZE), image, ro);
 	}
-	for (uint64_t va = (uint64_t)(uintptr_t)__kernel_start; va < (uint64_t)(uintptr_t)__kernel_end; va += PAGE_SIZE) {
-		uint64_t bits = va < (uint64_t)(uintptr_t)__text_end ? PTE_RO | (cpu_bti ? PTE_GP : 0) :
-		    va < (uint64_t)(uintptr_t)__rodata_end ? PTE_RO | PTE_PXN : PTE_PXN;
+	for (uint64_t va = (uint64_t)(uintptr_t)__kernel_start;
+	    va < (uint64_t)(uintptr_t)__kernel_end; va += PAGE_SIZE) {
+		uint64_t bits = va < (uint64_t)(uintptr_t)__text_end ?
+		    PTE_RO | (cpu_bti ? PTE_GP : 0) :
+		    va < (uint64_t)(uintptr_t)__rodata_end ? PTE_RO | PTE_PXN :
+							     PTE_PXN;
 
 		boot_leaf(va, va - KERNEL_VMA + image, 3, bits | ATTR_NORMAL | PTE_INNER);
 	}
@@ -192,7 +205,8 @@ mmu_init_cpu(void)
 	WRITE_SYS(ttbr0_el1, mmu_empty_ttbr0);
 	ISB();
 	__asm__ volatile("tlbi vmalle1; dsb nsh; isb" ::: "memory");
-	WRITE_SYS(sctlr_el1, READ_SYS(sctlr_el1) | SCTLR_WXN | (cpu_bti ? SCTLR_BT0 | SCTLR_BT1 : 0));
+	WRITE_SYS(
+	    sctlr_el1, READ_SYS(sctlr_el1) | SCTLR_WXN | (cpu_bti ? SCTLR_BT0 | SCTLR_BT1 : 0));
 	ISB();
 	mmu_zva_bytes = (dczid & BIT(4)) != 0 ? 0 : 4u << (dczid & 15);
 	this_cpu()->space = NULL;
@@ -204,13 +218,15 @@ mmu_map_device(struct paddr base, uint64_t len)
 	uint64_t from = align_down(base.v, PAGE_SIZE), to = align_up(base.v + len, PAGE_SIZE), va;
 
 	spin_lock(&lock);
-	va = to - from >= 2 * MIB ? align_up(window_next, 2 * MIB) + (from & (2 * MIB - 1)) : window_next;
+	va = to - from >= 2 * MIB ? align_up(window_next, 2 * MIB) + (from & (2 * MIB - 1)) :
+				    window_next;
 	if (va > STACKS || to - from > STACKS - va) {
 		spin_unlock(&lock);
 		return NULL;
 	}
 	for (uint64_t at = from; at < to; ) {
-		bool big = is_aligned(at, 2 * MIB) && is_aligned(va + (at - from), 2 * MIB) && to - at >= 2 * MIB;
+		bool big = is_aligned(at, 2 * MIB) && is_aligned(va + (at - from), 2 * MIB) &&
+		    to - at >= 2 * MIB;
 
 		/* The part that is there already is nobody's: its addresses are not used again. */
 		if (!kernel_leaf(va + (at - from), at, big ? 2 : 3, ATTR_NGNRNE | PTE_PXN)) {
@@ -227,18 +243,20 @@ mmu_map_device(struct paddr base, uint64_t len)
 	return (void *)(uintptr_t)(va + (base.v - from));
 }
 
-/* An entry that is in use is broken first.  Only this CPU uses the page, so only it has to forget. */
+/* An entry that is in use is broken first.  Only this CPU uses the page, so only it has to forget.
+ */
 void *
 mmu_window(struct paddr at)
 {
 	unsigned i = 2 * this_cpu()->id;
 	uint64_t va = CPU_PAGES + i * PAGE_SIZE;
-	uint64_t leaf = align_down(at.v, PAGE_SIZE) | ATTR_NGNRNE | PTE_PXN | PTE_UXN | PTE_AF | PTE_VALID | PTE_PAGE;
+	uint64_t leaf = align_down(at.v, PAGE_SIZE) | ATTR_NGNRNE | PTE_PXN | PTE_UXN | PTE_AF |
+	    PTE_VALID | PTE_PAGE;
 
 	if (cpu_pages[i] != leaf) {
 		*(volatile uint64_t *)&cpu_pages[i] = 0;
 		DSB(nshst);
-		__asm__ volatile("tlbi vaae1, %0" :: "r"(va >> PAGE_SHIFT & BITS(43, 0)) : "memory");
+		__asm__ volatile("tlbi vaae1, %0" ::"r"(va >> PAGE_SHIFT & BITS(43, 0)) : "memory");
 		DSB(nsh);
 		*(volatile uint64_t *)&cpu_pages[i] = leaf;
 		DSB(nshst);
@@ -275,8 +293,8 @@ mmu_stack_alloc(void)
 		}
 	stack_next = va + KSTACK_SIZE;
 	for (uint64_t at = 0; at < KSTACK_SIZE; at += PAGE_SIZE)
-		*kernel_entry(va + at, 3) = (p.v + at) | ATTR_NORMAL | PTE_INNER | PTE_PXN | PTE_VALID | PTE_AF | PTE_UXN |
-		    PTE_PAGE;
+		*kernel_entry(va + at, 3) = (p.v + at) | ATTR_NORMAL | PTE_INNER | PTE_PXN |
+		    PTE_VALID | PTE_AF | PTE_UXN | PTE_PAGE;
 	DSB(ishst);
 	ISB();
 	spin_unlock(&lock);
@@ -314,7 +332,10 @@ mmu_space_init(struct mmu_space *s, struct quota *q)
 		quota_give_pages(q, 1);
 		return E_NO_MEMORY;
 	}
-	*s = (struct mmu_space){ .root = frame_of(root), .id = (uint64_t)id << ASID_SHIFT, .table_pages = 1, .quota = q };
+	*s = (struct mmu_space){ .root = frame_of(root),
+		.id = (uint64_t)id << ASID_SHIFT,
+		.table_pages = 1,
+		.quota = q };
 	if (cpu_pac) {
 		s->key[0] = cpu_random() | 1;
 		s->key[1] = cpu_random();
@@ -347,7 +368,8 @@ mmu_space_fini(struct mmu_space *s)
 	for (uint32_t c = 0; c < cpu_count; c++)
 		while (load_acquire(&cpus[c].space) == s)
 			lock_wait();
-	/* The id, and walks of these tables, are forgotten everywhere before either is used again. */
+	/* The id, and walks of these tables, are forgotten everywhere before either is used again.
+	 */
 	DSB(ishst);
 	__asm__ volatile("tlbi aside1is, %0; dsb ish; isb" :: "r"(s->id) : "memory");
 	free_tables(s, frame_ptr(s->root), 0);
@@ -358,7 +380,8 @@ mmu_space_fini(struct mmu_space *s)
 	spin_unlock(&lock);
 }
 
-/* The entry of va at the level (3: of 4 KiB, 2: of 2 MiB); makes tables on the way when asked to. */
+/* The entry of va at the level (3: of 4 KiB, 2: of 2 MiB); makes tables on the way when asked to.
+ */
 static enum status
 walk(struct mmu_space *s, uint64_t va, unsigned to, bool make, uint64_t **out)
 {
@@ -395,11 +418,14 @@ walk(struct mmu_space *s, uint64_t va, unsigned to, bool make, uint64_t **out)
 static uint64_t
 prot_bits(uint8_t prot)
 {
-	return PTE_VALID | PTE_PAGE | PTE_USER | PTE_AF | PTE_NG | PTE_PXN | ((prot & PROT_WRITE) != 0 ? 0 : PTE_RO) |
-	    ((prot & PROT_EXEC) != 0 ? (cpu_bti ? PTE_GP : 0) : PTE_UXN) | ((prot & PROT_DEVICE) != 0 ? ATTR_NGNRE : ATTR_NORMAL | PTE_INNER);
+	return PTE_VALID | PTE_PAGE | PTE_USER | PTE_AF | PTE_NG | PTE_PXN |
+	    ((prot & PROT_WRITE) != 0 ? 0 : PTE_RO) |
+	    ((prot & PROT_EXEC) != 0 ? (cpu_bti ? PTE_GP : 0) : PTE_UXN) |
+	    ((prot & PROT_DEVICE) != 0 ? ATTR_NGNRE : ATTR_NORMAL | PTE_INNER);
 }
 
-/* New code must be seen by instruction fetch: its data cache lines are cleaned, instruction caches invalidated. */
+/* New code must be seen by instruction fetch: its data cache lines are cleaned, instruction caches
+ * invalidated. */
 static void
 sync_code(struct paddr pa, uint64_t pages)
 {
@@ -415,15 +441,16 @@ flush(struct mmu_space *s, uint64_t va, uint64_t pages)
 		__asm__ volatile("tlbi aside1is, %0" :: "r"(s->id) : "memory");
 	} else {
 		for (uint64_t i = 0; i < pages; i++)
-			__asm__ volatile("tlbi vae1is, %0" :: "r"(s->id | (va >> 12) + i) : "memory");
+			__asm__ volatile("tlbi vae1is, %0" ::"r"(s->id | (va >> 12) + i)
+			    : "memory");
 	}
 	DSB(ish);
 	ISB();
 }
 
 /*
- * A table that maps nothing any more makes room for a large leaf: it is broken off and forgotten everywhere before the leaf
- * is made, and freed.
+ * A table that maps nothing any more makes room for a large leaf: it is broken off and forgotten
+ * everywhere before the leaf is made, and freed.
  */
 static void
 drop_table(struct mmu_space *s, uint64_t va, uint64_t *e)
@@ -553,7 +580,8 @@ line_bytes(void)
 void
 cache_clean(const void *p, size_t len)
 {
-	uint64_t line = line_bytes(), at = align_down((uint64_t)(uintptr_t)p, line), end = (uint64_t)(uintptr_t)p + len;
+	uint64_t line = line_bytes(), at = align_down((uint64_t)(uintptr_t)p, line),
+		 end = (uint64_t)(uintptr_t)p + len;
 
 	for (; at < end; at += line)
 		__asm__ volatile("dc cvac, %0" :: "r"(at) : "memory");
@@ -563,7 +591,8 @@ cache_clean(const void *p, size_t len)
 void
 cache_invalidate(void *p, size_t len)
 {
-	uint64_t line = line_bytes(), at = align_down((uint64_t)(uintptr_t)p, line), end = (uint64_t)(uintptr_t)p + len;
+	uint64_t line = line_bytes(), at = align_down((uint64_t)(uintptr_t)p, line),
+		 end = (uint64_t)(uintptr_t)p + len;
 
 	for (; at < end; at += line)
 		__asm__ volatile("dc civac, %0" :: "r"(at) : "memory");

@@ -1,13 +1,14 @@
 /*
  * Pointer authentication: whose keys are in force when.
  *
- * The kernel is compiled to sign return addresses with key B, programs with key A.  Key A is the process's own: made
- * with its address space, loaded with its tables (md_inline.h).  Key B is the kernel's: the entry from user mode loads
- * it, the way back clears it (entry.S, macros take_key and drop_key), so that a process cannot have the kernel's
- * addresses signed by key B itself.  Without the feature both macros are one branch; pac_init opens them.
+ * The kernel is compiled to sign return addresses with key B, programs with key A.  Key A is the
+ * process's own: made with its address space, loaded with its tables (md_inline.h).  Key B is the
+ * kernel's: the entry from user mode loads it, the way back clears it (entry.S, macros take_key and
+ * drop_key), so that a process cannot have the kernel's addresses signed by key B itself.  Without
+ * the feature both macros are one branch; pac_init opens them.
  *
- * Signing turns on when this CPU has the key and nothing that was called before will return: a function that began
- * without a key must not end with one.
+ * Signing turns on when this CPU has the key and nothing that was called before will return: a
+ * function that began without a key must not end with one.
  *
  * Manual: Arm ARM D8.10 (pointer authentication), FEAT_PAuth.
  */

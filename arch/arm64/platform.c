@@ -1,6 +1,7 @@
 /*
- * What the loader left, as a struct machine: a device tree, or our own loader's record with ACPI tables or a device tree.
- * Where there are both, ACPI wins: clouds offer a tree that is not the machine's.
+ * What the loader left, as a struct machine: a device tree, or our own loader's record with ACPI
+ * tables or a device tree. Where there are both, ACPI wins: clouds offer a tree that is not the
+ * machine's.
  */
 #include "kern/base/bits.h"
 #include "kern/base/str.h"
@@ -37,7 +38,8 @@ static const void *
 boot_ptr(void *ctx UNUSED, uint64_t at, uint64_t len)
 {
 	for (uint32_t i = 0; i < machine.memory_count; i++)
-		if (is_memory(&machine.memory[i]) && range_within(at, len, machine.memory[i].base, machine.memory[i].len))
+		if (is_memory(&machine.memory[i]) &&
+		    range_within(at, len, machine.memory[i].base, machine.memory[i].len))
 			return frame_ptr((struct paddr){ at });
 	return NULL;
 }
@@ -56,9 +58,11 @@ from_fdt(struct machine *m, uint64_t fdt, uint64_t max_len)
 	const uint8_t *blob = frame_ptr((struct paddr){ fdt });
 
 	if ((fdt & 7) != 0 || fdt_machine(m, blob, max_len) != OK)
-		boot_failed("no usable device tree: %s", m->note_count != 0 ? m->note[m->note_count - 1] : "misaligned");
+		boot_failed("no usable device tree: %s",
+		    m->note_count != 0 ? m->note[m->note_count - 1] : "misaligned");
 	find_smmu_fdt(m, blob, max_len);
-	machine_add_memory(m, fdt, (uint64_t)blob[4] << 24 | (uint64_t)blob[5] << 16 | (uint64_t)blob[6] << 8 | blob[7],
+	machine_add_memory(m, fdt,
+	    (uint64_t)blob[4] << 24 | (uint64_t)blob[5] << 16 | (uint64_t)blob[6] << 8 | blob[7],
 	    MEM_FIRMWARE_TABLES);
 }
 
@@ -91,7 +95,8 @@ platform_start(uint64_t start, uint64_t image)
 		else
 			boot_failed("neither ACPI tables nor a device tree that can be read");
 	} else {
-		/* The tree ends in the GiB that it begins in: that is what the boot map holds of it. */
+		/* The tree ends in the GiB that it begins in: that is what the boot map holds of
+		 * it. */
 		from_fdt(m, start, min_u64(FDT_MAX, GIB - (start & (GIB - 1))));
 		machine_add_memory(m, image, (uint64_t)(__kernel_end - __kernel_start), MEM_KERNEL);
 		if (m->archive.len != 0)

@@ -1,8 +1,8 @@
 /*
  * The serial port: Arm's PL011 or its SBSA part, or a 16550 in memory, as clouds have it.
  *
- * Rate and format stay as firmware set them: on the machines that there are, the divisor's clock is told by nobody.
- * Manual: PL011 TRM (DDI 0183); PC16550D; ACPI SPCR.
+ * Rate and format stay as firmware set them: on the machines that there are, the divisor's clock is
+ * told by nobody. Manual: PL011 TRM (DDI 0183); PC16550D; ACPI SPCR.
  */
 #include "kern/md/console.h"
 #include "kern/base/fmt.h"
@@ -14,8 +14,15 @@
 #include "kern/md/mmu.h"
 
 enum : uint32_t {
-	UARTDR = 0x00, UARTFR = 0x18, UARTLCR_H = 0x2c, UARTCR = 0x30, UARTIMSC = 0x38, UARTICR = 0x44,
-	FR_RXFE = 1u << 4, FR_TXFF = 1u << 5, IMSC_RX = 1u << 4 | 1u << 6,
+	UARTDR = 0x00,
+	UARTFR = 0x18,
+	UARTLCR_H = 0x2c,
+	UARTCR = 0x30,
+	UARTIMSC = 0x38,
+	UARTICR = 0x44,
+	FR_RXFE = 1u << 4,
+	FR_TXFF = 1u << 5,
+	IMSC_RX = 1u << 4 | 1u << 6,
 };
 
 /* 16550 [PC16550D, 8]; LSR_NONE: nobody answers */
@@ -39,10 +46,18 @@ console_early(void)
 {
 }
 
-/* QEMU's virt board has its PL011 here, the one machine that a device tree is handed to without firmware. */
+/* QEMU's virt board has its PL011 here, the one machine that a device tree is handed to without
+ * firmware. */
 enum : uint64_t { VIRT_PL011 = 0x0900'0000 };
-/* Identification: part 0x011 by Arm, and the PrimeCell's mark [3.3.11 to 3.3.18], a byte in each word. */
-enum : uint32_t { UARTPERIPHID0 = 0xfe0, UARTPCELLID0 = 0xff0, PART = 0x011, PART_MASK = 0xfff, PCELLID = 0xb105f00d };
+/* Identification: part 0x011 by Arm, and the PrimeCell's mark [3.3.11 to 3.3.18], a byte in each
+ * word. */
+enum : uint32_t {
+	UARTPERIPHID0 = 0xfe0,
+	UARTPCELLID0 = 0xff0,
+	PART = 0x011,
+	PART_MASK = 0xfff,
+	PCELLID = 0xb105f00d
+};
 
 static uint32_t
 identification(volatile uint8_t *at)
@@ -100,7 +115,8 @@ void
 console_last_words(const struct machine *m)
 {
 	bool named = m != NULL && is_ours(&m->console);
-	volatile uint8_t *at = regs == NULL ? mmu_boot_device(named ? m->console.base : VIRT_PL011) : NULL;
+	volatile uint8_t *at =
+	    regs == NULL ? mmu_boot_device(named ? m->console.base : VIRT_PL011) : NULL;
 
 	if (at == NULL)
 		return;
@@ -120,12 +136,16 @@ console_init(const struct machine *m)
 
 	if (!is_ours(c))
 		return;
-	regs = mmu_map_device((struct paddr){ c->base }, c->kind == CONSOLE_16550_MMIO ? 8ull << c->reg_shift : PAGE_SIZE);
+	regs = mmu_map_device((struct paddr){ c->base },
+	    c->kind == CONSOLE_16550_MMIO ? 8ull << c->reg_shift : PAGE_SIZE);
 	if (regs == NULL)
 		return;
 	port = *c;
 	turn_on();
-	fmt_buf(name, sizeof(name), "%s at 0x%llx", ns() ? "16550" : c->kind == CONSOLE_PL011 ? "PL011" : "SBSA UART",
+	fmt_buf(name, sizeof(name), "%s at 0x%llx",
+	    ns()                         ? "16550" :
+		c->kind == CONSOLE_PL011 ? "PL011" :
+					   "SBSA UART",
 	    (unsigned long long)c->base);
 	console_put("", 0);
 }
@@ -133,7 +153,8 @@ console_init(const struct machine *m)
 static bool
 full(void)
 {
-	return ns() ? (ns_get(NS_LSR) & LSR_EMPTY) == 0 : (mmio_read32(regs + UARTFR) & FR_TXFF) != 0;
+	return ns() ? (ns_get(NS_LSR) & LSR_EMPTY) == 0 :
+		      (mmio_read32(regs + UARTFR) & FR_TXFF) != 0;
 }
 
 /* A 16550 behind a PCI function that firmware left closed answers when kern/pci.c has opened it. */
@@ -188,7 +209,9 @@ console_get(void)
 		status = ns_get(NS_LSR);
 		return status != LSR_NONE && (status & LSR_READY) != 0 ? ns_get(NS_DATA) : -1;
 	}
-	return (mmio_read32(regs + UARTFR) & FR_RXFE) != 0 ? -1 : (int)(mmio_read32(regs + UARTDR) & 0xff);
+	return (mmio_read32(regs + UARTFR) & FR_RXFE) != 0 ?
+	    -1 :
+	    (int)(mmio_read32(regs + UARTDR) & 0xff);
 }
 
 static void

@@ -9,8 +9,20 @@
 #include "arch/arm64/sysreg.h"
 
 enum : uint32_t {
-	EC_UNKNOWN = 0x00, EC_FP = 0x07, EC_BRANCH = 0x0d, EC_ILLEGAL = 0x0e, EC_SYSREG = 0x18, EC_PAC = 0x1c, EC_IABORT_USER = 0x20, EC_IABORT = 0x21,
-	EC_PC_ALIGN = 0x22, EC_DABORT_USER = 0x24, EC_DABORT = 0x25, EC_SP_ALIGN = 0x26, EC_SERROR = 0x2f, EC_STEP = 0x32,
+	EC_UNKNOWN = 0x00,
+	EC_FP = 0x07,
+	EC_BRANCH = 0x0d,
+	EC_ILLEGAL = 0x0e,
+	EC_SYSREG = 0x18,
+	EC_PAC = 0x1c,
+	EC_IABORT_USER = 0x20,
+	EC_IABORT = 0x21,
+	EC_PC_ALIGN = 0x22,
+	EC_DABORT_USER = 0x24,
+	EC_DABORT = 0x25,
+	EC_SP_ALIGN = 0x26,
+	EC_SERROR = 0x2f,
+	EC_STEP = 0x32,
 	EC_BRK = 0x3c,
 };
 
@@ -106,9 +118,9 @@ trap_from_kernel(struct uregs *u, uint64_t esr, uint64_t far)
 		return;
 	}
 	name = symbol_find(u->pc, &offset);
-	panic("exception (esr 0x%llx, address 0x%llx) in %s+0x%lx, called from 0x%llx", (unsigned long long)esr,
-	    (unsigned long long)far, name != NULL ? name : "?", (unsigned long)offset,
-	    (unsigned long long)cpu_code_address(u->x[18]));
+	panic("exception (esr 0x%llx, address 0x%llx) in %s+0x%lx, called from 0x%llx",
+	    (unsigned long long)esr, (unsigned long long)far, name != NULL ? name : "?",
+	    (unsigned long)offset, (unsigned long long)cpu_code_address(u->x[18]));
 }
 
 void
@@ -117,9 +129,10 @@ trap_stack_gone(uint64_t pc, uint64_t esr, uint64_t far, uint64_t sp)
 	uintptr_t offset = 0;
 	const char *name = symbol_find(pc, &offset);
 
-	panic("kernel stack overflow, or an exception that must not be: %s+0x%lx (esr 0x%llx, address 0x%llx, sp 0x%llx)",
-	    name != NULL ? name : "?", (unsigned long)offset, (unsigned long long)esr, (unsigned long long)far,
-	    (unsigned long long)sp);
+	panic(
+	    "kernel stack overflow, or an exception that must not be: %s+0x%lx (esr 0x%llx, address 0x%llx, sp 0x%llx)",
+	    name != NULL ? name : "?", (unsigned long)offset, (unsigned long long)esr,
+	    (unsigned long long)far, (unsigned long long)sp);
 }
 
 void
@@ -133,8 +146,40 @@ uint64_t uregs_sp(const struct uregs *u) { return u->sp; }
 uint64_t uregs_fp(const struct uregs *u) { return u->x[17]; }
 
 static const char names[34][4] = {
-	"x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17",
-	"x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x29", "x30", "sp", "pc", "psr",
+	"x0",
+	"x1",
+	"x2",
+	"x3",
+	"x4",
+	"x5",
+	"x6",
+	"x7",
+	"x8",
+	"x9",
+	"x10",
+	"x11",
+	"x12",
+	"x13",
+	"x14",
+	"x15",
+	"x16",
+	"x17",
+	"x18",
+	"x19",
+	"x20",
+	"x21",
+	"x22",
+	"x23",
+	"x24",
+	"x25",
+	"x26",
+	"x27",
+	"x28",
+	"x29",
+	"x30",
+	"sp",
+	"pc",
+	"psr",
 };
 
 const char *

@@ -1,10 +1,12 @@
 /*
  * Local APICs (x2APIC when the CPU has it, else memory-mapped), I/O APICs, message interrupts.
  *
- * Vectors 32 .. 239 of each CPU lead to the kernel's slots by a table.  Wired interrupts go to the boot CPU; message
- * interrupts are handed out CPU by CPU.  Where a unit remaps interrupts, a message or line carries an index and the unit's
- * entry has the vector (kern/dma/irqmap.h); its vector is free again when the unit has forgotten the entry.  The end-of-interrupt comes after the handler: a level line is quiet by then,
- * and another message of the same vector waits in the request register.
+ * Vectors 32 .. 239 of each CPU lead to the kernel's slots by a table.  Wired interrupts go to the
+ * boot CPU; message interrupts are handed out CPU by CPU.  Where a unit remaps interrupts, a
+ * message or line carries an index and the unit's entry has the vector (kern/dma/irqmap.h); its
+ * vector is free again when the unit has forgotten the entry.  The end-of-interrupt comes after the
+ * handler: a level line is quiet by then, and another message of the same vector waits in the
+ * request register.
  *
  * Manual: Intel SDM volume 3, chapter 11; 82093AA (I/O APIC).
  */
@@ -25,10 +27,22 @@
 
 /* Registers, as offsets of the memory-mapped form; x2APIC has them at MSR 0x800 + offset / 16. */
 enum : uint32_t {
-	APIC_ID = 0x20, APIC_VERSION = 0x30, APIC_TPR = 0x80, APIC_EOI = 0xb0, APIC_SVR = 0xf0, APIC_ICR = 0x300,
-	APIC_ICR_HIGH = 0x310, APIC_LVT_TIMER = 0x320, APIC_LVT_LINT0 = 0x350, APIC_LVT_LINT1 = 0x360, APIC_LVT_ERROR = 0x370,
-	APIC_TIMER_COUNT = 0x380, APIC_TIMER_LEFT = 0x390, APIC_TIMER_DIVIDE = 0x3e0,
-	LVT_MASKED = 1u << 16, LVT_DEADLINE = 2u << 17,
+	APIC_ID = 0x20,
+	APIC_VERSION = 0x30,
+	APIC_TPR = 0x80,
+	APIC_EOI = 0xb0,
+	APIC_SVR = 0xf0,
+	APIC_ICR = 0x300,
+	APIC_ICR_HIGH = 0x310,
+	APIC_LVT_TIMER = 0x320,
+	APIC_LVT_LINT0 = 0x350,
+	APIC_LVT_LINT1 = 0x360,
+	APIC_LVT_ERROR = 0x370,
+	APIC_TIMER_COUNT = 0x380,
+	APIC_TIMER_LEFT = 0x390,
+	APIC_TIMER_DIVIDE = 0x3e0,
+	LVT_MASKED = 1u << 16,
+	LVT_DEADLINE = 2u << 17,
 	ICR_PENDING = 1u << 12,
 };
 
@@ -42,8 +56,12 @@ static struct spinlock lock = SPINLOCK_INIT(RANK_IRQC);
 /* Of a slot whose interrupts a unit remaps. */
 static struct route { struct iommu_unit *unit; uint32_t requester, entry; } routes[IRQ_SLOTS];
 /* Vectors whose entries may still be in a unit's cache. */
-static struct { struct iommu_unit *unit; struct iommu_ticket ticket; uint8_t cpu, vector; } retired[RETIRED_MAX];	/* (l) */
-static uint32_t retired_count;									/* (l) */
+static struct {
+	struct iommu_unit *unit;
+	struct iommu_ticket ticket;
+	uint8_t cpu, vector;
+} retired[RETIRED_MAX];        /* (l) */
+static uint32_t retired_count; /* (l) */
 static struct { volatile uint8_t *regs; uint32_t gsi, count, id; } ioapic[MACHINE_IOAPIC_MAX];
 static uint32_t ioapics;
 static unsigned next_cpu;
@@ -155,14 +173,16 @@ irqc_init(const struct machine *m)
 		log_warn("interrupts: firmware describes no APIC (MADT); using its usual place");
 	x2apic = (cpuid(1, 0).c & BIT(21)) != 0;
 	if (!x2apic) {
-		lapic = mmu_map_device((struct paddr){ q->lapic != 0 ? q->lapic : 0xfee00000 }, PAGE_SIZE);
+		lapic = mmu_map_device(
+		    (struct paddr){ q->lapic != 0 ? q->lapic : 0xfee00000 }, PAGE_SIZE);
 		if (lapic == NULL)
 			return E_NO_MEMORY;
 	}
 	outb(0x21, 0xff);	/* both 8259 masked */
 	outb(0xa1, 0xff);
 	for (uint32_t i = 0; i < q->ioapic_count; i++) {
-		volatile uint8_t *regs = mmu_map_device((struct paddr){ q->ioapic[i].base }, PAGE_SIZE);
+		volatile uint8_t *regs =
+		    mmu_map_device((struct paddr){ q->ioapic[i].base }, PAGE_SIZE);
 
 		if (regs == NULL)
 			continue;
@@ -184,7 +204,8 @@ irqc_init_cpu(void)
 	apic_init_cpu();
 }
 
-/* Vectors whose tickets are past are free again.  The unit's lock comes before ours: it is asked without. */
+/* Vectors whose tickets are past are free again.  The unit's lock comes before ours: it is asked
+ * without. */
 static void
 sweep(void)
 {
@@ -272,9 +293,10 @@ irqc_line_bind(const struct machine_line *line, uint32_t slot)
 	low = vector;
 	r->unit = irqmap_of_ioapic(the_machine, ioapic[i].id, &r->requester);
 	if (r->unit != NULL) {
-		s = r->unit->irqmap->open(r->unit, r->requester, (uint32_t)cpus[0].hwid, vector, &r->entry, &m);
+		s = r->unit->irqmap->open(
+		    r->unit, r->requester, (uint32_t)cpus[0].hwid, vector, &r->entry, &m);
 		if (s != OK)
-			return s;		/* the vector stays taken: lines are bound once, at boot */
+			return s; /* the vector stays taken: lines are bound once, at boot */
 		/* The entry's bits are where a message has them: address 19:4, and bit 2. */
 		high = (uint32_t)(m.address >> 4) << 16;
 		low = m.line | (uint32_t)(m.address >> 2 & 1) << 11;
@@ -282,7 +304,8 @@ irqc_line_bind(const struct machine_line *line, uint32_t slot)
 	reg = 0x10 + 2 * (line->id - ioapic[i].gsi);
 	spin_lock(&lock);
 	io_write((unsigned)i, reg + 1, high);
-	io_write((unsigned)i, reg, low | LVT_MASKED | (line->level ? 1u << 15 : 0) | (line->active_low ? 1u << 13 : 0));
+	io_write((unsigned)i, reg,
+	    low | LVT_MASKED | (line->level ? 1u << 15 : 0) | (line->active_low ? 1u << 13 : 0));
 	spin_unlock(&lock);
 	return OK;
 }
@@ -298,7 +321,8 @@ irqc_msi_open(struct irqc_source *s, uint16_t segment, uint32_t requester, uint3
 }
 
 enum status
-irqc_msi_bind(struct irqc_source *s, uint32_t index, uint32_t slot, unsigned cpu, struct irqc_message *out)
+irqc_msi_bind(
+    struct irqc_source *s, uint32_t index, uint32_t slot, unsigned cpu, struct irqc_message *out)
 {
 	struct route *r = &routes[slot];
 	struct irqmap_message m;
@@ -317,13 +341,16 @@ irqc_msi_bind(struct irqc_source *s, uint32_t index, uint32_t slot, unsigned cpu
 	}
 	if (e != OK)
 		return e;
-	r->unit = s->requester == IRQC_OWN ? NULL : irqmap_of_function(s->segment, (uint16_t)s->requester, &r->requester);
+	r->unit = s->requester == IRQC_OWN ?
+	    NULL :
+	    irqmap_of_function(s->segment, (uint16_t)s->requester, &r->requester);
 	if (r->unit == NULL) {
 		out->address = 0xfee00000 | cpus[cpu].hwid << 12;
 		out->data = vector;
 		return OK;
 	}
-	e = r->unit->irqmap->open(r->unit, r->requester, (uint32_t)cpus[cpu].hwid, vector, &r->entry, &m);
+	e = r->unit->irqmap->open(
+	    r->unit, r->requester, (uint32_t)cpus[cpu].hwid, vector, &r->entry, &m);
 	if (e != OK) {
 		store_release(&vectors[cpu][vector], FREE);
 		r->unit = NULL;
@@ -334,7 +361,8 @@ irqc_msi_bind(struct irqc_source *s, uint32_t index, uint32_t slot, unsigned cpu
 	return OK;
 }
 
-/* A vector is free at once, or when its unit has forgotten the entry that leads to it.  No room to remember that: never. */
+/* A vector is free at once, or when its unit has forgotten the entry that leads to it.  No room to
+ * remember that: never. */
 static void
 vector_release(unsigned cpu, unsigned vector, struct iommu_unit *unit, struct iommu_ticket t)
 {
@@ -351,7 +379,8 @@ vector_release(unsigned cpu, unsigned vector, struct iommu_unit *unit, struct io
 	}
 }
 
-/* The vector's own table entry is masked by now; what was under way lands on a slot without a handler. */
+/* The vector's own table entry is masked by now; what was under way lands on a slot without a
+ * handler. */
 void
 irqc_msi_unbind(struct irqc_source *s UNUSED, uint32_t index UNUSED, uint32_t slot)
 {

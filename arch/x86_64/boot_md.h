@@ -5,12 +5,12 @@
 
 #include "kern/base/types.h"
 
-enum : uint64_t { BOOT_BELOW = 0xffff'ffff };		/* the kernel's first page tables reach 4 GiB */
+enum : uint64_t { BOOT_BELOW = 0xffff'ffff }; /* the kernel's first page tables reach 4 GiB */
 enum : uint16_t { BOOT_ELF_MACHINE = 62, BOOT_ELF_OTHER = 183 };
 
 #define BOOT_ARCH	"x86_64"
 #define BOOT_PATH	u"\\capos\\x86_64\\"
-enum : bool { BOOT_NEEDS_TABLES = false };		/* the kernel goes on with what a PC usually has */
+enum : bool { BOOT_NEEDS_TABLES = false }; /* the kernel goes on with what a PC usually has */
 
 /* Why the kernel could not be entered from here; NULL when it can. */
 static inline const char *
@@ -19,7 +19,9 @@ boot_refuses(void)
 	uint64_t cr4;
 
 	__asm__("movq %%cr4, %0" : "=r"(cr4));
-	return (cr4 & 1 << 12) != 0 ? "firmware runs with five levels of page tables: switch LA57 off in its setup" : NULL;
+	return (cr4 & 1 << 12) != 0 ?
+	    "firmware runs with five levels of page tables: switch LA57 off in its setup" :
+	    NULL;
 }
 
 static inline void

@@ -1,11 +1,12 @@
 /*
  * Time from the TSC; timer interrupts from the local APIC.
  *
- * The TSC's rate is measured for 1 ms, three times, against a clock whose rate is known: the ACPI PM timer (3.579545 MHz),
- * else the HPET, which says its own, else the PIT's channel 2.  What CPUID leaf 15h says is taken instead where it agrees to
- * 2 %: it is exact, and some hypervisors copy it from another machine.  A hypervisor may stop us between two readings: of three
- * measurements the middle one counts.  The APIC timer is measured in the same interval, unless it can compare with the TSC
- * itself (TSC deadline).
+ * The TSC's rate is measured for 1 ms, three times, against a clock whose rate is known: the ACPI
+ * PM timer (3.579545 MHz), else the HPET, which says its own, else the PIT's channel 2.  What CPUID
+ * leaf 15h says is taken instead where it agrees to 2 %: it is exact, and some hypervisors copy it
+ * from another machine.  A hypervisor may stop us between two readings: of three measurements the
+ * middle one counts.  The APIC timer is measured in the same interval, unless it can compare with
+ * the TSC itself (TSC deadline).
  *
  * The real-time clock (cmos.h) is read once, at boot.
  */
@@ -55,8 +56,15 @@ measure_pm(const struct machine *m, uint64_t *tsc, uint64_t *apic)
 	return true;
 }
 
-/* HPET [IA-PC HPET 1.0a, 2.3]: a period in femtoseconds, at most 100 ns; a counter of at least 32 bits. */
-enum : uint32_t { HPET_PERIOD = 0x04, HPET_CONFIG = 0x10, HPET_COUNTER = 0xf0, HPET_ON = 1, HPET_PERIOD_MAX = 100000000 };
+/* HPET [IA-PC HPET 1.0a, 2.3]: a period in femtoseconds, at most 100 ns; a counter of at least 32
+ * bits. */
+enum : uint32_t {
+	HPET_PERIOD = 0x04,
+	HPET_CONFIG = 0x10,
+	HPET_COUNTER = 0xf0,
+	HPET_ON = 1,
+	HPET_PERIOD_MAX = 100000000
+};
 
 static bool
 measure_hpet(const struct machine *m, uint64_t *tsc, uint64_t *apic)
@@ -148,12 +156,15 @@ clock_init(const struct machine *m)
 
 		uint64_t said = c.a != 0 ? (uint64_t)c.c * c.b / c.a : 0;
 
-		if (said != 0 && said > measured - measured / 50 && said < measured + measured / 50) {
+		if (said != 0 && said > measured - measured / 50 &&
+		    said < measured + measured / 50) {
 			tsc_hz = said;
 			source = "CPUID";
 		} else if (said != 0) {
-			log_warn("clock: CPUID says that the TSC runs at %llu MHz, the %s says %llu MHz: that counts",
-			    (unsigned long long)(said / 1000000), source, (unsigned long long)(measured / 1000000));
+			log_warn(
+			    "clock: CPUID says that the TSC runs at %llu MHz, the %s says %llu MHz: that counts",
+			    (unsigned long long)(said / 1000000), source,
+			    (unsigned long long)(measured / 1000000));
 		}
 	}
 	if (tsc_hz < 1000000 || apic_hz == 0)
@@ -163,8 +174,8 @@ clock_init(const struct machine *m)
 	base = cpu_cycles();
 	deadline_mode = (cpuid(1, 0).c & BIT(24)) != 0;
 	clock_init_cpu();
-	log_info("clock: TSC at %llu MHz by %s, timer %s", (unsigned long long)(tsc_hz / 1000000), source,
-	    deadline_mode ? "TSC deadline" : "local APIC");
+	log_info("clock: TSC at %llu MHz by %s, timer %s", (unsigned long long)(tsc_hz / 1000000),
+	    source, deadline_mode ? "TSC deadline" : "local APIC");
 	return OK;
 }
 
@@ -186,7 +197,8 @@ clock_scale(struct clock_scale *out)
 	*out = (struct clock_scale){ .base = base, .mult = mult, .shift = shift };
 }
 
-/* Whole seconds apart from the rest: neither product passes 64 bits for rates below 18 GHz and 30 years. */
+/* Whole seconds apart from the rest: neither product passes 64 bits for rates below 18 GHz and 30
+ * years. */
 static uint64_t
 ticks_of(uint64_t ns, uint64_t hz)
 {
@@ -217,7 +229,7 @@ clock_spin(uint64_t ns)
 {
 	uint64_t until = clock_now() + ns;
 
-	if (mult == 0) {		/* before calibration: a port access takes about a microsecond */
+	if (mult == 0) { /* before calibration: a port access takes about a microsecond */
 		for (uint64_t i = 0; i < ns / NS_PER_US; i++)
 			(void)inb(0x80);
 		return;
@@ -238,16 +250,21 @@ static bool
 cmos_read_all(uint8_t century, struct cmos *c)
 {
 	*c = (struct cmos){
-		.second = cmos_read(CMOS_SECOND), .minute = cmos_read(CMOS_MINUTE), .hour = cmos_read(CMOS_HOUR),
-		.day = cmos_read(CMOS_DAY), .month = cmos_read(CMOS_MONTH), .year = cmos_read(CMOS_YEAR),
-		.century = century != 0 ? cmos_read(century) : 0, .b = cmos_read(CMOS_B),
+		.second = cmos_read(CMOS_SECOND),
+		.minute = cmos_read(CMOS_MINUTE),
+		.hour = cmos_read(CMOS_HOUR),
+		.day = cmos_read(CMOS_DAY),
+		.month = cmos_read(CMOS_MONTH),
+		.year = cmos_read(CMOS_YEAR),
+		.century = century != 0 ? cmos_read(century) : 0,
+		.b = cmos_read(CMOS_B),
 	};
 	return (cmos_read(CMOS_A) & CMOS_A_UPDATING) == 0;
 }
 
 /*
- * An update takes at most 2 ms and is announced 244 us before.  Two readings that agree, neither with an update announced at its
- * end, are no mixture.
+ * An update takes at most 2 ms and is announced 244 us before.  Two readings that agree, neither
+ * with an update announced at its end, are no mixture.
  */
 enum status
 clock_read_wall(const struct machine *m, uint64_t *seconds)
@@ -257,7 +274,8 @@ clock_read_wall(const struct machine *m, uint64_t *seconds)
 
 	if (m->rtc.kind != RTC_CMOS)
 		return E_NOT_FOUND;
-	while (!cmos_read_all(m->rtc.century, &a) || !cmos_read_all(m->rtc.century, &b) || memcmp(&a, &b, sizeof(a)) != 0)
+	while (!cmos_read_all(m->rtc.century, &a) || !cmos_read_all(m->rtc.century, &b) ||
+	    memcmp(&a, &b, sizeof(a)) != 0)
 		if (clock_now() > deadline)
 			return E_CORRUPT;
 	return cmos_seconds(&a, seconds) ? OK : E_CORRUPT;

@@ -20,7 +20,9 @@ cmos_seconds(const struct cmos *c, uint64_t *out)
 	uint8_t century = digits(c->century, binary), year = digits(c->year, binary);
 	uint8_t hour = digits(twelve ? c->hour & ~CMOS_PM : c->hour, binary);
 	struct date d = {
-		.month = digits(c->month, binary), .day = digits(c->day, binary), .minute = digits(c->minute, binary),
+		.month = digits(c->month, binary),
+		.day = digits(c->day, binary),
+		.minute = digits(c->minute, binary),
 		.second = digits(c->second, binary),
 	};
 

@@ -1,14 +1,14 @@
 /*
  * CPUs: features, descriptor tables, starting the others by INIT-SIPI, stopping the machine.
  *
- * A CPU that is started begins in real mode at the page that SIPI names.  start.S's trampoline is copied there once; the CR3 that it
- * loads is below 4 GiB, and maps that page where it is as well.
+ * A CPU that is started begins in real mode at the page that SIPI names.  start.S's trampoline is
+ * copied there once; the CR3 that it loads is below 4 GiB, and maps that page where it is as well.
  *
- * Order    the page is whole before the CPU's own word in it, "start", is stored; then INIT and SIPI.  One that was given up may come late,
- *          so the page stays as it is.
- * Locks    ports_lock (RANK_PORTS) over the pair of ports for configuration space; the rest is each CPU's own, or boot's.
- * Not here interrupts (apic.c), traps (trap.c), page tables (mmu.c).
- * Manual   Intel SDM 3, multiple-processor management.
+ * Order    the page is whole before the CPU's own word in it, "start", is stored; then INIT and
+ * SIPI.  One that was given up may come late, so the page stays as it is. Locks    ports_lock
+ * (RANK_PORTS) over the pair of ports for configuration space; the rest is each CPU's own, or
+ * boot's. Not here interrupts (apic.c), traps (trap.c), page tables (mmu.c). Manual   Intel SDM 3,
+ * multiple-processor management.
  */
 #include "kern/md/cpu.h"
 #include "kern/base/fmt.h"
@@ -61,7 +61,10 @@ load_tables(struct cpu *c)
 {
 	struct md_cpu *m = &md_cpus[c->id];
 	uint64_t tss = (uint64_t)(uintptr_t)&m->tss;
-	struct PACKED { uint16_t limit; uint64_t base; } gdtr = { sizeof(m->gdt) - 1, (uint64_t)(uintptr_t)m->gdt };
+	struct PACKED {
+		uint16_t limit;
+		uint64_t base;
+	} gdtr = { sizeof(m->gdt) - 1, (uint64_t)(uintptr_t)m->gdt };
 
 	m->head.rsp0 = (char *)&m->tss + offsetof(struct tss, rsp);
 	m->tss.iomap = sizeof(m->tss);		/* no port for processes */
@@ -71,7 +74,8 @@ load_tables(struct cpu *c)
 	m->gdt[SEL_KDATA / 8] = 0x00cf92000000ffff;
 	m->gdt[SEL_UDATA / 8] = 0x00cff2000000ffff;
 	m->gdt[SEL_UCODE / 8] = 0x00affa000000ffff;
-	m->gdt[SEL_TSS / 8] = (sizeof(m->tss) - 1) | (tss & 0xffffff) << 16 | 0x89ull << 40 | (tss >> 24 & 0xff) << 56;
+	m->gdt[SEL_TSS / 8] = (sizeof(m->tss) - 1) | (tss & 0xffffff) << 16 | 0x89ull << 40 |
+	    (tss >> 24 & 0xff) << 56;
 	m->gdt[SEL_TSS / 8 + 1] = tss >> 32;
 	__asm__ volatile("lgdt %0" :: "m"(gdtr));
 	__asm__ volatile("pushq %0; leaq 1f(%%rip), %%rax; pushq %%rax; lretq; 1:"
@@ -114,10 +118,12 @@ cpu_init(struct cpu *c)
 	if (c->id == 0) {
 		struct cpuid v = cpuid(0, 0);
 
-		n = fmt_buf(features, sizeof(features), "%.4s%.4s%.4s family %u:%s%s%s%s%s", (char *)&v.b, (char *)&v.d,
-		    (char *)&v.c, (unsigned)(f1.a >> 8 & 15) + (unsigned)(f1.a >> 20 & 0xff),
+		n = fmt_buf(features, sizeof(features), "%.4s%.4s%.4s family %u:%s%s%s%s%s",
+		    (char *)&v.b, (char *)&v.d, (char *)&v.c,
+		    (unsigned)(f1.a >> 8 & 15) + (unsigned)(f1.a >> 20 & 0xff),
 		    (cr4 & CR4_SMEP) != 0 ? " SMEP" : "", (cr4 & CR4_SMAP) != 0 ? " SMAP" : "",
-		    (cr4 & CR4_UMIP) != 0 ? " UMIP" : "", cpu_pcid ? " PCID" : "", (f1.c & BIT(21)) != 0 ? " x2APIC" : "");
+		    (cr4 & CR4_UMIP) != 0 ? " UMIP" : "", cpu_pcid ? " PCID" : "",
+		    (f1.c & BIT(21)) != 0 ? " x2APIC" : "");
 		(void)n;
 	}
 }
@@ -185,11 +191,17 @@ cpu_spin_poll(void)
 void
 cpu_record(void (*say)(const char *name, uint64_t value))
 {
-	static const struct { uint32_t leaf; const char *low, *high; } leaves[] = {
-		{ 0, "CPUID 0 ba", "CPUID 0 dc" }, { 1, "CPUID 1 ba", "CPUID 1 dc" }, { 7, "CPUID 7 ba", "CPUID 7 dc" },
-		{ 0x15, "CPUID 15 ba", "CPUID 15 dc" }, { 0x16, "CPUID 16 ba", "CPUID 16 dc" },
-		{ 0x40000000, "CPUID 40000000 ba", "CPUID 40000000 dc" }, { 0x40000001, "CPUID 40000001 ba", "CPUID 40000001 dc" },
-		{ 0x80000001, "CPUID 80000001 ba", "CPUID 80000001 dc" }, { 0x80000008, "CPUID 80000008 ba", "CPUID 80000008 dc" },
+	static const struct { uint32_t leaf; const char *low, *high;
+	} leaves[] = {
+		{ 0, "CPUID 0 ba", "CPUID 0 dc" },
+		{ 1, "CPUID 1 ba", "CPUID 1 dc" },
+		{ 7, "CPUID 7 ba", "CPUID 7 dc" },
+		{ 0x15, "CPUID 15 ba", "CPUID 15 dc" },
+		{ 0x16, "CPUID 16 ba", "CPUID 16 dc" },
+		{ 0x40000000, "CPUID 40000000 ba", "CPUID 40000000 dc" },
+		{ 0x40000001, "CPUID 40000001 ba", "CPUID 40000001 dc" },
+		{ 0x80000001, "CPUID 80000001 ba", "CPUID 80000001 dc" },
+		{ 0x80000008, "CPUID 80000008 ba", "CPUID 80000008 dc" },
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(leaves); i++) {
@@ -250,7 +262,8 @@ cpu_power_off(const struct machine *m)
 	const struct machine_power *p = &m->power;
 
 	if (p->hardware_reduced && p->s5_known && p->sleep_control != 0)
-		put_register(p->sleep_space, p->sleep_control, (uint8_t)(p->s5_typa << 2 | 1 << 5));	/* SLP_TYP, SLP_EN */
+		put_register(p->sleep_space, p->sleep_control,
+		    (uint8_t)(p->s5_typa << 2 | 1 << 5)); /* SLP_TYP, SLP_EN */
 	if (p->s5_known && p->pm1a_control != 0) {
 		outw((uint16_t)p->pm1a_control, (uint16_t)(p->s5_typa << 10 | 1 << 13));
 		if (p->pm1b_control != 0)

@@ -9,7 +9,8 @@ extern const struct iommu_driver amdvi_driver;
 extern const struct iommu_driver viommu_driver;
 extern const struct iommu_driver vtd_driver;
 
-const struct iommu_driver *const iommu_drivers[] = { &vtd_driver, &amdvi_driver, &viommu_driver, NULL };
+const struct iommu_driver *const iommu_drivers[] = { &vtd_driver, &amdvi_driver, &viommu_driver,
+	NULL };
 
 const struct xlate_class *const xlate_classes[] = { &nvme_xlate, NULL };
 

@@ -22,7 +22,8 @@ struct uregs {
 	uint64_t rip, cs, rflags, rsp, ss;
 };
 static_assert(sizeof(struct uregs) == 176 && offsetof(struct uregs, call) == 64 &&
-    offsetof(struct uregs, rbp) == 96 && offsetof(struct uregs, vector) == 120 && offsetof(struct uregs, rip) == 136);
+    offsetof(struct uregs, rbp) == 96 && offsetof(struct uregs, vector) == 120 &&
+    offsetof(struct uregs, rip) == 136);
 
 static ALWAYS_INLINE struct cpu *
 this_cpu(void)
@@ -48,7 +49,8 @@ cpu_cycles(void)
 	return (uint64_t)hi << 32 | lo;
 }
 
-/* The task state segment's stack for interrupts from user mode stands first in the CPU's own area. */
+/* The task state segment's stack for interrupts from user mode stands first in the CPU's own area.
+ */
 struct md_head { char *rsp0; };	/* packed: not aligned */
 
 static ALWAYS_INLINE void
@@ -64,7 +66,8 @@ cpu_set_kernel_stack(struct cpu *c, uintptr_t top)
 NORETURN static ALWAYS_INLINE void
 cpu_continue(struct uregs *to, bool *on_cpu)
 {
-	__asm__ volatile("movq %0, %%rsp; movb $0, %1; jmp call_return" :: "r"(to), "m"(*on_cpu) : "memory");
+	__asm__ volatile("movq %0, %%rsp; movb $0, %1; jmp call_return" ::"r"(to), "m"(*on_cpu)
+	    : "memory");
 	__builtin_unreachable();
 }
 
@@ -72,8 +75,9 @@ extern uint64_t mmu_kernel_cr3, mmu_idle_cr3;
 uint64_t mmu_trampoline_map(void);
 
 /*
- * A CPU is in space->cpus from before it loads the tables until after it has loaded others, so whoever changes an entry
- * and then reads the mask misses nobody.  tlb.h tells what happens to the translations.
+ * A CPU is in space->cpus from before it loads the tables until after it has loaded others, so
+ * whoever changes an entry and then reads the mask misses nobody.  tlb.h tells what happens to the
+ * translations.
  */
 static ALWAYS_INLINE void
 mmu_activate(struct mmu_space *s)

@@ -1,16 +1,19 @@
 /*
  * Page tables of x86-64, four levels.
  *
- * The kernel's half: direct map at entry 256, a window for device registers and stacks at 384, the image at 511.  The
- * tables below those entries exist from mmu_init on, and every process shares them, so the halves never diverge.
+ * The kernel's half: direct map at entry 256, a window for device registers and stacks at 384, the
+ * image at 511.  The tables below those entries exist from mmu_init on, and every process shares
+ * them, so the halves never diverge.
  *
- * Each process has a process-context id (PCID) where the CPU knows them, so a switch forgets nothing; the kernel
- * alone runs with id 0.  Processes beyond the 4095 ids use id 0 too, and forget at each switch.
+ * Each process has a process-context id (PCID) where the CPU knows them, so a switch forgets
+ * nothing; the kernel alone runs with id 0.  Processes beyond the 4095 ids use id 0 too, and forget
+ * at each switch.
  *
- * Shootdown.  CPUs that do not run the space are only marked (tlb.h).  For those that do: one request at a time (lock),
- * with space, range, and the set of CPUs that still have to answer.  A CPU answers in its interprocessor interrupt, or,
- * when it waits with interrupts off, in lock_wait -> cpu_spin_poll.  The asker polls the same way, so two askers
- * cannot wait for each other.  INVPCID is not needed: nobody forgets a space other than the one it runs.
+ * Shootdown.  CPUs that do not run the space are only marked (tlb.h).  For those that do: one
+ * request at a time (lock), with space, range, and the set of CPUs that still have to answer.  A
+ * CPU answers in its interprocessor interrupt, or, when it waits with interrupts off, in lock_wait
+ * -> cpu_spin_poll.  The asker polls the same way, so two askers cannot wait for each other.
+ * INVPCID is not needed: nobody forgets a space other than the one it runs.
  *
  * Manual: Intel SDM volume 3, 4.5 (paging), 4.10 (caches of translations).
  */
@@ -32,9 +35,10 @@
 
 enum : uint64_t {
 	KERNEL_VMA = 0xffff'ffff'8000'0000,
-	WINDOW = 0xffff'c000'0000'0000,		/* device registers, then stacks */
+	WINDOW = 0xffff'c000'0000'0000, /* device registers, then stacks */
 	STACKS = 0xffff'c040'0000'0000,
-	CPU_PAGES = 0xffff'c07f'ffe0'0000,	/* a page for each CPU, and a hole behind it: mmu_window */
+	CPU_PAGES =
+	    0xffff'c07f'ffe0'0000, /* a page for each CPU, and a hole behind it: mmu_window */
 	ENTRIES = 512,
 	TABLE = PTE_P | PTE_W | PTE_U,
 };
@@ -43,7 +47,7 @@ extern const char __kernel_start[], __text_end[], __rodata_end[], __kernel_end[]
 
 const uint64_t mmu_boot_limit = 4 * GIB;
 uint64_t mmu_kernel_cr3, mmu_idle_cr3;
-uint64_t mmu_phys_offset;		/* physical address of the image, less where it was linked to be loaded */
+uint64_t mmu_phys_offset; /* physical address of the image, less where it was linked to be loaded */
 
 static uint64_t *kernel_root;
 static uint64_t *cpu_pages;		/* the table of CPU_PAGES */
@@ -63,7 +67,11 @@ static struct {
 } shoot;
 
 static uint64_t *table_at(uint64_t entry) { return frame_ptr((struct paddr){ entry & PTE_ADDR }); }
-static unsigned index_at(uint64_t va, unsigned level) { return (unsigned)(va >> (12 + 9 * level)) & 511; }
+static unsigned
+index_at(uint64_t va, unsigned level)
+{
+	return (unsigned)(va >> (12 + 9 * level)) & 511;
+}
 
 static uint64_t *
 new_table(uint32_t flags)
@@ -89,7 +97,8 @@ kernel_table(uint64_t *table, unsigned i)
 	return table_at(table[i]);
 }
 
-/* Where the leaf of an address of the kernel's half stands, at the given level (0: 4 KiB, 1: 2 MiB, 2: 1 GiB), or NULL. */
+/* Where the leaf of an address of the kernel's half stands, at the given level (0: 4 KiB, 1: 2 MiB,
+ * 2: 1 GiB), or NULL. */
 static uint64_t *
 kernel_entry(uint64_t va, unsigned level)
 {
@@ -153,12 +162,16 @@ mmu_init(const struct machine *m)
 	for (uint32_t i = 0; i < m->memory_count; i++) {
 		const struct machine_memory *r = &m->memory[i];
 
-		/* Reserved areas are not memory of ours; tables and image are read through this map. */
+		/* Reserved areas are not memory of ours; tables and image are read through this
+		 * map. */
 		if (r->kind != MEM_RESERVED)
-			direct_map(align_down(r->base, PAGE_SIZE), align_up(r->base + r->len, PAGE_SIZE), huge);
+			direct_map(align_down(r->base, PAGE_SIZE),
+			    align_up(r->base + r->len, PAGE_SIZE), huge);
 	}
-	boot_leaf(DIRECT_MAP_BASE + 0x8000, 0x8000, 0, PTE_W | PTE_NX);	/* start-up page of further CPUs */
-	for (uint64_t va = (uint64_t)(uintptr_t)__kernel_start; va < (uint64_t)(uintptr_t)__kernel_end; va += PAGE_SIZE) {
+	boot_leaf(DIRECT_MAP_BASE + 0x8000, 0x8000, 0,
+	    PTE_W | PTE_NX); /* start-up page of further CPUs */
+	for (uint64_t va = (uint64_t)(uintptr_t)__kernel_start;
+	    va < (uint64_t)(uintptr_t)__kernel_end; va += PAGE_SIZE) {
 		uint64_t bits = va < (uint64_t)(uintptr_t)__text_end ? 0 :
 		    va < (uint64_t)(uintptr_t)__rodata_end ? PTE_NX : PTE_NX | PTE_W;
 
@@ -210,16 +223,19 @@ mmu_map_device(struct paddr base, uint64_t len)
 
 	spin_lock(&lock);
 	/* Registers that need big leaves (ECAM) get them when the addresses agree. */
-	va = to - from >= 2 * MIB ? align_up(window_next, 2 * MIB) + (from & (2 * MIB - 1)) : window_next;
+	va = to - from >= 2 * MIB ? align_up(window_next, 2 * MIB) + (from & (2 * MIB - 1)) :
+				    window_next;
 	if (va > STACKS || to - from > STACKS - va) {
 		spin_unlock(&lock);
 		return NULL;
 	}
 	for (uint64_t at = from; at < to; ) {
-		bool big = is_aligned(at, 2 * MIB) && is_aligned(va + (at - from), 2 * MIB) && to - at >= 2 * MIB;
+		bool big = is_aligned(at, 2 * MIB) && is_aligned(va + (at - from), 2 * MIB) &&
+		    to - at >= 2 * MIB;
 
 		/* The part that is there already is nobody's: its addresses are not used again. */
-		if (!kernel_leaf(va + (at - from), at, big ? 1 : 0, PTE_W | PTE_NX | PTE_PCD | PTE_PWT)) {
+		if (!kernel_leaf(
+			va + (at - from), at, big ? 1 : 0, PTE_W | PTE_NX | PTE_PCD | PTE_PWT)) {
 			window_next = va + (at - from);
 			spin_unlock(&lock);
 			return NULL;
@@ -236,7 +252,8 @@ mmu_window(struct paddr at)
 {
 	unsigned i = 2 * this_cpu()->id;
 	uint64_t va = CPU_PAGES + i * PAGE_SIZE;
-	uint64_t leaf = align_down(at.v, PAGE_SIZE) | PTE_P | PTE_A | PTE_D | PTE_G | PTE_W | PTE_NX | PTE_PCD | PTE_PWT;
+	uint64_t leaf = align_down(at.v, PAGE_SIZE) | PTE_P | PTE_A | PTE_D | PTE_G | PTE_W |
+	    PTE_NX | PTE_PCD | PTE_PWT;
 
 	if (cpu_pages[i] != leaf) {
 		*(volatile uint64_t *)&cpu_pages[i] = leaf;
@@ -341,7 +358,8 @@ free_tables(struct mmu_space *s, uint64_t *t, unsigned level)
 void
 mmu_space_fini(struct mmu_space *s)
 {
-	while (load_acquire(&s->cpus) != 0)	/* its last thread left every CPU; the switch may be under way */
+	while (load_acquire(&s->cpus) !=
+	    0) /* its last thread left every CPU; the switch may be under way */
 		lock_wait();
 	free_tables(s, frame_ptr(s->root), 3);
 	frame_free(s->root, 0);
@@ -352,7 +370,8 @@ mmu_space_fini(struct mmu_space *s)
 	spin_unlock(&lock);
 }
 
-/* The entry of va at the level (0: of 4 KiB, 1: of 2 MiB); makes tables on the way when asked to. */
+/* The entry of va at the level (0: of 4 KiB, 1: of 2 MiB); makes tables on the way when asked to.
+ */
 static enum status
 walk(struct mmu_space *s, uint64_t va, unsigned to, bool make, uint64_t **out)
 {
@@ -388,14 +407,15 @@ walk(struct mmu_space *s, uint64_t va, unsigned to, bool make, uint64_t **out)
 static uint64_t
 prot_bits(uint8_t prot)
 {
-	return PTE_P | PTE_U | ((prot & PROT_WRITE) != 0 ? PTE_W : 0) | ((prot & PROT_EXEC) != 0 ? 0 : PTE_NX) |
+	return PTE_P | PTE_U | ((prot & PROT_WRITE) != 0 ? PTE_W : 0) |
+	    ((prot & PROT_EXEC) != 0 ? 0 : PTE_NX) |
 	    ((prot & PROT_DEVICE) != 0 ? PTE_PCD | PTE_PWT : 0);
 }
 
 static void
 flush_here(uint64_t va, uint64_t pages)
 {
-	if (pages > 32) {	/* the id that is loaded, as the bit that would keep it reads as 0 */
+	if (pages > 32) { /* the id that is loaded, as the bit that would keep it reads as 0 */
 		WRITE_CR(3, READ_CR(3));
 		return;
 	}
@@ -443,7 +463,8 @@ flush(struct mmu_space *s, uint64_t va, uint64_t pages)
 	spin_unlock(&shoot_lock);
 }
 
-/* A table that maps nothing any more makes room for a large leaf: first it is forgotten, then freed. */
+/* A table that maps nothing any more makes room for a large leaf: first it is forgotten, then
+ * freed. */
 static void
 drop_table(struct mmu_space *s, uint64_t va, uint64_t *e)
 {
@@ -559,7 +580,8 @@ mmu_copy_out(struct uva to, const void *from, size_t len)
 void
 cache_clean(const void *p, size_t len)
 {
-	const char *at = (const char *)align_down((uint64_t)(uintptr_t)p, 64), *end = (const char *)p + len;
+	const char *at = (const char *)align_down((uint64_t)(uintptr_t)p, 64),
+		   *end = (const char *)p + len;
 
 	for (; at < end; at += 64)
 		__asm__ volatile("clflush (%0)" :: "r"(at) : "memory");

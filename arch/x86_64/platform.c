@@ -1,6 +1,6 @@
 /*
- * What the loader left, as a struct machine: PVH start_info (memory map, command line, archive, RSDP) or our own loader's record,
- * then ACPI.
+ * What the loader left, as a struct machine: PVH start_info (memory map, command line, archive,
+ * RSDP) or our own loader's record, then ACPI.
  *
  * Everything here is read through the boot map, which ends at 4 GiB; tables above that are refused.
  * Source: Xen public headers hvm/start_info (layout), ACPI.
@@ -43,13 +43,17 @@ boot_ptr(void *ctx UNUSED, uint64_t at, uint64_t len)
 static void
 from_pvh(struct machine *m, struct acpi_source *source, const struct start_info *si)
 {
-	const struct start_memory *map = boot_ptr(NULL, si->memmap, (uint64_t)si->memmap_entries * sizeof(*map));
+	const struct start_memory *map =
+	    boot_ptr(NULL, si->memmap, (uint64_t)si->memmap_entries * sizeof(*map));
 
 	if (map == NULL || si->version < 1)
 		boot_failed("the loader gave no memory map");
 	for (uint32_t i = 0; i < si->memmap_entries; i++)
-		machine_add_memory(m, map[i].base, map[i].size, map[i].type == 1 ? MEM_RAM :
-		    map[i].type == 3 ? MEM_ACPI_RECLAIM : map[i].type == 4 ? MEM_ACPI_NVS : MEM_RESERVED);
+		machine_add_memory(m, map[i].base, map[i].size,
+		    map[i].type == 1     ? MEM_RAM :
+			map[i].type == 3 ? MEM_ACPI_RECLAIM :
+			map[i].type == 4 ? MEM_ACPI_NVS :
+					   MEM_RESERVED);
 	machine_add_memory(m, (uint64_t)(uintptr_t)__load_start,
 	    (uint64_t)(uintptr_t)__load_end - (uint64_t)(uintptr_t)__load_start, MEM_KERNEL);
 	if (si->cmdline != 0 && boot_ptr(NULL, si->cmdline, 1) != NULL)
@@ -66,8 +70,8 @@ from_pvh(struct machine *m, struct acpi_source *source, const struct start_info 
 }
 
 /*
- * Buses below those of MCFG's entries, or all without one, when firmware's tables can be read at all: clouds' PCs have none, or one that
- * begins at another bus.
+ * Buses below those of MCFG's entries, or all without one, when firmware's tables can be read at
+ * all: clouds' PCs have none, or one that begins at another bus.
  */
 static void
 add_ports(struct machine *m)
@@ -80,9 +84,13 @@ add_ports(struct machine *m)
 	if (end == 0 || m->host_count == MACHINE_HOST_MAX || !pci_ports_answer())
 		return;
 	m->host[m->host_count++] = (struct machine_host){
-		.bus_last = (uint8_t)(end - 1), .dma_coherent = true, .preserve = true, .access = ECAM_PORTS,
+		.bus_last = (uint8_t)(end - 1),
+		.dma_coherent = true,
+		.preserve = true,
+		.access = ECAM_PORTS,
 	};
-	machine_note(m, "PCI: buses 0 to %u by ports: extended configuration space is out of reach", end - 1);
+	machine_note(m, "PCI: buses 0 to %u by ports: extended configuration space is out of reach",
+	    end - 1);
 }
 
 void
@@ -128,7 +136,8 @@ platform_start(uint64_t start, uint64_t image)
 	}
 	if (!here) {		/* no MADT: at least this one */
 		m->cpu_count = 1;
-		m->cpu[0] = (struct machine_cpu){ .hwid = cpus[0].hwid, .enabled = true, .boot = true };
+		m->cpu[0] =
+		    (struct machine_cpu){ .hwid = cpus[0].hwid, .enabled = true, .boot = true };
 	}
 	kernel_main(m);
 }

@@ -1,26 +1,26 @@
 /*
  * AMD-Vi remapping unit, version 1 page tables: take-over, enabling, domains.
  *
- * A request carries a device id (bus, device, function).  The unit finds its entry in the device table (amdvi_tables.c), and
- * gets a domain id and the top of a page table (iopt.c).
+ * A request carries a device id (bus, device, function).  The unit finds its entry in the device
+ * table (amdvi_tables.c), and gets a domain id and the top of a page table (iopt.c).
  *
- * Take-over.  Bus masters are off by now (pci.c).  Firmware may have left the unit on.  It stays on: the device table is
- * replaced under it, and everything is invalidated, so that requests meet firmware's table or ours and never none (BOOT-14).
- * Firmware's exclusion range, a hole in any table, goes first.
+ * Take-over.  Bus masters are off by now (pci.c).  Firmware may have left the unit on.  It stays
+ * on: the device table is replaced under it, and everything is invalidated, so that requests meet
+ * firmware's table or ours and never none (BOOT-14). Firmware's exclusion range, a hole in any
+ * table, goes first.
  *
  * Order of probe (AMD-20 .. AMD-27)
- *   the unit's PCI function and its features judged; the table made, all blocked; exclusion range away;
- *   firmware's logs and command buffer stopped; device table; what firmware's table asks for; command
- *   buffer and event log; unit on; everything invalidated, and waited for; event log tried; everything invalidated once more,
- *   because the trial restarts the command buffer; read back
- * A unit that is refused gets the blocked table too, where that can still be reached.
+ *   the unit's PCI function and its features judged; the table made, all blocked; exclusion range
+ * away; firmware's logs and command buffer stopped; device table; what firmware's table asks for;
+ * command buffer and event log; unit on; everything invalidated, and waited for; event log tried;
+ * everything invalidated once more, because the trial restarts the command buffer; read back A unit
+ * that is refused gets the blocked table too, where that can still be reached.
  *
  * Shut     every entry becomes a blocked one, and all is invalidated.  The unit stays on.
- * Order    entry stored -> cleaned if the walker does not snoop -> invalidation queued -> ticket past -> frame,
- *            address and id may be used again.
- * Locks    a->lock (RANK_UNIT); see the other files.
- * Not here finding units (find_ivrs.c), domains (kern/dma/domain.c), interrupt remapping (amdvi_irq.c).
- * Manual   AMD IOMMU 2 (architecture), 3 (registers).
+ * Order    entry stored -> cleaned if the walker does not snoop -> invalidation queued -> ticket
+ * past -> frame, address and id may be used again. Locks    a->lock (RANK_UNIT); see the other
+ * files. Not here finding units (find_ivrs.c), domains (kern/dma/domain.c), interrupt remapping
+ * (amdvi_irq.c). Manual   AMD IOMMU 2 (architecture), 3 (registers).
  */
 #include "dev/iommu/amdvi_unit.h"
 #include "dev/iommu/fmt_amdv1.h"
@@ -66,7 +66,8 @@ is_on(const struct amdvi *a, uint64_t bit)
 static uint64_t
 devtab(const struct amdvi *a)
 {
-	return frame_of(a->table).v | FIELD_PREP(DEVTAB_SIZE, AMDVI_IDS * sizeof(a->table[0]) / PAGE_SIZE - 1);
+	return frame_of(a->table).v |
+	    FIELD_PREP(DEVTAB_SIZE, AMDVI_IDS * sizeof(a->table[0]) / PAGE_SIZE - 1);
 }
 
 /* ---- Domains ---- */
@@ -128,8 +129,8 @@ amdvi_domain_init(struct iommu_domain *d)
 }
 
 /*
- * The tables can go at once: the tickets of the detaches, which are past, covered every entry that led to them and all
- * translations of this id.  The id waits for a flush of its own all the same.
+ * The tables can go at once: the tickets of the detaches, which are past, covered every entry that
+ * led to them and all translations of this id.  The id waits for a flush of its own all the same.
  */
 static void
 amdvi_domain_fini(struct iommu_domain *d)
@@ -164,7 +165,8 @@ is_special(uint64_t at, uint64_t len)
 }
 
 static enum status
-amdvi_map(struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len, enum iommu_rights rights)
+amdvi_map(
+    struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len, enum iommu_rights rights)
 {
 	struct amdvi *a = amdvi_of(d->unit);
 	enum status s;
@@ -173,7 +175,8 @@ amdvi_map(struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len,
 		return E_QUARANTINED;
 	if (!range_within(at.v, len, 0, BIT(a->unit.facts.iova_bits)) || to.v > UINT64_MAX - len)
 		return E_RANGE;
-	/* A request there is no memory access, whatever the tables say; and a translation must not lead there (AMD-44). */
+	/* A request there is no memory access, whatever the tables say; and a translation must not
+	 * lead there (AMD-44). */
 	if (is_special(at.v, len) || is_special(to.v, len))
 		return E_RANGE;
 	s = iopt_map(amdvi_pt(d), at, to, len, (uint8_t)(rights & (IOMMU_READ | IOMMU_WRITE)));
@@ -235,7 +238,8 @@ amdvi_shut(struct iommu_unit *u) NO_THREAD_SAFETY
 		amdvi_put_all(a);
 	amdvi_send(a);
 	t = cmdring_ticket(&a->ring);
-	for (uint64_t deadline = clock_now() + AMDVI_ATTACH_WAIT_NS; !a->dead && clock_now() < deadline; ) {
+	for (uint64_t deadline = clock_now() + AMDVI_ATTACH_WAIT_NS;
+	    !a->dead && clock_now() < deadline;) {
 		amdvi_collect(a);
 		if (cmdring_past(&a->ring, t))
 			return;
@@ -267,8 +271,8 @@ refuse(const struct amdvi *a, const char *what)
 }
 
 /*
- * The unit's own PCI function says whether absent entries are cached.  Where it is hidden, that is assumed.  NULL: it
- * agrees with firmware's table, or is not there (AMD-15).
+ * The unit's own PCI function says whether absent entries are cached.  Where it is hidden, that is
+ * assumed.  NULL: it agrees with firmware's table, or is not there (AMD-15).
  */
 static const char *
 judge_function(struct amdvi *a, const struct machine_iommu *mi)
@@ -285,7 +289,8 @@ judge_function(struct amdvi *a, const struct machine_iommu *mi)
 	header = pci_read(f, mi->capability, 4);
 	if ((header & 0xff) != CAP_ID)
 		return "its PCI function has no such capability";
-	base = (uint64_t)pci_read(f, mi->capability + CAP_BASE_HIGH, 4) << 32 | pci_read(f, mi->capability + CAP_BASE_LOW, 4);
+	base = (uint64_t)pci_read(f, mi->capability + CAP_BASE_HIGH, 4) << 32 |
+	    pci_read(f, mi->capability + CAP_BASE_LOW, 4);
 	if (align_down(base, mi->len) != mi->base)
 		return "its PCI function has its registers at another place";
 	a->np_cache = (header & CAP_NP_CACHE) != 0;
@@ -297,7 +302,14 @@ static const char *
 stop_firmware(struct amdvi *a)
 {
 	static const uint64_t others[] = {
-		CTL_EVTINT_EN, CTL_COMWAIT_INT, CTL_PPRINT_EN, CTL_PPRLOG_EN, CTL_PPR_EN, CTL_GAINT_EN, CTL_GALOG_EN, CTL_GT_EN,
+		CTL_EVTINT_EN,
+		CTL_COMWAIT_INT,
+		CTL_PPRINT_EN,
+		CTL_PPRLOG_EN,
+		CTL_PPR_EN,
+		CTL_GAINT_EN,
+		CTL_GALOG_EN,
+		CTL_GT_EN,
 		CTL_GA_EN,
 	};
 
@@ -329,7 +341,8 @@ describe(struct amdvi *a, const struct machine_iommu *mi)
 		.range_invalidation = true,
 		.map_invalidates = a->np_cache,
 		.domains_max = AMDVI_DOMAINS_MAX - 1,
-		.hole = { { AMDVI_INTERRUPT_BASE, AMDVI_INTERRUPT_LEN }, { AMDVI_HT_BASE, AMDVI_HT_LEN } },
+		.hole = { { AMDVI_INTERRUPT_BASE, AMDVI_INTERRUPT_LEN },
+		    { AMDVI_HT_BASE, AMDVI_HT_LEN } },
 		.holes = 2,
 	};
 	a->shape = (struct iopt_shape){
@@ -340,7 +353,8 @@ describe(struct amdvi *a, const struct machine_iommu *mi)
 		.leaf_sizes = f->page_sizes,
 		.flags = AMDV1_SNOOP,
 	};
-	fmt_buf(f->text, sizeof(f->text), "AMD-Vi, %u levels, %u address bits, 4K/2M/1G, page invalidation%s", AMDVI_LEVELS,
+	fmt_buf(f->text, sizeof(f->text),
+	    "AMD-Vi, %u levels, %u address bits, 4K/2M/1G, page invalidation%s", AMDVI_LEVELS,
 	    f->iova_bits, a->np_cache ? ", caches absent entries" : "");
 }
 
@@ -348,9 +362,13 @@ describe(struct amdvi *a, const struct machine_iommu *mi)
 static void
 set_options(struct amdvi *a, uint8_t flags)
 {
-	static const struct { uint8_t flag; uint64_t bit; } option[] = {
-		{ IVHD_HT_TUN, CTL_HT_TUN }, { IVHD_PASS_PW, CTL_PASS_PW }, { IVHD_RES_PASS_PW, CTL_RES_PASS_PW },
-		{ IVHD_ISOC, CTL_ISOC }, { IVHD_COHERENT, CTL_COHERENT },
+	static const struct { uint8_t flag; uint64_t bit;
+	} option[] = {
+		{ IVHD_HT_TUN, CTL_HT_TUN },
+		{ IVHD_PASS_PW, CTL_PASS_PW },
+		{ IVHD_RES_PASS_PW, CTL_RES_PASS_PW },
+		{ IVHD_ISOC, CTL_ISOC },
+		{ IVHD_COHERENT, CTL_COHERENT },
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(option); i++)
@@ -396,10 +414,12 @@ enable(struct amdvi *a, const struct machine_iommu *mi)
 	if (!flush_all(a))
 		return "an invalidation does not complete";
 	/* A log that does not even say that it runs is not tried. */
-	a->unit.facts.fault_log = amdvi_status(a, STS_EVT_RUN, true, AMDVI_ATTACH_WAIT_NS) && amdvi_events_work(a);
+	a->unit.facts.fault_log =
+	    amdvi_status(a, STS_EVT_RUN, true, AMDVI_ATTACH_WAIT_NS) && amdvi_events_work(a);
 	if (!flush_all(a))
 		return "its command buffer does not come back after an error";
-	if (unit_read64(a->regs, AMDVI_DEVTAB) != devtab(a) || !is_on(a, CTL_IOMMU_EN) || !is_on(a, CTL_CMDBUF_EN))
+	if (unit_read64(a->regs, AMDVI_DEVTAB) != devtab(a) || !is_on(a, CTL_IOMMU_EN) ||
+	    !is_on(a, CTL_CMDBUF_EN))
 		return "its registers do not read back as written";
 	amdvi_irq_start(a);
 	return NULL;
@@ -413,10 +433,13 @@ block_everything(struct amdvi *a)
 
 	unit_write64(a->regs, AMDVI_DEVTAB, devtab(a));
 	amdvi_control(a, CTL_IOMMU_EN, true);
-	/* What firmware's table left in its caches goes only with a command that it may not have. */
-	done = (a->efr & EFR_IA) != 0 && amdvi_status(a, STS_CMD_RUN, true, AMDVI_PROBE_WAIT_NS / 10) && flush_all(a);
+	/* What firmware's table left in its caches goes only with a command that it may not have.
+	 */
+	done = (a->efr & EFR_IA) != 0 &&
+	    amdvi_status(a, STS_CMD_RUN, true, AMDVI_PROBE_WAIT_NS / 10) && flush_all(a);
 	log_write(done ? LOG_INFO : LOG_ERROR, "%s: %s", a->unit.name,
-	    done ? "all its devices are blocked" : "its devices may not be blocked: bus mastering is off");
+	    done ? "all its devices are blocked" :
+		   "its devices may not be blocked: bus mastering is off");
 }
 
 /* Up to memory for everything. */
@@ -471,8 +494,10 @@ amdvi_probe(const struct machine *m, uint32_t index)
 	for (uint32_t id = 1; id < AMDVI_DOMAINS_MAX; id++)
 		id_give(a, id, (struct iommu_ticket){ 0 });
 	amdvi_unlock(a);
-	/* Without it, what is lost to a full buffer could only be made good by 65536 commands (AMD-25). */
-	what = (a->efr & EFR_IA) == 0 ? "no command to invalidate everything (EFR.IA)" : enable(a, &m->iommu[index]);
+	/* Without it, what is lost to a full buffer could only be made good by 65536 commands
+	 * (AMD-25). */
+	what = (a->efr & EFR_IA) == 0 ? "no command to invalidate everything (EFR.IA)" :
+					enable(a, &m->iommu[index]);
 	if (what == NULL && iommu_register(&a->unit) != OK)
 		what = "too many units";
 	if (what != NULL) {
@@ -484,4 +509,6 @@ amdvi_probe(const struct machine *m, uint32_t index)
 	return OK;
 }
 
-const struct iommu_driver amdvi_driver = { .name = "amdvi", .kind = IOMMU_AMDVI, .probe = amdvi_probe };
+const struct iommu_driver amdvi_driver = {
+	.name = "amdvi", .kind = IOMMU_AMDVI, .probe = amdvi_probe
+};

@@ -1,18 +1,22 @@
 /*
  * AMD-Vi: the event log.
  *
- * A ring in memory that the unit fills; its tail is a register, and so is the head, which is ours.  A record is 16 bytes.
- * When the ring is full the unit sets EvtOverflow and stops; it goes on after a restart, and what it dropped is lost.
+ * A ring in memory that the unit fills; its tail is a register, and so is the head, which is ours.
+ * A record is 16 bytes. When the ring is full the unit sets EvtOverflow and stops; it goes on after
+ * a restart, and what it dropped is lost.
  *
- * A record may be visible later than the tail that covers it (AMD-61): its code is still 0 then, because a record is cleared when
- * it has been read.  It is left for the next time; when it is not there after a millisecond it is given up as lost.
+ * A record may be visible later than the tail that covers it (AMD-61): its code is still 0 then,
+ * because a record is cleared when it has been read.  It is left for the next time; when it is not
+ * there after a millisecond it is given up as lost.
  *
- * Does the log work?  The tail of some units never moves (AMD-85), and a fault that is not reported must not look like
- * none.  So probe gives the unit one command that does not exist, before any requester is attached: a unit by the manual
- * halts its command buffer and logs the event, and the restart that follows is tested at the same time (AMD-54).  Where no event
- * comes, facts.fault_log is false: fault_reporting=none.
+ * Does the log work?  The tail of some units never moves (AMD-85), and a fault that is not reported
+ * must not look like none.  So probe gives the unit one command that does not exist, before any
+ * requester is attached: a unit by the manual halts its command buffer and logs the event, and the
+ * restart that follows is tested at the same time (AMD-54).  Where no event comes, facts.fault_log
+ * is false: fault_reporting=none.
  *
- * Events are polled.  A blocked requester's event looks like any page fault; we know that it was blocked.
+ * Events are polled.  A blocked requester's event looks like any page fault; we know that it was
+ * blocked.
  *
  * Locks    a->lock for a batch: the ring is memory, with one register read and one write.
  * Manual   AMD IOMMU 2.5 (events), 3.4.14 (head and tail), 3.4.16 (status).
@@ -46,7 +50,8 @@ amdvi_events_start(struct amdvi *a)
 	if (!amdvi_status(a, STS_EVT_RUN, false, AMDVI_ATTACH_WAIT_NS))
 		return false;
 	unit_write64(a->regs, AMDVI_STATUS, STS_EVT_OVERFLOW | STS_EVT_INT);
-	unit_write64(a->regs, AMDVI_EVTLOG, frame_of(a->log).v | FIELD_PREP(RING_LEN, AMDVI_RING_LG2));
+	unit_write64(
+	    a->regs, AMDVI_EVTLOG, frame_of(a->log).v | FIELD_PREP(RING_LEN, AMDVI_RING_LG2));
 	unit_write64(a->regs, AMDVI_EVT_HEAD, 0);
 	unit_write64(a->regs, AMDVI_EVT_TAIL, 0);
 	a->event = 0;
@@ -94,7 +99,8 @@ amdvi_events_work(struct amdvi *a)
 		late = clock_now() > deadline;
 		skipped = (unit_read64(a->regs, AMDVI_STATUS) & STS_CMD_RUN) != 0 &&
 		    FIELD_GET(RING_INDEX, unit_read64(a->regs, AMDVI_CMD_HEAD)) == producer;
-		works = tail(a) != a->event && take(a, e) && FIELD_GET(EVT_CODE, e[0]) == EVENT_ILLEGAL_COMMAND;
+		works = tail(a) != a->event && take(a, e) &&
+		    FIELD_GET(EVT_CODE, e[0]) == EVENT_ILLEGAL_COMMAND;
 	}
 	unit_write64(a->regs, AMDVI_EVT_HEAD, FIELD_PREP(RING_INDEX, a->event));
 	if (!cmdring_consumed(&a->ring, producer) || !amdvi_queue_start(a))
@@ -133,10 +139,15 @@ page_fault_kind(const struct amdvi *a, uint64_t e, uint32_t rid, uint64_t at) RE
 static bool
 fault_of(struct amdvi *a, const uint64_t e[2], struct dma_fault *out) REQUIRES(a->lock)
 {
-	uint32_t code = (uint32_t)FIELD_GET(EVT_CODE, e[0]), rid = (uint32_t)FIELD_GET(EVT_DEVICE, e[0]);
+	uint32_t code = (uint32_t)FIELD_GET(EVT_CODE, e[0]),
+		 rid = (uint32_t)FIELD_GET(EVT_DEVICE, e[0]);
 
 	*out = (struct dma_fault){
-		.iova = e[1], .endpoint = endpoint_of(a, rid), .code = code, .write = (e[0] & EVT_RW) != 0, .address_valid = true,
+		.iova = e[1],
+		.endpoint = endpoint_of(a, rid),
+		.code = code,
+		.write = (e[0] & EVT_RW) != 0,
+		.address_valid = true,
 		.kind = FAULT_OTHER,
 	};
 	switch (code) {
@@ -210,8 +221,8 @@ amdvi_drain_faults(struct iommu_unit *u, struct dma_fault *out, uint32_t max, bo
 }
 
 /*
- * The tail covers a record before the record can be read, not after.  An overflow moves the tail no more, but then the ring
- * is full.
+ * The tail covers a record before the record can be read, not after.  An overflow moves the tail no
+ * more, but then the ring is full.
  */
 bool
 amdvi_quiet(struct iommu_unit *u, bool all UNUSED, struct iommu_ticket *t)

@@ -1,23 +1,29 @@
 /*
  * AMD-Vi: interrupt remapping.
  *
- * Each requester has an interrupt table of its own, to which its entry in the device table leads; so nobody can name another's
- * entry (AMD-70).  A message's data is the index; processor and vector are the entry's.
+ * Each requester has an interrupt table of its own, to which its entry in the device table leads;
+ * so nobody can name another's entry (AMD-70).  A message's data is the index; processor and vector
+ * are the entry's.
  *
- *     device table entry --third word--> interrupt table --data 10:0--> remap, fixed, destination; vector
+ *     device table entry --third word--> interrupt table --data 10:0--> remap, fixed, destination;
+ * vector
  *
- * Once remapping runs, a requester without a table has its interrupts aborted, also I/O APICs and HPETs, which firmware lists: the
- * first entry that is opened for it makes its table.  A table stays.  Functions behind an alias share the alias's.
+ * Once remapping runs, a requester without a table has its interrupts aborted, also I/O APICs and
+ * HPETs, which firmware lists: the first entry that is opened for it makes its table.  A table
+ * stays.  Functions behind an alias share the alias's.
  *
- * The index is the vector's number where it is free: an I/O APIC takes an end-of-interrupt by the number in its own register,
- * which here is the index.  Lines all go to one processor, so theirs are always free; a function may get another one.
+ * The index is the vector's number where it is free: an I/O APIC takes an end-of-interrupt by the
+ * number in its own register, which here is the index.  Lines all go to one processor, so theirs
+ * are always free; a function may get another one.
  *
- * Open     high half, then the low half with "remap", each visible before the next; a table that is new is shown by one store of
- *          the device table entry's third word.  Then what the unit may hold of either goes, and is waited for.
- * Close    the low half becomes 0; the requester's cached entries go.  The entry is used again when the ticket is past.
+ * Open     high half, then the low half with "remap", each visible before the next; a table that is
+ * new is shown by one store of the device table entry's third word.  Then what the unit may hold of
+ * either goes, and is waited for. Close    the low half becomes 0; the requester's cached entries
+ * go.  The entry is used again when the ticket is past.
  *
- * Needs 128-bit entries (EFR.GA), and the id of every I/O APIC in firmware's table: one that is missing would be silenced (AMD-09).
- * Where it does not start, interrupts pass as they are, facts.interrupt_isolation is false, and the log says why.
+ * Needs 128-bit entries (EFR.GA), and the id of every I/O APIC in firmware's table: one that is
+ * missing would be silenced (AMD-09). Where it does not start, interrupts pass as they are,
+ * facts.interrupt_isolation is false, and the log says why.
  *
  * Locks    a->lock.
  * Manual   AMD IOMMU 2.2.5 (tables, entries), 2.4.5 (invalidation).
@@ -47,8 +53,8 @@ amdvi_interrupt_word(const struct amdvi *a, const struct amdvi_endpoint *e)
 		return DTE_ANY_INTERRUPT;
 	if (e == NULL || e->irt == NULL)
 		return DTE_NO_INTERRUPTS;
-	return DTE_IV | FIELD_PREP(DTE_INT_LEN, log2_floor(AMDVI_IRTES)) | frame_of(e->irt->entry).v |
-	    FIELD_PREP(DTE_INT_CTL, INT_REMAP);
+	return DTE_IV | FIELD_PREP(DTE_INT_LEN, log2_floor(AMDVI_IRTES)) |
+	    frame_of(e->irt->entry).v | FIELD_PREP(DTE_INT_CTL, INT_REMAP);
 }
 
 /* The requester's table, made at first use.  NULL: no memory. */
@@ -91,7 +97,8 @@ index_take(struct amdvi *a, struct amdvi_irt *t, uint8_t wanted, uint32_t *index
 	return false;
 }
 
-/* What the unit may hold of the requesters' interrupts goes; of their device table entries too when they changed. */
+/* What the unit may hold of the requesters' interrupts goes; of their device table entries too when
+ * they changed. */
 static struct iommu_ticket
 forget(struct amdvi *a, const uint16_t *rid, uint32_t n, bool entries) REQUIRES(a->lock)
 {
@@ -107,8 +114,8 @@ forget(struct amdvi *a, const uint16_t *rid, uint32_t n, bool entries) REQUIRES(
 }
 
 static enum status
-irq_open(struct iommu_unit *u, uint32_t requester, uint32_t processor, uint8_t vector, uint32_t *entry,
-    struct irqmap_message *out)
+irq_open(struct iommu_unit *u, uint32_t requester, uint32_t processor, uint8_t vector,
+    uint32_t *entry, struct irqmap_message *out)
 {
 	struct amdvi *a = amdvi_of(u);
 	uint16_t rid[AMDVI_ALIASES_MAX];
@@ -135,8 +142,10 @@ irq_open(struct iommu_unit *u, uint32_t requester, uint32_t processor, uint8_t v
 		s = irt == NULL || !index_take(a, irt, vector, entry) ? E_NO_MEMORY : OK;
 	}
 	if (s == OK) {
-		publish(a, &irt->entry[*entry][1], FIELD_PREP(IRTE_VECTOR, vector) | FIELD_PREP(IRTE_DEST_HIGH, processor >> 24));
-		publish(a, &irt->entry[*entry][0], IRTE_REMAP | FIELD_PREP(IRTE_DEST, processor & 0xff'ffff));
+		publish(a, &irt->entry[*entry][1],
+		    FIELD_PREP(IRTE_VECTOR, vector) | FIELD_PREP(IRTE_DEST_HIGH, processor >> 24));
+		publish(a, &irt->entry[*entry][0],
+		    IRTE_REMAP | FIELD_PREP(IRTE_DEST, processor & 0xff'ffff));
 		for (uint32_t i = 0; i < n && fresh; i++)
 			publish(a, &a->table[rid[i]][2], amdvi_interrupt_word(a, e));
 		t = forget(a, rid, n, fresh);
@@ -183,7 +192,8 @@ amdvi_irq_missing(const struct amdvi *a)
 {
 	if ((a->efr & EFR_GA) == 0)
 		return "no 128-bit interrupt entries (EFR.GA)";
-	return irqmap_ioapics_known(a->machine) ? NULL : "firmware does not tell the id of every I/O APIC";
+	return irqmap_ioapics_known(a->machine) ? NULL :
+						  "firmware does not tell the id of every I/O APIC";
 }
 
 void

@@ -1,25 +1,29 @@
 /*
  * AMD-Vi: the command buffer, tickets, errors.
  *
- * Commands.  The unit fetches them in order and may execute what lies between two COMPLETION_WAITs in any order;
- * one is complete when all before it are, and with S stores its data then.  Each batch ends in one that stores its number
- * (cmdring.h) to one status word.  Where order inside a batch matters (a requester's entry before its translations), a
- * wait with F lies between: later commands do not start before it is complete.  It stores to a word that nobody reads.
+ * Commands.  The unit fetches them in order and may execute what lies between two COMPLETION_WAITs
+ * in any order; one is complete when all before it are, and with S stores its data then.  Each
+ * batch ends in one that stores its number (cmdring.h) to one status word.  Where order inside a
+ * batch matters (a requester's entry before its translations), a wait with F lies between: later
+ * commands do not start before it is complete.  It stores to a word that nobody reads.
  *
  * The tail is written once a batch, by whoever polls first.  Two slots stay free (AMD-52).
  *
- * Errors.  A command that the unit does not know, or cannot fetch, halts the buffer: CmdBufRun goes off, and which command was
- * last executed is not told reliably.  So the buffer is restarted empty, with one command: a flush of everything, whose
- * completion covers all tickets before it (AMD-54).  If the buffer halts again before that is complete, nobody knows what was
- * invalidated: the unit fails; so it does when the buffer does not start again.
+ * Errors.  A command that the unit does not know, or cannot fetch, halts the buffer: CmdBufRun goes
+ * off, and which command was last executed is not told reliably.  So the buffer is restarted empty,
+ * with one command: a flush of everything, whose completion covers all tickets before it (AMD-54).
+ * If the buffer halts again before that is complete, nobody knows what was invalidated: the unit
+ * fails; so it does when the buffer does not start again.
  *
- * Failure.  Every entry of the device table becomes a blocked one, so that no requester is let in any more but from the
- * unit's caches, and no ticket is past.  The unit stays on: off would be open.
+ * Failure.  Every entry of the device table becomes a blocked one, so that no requester is let in
+ * any more but from the unit's caches, and no ticket is past.  The unit stays on: off would be
+ * open.
  *
- * Order    entry stored, cleaned, published -> put ... wait, cleaned, published -> tail -> status word -> the ticket is past.
- * Locks    a->lock over all; the kernel is told of a failure after it is released.
- * Waits    amdvi_ticket_wait, without the lock; and in a restart for a halted engine to say so, which it did before.
- * Manual   AMD IOMMU 2.4 (commands), 2.5.7 (illegal command), 3.4.13 (head and tail).
+ * Order    entry stored, cleaned, published -> put ... wait, cleaned, published -> tail -> status
+ * word -> the ticket is past. Locks    a->lock over all; the kernel is told of a failure after it
+ * is released. Waits    amdvi_ticket_wait, without the lock; and in a restart for a halted engine
+ * to say so, which it did before. Manual   AMD IOMMU 2.4 (commands), 2.5.7 (illegal
+ * command), 3.4.13 (head and tail).
  */
 #include "dev/iommu/amdvi_unit.h"
 #include "kern/log.h"
@@ -76,7 +80,8 @@ put(struct amdvi *a, uint64_t op, uint64_t lo, uint64_t hi) REQUIRES(a->lock)
 static uint64_t
 wait_command(uint64_t at)
 {
-	return FIELD_PREP(CMD_OP, OP_COMPLETION_WAIT) | WAIT_STORE | WAIT_FLUSH | (at & WAIT_ADDRESS);
+	return FIELD_PREP(CMD_OP, OP_COMPLETION_WAIT) | WAIT_STORE | WAIT_FLUSH |
+	    (at & WAIT_ADDRESS);
 }
 
 void
@@ -105,7 +110,8 @@ static void
 collect_head(struct amdvi *a) REQUIRES(a->lock)
 {
 	/* Some units show the ring's size where it wraps (AMD-86). */
-	uint32_t head = (uint32_t)FIELD_GET(RING_INDEX, unit_read64(a->regs, AMDVI_CMD_HEAD)) & ring_mask(a);
+	uint32_t head =
+	    (uint32_t)FIELD_GET(RING_INDEX, unit_read64(a->regs, AMDVI_CMD_HEAD)) & ring_mask(a);
 
 	if (!cmdring_consumed(&a->ring, head))
 		amdvi_fail(a, "its command index is impossible");
@@ -127,7 +133,8 @@ amdvi_queue_init(struct amdvi *a)
 	unit_clean(frame_ptr(ring), PAGE_SIZE, a->unit.facts.coherent);
 	unit_clean(a->status, PAGE_SIZE, a->unit.facts.coherent);
 	unit_publish();
-	cmdring_init(&a->ring, frame_ptr(ring), AMDVI_RING_LG2, CMDRING_PLAIN, a->unit.facts.coherent);
+	cmdring_init(
+	    &a->ring, frame_ptr(ring), AMDVI_RING_LG2, CMDRING_PLAIN, a->unit.facts.coherent);
 	return OK;
 }
 
@@ -139,7 +146,8 @@ amdvi_queue_start(struct amdvi *a)
 	amdvi_control(a, CTL_CMDBUF_EN, false);
 	if (!amdvi_status(a, STS_CMD_RUN, false, AMDVI_ATTACH_WAIT_NS))
 		return false;
-	unit_write64(a->regs, AMDVI_CMDBUF, frame_of(a->ring.slot).v | FIELD_PREP(RING_LEN, AMDVI_RING_LG2));
+	unit_write64(
+	    a->regs, AMDVI_CMDBUF, frame_of(a->ring.slot).v | FIELD_PREP(RING_LEN, AMDVI_RING_LG2));
 	unit_write64(a->regs, AMDVI_CMD_HEAD, index);
 	unit_write64(a->regs, AMDVI_CMD_TAIL, index);
 	amdvi_control(a, CTL_CMDBUF_EN, true);
@@ -148,7 +156,8 @@ amdvi_queue_start(struct amdvi *a)
 	return true;
 }
 
-/* The buffer halted: everything put so far is given up, and a flush of everything takes its place. */
+/* The buffer halted: everything put so far is given up, and a flush of everything takes its place.
+ */
 static void
 restart(struct amdvi *a) REQUIRES(a->lock)
 {
@@ -159,9 +168,11 @@ restart(struct amdvi *a) REQUIRES(a->lock)
 		return;
 	}
 	amdvi_count(&a->unit.counters.errors);
-	log_error("%s: its command buffer halted; it is restarted, and everything is invalidated", a->unit.name);
+	log_error("%s: its command buffer halted; it is restarted, and everything is invalidated",
+	    a->unit.name);
 	(void)cmdring_show(&a->ring, &tail);
-	if (!cmdring_consumed(&a->ring, (uint32_t)a->ring.tail & ring_mask(a)) || !amdvi_queue_start(a)) {
+	if (!cmdring_consumed(&a->ring, (uint32_t)a->ring.tail & ring_mask(a)) ||
+	    !amdvi_queue_start(a)) {
 		amdvi_fail(a, "its command buffer does not restart");
 		return;
 	}
@@ -277,9 +288,9 @@ put_pages(struct amdvi *a, uint32_t id, uint64_t at, unsigned mask) REQUIRES(a->
 }
 
 /*
- * A command covers an aligned power of two of pages.  What lies in it and was not asked for is only fetched
- * again (DMA-44).  A range that meets a boundary far above its size is cut there, so that not half of the
- * domain goes.
+ * A command covers an aligned power of two of pages.  What lies in it and was not asked for is only
+ * fetched again (DMA-44).  A range that meets a boundary far above its size is cut there, so that
+ * not half of the domain goes.
  */
 void
 amdvi_flush_range(struct amdvi *a, uint32_t id, uint64_t at, uint64_t len)
@@ -328,7 +339,8 @@ amdvi_ticket_wait(struct amdvi *a, struct iommu_ticket t, uint64_t wait_ns)
 	while ((s = amdvi_ticket_poll(&a->unit, t)) == E_WOULD_BLOCK) {
 		if (late)
 			return E_TIMED_OUT;
-		late = clock_now() > deadline;	/* one more look after the deadline: we may have been asleep */
+		late = clock_now() >
+		    deadline; /* one more look after the deadline: we may have been asleep */
 		clock_spin(200);
 	}
 	return s;

@@ -1,5 +1,6 @@
 /*
- * AMD-Vi: registers, device table, commands, events.  Manual: AMD I/O Virtualization Technology (IOMMU) Specification, 48882.
+ * AMD-Vi: registers, device table, commands, events.  Manual: AMD I/O Virtualization Technology
+ * (IOMMU) Specification, 48882.
  *
  * All registers are 64 bits wide and taken by 64-bit accesses (AMD-19).
  */
@@ -72,23 +73,31 @@ enum : uint64_t {
 };
 
 /* Firmware's wishes (IVHD flags) and where they go in the control register [AMD-03, AMD-23]. */
-enum : uint8_t { IVHD_HT_TUN = 1 << 0, IVHD_PASS_PW = 1 << 1, IVHD_RES_PASS_PW = 1 << 2, IVHD_ISOC = 1 << 3, IVHD_COHERENT = 1 << 5 };
+enum : uint8_t {
+	IVHD_HT_TUN = 1 << 0,
+	IVHD_PASS_PW = 1 << 1,
+	IVHD_RES_PASS_PW = 1 << 2,
+	IVHD_ISOC = 1 << 3,
+	IVHD_COHERENT = 1 << 5
+};
 
 /* PCI capability [3.2; AMD-15] */
 enum : uint32_t {
 	CAP_ID = 0x0f,
-	CAP_NP_CACHE = 1u << 26,	/* absent entries may be cached too */
+	CAP_NP_CACHE = 1u << 26, /* absent entries may be cached too */
 	CAP_EFR = 1u << 27,
-	CAP_BASE_LOW = 4, CAP_BASE_HIGH = 8,	/* offsets; bit 0 of the low half: enabled and locked */
+	CAP_BASE_LOW = 4,
+	CAP_BASE_HIGH = 8, /* offsets; bit 0 of the low half: enabled and locked */
 };
 
 /*
  * Device table entry: 32 bytes for each of 65536 requesters [2.2.2; AMD-30, AMD-31].
  *
- * An entry that is not valid lets everything through, and one without a mode is an identity map for the rights it grants.  So blocked is
- * an entry that is valid, translates, has no mode and grants nothing, with interrupts aborted.
- * Publish: second word (domain id) first, while the entry is blocked; then the first word in one store.  Take back: the
- * first word, to the blocked one; the rest stays true until the invalidations are past (AMD-34).
+ * An entry that is not valid lets everything through, and one without a mode is an identity map for
+ * the rights it grants.  So blocked is an entry that is valid, translates, has no mode and grants
+ * nothing, with interrupts aborted. Publish: second word (domain id) first, while the entry is
+ * blocked; then the first word in one store.  Take back: the first word, to the blocked one; the
+ * rest stays true until the invalidations are past (AMD-34).
  */
 enum : uint64_t {
 	DTE_V    = BIT(0),		/* first word */
@@ -113,8 +122,8 @@ enum : uint32_t { DTE_WORDS = 4, AMDVI_IDS = 0x10000 };
 static_assert(FIELD_PREP(DTE_INT_CTL, INT_ABORT) == 0);
 
 /*
- * Interrupt entry, 128 bits (control GAEn) [2.2.5; AMD-71].  Publish: high, then low with REMAP; take it back by clearing low.
- * Type fixed, physical destination, no guest: all 0.
+ * Interrupt entry, 128 bits (control GAEn) [2.2.5; AMD-71].  Publish: high, then low with REMAP;
+ * take it back by clearing low. Type fixed, physical destination, no guest: all 0.
  */
 enum : uint64_t {
 	IRTE_REMAP     = BIT(0),	/* low half */
@@ -153,12 +162,19 @@ enum : uint64_t {
 	EVT_TR     = BIT(56),		/* a translation request */
 };
 enum : uint32_t {
-	EVENT_ILLEGAL_DEV_TABLE_ENTRY = 1, EVENT_IO_PAGE_FAULT, EVENT_DEV_TAB_HARDWARE, EVENT_PAGE_TAB_HARDWARE,
-	EVENT_ILLEGAL_COMMAND, EVENT_COMMAND_HARDWARE, EVENT_IOTLB_INV_TIMEOUT, EVENT_INVALID_DEVICE_REQUEST,
+	EVENT_ILLEGAL_DEV_TABLE_ENTRY = 1,
+	EVENT_IO_PAGE_FAULT,
+	EVENT_DEV_TAB_HARDWARE,
+	EVENT_PAGE_TAB_HARDWARE,
+	EVENT_ILLEGAL_COMMAND,
+	EVENT_COMMAND_HARDWARE,
+	EVENT_IOTLB_INV_TIMEOUT,
+	EVENT_INVALID_DEVICE_REQUEST,
 	EVENT_INVALID_PPR_REQUEST,
 };
 
-/* Requests in the first range are message interrupts, in the second HyperTransport's own: never DMA addresses (AMD-44). */
+/* Requests in the first range are message interrupts, in the second HyperTransport's own: never DMA
+ * addresses (AMD-44). */
 enum : uint64_t {
 	AMDVI_INTERRUPT_BASE = 0xfee0'0000, AMDVI_INTERRUPT_LEN = MIB,
 	AMDVI_HT_BASE = 0xfd'0000'0000, AMDVI_HT_LEN = 0x3'0000'0000,

@@ -1,25 +1,30 @@
 /*
  * AMD-Vi: the device table; which requester is in which domain.
  *
- *     device id (bus, device, function) ---> entry: mode and root of a page table, domain id, what interrupts may do
+ *     device id (bus, device, function) ---> entry: mode and root of a page table, domain id, what
+ * interrupts may do
  *
- * One table for all 65536 requesters, made blocked before the unit is told of it (AMD-31).  The unit may keep any entry it
- * fetched, also a blocked one, so every change is followed by an invalidation.
+ * One table for all 65536 requesters, made blocked before the unit is told of it (AMD-31).  The
+ * unit may keep any entry it fetched, also a blocked one, so every change is followed by an
+ * invalidation.
  *
  * The table is written from a->endpoint[], and never read back.
  *
- * Attach   domain id, then what interrupts may do, then mode, root and rights in one store, each visible before the next:
- *          the unit finds "blocked" or the whole new entry.  Then its cached entry goes, and what the domain id may have
- *          left, and attach waits for both.
- * Detach   first word to "blocked" in one store, then interrupts: what the unit may still hold stays true until it is gone.
- *          Its entry goes first, wait, then translations: the other way round, a stale entry would fetch new stale
- *          translations.  The ticket covers both.  The next attach overwrites the rest, and refuses until it is past.
+ * Attach   domain id, then what interrupts may do, then mode, root and rights in one store, each
+ * visible before the next: the unit finds "blocked" or the whole new entry.  Then its cached entry
+ * goes, and what the domain id may have left, and attach waits for both. Detach   first word to
+ * "blocked" in one store, then interrupts: what the unit may still hold stays true until it is
+ * gone. Its entry goes first, wait, then translations: the other way round, a stale entry would
+ * fetch new stale translations.  The ticket covers both.  The next attach overwrites the rest, and
+ * refuses until it is past.
  *
- * Aliases.  What a device below a conventional bridge sends carries the bridge's id, or its own: both entries lead to the
- * domain (AMD-07, AMD-36).  The endpoint is the alias; its requesters are the functions that appear as it.
+ * Aliases.  What a device below a conventional bridge sends carries the bridge's id, or its own:
+ * both entries lead to the domain (AMD-07, AMD-36).  The endpoint is the alias; its requesters are
+ * the functions that appear as it.
  *
- * Interrupts.  A blocked requester's are aborted.  An attached one's are remapped (amdvi_irq.c), or where that is not to be had passed
- * on as they are; so are those of I/O APICs and HPETs, which firmware lists; their DMA is not.
+ * Interrupts.  A blocked requester's are aborted.  An attached one's are remapped (amdvi_irq.c), or
+ * where that is not to be had passed on as they are; so are those of I/O APICs and HPETs, which
+ * firmware lists; their DMA is not.
  *
  * Locks    a->lock.
  * Manual   AMD IOMMU 2.2.2 (device table), 2.4.2 (invalidation).
@@ -50,7 +55,8 @@ amdvi_is_interrupt_controller(const struct amdvi *a, uint32_t rid)
 	for (uint32_t i = 0; i < m->scope_count; i++) {
 		const struct machine_scope *s = &m->scope[i];
 
-		if ((s->kind == SCOPE_IOAPIC || s->kind == SCOPE_HPET) && s->iommu == a->unit.index && s->path_len == 1 &&
+		if ((s->kind == SCOPE_IOAPIC || s->kind == SCOPE_HPET) &&
+		    s->iommu == a->unit.index && s->path_len == 1 &&
 		    ((uint32_t)s->start_bus << 8 | s->path[0]) == rid)
 			return true;
 	}
@@ -60,7 +66,8 @@ amdvi_is_interrupt_controller(const struct amdvi *a, uint32_t rid)
 static uint64_t
 idle_interrupts(const struct amdvi *a, uint32_t rid)
 {
-	return amdvi_is_interrupt_controller(a, rid) ? amdvi_interrupt_word(a, NULL) : DTE_NO_INTERRUPTS;
+	return amdvi_is_interrupt_controller(a, rid) ? amdvi_interrupt_word(a, NULL) :
+						       DTE_NO_INTERRUPTS;
 }
 
 void
@@ -174,7 +181,8 @@ block(struct amdvi *a, const uint16_t *rid, uint32_t n) REQUIRES(a->lock)
 	}
 	t = forget(a, rid, n, d->tag);
 	for (uint32_t i = 0; i < n; i++)
-		*amdvi_endpoint_of(a, rid[i]) = (struct amdvi_endpoint){ .blocked = t.seq, .irt = amdvi_endpoint_of(a, rid[i])->irt };
+		*amdvi_endpoint_of(a, rid[i]) = (struct amdvi_endpoint){ .blocked = t.seq,
+			.irt = amdvi_endpoint_of(a, rid[i])->irt };
 	d->endpoints--;
 	__atomic_fetch_sub(&a->unit.endpoints, 1, __ATOMIC_RELAXED);
 	return t;
@@ -235,8 +243,8 @@ amdvi_attach(struct iommu_domain *d, uint32_t endpoint)
 		const char *why = refusal(a, rid[i]);
 
 		if (why != NULL) {
-			log_warn("%s: device %02x:%02x.%x: %s, so it stays blocked", a->unit.name, rid[i] >> 8,
-			    rid[i] >> 3 & 31, rid[i] & 7, why);
+			log_warn("%s: device %02x:%02x.%x: %s, so it stays blocked", a->unit.name,
+			    rid[i] >> 8, rid[i] >> 3 & 31, rid[i] & 7, why);
 			return E_REFUSED;
 		}
 	}
@@ -251,7 +259,9 @@ amdvi_attach(struct iommu_domain *d, uint32_t endpoint)
 
 		publish(a, &entry[1], FIELD_PREP(DTE_DOMAIN, d->tag));
 		publish(a, &entry[2], amdvi_interrupt_word(a, amdvi_endpoint_of(a, endpoint)));
-		publish(a, &entry[0], DTE_V | DTE_TV | FIELD_PREP(DTE_MODE, AMDVI_LEVELS) | d->root.v | DTE_IR | DTE_IW);
+		publish(a, &entry[0],
+		    DTE_V | DTE_TV | FIELD_PREP(DTE_MODE, AMDVI_LEVELS) | d->root.v | DTE_IR |
+			DTE_IW);
 		amdvi_endpoint_of(a, rid[i])->domain = d;
 	}
 	d->endpoints++;

@@ -20,18 +20,19 @@
 #include "kern/machine/machine.h"
 
 enum : uint32_t {
-	AMDVI_RING_LG2 = 8,		/* commands, and events: one page, the least that the unit takes */
-	AMDVI_LEVELS = 4,		/* 48 bits: every unit has them */
-	AMDVI_DOMAINS_MAX = 256,	/* domain ids of ours; 0 is not used */
-	AMDVI_FLUSH_ALL = 1,		/* commands of a flush of everything */
-	AMDVI_ALIASES_MAX = 64,		/* requesters that appear as one endpoint */
-	AMDVI_IRTES = 256,		/* entries of an interrupt table: one page */
+	AMDVI_RING_LG2 = 8,      /* commands, and events: one page, the least that the unit takes */
+	AMDVI_LEVELS = 4,        /* 48 bits: every unit has them */
+	AMDVI_DOMAINS_MAX = 256, /* domain ids of ours; 0 is not used */
+	AMDVI_FLUSH_ALL = 1,     /* commands of a flush of everything */
+	AMDVI_ALIASES_MAX = 64,  /* requesters that appear as one endpoint */
+	AMDVI_IRTES = 256,       /* entries of an interrupt table: one page */
 };
 
 enum : uint64_t {
-	AMDVI_PROBE_WAIT_NS = NS_PER_S,	/* registers and first commands: nothing else runs yet */
-	AMDVI_ATTACH_WAIT_NS = NS_PER_MS, /* the invalidation of attach: microseconds where hardware works */
-	AMDVI_HOLE_NS = NS_PER_MS,	/* an event that is not visible by then never will be */
+	AMDVI_PROBE_WAIT_NS = NS_PER_S, /* registers and first commands: nothing else runs yet */
+	AMDVI_ATTACH_WAIT_NS =
+	    NS_PER_MS, /* the invalidation of attach: microseconds where hardware works */
+	AMDVI_HOLE_NS = NS_PER_MS, /* an event that is not visible by then never will be */
 };
 
 /* In iommu_domain.priv. */
@@ -51,7 +52,8 @@ struct amdvi_irt {
 struct amdvi_endpoint {
 	struct iommu_domain *domain;	/* attached to, or NULL: blocked */
 	uint64_t blocked;		/* ticket of the last detach */
-	struct amdvi_irt *irt;		/* made with its first interrupt, kept; of an alias, and of nobody behind it */
+	struct amdvi_irt
+	    *irt; /* made with its first interrupt, kept; of an alias, and of nobody behind it */
 };
 enum { AMDVI_BUS_ORDER = 1 };		/* frames of 256 of them, log2 */
 
@@ -73,12 +75,13 @@ struct amdvi {
 
 	/* (l) */
 	struct cmdring ring;
-	uint64_t *status;		/* what the last complete COMPLETION_WAIT stored; our word, read only by us */
+	uint64_t
+	    *status; /* what the last complete COMPLETION_WAIT stored; our word, read only by us */
 	struct paddr status_at;
 	uint64_t restarted;		/* the first ticket since the buffer was started */
 	uint64_t starting;		/* when that was; 0: it is known to run */
 	uint32_t event;			/* the next one to read */
-	uint64_t hole;			/* since when it is not there, though the unit says so; 0: it is */
+	uint64_t hole; /* since when it is not there, though the unit says so; 0: it is */
 	struct amdvi_endpoint *endpoint[AMDVI_IDS / 256];	/* by bus, 256 each */
 	uint16_t id_next, id_count;	/* free domain ids: a queue, the longest free first */
 	uint16_t id[AMDVI_DOMAINS_MAX];
@@ -93,9 +96,17 @@ enum { AMDVI_ORDER = 2 };		/* frames of a struct amdvi, log2 */
 static_assert(sizeof(struct amdvi) <= PAGE_SIZE << AMDVI_ORDER);
 
 static inline struct amdvi *amdvi_of(struct iommu_unit *u) { return u->priv; }
-static inline struct iopt *amdvi_pt(struct iommu_domain *d) { return &((struct amdvi_domain *)d->priv)->pt; }
+static inline struct iopt *
+amdvi_pt(struct iommu_domain *d)
+{
+	return &((struct amdvi_domain *)d->priv)->pt;
+}
 
-static inline void amdvi_count(uint64_t *counter) { __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED); }
+static inline void
+amdvi_count(uint64_t *counter)
+{
+	__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+}
 
 /* amdvi.c */
 
@@ -113,8 +124,8 @@ void amdvi_unlock(struct amdvi *a) RELEASE(a->lock);	/* and tells the kernel of 
 void amdvi_fail(struct amdvi *a, const char *why) REQUIRES(a->lock);
 
 /*
- * Room for n commands and their wait.  False: the caller puts nothing and takes the ticket, which now
- * covers a flush of everything.
+ * Room for n commands and their wait.  False: the caller puts nothing and takes the ticket, which
+ * now covers a flush of everything.
  */
 NODISCARD bool amdvi_room(struct amdvi *a, uint32_t n) REQUIRES(a->lock);
 /* A wait inside a batch: what follows starts when what precedes is done. */
@@ -125,9 +136,10 @@ void amdvi_send(struct amdvi *a) REQUIRES(a->lock);
 void amdvi_collect(struct amdvi *a) REQUIRES(a->lock);
 
 void amdvi_put_device(struct amdvi *a, uint32_t rid) REQUIRES(a->lock);		/* its entry */
-void amdvi_put_domain(struct amdvi *a, uint32_t id) REQUIRES(a->lock);		/* its translations */
-void amdvi_put_interrupts(struct amdvi *a, uint32_t rid) REQUIRES(a->lock);	/* its interrupt entries */
-void amdvi_put_all(struct amdvi *a) REQUIRES(a->lock);				/* AMDVI_FLUSH_ALL commands */
+void amdvi_put_domain(struct amdvi *a, uint32_t id) REQUIRES(a->lock); /* its translations */
+void
+amdvi_put_interrupts(struct amdvi *a, uint32_t rid) REQUIRES(a->lock); /* its interrupt entries */
+void amdvi_put_all(struct amdvi *a) REQUIRES(a->lock); /* AMDVI_FLUSH_ALL commands */
 /* Leaves of [at, at + len); 1 or 2 commands. */
 void amdvi_flush_range(struct amdvi *a, uint32_t id, uint64_t at, uint64_t len) REQUIRES(a->lock);
 
@@ -135,7 +147,8 @@ NODISCARD enum status amdvi_ticket_poll(struct iommu_unit *u, struct iommu_ticke
 /* Polls for so long; E_TIMED_OUT. */
 NODISCARD enum status amdvi_ticket_wait(struct amdvi *a, struct iommu_ticket t, uint64_t wait_ns);
 
-/* Memory for ring and status word; the ring starts with the command buffer's engine.  E_NO_MEMORY. */
+/* Memory for ring and status word; the ring starts with the command buffer's engine.  E_NO_MEMORY.
+ */
 NODISCARD enum status amdvi_queue_init(struct amdvi *a);
 /* The engine starts (again), empty, where the ring is.  It runs once the unit is enabled. */
 NODISCARD bool amdvi_queue_start(struct amdvi *a) REQUIRES(a->lock);
@@ -147,7 +160,8 @@ NODISCARD enum status amdvi_tables_init(struct amdvi *a);
 NODISCARD enum status amdvi_attach(struct iommu_domain *d, uint32_t endpoint);
 struct iommu_ticket amdvi_detach(struct iommu_domain *d, uint32_t endpoint);
 void amdvi_block_all(struct amdvi *a) REQUIRES(a->lock);	/* stores only */
-/* Third words of I/O APICs and HPETs: with remapping, aborted until they have a table.  Before the unit is told of the device table. */
+/* Third words of I/O APICs and HPETs: with remapping, aborted until they have a table.  Before the
+ * unit is told of the device table. */
 void amdvi_set_controllers(struct amdvi *a);
 static inline struct amdvi_endpoint *
 amdvi_endpoint_of(const struct amdvi *a, uint32_t rid)
@@ -158,25 +172,29 @@ amdvi_endpoint_of(const struct amdvi *a, uint32_t rid)
 }
 
 /* Who appears as an endpoint: itself, and every function with that alias.  0: more than fit. */
-uint32_t amdvi_requesters(const struct amdvi *a, uint32_t endpoint, uint16_t rid[AMDVI_ALIASES_MAX]);
+uint32_t
+amdvi_requesters(const struct amdvi *a, uint32_t endpoint, uint16_t rid[AMDVI_ALIASES_MAX]);
 bool amdvi_is_interrupt_controller(const struct amdvi *a, uint32_t rid);
-NODISCARD enum status amdvi_bus_create(struct amdvi *a, uint32_t bus) REQUIRES(a->lock);	/* our own record */
+NODISCARD enum status
+amdvi_bus_create(struct amdvi *a, uint32_t bus) REQUIRES(a->lock); /* our own record */
 
 /* amdvi_irq.c */
 
 /* Why interrupts are not remapped; NULL: they are. */
 const char *amdvi_irq_missing(const struct amdvi *a);
-void amdvi_irq_prepare(struct amdvi *a);	/* before the table is made and the unit is on: the form of entries */
+void amdvi_irq_prepare(
+    struct amdvi *a); /* before the table is made and the unit is on: the form of entries */
 void amdvi_irq_start(struct amdvi *a);		/* the unit is on */
 /* Third word of an attached requester's entry; of nobody's: what is done with anybody's. */
 uint64_t amdvi_interrupt_word(const struct amdvi *a, const struct amdvi_endpoint *e);
 
 /* amdvi_event.c */
 
-NODISCARD enum status amdvi_events_init(struct amdvi *a);	/* memory for the log; E_NO_MEMORY */
+NODISCARD enum status amdvi_events_init(struct amdvi *a); /* memory for the log; E_NO_MEMORY */
 /* The log starts, empty.  False: it does not run. */
 NODISCARD bool amdvi_events_start(struct amdvi *a) REQUIRES(a->lock);
-/* Makes the unit write an event, and says whether it did: a log that does not work is not one (D11). */
+/* Makes the unit write an event, and says whether it did: a log that does not work is not one
+ * (D11). */
 NODISCARD bool amdvi_events_work(struct amdvi *a);
 uint32_t amdvi_drain_faults(struct iommu_unit *u, struct dma_fault *out, uint32_t max, bool *lost);
 bool amdvi_quiet(struct iommu_unit *u, bool all, struct iommu_ticket *t);

@@ -69,7 +69,8 @@ cmdring_show(struct cmdring *r, uint32_t *producer)
 	if (n == 0)
 		return false;
 	if (!r->coherent) {
-		uint64_t i = r->shown & slot_mask(r), before_wrap = min_u64(n, slot_mask(r) + 1 - i);
+		uint64_t i = r->shown & slot_mask(r),
+			 before_wrap = min_u64(n, slot_mask(r) + 1 - i);
 
 		cache_clean(&r->slot[i], before_wrap * sizeof(r->slot[0]));
 		if (n > before_wrap)
@@ -97,7 +98,8 @@ cmdring_consumed(struct cmdring *r, uint32_t index)
 	uint32_t n = (index - (uint32_t)r->head) & r->index_mask;
 	uint64_t done = r->done;
 
-	if (likely(r->shown == r->tail) && likely(index == ((uint32_t)r->tail & r->index_mask))) {	/* all */
+	if (likely(r->shown == r->tail) &&
+	    likely(index == ((uint32_t)r->tail & r->index_mask))) { /* all */
 		r->head = r->tail;
 		if (r->style == CMDRING_WRAP)
 			store_release(&r->done, r->syncs);
@@ -108,7 +110,8 @@ cmdring_consumed(struct cmdring *r, uint32_t index)
 	r->head += n;
 	if (r->style != CMDRING_WRAP)
 		return true;
-	while (done < r->syncs && (int32_t)((uint32_t)r->head - r->sync_at[(done + 1) % ARRAY_SIZE(r->sync_at)]) > 0)
+	while (done < r->syncs &&
+	    (int32_t)((uint32_t)r->head - r->sync_at[(done + 1) % ARRAY_SIZE(r->sync_at)]) > 0)
 		done++;
 	if (done != r->done)
 		store_release(&r->done, done);

@@ -7,7 +7,8 @@
  * written.  So a caller may put, take the ticket, and leave sync and doorbell to whoever polls
  * first: a hundred unmaps then cost one sync and one doorbell.
  *
- *     put put put  ticket 8  put  ticket 8 | poll(8): sync 8, show, doorbell | poll(8): consumed -> past
+ *     put put put  ticket 8  put  ticket 8 | poll(8): sync 8, show, doorbell | poll(8): consumed ->
+ * past
  *
  * Numbers are absolute: commands and syncs since boot, never wrapped; only the
  * ring index and what hardware reports are cut down.
@@ -29,8 +30,9 @@
 enum : uint32_t { CMDRING_LG2_MAX = 9 };
 
 enum cmdring_style : uint8_t {
-	CMDRING_WRAP,		/* the index carries a wrap bit, all slots can be used; a consumed sync is complete (SMMU) */
-	CMDRING_PLAIN,		/* no wrap bit, one slot stays free; syncs report by a status word (VT-d) */
+	CMDRING_WRAP,  /* the index carries a wrap bit, all slots can be used; a consumed sync is
+			  complete (SMMU) */
+	CMDRING_PLAIN, /* no wrap bit, one slot stays free; syncs report by a status word (VT-d) */
 };
 
 struct cmdring {
@@ -55,9 +57,11 @@ struct cmdring {
 };
 
 /* slots: 16 << lg2 bytes of memory that the unit reads; lg2 is 2 .. CMDRING_LG2_MAX. */
-void cmdring_init(struct cmdring *r, void *slots, uint32_t lg2, enum cmdring_style style, bool coherent);
+void
+cmdring_init(struct cmdring *r, void *slots, uint32_t lg2, enum cmdring_style style, bool coherent);
 
-/* Commands that may be put now; room for the sync that covers them is kept apart.  0 while in debt. */
+/* Commands that may be put now; room for the sync that covers them is kept apart.  0 while in debt.
+ */
 static inline uint32_t
 cmdring_room(const struct cmdring *r)
 {
@@ -69,7 +73,8 @@ cmdring_room(const struct cmdring *r)
 /* Writes a command; there is room.  Its ticket is cmdring_ticket(). */
 void cmdring_put(struct cmdring *r, uint64_t lo, uint64_t hi);
 
-/* The ticket of the last command put: the next sync if a batch is open or in debt, else the last one. */
+/* The ticket of the last command put: the next sync if a batch is open or in debt, else the last
+ * one. */
 static inline struct iommu_ticket
 cmdring_ticket(const struct cmdring *r)
 {
@@ -78,33 +83,38 @@ cmdring_ticket(const struct cmdring *r)
 
 /*
  * Closes the open batch with a sync command.  Always finds room: cmdring_room keeps it.  The
- * number that a status word should report is cmdring_next().  Nothing happens when no batch is open.
+ * number that a status word should report is cmdring_next().  Nothing happens when no batch is
+ * open.
  */
 void cmdring_sync(struct cmdring *r, uint64_t lo, uint64_t hi);
 static inline uint64_t cmdring_next(const struct cmdring *r) { return r->syncs + 1; }
 
 /*
- * A sync by itself, shown at once, for those who want to know that everything until now is past; its ticket is
- * cmdring_ticket().  False: the ring is not idle (all consumed, no debt), and nothing happened.
+ * A sync by itself, shown at once, for those who want to know that everything until now is past;
+ * its ticket is cmdring_ticket().  False: the ring is not idle (all consumed, no debt), and nothing
+ * happened.
  */
 NODISCARD bool cmdring_fence(struct cmdring *r, uint64_t lo, uint64_t hi, uint32_t *producer);
 
-/* Makes what was put visible.  The value to write into the producer register, or false: nothing new. */
+/* Makes what was put visible.  The value to write into the producer register, or false: nothing
+ * new. */
 bool cmdring_show(struct cmdring *r, uint32_t *producer);
 
 /*
- * The unit's consumer index, error bits masked off.  With CMDRING_WRAP the syncs passed are complete.
- * False: it claims what was never shown, and the unit's state is unknown.
+ * The unit's consumer index, error bits masked off.  With CMDRING_WRAP the syncs passed are
+ * complete. False: it claims what was never shown, and the unit's state is unknown.
  */
 NODISCARD bool cmdring_consumed(struct cmdring *r, uint32_t index);
 
 /* CMDRING_PLAIN: the low half of the number of the last complete sync.  False: never written. */
 NODISCARD bool cmdring_reported(struct cmdring *r, uint32_t number_low);
 
-/* No room: close the open batch with cmdring_sync first.  The ticket is past after a flush of everything. */
+/* No room: close the open batch with cmdring_sync first.  The ticket is past after a flush of
+ * everything. */
 struct iommu_ticket cmdring_owe(struct cmdring *r);
 
-/* In debt, and room for the n commands of the flush: puts may begin (at most n), then cmdring_sync. */
+/* In debt, and room for the n commands of the flush: puts may begin (at most n), then cmdring_sync.
+ */
 NODISCARD bool cmdring_pay(struct cmdring *r, uint32_t n);
 
 /* Any context, no lock. */

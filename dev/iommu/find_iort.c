@@ -1,15 +1,18 @@
 /*
  * Arm IORT to the machine: SMMUv3 units, id maps, regions that firmware goes on using.
  *
- * The table is a graph of nodes: root complexes, units, ITS groups.  A node's id mappings take runs of its input ids to a
- * node nearer to memory: requester id -> stream id at a unit -> device id at an ITS.  We follow exactly those two hops
- * and write both results down as runs of requester ids, so nobody has to know the graph later.  A root complex that maps
- * straight to an ITS group has no unit for those requesters.
+ * The table is a graph of nodes: root complexes, units, ITS groups.  A node's id mappings take runs
+ * of its input ids to a node nearer to memory: requester id -> stream id at a unit -> device id at
+ * an ITS.  We follow exactly those two hops and write both results down as runs of requester ids,
+ * so nobody has to know the graph later.  A root complex that maps straight to an ITS group has no
+ * unit for those requesters.
  *
- * A mapping says how many ids it has, less one; some firmware forgot the "less one", so that the last id of one run is the
- * first of the next: then the run that begins there has it.  Any other id in two runs is nobody's (SMMU-107).
+ * A mapping says how many ids it has, less one; some firmware forgot the "less one", so that the
+ * last id of one run is the first of the next: then the run that begins there has it.  Any other id
+ * in two runs is nobody's (SMMU-107).
  *
- * Source: Arm DEN 0049 (SMMU-105..112).  Named components are not PCI, performance monitors do no DMA.
+ * Source: Arm DEN 0049 (SMMU-105..112).  Named components are not PCI, performance monitors do no
+ * DMA.
  */
 #include "kern/base/bits.h"
 #include "kern/machine/acpi.h"
@@ -38,20 +41,24 @@ static uint32_t u32(const struct iort *i, uint32_t at) { return acpi_u32(i->t + 
 static uint64_t u64(const struct iort *i, uint32_t at) { return acpi_u64(i->t + at); }
 static uint32_t node_len(const struct iort *i, uint32_t at) { return acpi_u16(i->t + at + 1); }
 
-/* Is there a whole node at "at"?  Node headers are checked here, so what refers to one must come through here. */
+/* Is there a whole node at "at"?  Node headers are checked here, so what refers to one must come
+ * through here. */
 static bool
 is_node(const struct iort *i, uint32_t at)
 {
-	return at >= HEADER && at <= i->len && i->len - at >= NODE_HEADER && node_len(i, at) >= NODE_HEADER &&
-	    node_len(i, at) <= i->len - at;
+	return at >= HEADER && at <= i->len && i->len - at >= NODE_HEADER &&
+	    node_len(i, at) >= NODE_HEADER && node_len(i, at) <= i->len - at;
 }
 
 /* The smallest length that a node of its type must have. */
 static uint32_t
 node_min(uint8_t type)
 {
-	return type == ITS_GROUP ? ITS_MIN : type == ROOT_COMPLEX ? ROOT_COMPLEX_MIN : type == SMMUV3 ? SMMUV3_MIN :
-	    type == RMR ? RMR_MIN : NODE_HEADER;
+	return type == ITS_GROUP ? ITS_MIN :
+	    type == ROOT_COMPLEX ? ROOT_COMPLEX_MIN :
+	    type == SMMUV3       ? SMMUV3_MIN :
+	    type == RMR          ? RMR_MIN :
+				   NODE_HEADER;
 }
 
 static bool
@@ -73,7 +80,8 @@ next_node(const struct iort *i, uint32_t at, uint32_t *n)
 		return 0;
 	}
 	if (node_len(i, at) < node_min(i->t[at])) {
-		machine_note(i->m, "IORT: node at 0x%x is too short for its type %u: ignored", at, i->t[at]);
+		machine_note(
+		    i->m, "IORT: node at 0x%x is too short for its type %u: ignored", at, i->t[at]);
 		i->m->reserved_lost |= i->t[at] == RMR;
 	}
 	return at;
@@ -98,11 +106,15 @@ raw_mapping(const struct iort *i, uint32_t at, uint32_t k)
 {
 	uint32_t p = at + u32(i, at + 12) + MAPPING * k;
 
-	return (struct mapping){ .in = u32(i, p), .count = u32(i, p + 4) + 1ull, .out = u32(i, p + 8), .to = u32(i, p + 12),
+	return (struct mapping){ .in = u32(i, p),
+		.count = u32(i, p + 4) + 1ull,
+		.out = u32(i, p + 8),
+		.to = u32(i, p + 12),
 		.single = (u32(i, p + 16) & SINGLE) != 0 };
 }
 
-/* The k-th of n mappings of a node as it counts; false: some of its ids are another's as well, or it leads past the last id. */
+/* The k-th of n mappings of a node as it counts; false: some of its ids are another's as well, or
+ * it leads past the last id. */
 static bool
 mapping(const struct iort *i, uint32_t at, uint32_t n, uint32_t k, struct mapping *out)
 {
@@ -129,7 +141,8 @@ mapping(const struct iort *i, uint32_t at, uint32_t n, uint32_t k, struct mappin
 	if (out->count - 1 <= UINT32_MAX - a.out)
 		return true;
 bad:
-	machine_note(i->m, "IORT: node at 0x%x: mapping %u overlaps another or is too long: leads nowhere", at, k);
+	machine_note(i->m,
+	    "IORT: node at 0x%x: mapping %u overlaps another or is too long: leads nowhere", at, k);
 	return false;
 }
 
@@ -162,7 +175,8 @@ unit_at(const struct iort *i, uint32_t at)
 static bool
 own_mapping(const struct iort *i, uint32_t at, uint32_t n, uint32_t *index)
 {
-	bool wired = u32(i, at + 44) != 0 && u32(i, at + 48) != 0 && u32(i, at + 52) != 0 && u32(i, at + 56) != 0;
+	bool wired = u32(i, at + 44) != 0 && u32(i, at + 48) != 0 && u32(i, at + 52) != 0 &&
+	    u32(i, at + 56) != 0;
 
 	if (node_len(i, at) < 68 || (i->t[at + 3] >= 5 ? (u32(i, at + 24) & BIT(4)) == 0 : wired))
 		return false;
@@ -181,9 +195,16 @@ smmuv3(struct iort *i, uint32_t at)
 {
 	struct machine *m = i->m;
 	struct machine_iommu u = {
-		.kind = IOMMU_SMMUV3, .base = u64(i, at + 16), .len = 128 * KIB, .coherent_known = true,
-		.coherent = (u32(i, at + 24) & 1) != 0, .model = u32(i, at + 40), .eventq = gsiv(u32(i, at + 44)),
-		.priq = gsiv(u32(i, at + 48)), .gerror = gsiv(u32(i, at + 52)), .cmdq_sync = gsiv(u32(i, at + 56)),
+		.kind = IOMMU_SMMUV3,
+		.base = u64(i, at + 16),
+		.len = 128 * KIB,
+		.coherent_known = true,
+		.coherent = (u32(i, at + 24) & 1) != 0,
+		.model = u32(i, at + 40),
+		.eventq = gsiv(u32(i, at + 44)),
+		.priq = gsiv(u32(i, at + 48)),
+		.gerror = gsiv(u32(i, at + 52)),
+		.cmdq_sync = gsiv(u32(i, at + 56)),
 	};
 	uint32_t n = mappings(i, at), own;
 
@@ -191,7 +212,8 @@ smmuv3(struct iort *i, uint32_t at)
 		m->dropped++;
 		return;
 	}
-	if (u.base == 0 || !is_aligned(u.base, 64 * KIB) || u.base >> 52 != 0 || machine_in_memory(m, u.base, u.len)) {
+	if (u.base == 0 || !is_aligned(u.base, 64 * KIB) || u.base >> 52 != 0 ||
+	    machine_in_memory(m, u.base, u.len)) {
 		machine_note(m, "IORT: SMMUv3 at 0x%x has no usable registers: refused", at);
 		u.kind = IOMMU_NONE;
 	}
@@ -227,8 +249,10 @@ to_its(struct iort *i, uint32_t at, const struct machine_idmap *run)
 			continue;
 		if (!its_of(i, a.to, &e.target)) {
 			if (i->m->irqc.its_count != 0)
-				machine_note(i->m, "IORT: node at 0x%x: mapping %u leads to no ITS that is known: no message "
-				    "interrupts behind it", at, k);
+				machine_note(i->m,
+				    "IORT: node at 0x%x: mapping %u leads to no ITS that is known: no message "
+				    "interrupts behind it",
+				    at, k);
 			continue;
 		}
 		e.rid_base = run->rid_base + (uint32_t)(lo - first);
@@ -255,9 +279,13 @@ root_complex(struct iort *i, uint32_t at)
 		struct mapping a;
 		bool good = mapping(i, at, n, k, &a);
 		struct machine_idmap e = {
-			.segment = (uint16_t)segment, .rid_base = a.in, .out_base = a.out,
+			.segment = (uint16_t)segment,
+			.rid_base = a.in,
+			.out_base = a.out,
 			.rid_mask = a.single ? 0 : UINT16_MAX,
-			.count = a.in > UINT16_MAX ? 0 : (uint32_t)min_u64(a.count, UINT16_MAX + 1u - a.in),
+			.count = a.in > UINT16_MAX ?
+			    0 :
+			    (uint32_t)min_u64(a.count, UINT16_MAX + 1u - a.in),
 		};
 
 		if (e.count == 0)
@@ -269,7 +297,9 @@ root_complex(struct iort *i, uint32_t at)
 		}
 		e.target = good && is_a(i, a.to, SMMUV3) ? unit_at(i, a.to) : MACHINE_IOMMU_LOST;
 		if (e.target == MACHINE_IOMMU_LOST)
-			machine_note(m, "IORT: root complex at 0x%x: mapping %u leads to no unit that is known", at, k);
+			machine_note(m,
+			    "IORT: root complex at 0x%x: mapping %u leads to no unit that is known",
+			    at, k);
 		machine_add_idmap(m, false, &e);
 		if (good && is_a(i, a.to, SMMUV3))
 			to_its(i, a.to, &e);
@@ -281,10 +311,14 @@ static void
 rmr(struct iort *i, uint32_t at)
 {
 	struct machine *m = i->m;
-	uint32_t n = mappings(i, at), regions = u32(i, at + 20), first = u32(i, at + 24), len = node_len(i, at);
+	uint32_t n = mappings(i, at), regions = u32(i, at + 20), first = u32(i, at + 24),
+		 len = node_len(i, at);
 
-	if (regions == 0 || first < NODE_HEADER || first > len || (len - first) / REGION < regions) {
-		machine_note(m, "IORT: RMR at 0x%x: its regions are outside: counted as one that is absurd", at);
+	if (regions == 0 || first < NODE_HEADER || first > len ||
+	    (len - first) / REGION < regions) {
+		machine_note(m,
+		    "IORT: RMR at 0x%x: its regions are outside: counted as one that is absurd",
+		    at);
 		regions = 0;
 	}
 	if (n == 0) {
@@ -299,16 +333,21 @@ rmr(struct iort *i, uint32_t at)
 			continue;
 		for (uint32_t g = 0; g == 0 || g < regions; g++) {
 			uint32_t p = at + first + REGION * g;
-			struct machine_reserved r = { .stream_ids = true, .iommu = iommu, .id_base = a.out,
+			struct machine_reserved r = { .stream_ids = true,
+				.iommu = iommu,
+				.id_base = a.out,
 				.id_count = a.single ? 1 : (uint32_t)min_u64(a.count, UINT32_MAX) };
 
 			if (g < regions) {
 				r.base = u64(i, p);
 				r.len = u64(i, p + 8);
 			}
-			if (!is_aligned(r.base | r.len, PAGE_SIZE) || r.len == 0 || r.base >> 52 != 0 || r.len >> 52 != 0 ||
+			if (!is_aligned(r.base | r.len, PAGE_SIZE) || r.len == 0 ||
+			    r.base >> 52 != 0 || r.len >> 52 != 0 ||
 			    machine_in_memory(m, r.base, r.len)) {
-				machine_note(m, "IORT: RMR at 0x%x: region %u is not whole pages outside memory: not mapped", at, g);
+				machine_note(m,
+				    "IORT: RMR at 0x%x: region %u is not whole pages outside memory: not mapped",
+				    at, g);
 				r.absurd = true;
 			}
 			if (m->reserved_count == MACHINE_RESERVED_MAX) {

@@ -1,17 +1,19 @@
 /*
  * AMD IVRS to the machine: units, who is behind them, reserved memory.
  *
- * A unit has one block (IVHD) for each kind of software it wants to be found by: type 10h, then 11h and 40h, which say
- * more.  All describe the same unit, so the highest type of the table counts and the others are left out; a unit that
- * only they name is kept as one that was refused (AMD-04).
+ * A unit has one block (IVHD) for each kind of software it wants to be found by: type 10h, then 11h
+ * and 40h, which say more.  All describe the same unit, so the highest type of the table counts and
+ * the others are left out; a unit that only they name is kept as one that was refused (AMD-04).
  *
- * A block lists requesters: one, a run, or all; each as itself or as an alias, the id under which a bridge passes on what
- * they send (AMD-07).  A later entry overrides an earlier one, so the list becomes an id map from its end to its start, whose
- * first match wins.  A requester that two units claim is led nowhere.  Where a list cannot be read to its end, what was
- * not read belongs to nobody: such a device is not protected, and never another unit's.
+ * A block lists requesters: one, a run, or all; each as itself or as an alias, the id under which a
+ * bridge passes on what they send (AMD-07).  A later entry overrides an earlier one, so the list
+ * becomes an id map from its end to its start, whose first match wins.  A requester that two units
+ * claim is led nowhere.  Where a list cannot be read to its end, what was not read belongs to
+ * nobody: such a device is not protected, and never another unit's.
  *
- * Memory blocks (IVMD) name memory that firmware keeps using devices for.  Such memory is never mapped: its devices stay
- * blocked.  When a block cannot be read, it may be any device's (machine.reserved_lost).
+ * Memory blocks (IVMD) name memory that firmware keeps using devices for.  Such memory is never
+ * mapped: its devices stay blocked.  When a block cannot be read, it may be any device's
+ * (machine.reserved_lost).
  *
  * Manual: AMD IOMMU 5.2 (AMD-01 .. AMD-10).
  */
@@ -22,15 +24,35 @@
 #include "kern/machine/idmap.h"
 
 enum : uint32_t {
-	HEADER = 48, BLOCK_MIN = 4, IVINFO = 36,
-	IVHD_10 = 0x10, IVHD_11 = 0x11, IVHD_40 = 0x40, IVHD_10_HEADER = 24, IVHD_HEADER = 40,
-	IVMD_ALL = 0x20, IVMD_ONE = 0x21, IVMD_RANGE = 0x22, IVMD_MIN = 32,
+	HEADER = 48,
+	BLOCK_MIN = 4,
+	IVINFO = 36,
+	IVHD_10 = 0x10,
+	IVHD_11 = 0x11,
+	IVHD_40 = 0x40,
+	IVHD_10_HEADER = 24,
+	IVHD_HEADER = 40,
+	IVMD_ALL = 0x20,
+	IVMD_ONE = 0x21,
+	IVMD_RANGE = 0x22,
+	IVMD_MIN = 32,
 	REGISTERS = 0x4000,
 
 	/* device entries [5.2.2.2] */
-	E_PAD = 0, E_ALL = 1, E_SELECT = 2, E_START = 3, E_END = 4, E_ALIAS_SELECT = 0x42, E_ALIAS_START = 0x43, E_EXT_SELECT = 0x46,
-	E_EXT_START = 0x47, E_SPECIAL = 0x48, E_ACPI = 0xf0, E_ACPI_MIN = 22,
-	SPECIAL_IOAPIC = 1, SPECIAL_HPET = 2,
+	E_PAD = 0,
+	E_ALL = 1,
+	E_SELECT = 2,
+	E_START = 3,
+	E_END = 4,
+	E_ALIAS_SELECT = 0x42,
+	E_ALIAS_START = 0x43,
+	E_EXT_SELECT = 0x46,
+	E_EXT_START = 0x47,
+	E_SPECIAL = 0x48,
+	E_ACPI = 0xf0,
+	E_ACPI_MIN = 22,
+	SPECIAL_IOAPIC = 1,
+	SPECIAL_HPET = 2,
 };
 enum : uint64_t { IVINFO_PASIZE = BITS(14, 8) };
 
@@ -40,7 +62,10 @@ static bool is_ivmd(uint8_t type) { return type >= IVMD_ALL && type <= IVMD_RANG
 static uint32_t
 least(uint8_t type)
 {
-	return type == IVHD_10 ? IVHD_10_HEADER : is_ivhd(type) ? IVHD_HEADER : is_ivmd(type) ? IVMD_MIN : BLOCK_MIN;
+	return type == IVHD_10 ? IVHD_10_HEADER :
+	    is_ivhd(type)      ? IVHD_HEADER :
+	    is_ivmd(type)      ? IVMD_MIN :
+				 BLOCK_MIN;
 }
 
 /* Bytes of a device entry; 0: not known, so what follows cannot be found. */
@@ -65,15 +90,22 @@ static void
 add_run(struct list *l, uint32_t from, uint32_t last, bool alias, uint32_t out)
 {
 	struct machine *m = l->m;
-	struct machine_idmap *before = m->stream_map_count > l->first ? &m->stream_map[m->stream_map_count - 1] : NULL;
+	struct machine_idmap *before =
+	    m->stream_map_count > l->first ? &m->stream_map[m->stream_map_count - 1] : NULL;
 
-	if (before != NULL && !alias && !before->alias && before->rid_base + before->count == from) {
+	if (before != NULL && !alias && !before->alias &&
+	    before->rid_base + before->count == from) {
 		before->count += last - from + 1;
 		return;
 	}
-	machine_add_idmap(m, false, &(struct machine_idmap){
-		.segment = l->segment, .rid_base = from, .count = last - from + 1, .rid_mask = 0xffff, .target = l->unit,
-		.out_base = out, .alias = alias });
+	machine_add_idmap(m, false,
+	    &(struct machine_idmap){ .segment = l->segment,
+		.rid_base = from,
+		.count = last - from + 1,
+		.rid_mask = 0xffff,
+		.target = l->unit,
+		.out_base = out,
+		.alias = alias });
 }
 
 /* An IOAPIC or HPET: the id that its interrupts have. */
@@ -90,8 +122,13 @@ add_special(struct list *l, const uint8_t *e)
 		return;
 	}
 	m->scope[m->scope_count++] = (struct machine_scope){
-		.kind = e[7] == SPECIAL_IOAPIC ? SCOPE_IOAPIC : SCOPE_HPET, .iommu = l->unit, .reserved = UINT32_MAX,
-		.segment = l->segment, .enumeration_id = e[4], .start_bus = (uint8_t)(id >> 8), .path_len = 1,
+		.kind = e[7] == SPECIAL_IOAPIC ? SCOPE_IOAPIC : SCOPE_HPET,
+		.iommu = l->unit,
+		.reserved = UINT32_MAX,
+		.segment = l->segment,
+		.enumeration_id = e[4],
+		.start_bus = (uint8_t)(id >> 8),
+		.path_len = 1,
 		.path = { (uint8_t)id },
 	};
 }
@@ -153,10 +190,12 @@ add_entries(struct list *l, const uint8_t *t, uint32_t at, uint32_t end)
 		else
 			why = add_entry(l, t + at);
 		if (why != NULL)
-			machine_note(m, "IVRS: device entry at 0x%x: %s: rest of its list ignored", at, why);
+			machine_note(
+			    m, "IVRS: device entry at 0x%x: %s: rest of its list ignored", at, why);
 	}
 	if (why == NULL && l->open)
-		machine_note(m, "IVRS: device entries end at 0x%x inside a range: it is ignored", end);
+		machine_note(
+		    m, "IVRS: device entries end at 0x%x inside a range: it is ignored", end);
 	for (uint32_t i = l->first, k = m->stream_map_count; i + 1 < k; i++) {
 		struct machine_idmap e = m->stream_map[i];
 
@@ -190,15 +229,24 @@ ivhd(struct machine *m, const uint8_t *t, uint32_t at, uint32_t n, bool counts)
 	const uint8_t *e = t + at;
 	uint32_t info = acpi_u32(t + IVINFO);
 	struct machine_iommu u = {
-		.kind = IOMMU_AMDVI, .base = acpi_u64(e + 8), .len = REGISTERS, .segment = acpi_u16(e + 16),
-		.host_width = (uint8_t)FIELD_GET(IVINFO_PASIZE, info), .ivhd_flags = e[1], .requester = acpi_u16(e + 4),
-		.capability = acpi_u16(e + 6), .intr_remap = true,
+		.kind = IOMMU_AMDVI,
+		.base = acpi_u64(e + 8),
+		.len = REGISTERS,
+		.segment = acpi_u16(e + 16),
+		.host_width = (uint8_t)FIELD_GET(IVINFO_PASIZE, info),
+		.ivhd_flags = e[1],
+		.requester = acpi_u16(e + 4),
+		.capability = acpi_u16(e + 6),
+		.intr_remap = true,
 	};
-	struct list l = { .m = m, .unit = m->iommu_count, .first = m->stream_map_count, .segment = u.segment };
+	struct list l = {
+		.m = m, .unit = m->iommu_count, .first = m->stream_map_count, .segment = u.segment
+	};
 	const char *why = counts ? unit_refusal(m, &u) : "described in an old form only";
 
 	if (why != NULL) {
-		machine_note(m, "IVRS: unit at 0x%x: register base 0x%llx: %s: refused", at, (unsigned long long)u.base, why);
+		machine_note(m, "IVRS: unit at 0x%x: register base 0x%llx: %s: refused", at,
+		    (unsigned long long)u.base, why);
 		u = (struct machine_iommu){ .segment = u.segment };
 	}
 	if (m->iommu_count == MACHINE_IOMMU_MAX) {
@@ -217,23 +265,35 @@ ivmd(struct machine *m, const uint8_t *t, uint32_t at)
 	uint64_t base = acpi_u64(e + 16), len = acpi_u64(e + 24);
 	uint32_t first = acpi_u16(e + 4), last = e[0] == IVMD_RANGE ? acpi_u16(e + 6) : first;
 	struct machine_reserved r = {
-		.base = base, .len = len, .segment = acpi_u16(e + 8), .iommu = UINT32_MAX, .any_device = e[0] == IVMD_ALL,
-		.requesters = e[0] != IVMD_ALL, .id_base = first,
+		.base = base,
+		.len = len,
+		.segment = acpi_u16(e + 8),
+		.iommu = UINT32_MAX,
+		.any_device = e[0] == IVMD_ALL,
+		.requesters = e[0] != IVMD_ALL,
+		.id_base = first,
 	};
 
 	if (last < first) {
-		machine_note(m, "IVRS: memory block at 0x%x names an absurd range of devices: it counts for all", at);
+		machine_note(m,
+		    "IVRS: memory block at 0x%x names an absurd range of devices: it counts for all",
+		    at);
 		r.any_device = true;
 		r.requesters = false;
 	} else if (r.requesters) {
 		r.id_count = last - first + 1;
 	}
-	if (len == 0 || base >> 52 != 0 || len > BIT(52) - base || !is_aligned(base | len, PAGE_SIZE)) {
-		machine_note(m, "IVRS: memory block at 0x%x is not whole pages: not mapped, its devices are refused", at);
+	if (len == 0 || base >> 52 != 0 || len > BIT(52) - base ||
+	    !is_aligned(base | len, PAGE_SIZE)) {
+		machine_note(m,
+		    "IVRS: memory block at 0x%x is not whole pages: not mapped, its devices are refused",
+		    at);
 		r.base = r.len = 0;
 		r.absurd = true;
 	} else if (machine_in_memory(m, base, len)) {
-		machine_note(m, "IVRS: memory block at 0x%x lies in memory: not mapped, its devices are refused", at);
+		machine_note(m,
+		    "IVRS: memory block at 0x%x lies in memory: not mapped, its devices are refused",
+		    at);
 		r.absurd = true;
 	}
 	if (m->reserved_count == MACHINE_RESERVED_MAX) {
@@ -258,14 +318,18 @@ refuse_claimed_twice(struct machine *m, uint32_t begin)
 
 			if (a->target == b->target || a->segment != b->segment || from >= last)
 				continue;
-			machine_note(m, "IVRS: requesters 0x%x to 0x%llx are claimed by two units: by none", from,
-			    (unsigned long long)last - 1);
+			machine_note(m,
+			    "IVRS: requesters 0x%x to 0x%llx are claimed by two units: by none",
+			    from, (unsigned long long)last - 1);
 			if (m->stream_map_count == MACHINE_IDMAP_MAX) {
 				a->target = b->target = MACHINE_IOMMU_LOST;
 				continue;
 			}
-			both = (struct machine_idmap){ .segment = a->segment, .rid_base = from, .count = (uint32_t)last - from,
-				.rid_mask = 0xffff, .target = MACHINE_IOMMU_LOST };
+			both = (struct machine_idmap){ .segment = a->segment,
+				.rid_base = from,
+				.count = (uint32_t)last - from,
+				.rid_mask = 0xffff,
+				.target = MACHINE_IOMMU_LOST };
 			m->stream_map[m->stream_map_count++] = both;
 		}
 	/* Those found stand at the end: moved to the front, one by one. */
@@ -319,11 +383,14 @@ find_ivrs(struct machine *m, const struct acpi_source *src)
 			best = t[at];
 	for (at = HEADER; (n = block_at(t, at, len)) != 0; at += n) {
 		if (n < least(t[at])) {
-			machine_note(m, "IVRS: block at 0x%x has length %u, too short for type %u: ignored", at, n, t[at]);
+			machine_note(m,
+			    "IVRS: block at 0x%x has length %u, too short for type %u: ignored", at,
+			    n, t[at]);
 			m->reserved_lost = m->reserved_lost || is_ivmd(t[at]);
 		} else if (is_ivmd(t[at])) {
 			ivmd(m, t, at);
-		} else if (is_ivhd(t[at]) && (t[at] == best || !told_better(t, len, best, t + at))) {
+		} else if (is_ivhd(t[at]) &&
+		    (t[at] == best || !told_better(t, len, best, t + at))) {
 			ivhd(m, t, at, n, t[at] == best);
 		}
 	}

@@ -1,13 +1,15 @@
 /*
  * SMMUv3 and virtio units, the requester maps to them, and the maps to ITSs, from a device tree.
  *
- * A host bridge's iommu-map takes its requesters to a unit's stream ids, its msi-map to an ITS's device ids.  In both the
- * first entry that matches counts, so an entry that leads to something unknown stays in the list, as a dead end.
+ * A host bridge's iommu-map takes its requesters to a unit's stream ids, its msi-map to an ITS's
+ * device ids.  In both the first entry that matches counts, so an entry that leads to something
+ * unknown stays in the list, as a dead end.
  *
- * A virtio unit is a PCI function, below the host bridge in the tree; its own requests are not translated, and its id is
- * not in the map.
+ * A virtio unit is a PCI function, below the host bridge in the tree; its own requests are not
+ * translated, and its id is not in the map.
  *
- * Sources: bindings arm,smmu-v3, virtio,pci-iommu, pci-iommu (iommu-map), pci-msi (msi-map) (SMMU-115..117).
+ * Sources: bindings arm,smmu-v3, virtio,pci-iommu, pci-iommu (iommu-map), pci-msi (msi-map)
+ * (SMMU-115..117).
  */
 #include "kern/base/bits.h"
 #include "kern/base/str.h"
@@ -16,7 +18,8 @@
 #include "kern/machine/find.h"
 #include "kern/machine/idmap.h"
 
-/* The index of the unit, or of the ITS, whose node this is: by its registers; a PCI function has none. */
+/* The index of the unit, or of the ITS, whose node this is: by its registers; a PCI function has
+ * none. */
 static uint32_t
 index_of(const struct machine *m, const struct fdt *t, uint32_t node, bool msi)
 {
@@ -36,7 +39,8 @@ index_of(const struct machine *m, const struct fdt *t, uint32_t node, bool msi)
 	return MACHINE_IOMMU_LOST;
 }
 
-/* iommu-map or msi-map of a host bridge: (rid, phandle, out, length), by the target's number of cells. */
+/* iommu-map or msi-map of a host bridge: (rid, phandle, out, length), by the target's number of
+ * cells. */
 static void
 id_map(struct machine *m, const struct fdt *t, const struct machine_host *h, bool msi)
 {
@@ -45,16 +49,23 @@ id_map(struct machine *m, const struct fdt *t, const struct machine_host *h, boo
 	const uint8_t *p = fdt_prop(t, h->node, prop, &len);
 
 	for (uint32_t at = 0; p != NULL && len - at >= 12; at += 12 + 4 * cells) {
-		uint32_t phandle = (uint32_t)fdt_cells(p + at + 4, 1), node = fdt_phandle(t, phandle);
+		uint32_t phandle = (uint32_t)fdt_cells(p + at + 4, 1),
+			 node = fdt_phandle(t, phandle);
 		struct machine_idmap e = {
-			.segment = h->segment, .rid_base = (uint32_t)fdt_cells(p + at, 1), .target = MACHINE_IOMMU_LOST,
-			.rid_mask = fdt_u32(t, h->node, msi ? "msi-map-mask" : "iommu-map-mask", UINT16_MAX),
+			.segment = h->segment,
+			.rid_base = (uint32_t)fdt_cells(p + at, 1),
+			.target = MACHINE_IOMMU_LOST,
+			.rid_mask = fdt_u32(
+			    t, h->node, msi ? "msi-map-mask" : "iommu-map-mask", UINT16_MAX),
 		};
 
-		/* An absent target's cells are taken for one; the rest is then perhaps misread, but never as a way out. */
-		cells = node == FDT_NONE ? 1 : fdt_u32(t, node, msi ? "#msi-cells" : "#iommu-cells", 1);
+		/* An absent target's cells are taken for one; the rest is then perhaps misread, but
+		 * never as a way out. */
+		cells =
+		    node == FDT_NONE ? 1 : fdt_u32(t, node, msi ? "#msi-cells" : "#iommu-cells", 1);
 		if (cells > 4 || (len - at - 12) / 4 < cells) {
-			machine_note(m, "FDT: %s: entry at %u is cut off: the rest is ignored", prop, at);
+			machine_note(
+			    m, "FDT: %s: entry at %u is cut off: the rest is ignored", prop, at);
 			return;
 		}
 		e.count = (uint32_t)fdt_cells(p + at + 8 + 4 * cells, 1);
@@ -63,10 +74,13 @@ id_map(struct machine *m, const struct fdt *t, const struct machine_host *h, boo
 		if (node == FDT_NONE)
 			machine_note(m, "FDT: %s: phandle 0x%x is nobody's", prop, phandle);
 		else if (cells != 1 && !(msi && cells == 0))
-			machine_note(m, "FDT: %s: %.32s takes %u cells", prop, fdt_name(t, node), cells);
+			machine_note(
+			    m, "FDT: %s: %.32s takes %u cells", prop, fdt_name(t, node), cells);
 		else if ((e.target = index_of(m, t, node, msi)) == MACHINE_IOMMU_LOST)
-			machine_note(m, "FDT: %s leads to %.32s, which is not known", prop, fdt_name(t, node));
-		if (e.count > UINT16_MAX + 1u || e.rid_base > UINT16_MAX || e.count - 1 > UINT32_MAX - e.out_base) {
+			machine_note(m, "FDT: %s leads to %.32s, which is not known", prop,
+			    fdt_name(t, node));
+		if (e.count > UINT16_MAX + 1u || e.rid_base > UINT16_MAX ||
+		    e.count - 1 > UINT32_MAX - e.out_base) {
 			if (e.count != 0)
 				machine_note(m, "FDT: %s: entry at %u has an absurd run", prop, at);
 			e.count = (uint32_t)min_u64(e.count, UINT16_MAX + 1u);
@@ -81,7 +95,9 @@ static void
 msi_parent(struct machine *m, const struct fdt *t, const struct machine_host *h)
 {
 	uint32_t node = fdt_phandle(t, fdt_u32(t, h->node, "msi-parent", 0));
-	struct machine_idmap e = { .segment = h->segment, .rid_mask = UINT16_MAX, .count = UINT16_MAX + 1 };
+	struct machine_idmap e = {
+		.segment = h->segment, .rid_mask = UINT16_MAX, .count = UINT16_MAX + 1
+	};
 
 	if (fdt_has(t, h->node, "msi-map") || node == FDT_NONE)
 		return;
@@ -99,8 +115,9 @@ unit(struct machine *m, const struct fdt *t, uint32_t node)
 		m->dropped++;
 		return;
 	}
-	if (!fdt_reg_cpu(t, node, 0, &u.base, &u.len) || u.base == 0 || !is_aligned(u.base, 64 * KIB) ||
-	    u.len < 128 * KIB || machine_in_memory(m, u.base, u.len)) {
+	if (!fdt_reg_cpu(t, node, 0, &u.base, &u.len) || u.base == 0 ||
+	    !is_aligned(u.base, 64 * KIB) || u.len < 128 * KIB ||
+	    machine_in_memory(m, u.base, u.len)) {
 		machine_note(m, "FDT: %.32s has no usable registers: refused", fdt_name(t, node));
 		u.kind = IOMMU_NONE;
 	}
@@ -134,7 +151,8 @@ virtio_unit(struct machine *m, const struct fdt *t, uint32_t node)
 			u.requester = (uint16_t)(fdt_u32(t, node, "reg", 0) >> 8);
 		}
 	if (u.kind == IOMMU_NONE)
-		machine_note(m, "FDT: %.32s is below no host bridge that is known: refused", fdt_name(t, node));
+		machine_note(m, "FDT: %.32s is below no host bridge that is known: refused",
+		    fdt_name(t, node));
 	m->iommu[m->iommu_count++] = u;
 }
 

@@ -1,11 +1,12 @@
 /*
  * ACPI VIOT to the machine: virtio units, and who is behind them.
  *
- * The table is a list of nodes.  A unit is a PCI function (or registers in memory, which are not supported); a PCI range takes
- * runs of requesters to a unit's endpoint ids.  Requesters that no range names are behind no unit.
+ * The table is a list of nodes.  A unit is a PCI function (or registers in memory, which are not
+ * supported); a PCI range takes runs of requesters to a unit's endpoint ids.  Requesters that no
+ * range names are behind no unit.
  *
- * A range may include the unit itself (VIO-30): its own requests are not translated, so it is left out.  What leads to a
- * unit that is refused, or to nothing, stays in the list as a dead end.
+ * A range may include the unit itself (VIO-30): its own requests are not translated, so it is left
+ * out.  What leads to a unit that is refused, or to nothing, stays in the list as a dead end.
  *
  * Source: ACPI 6.5, VIOT (VIO-30, VIO-31).
  */
@@ -27,7 +28,9 @@ struct units { uint32_t at[MACHINE_IOMMU_MAX], index[MACHINE_IOMMU_MAX], count; 
 static void
 unit(struct machine *m, struct units *units, const uint8_t *t, uint32_t at)
 {
-	struct machine_iommu u = { .kind = IOMMU_VIRTIO, .segment = acpi_u16(t + at + 4), .requester = acpi_u16(t + at + 6) };
+	struct machine_iommu u = { .kind = IOMMU_VIRTIO,
+		.segment = acpi_u16(t + at + 4),
+		.requester = acpi_u16(t + at + 6) };
 
 	if (t[at] == NODE_UNIT_MMIO) {
 		machine_note(m, "VIOT: unit at 0x%x is no PCI function: refused", at);
@@ -36,7 +39,8 @@ unit(struct machine *m, struct units *units, const uint8_t *t, uint32_t at)
 	for (uint32_t i = 0; i < m->iommu_count && u.kind != IOMMU_NONE; i++)
 		if (m->iommu[i].kind == IOMMU_VIRTIO && m->iommu[i].segment == u.segment &&
 		    m->iommu[i].requester == u.requester) {
-			machine_note(m, "VIOT: unit at 0x%x is another one's function: refused", at);
+			machine_note(
+			    m, "VIOT: unit at 0x%x is another one's function: refused", at);
 			u.kind = IOMMU_NONE;
 		}
 	if (m->iommu_count == MACHINE_IOMMU_MAX || units->count == ARRAY_SIZE(units->at)) {
@@ -59,13 +63,19 @@ unit_at(const struct units *units, uint32_t at)
 
 /* One run of one segment, but for the unit itself. */
 static void
-add_run(struct machine *m, uint32_t target, uint16_t segment, uint32_t first, uint32_t last, uint32_t out)
+add_run(struct machine *m, uint32_t target, uint16_t segment, uint32_t first, uint32_t last,
+    uint32_t out)
 {
 	const struct machine_iommu *u = target < m->iommu_count ? &m->iommu[target] : NULL;
-	struct machine_idmap e = { .segment = segment, .rid_base = first, .count = last - first + 1, .rid_mask = 0xffff,
-		.target = target, .out_base = out };
+	struct machine_idmap e = { .segment = segment,
+		.rid_base = first,
+		.count = last - first + 1,
+		.rid_mask = 0xffff,
+		.target = target,
+		.out_base = out };
 
-	if (u == NULL || u->kind != IOMMU_VIRTIO || u->segment != segment || u->requester < first || u->requester > last) {
+	if (u == NULL || u->kind != IOMMU_VIRTIO || u->segment != segment || u->requester < first ||
+	    u->requester > last) {
 		machine_add_idmap(m, false, &e);
 		return;
 	}
@@ -82,11 +92,15 @@ range(struct machine *m, const struct units *units, const uint8_t *t, uint32_t a
 {
 	const uint8_t *e = t + at;
 	uint32_t out = acpi_u32(e + 4), target = unit_at(units, acpi_u16(e + 16));
-	uint16_t segment = acpi_u16(e + 8), last_segment = acpi_u16(e + 10), first = acpi_u16(e + 12), last = acpi_u16(e + 14);
+	uint16_t segment = acpi_u16(e + 8), last_segment = acpi_u16(e + 10),
+		 first = acpi_u16(e + 12), last = acpi_u16(e + 14);
 
 	if (last < first || last_segment < segment || last_segment - segment >= SEGMENTS_MAX ||
-	    out > UINT32_MAX - (uint32_t)((last_segment - segment) << 16) - (uint32_t)(last - first)) {
-		machine_note(m, "VIOT: range at 0x%x is absurd: who is in it is behind nothing that is known", at);
+	    out > UINT32_MAX - (uint32_t)((last_segment - segment) << 16) -
+		    (uint32_t)(last - first)) {
+		machine_note(m,
+		    "VIOT: range at 0x%x is absurd: who is in it is behind nothing that is known",
+		    at);
 		first = 0;
 		last = 0xffff;
 		last_segment = segment;
@@ -138,12 +152,15 @@ find_viot(struct machine *m, const struct acpi_source *src)
 	count = acpi_u16(t + COUNT);
 	start = acpi_u16(t + OFFSET);
 	/* Ranges may come before their units. */
-	for (i = 0, at = start; i < count && start >= HEADER && (n = node_at(t, at, len)) != 0; i++, at += n)
+	for (i = 0, at = start; i < count && start >= HEADER && (n = node_at(t, at, len)) != 0;
+	    i++, at += n)
 		if (t[at] == NODE_UNIT_PCI || t[at] == NODE_UNIT_MMIO)
 			unit(m, &units, t, at);
-	for (i = 0, at = start; i < count && start >= HEADER && (n = node_at(t, at, len)) != 0; i++, at += n)
+	for (i = 0, at = start; i < count && start >= HEADER && (n = node_at(t, at, len)) != 0;
+	    i++, at += n)
 		if (t[at] == NODE_PCI_RANGE)
 			range(m, &units, t, at);
 	if (i != count)
-		machine_note(m, "VIOT: node %u of %u makes no sense: the rest is ignored", i, count);
+		machine_note(
+		    m, "VIOT: node %u of %u makes no sense: the rest is ignored", i, count);
 }

@@ -5,6 +5,8 @@
 
 #include "dev/iommu/iopt.h"
 
-enum : uint64_t { AMDV1_SNOOP = 1 };	/* shape.flags: accesses are coherent even when a request asks for "no snoop" (FC) */
+enum : uint64_t {
+	AMDV1_SNOOP = 1
+}; /* shape.flags: accesses are coherent even when a request asks for "no snoop" (FC) */
 
 extern const struct iopt_format fmt_amdv1;

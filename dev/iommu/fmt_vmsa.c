@@ -8,9 +8,9 @@
  *   stage 1  |UXN|PXN|  0     |      address       |nG|AF| SH  | AP  |.|AttrIndx|type|
  *   stage 2  | XN    |  0     |      address       |0 |AF| SH  |S2AP | MemAttr  |type|
  *
- * AF is set by us: with AF clear an access faults, and hardware updates are off (SMMU-81, SMMU-82).  nG
- * is set: an invalidation by ASID leaves global entries alone (SMMU-34).  Nothing is executable (SMMU-83).
- * Entries for tables carry no limits of their own.
+ * AF is set by us: with AF clear an access faults, and hardware updates are off (SMMU-81, SMMU-82).
+ * nG is set: an invalidation by ASID leaves global entries alone (SMMU-34).  Nothing is executable
+ * (SMMU-83). Entries for tables carry no limits of their own.
  *
  * Stage 1 AP has a read-only bit and no write-only; every device is "unprivileged".
  *
@@ -68,7 +68,8 @@ s1_leaf(struct paddr to, unsigned height, uint8_t access, uint64_t flags)
 	    (flags & VMSA_NONCACHED) != 0 ? VMSA_ATTR_NC : VMSA_ATTR_WB;
 
 	return to.v | kind(height) | FIELD_PREP(S1_ATTR, attr) | S1_AP_EL0 |
-	    ((access & IOPT_WRITE) != 0 ? 0 : S1_AP_RO) | shareability(access, flags) | PTE_AF | S1_NG | S1_PXN | S1_UXN;
+	    ((access & IOPT_WRITE) != 0 ? 0 : S1_AP_RO) | shareability(access, flags) | PTE_AF |
+	    S1_NG | S1_PXN | S1_UXN;
 }
 
 static uint8_t
@@ -84,14 +85,16 @@ s2_leaf(struct paddr to, unsigned height, uint8_t access, uint64_t flags)
 	uint64_t attr = (access & IOPT_DEVICE) != 0 ? S2_ATTR_DEVICE :
 	    (flags & VMSA_NONCACHED) != 0 ? S2_ATTR_NC : S2_ATTR_WB;
 
-	return to.v | kind(height) | FIELD_PREP(S2_ATTR, attr) | ((access & IOPT_READ) != 0 ? S2_AP_R : 0) |
-	    ((access & IOPT_WRITE) != 0 ? S2_AP_W : 0) | shareability(access, flags) | PTE_AF | S2_XN;
+	return to.v | kind(height) | FIELD_PREP(S2_ATTR, attr) |
+	    ((access & IOPT_READ) != 0 ? S2_AP_R : 0) | ((access & IOPT_WRITE) != 0 ? S2_AP_W : 0) |
+	    shareability(access, flags) | PTE_AF | S2_XN;
 }
 
 static uint8_t
 s2_access(uint64_t e)
 {
-	return (uint8_t)(((e & S2_AP_R) != 0 ? IOPT_READ : 0) | ((e & S2_AP_W) != 0 ? IOPT_WRITE : 0) |
+	return (uint8_t)(((e & S2_AP_R) != 0 ? IOPT_READ : 0) |
+	    ((e & S2_AP_W) != 0 ? IOPT_WRITE : 0) |
 	    (FIELD_GET(S2_ATTR, e) == S2_ATTR_DEVICE ? IOPT_DEVICE : 0));
 }
 

@@ -6,7 +6,9 @@
 #include "dev/iommu/iopt.h"
 
 /* iopt_shape.flags */
-enum : uint64_t { VMSA_NONCACHED = 1 };	/* memory is mapped Normal Non-cacheable: devices do not snoop */
+enum : uint64_t {
+	VMSA_NONCACHED = 1
+}; /* memory is mapped Normal Non-cacheable: devices do not snoop */
 
 /* Indices into MAIR, which the context descriptor must hold as VMSA_MAIR (SMMU-72). */
 enum : uint64_t { VMSA_ATTR_DEVICE, VMSA_ATTR_NC, VMSA_ATTR_WB };

@@ -26,7 +26,8 @@ static_assert(IOPT_READ == SS_R && IOPT_WRITE == SS_W);
 static uint64_t
 leaf(struct paddr to, unsigned height, uint8_t access, uint64_t flags)
 {
-	return to.v | (access & (SS_R | SS_W)) | (height != 0 ? SS_PS : 0) | ((flags & VTDSS_SNOOP) != 0 ? SS_SNP : 0);
+	return to.v | (access & (SS_R | SS_W)) | (height != 0 ? SS_PS : 0) |
+	    ((flags & VTDSS_SNOOP) != 0 ? SS_SNP : 0);
 }
 
 static uint64_t

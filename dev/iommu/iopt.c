@@ -23,8 +23,8 @@
  * empty tables into empty entries, which translate nothing.  The second pass finds the same
  * runs again (nothing else writes the tree) and stores; it cannot fail.  So there is no
  * half-mapped range to take back, which would owe an invalidation to a walker that was
- * quick.  A range of one run, the usual case, is walked once; and since tables never go away, a page beside
- * the last one is found without a walk.
+ * quick.  A range of one run, the usual case, is walked once; and since tables never go away, a
+ * page beside the last one is found without a walk.
  *
  * Order    a table is zeroed, written back, published; only then its entry is stored.
  *          Stores of one call are published once, at its end.
@@ -82,7 +82,8 @@ iopt_root_order(const struct iopt_shape *shape)
 {
 	unsigned bytes_lg2 = root_entries_lg2(shape) + 3;
 
-	return bytes_lg2 > shape->format->page_lg2 ? bytes_lg2 - (unsigned)PAGE_SHIFT : table_order(shape->format);
+	return bytes_lg2 > shape->format->page_lg2 ? bytes_lg2 - (unsigned)PAGE_SHIFT :
+						     table_order(shape->format);
 }
 
 static bool
@@ -144,7 +145,8 @@ iopt_init(struct iopt *t, const struct iopt_shape *shape, struct quota *q)
 	return table_create(t, t->root_order, &t->root);
 }
 
-/* Visits every table once, children first.  Tables of height 0 have no children, whatever they hold. */
+/* Visits every table once, children first.  Tables of height 0 have no children, whatever they
+ * hold. */
 static void
 drop_tables(struct iopt *t, void (*give)(struct paddr base, unsigned order))
 {
@@ -159,7 +161,8 @@ drop_tables(struct iopt *t, void (*give)(struct paddr base, unsigned order))
 		uint64_t e;
 
 		if (h == 0 || level[h].at == level[h].entries) {
-			give(frame_of(level[h].table), h == t->top ? t->root_order : table_order(f));
+			give(
+			    frame_of(level[h].table), h == t->top ? t->root_order : table_order(f));
 			h++;
 			sched_preempt_point();
 			continue;
@@ -221,10 +224,12 @@ struct place {
 static ALWAYS_INLINE void
 at_root(const struct iopt *t, uint64_t at, struct place *p)
 {
-	uint64_t i = at >> t->top_shift;	/* below root_entries: at is below 1 << input_bits */
+	uint64_t i = at >> t->top_shift; /* below root_entries: at is below 1 << input_bits */
 
 	*p = (struct place){
-		.entry = (uint64_t *)frame_ptr(t->root) + i, .left = t->root_entries - i, .height = t->top,
+		.entry = (uint64_t *)frame_ptr(t->root) + i,
+		.left = t->root_entries - i,
+		.height = t->top,
 		.shift = t->top_shift,
 	};
 }
@@ -247,7 +252,8 @@ near_entry(const struct iopt *t, const struct iopt_format *f, uint64_t at, uint6
 {
 	uint64_t offset = at - t->near_at;
 
-	if (len != BIT(f->page_lg2) || offset >> (f->page_lg2 + f->stride_lg2) != 0 || !is_aligned(offset, len))
+	if (len != BIT(f->page_lg2) || offset >> (f->page_lg2 + f->stride_lg2) != 0 ||
+	    !is_aligned(offset, len))
 		return NULL;
 	return &t->near_table[offset >> f->page_lg2];
 }
@@ -276,8 +282,8 @@ find_empty(struct iopt *t, uint64_t at, uint64_t to, uint64_t len, struct run *r
 			if (is_leaf(f, e, p.height))
 				return E_EXISTS;
 			table = child_of(f, e);
-		} else if ((t->shape->leaf_sizes & BIT(p.shift)) != 0 && is_aligned(at | to, BIT(p.shift)) &&
-		    len >> p.shift != 0) {
+		} else if ((t->shape->leaf_sizes & BIT(p.shift)) != 0 &&
+		    is_aligned(at | to, BIT(p.shift)) && len >> p.shift != 0) {
 			break;
 		} else {
 			s = grow(t, p.entry, p.height, &table);
@@ -296,7 +302,8 @@ find_empty(struct iopt *t, uint64_t at, uint64_t to, uint64_t len, struct run *r
 static void
 store_run(const struct iopt *t, const struct run *run, uint64_t to, uint8_t access)
 {
-	uint64_t e = t->shape->format->leaf((struct paddr){ to }, run->height, access, t->shape->flags);
+	uint64_t e =
+	    t->shape->format->leaf((struct paddr){ to }, run->height, access, t->shape->flags);
 
 	for (uint64_t i = 0; i < run->count; i++, e += BIT(run->shift))
 		unit_store64(&run->first[i], e);
@@ -474,7 +481,8 @@ iopt_lookup(const struct iopt *t, struct iova at, struct iopt_leaf *out)
 
 	if (at.v >> t->shape->input_bits != 0 || !find_leaf(t, at.v, &p))
 		return false;
-	out->to.v = (*p.entry & f->address_mask & ~(BIT(p.shift) - 1)) | (at.v & (BIT(p.shift) - 1));
+	out->to.v =
+	    (*p.entry & f->address_mask & ~(BIT(p.shift) - 1)) | (at.v & (BIT(p.shift) - 1));
 	out->size_lg2 = (uint8_t)p.shift;
 	out->access = f->access(*p.entry);
 	return true;

@@ -41,15 +41,17 @@ struct iopt_format {
 	const char *name;
 	uint8_t page_lg2;		/* bytes of the smallest leaf, and of a table */
 	uint8_t stride_lg2;		/* entries of a table */
-	uint8_t concat_lg2;		/* the root may be up to 1 << n tables side by side, to save a level */
+	uint8_t concat_lg2; /* the root may be up to 1 << n tables side by side, to save a level */
 	uint64_t leaf_sizes;		/* bit n: leaves of 1 << n bytes exist */
 	uint64_t present_mask;		/* an entry with none of these set is empty */
-	uint64_t leaf_mask, leaf_value;	/* above height 0: a present entry is a leaf when (e & mask) == value */
+	uint64_t leaf_mask,
+	    leaf_value; /* above height 0: a present entry is a leaf when (e & mask) == value */
 	uint64_t address_mask;
 	/* access is not 0; memory is aligned to the leaf; flags are the shape's. */
 	uint64_t (*leaf)(struct paddr to, unsigned height, uint8_t access, uint64_t flags);
-	uint64_t (*table)(struct paddr child, unsigned height);		/* height of the entry, not of the child */
-	uint8_t (*access)(uint64_t leaf);				/* enum iopt_access of a leaf */
+	uint64_t (*table)(
+	    struct paddr child, unsigned height); /* height of the entry, not of the child */
+	uint8_t (*access)(uint64_t leaf);         /* enum iopt_access of a leaf */
 };
 
 /* How one unit uses a format.  Constant while any tree uses it. */
@@ -68,7 +70,7 @@ struct iopt {
 	struct paddr root;			/* (c) */
 	uint64_t table_pages;			/* of PAGE_SIZE, root included */
 	uint64_t *near_table;			/* the table of pages that was used last ... */
-	uint64_t near_at;			/* ... and the address that it starts at; 1: none yet */
+	uint64_t near_at; /* ... and the address that it starts at; 1: none yet */
 	uint16_t root_entries;			/* (c) */
 	uint8_t top;				/* (c) height of the root's entries */
 	uint8_t top_shift;			/* (c) an entry of the root spans 1 << n bytes */
@@ -90,8 +92,9 @@ NODISCARD enum status iopt_init(struct iopt *t, const struct iopt_shape *shape, 
 
 /*
  * Frees all tables, and gives the charge back.  No unit walks the tree any more, and the
- * invalidations that say so are past.  Leaves still there are forgotten.  Others run between two tables: no lock is held.  iopt_quarantine is for a
- * unit of which that is not known: the tables are never used again.
+ * invalidations that say so are past.  Leaves still there are forgotten.  Others run between two
+ * tables: no lock is held.  iopt_quarantine is for a unit of which that is not known: the tables
+ * are never used again.
  */
 void iopt_fini(struct iopt *t);
 void iopt_quarantine(struct iopt *t);
@@ -105,7 +108,8 @@ void iopt_quarantine(struct iopt *t);
  *   E_EXISTS     something in the range is mapped
  *   E_NO_MEMORY, E_QUOTA   for table pages; tables made on the way stay
  */
-NODISCARD enum status iopt_map(struct iopt *t, struct iova at, struct paddr to, uint64_t len_bytes, uint8_t access);
+NODISCARD enum status
+iopt_map(struct iopt *t, struct iova at, struct paddr to, uint64_t len_bytes, uint8_t access);
 
 /*
  * Clears [at, at + len), which is mapped throughout, by whole leaves.  On return the cleared
@@ -114,7 +118,8 @@ NODISCARD enum status iopt_map(struct iopt *t, struct iova at, struct paddr to, 
  *   E_NOT_FOUND        a page of the range is not mapped
  *   E_INVALID          the range cuts a larger leaf
  */
-NODISCARD enum status iopt_unmap(struct iopt *t, struct iova at, uint64_t len_bytes, struct iopt_cleared *out);
+NODISCARD enum status
+iopt_unmap(struct iopt *t, struct iova at, uint64_t len_bytes, struct iopt_cleared *out);
 
 /* The leaf that translates an address, as the walker would find it; false when there is none. */
 struct iopt_leaf {

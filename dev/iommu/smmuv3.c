@@ -3,27 +3,28 @@
  *
  * The unit translates what devices emit.  A stream id selects a stream table entry, which says:
  * abort, or walk these tables.  We use one stage: stage 1 (a context descriptor, an ASID) where
- * the unit has it, else stage 2 (a VMID); stage 2 knows write-only, stage 1 does not.  The command-line word
- * smmu.stage=1 or smmu.stage=2 decides instead.  Neither bypass nor a bypass entry is ever written.
+ * the unit has it, else stage 2 (a VMID); stage 2 knows write-only, stage 1 does not.  The
+ * command-line word smmu.stage=1 or smmu.stage=2 decides instead.  Neither bypass nor a bypass
+ * entry is ever written.
  *
  * Order of the take-over [SMMU-14]
- *   1  GBPA.ABORT, so that nothing passes while translation is off      6  CFGI_ALL, TLBI: nothing of firmware's stays
- *   2  CR0 = 0: firmware's translation and queues are off               7  event queue on
- *   3  what can it do?  Refused by name, the unit goes on aborting      8  interrupts
- *   4  CR1, CR2, stream table of aborts, reserved regions               9  ATSCHK: no request passes as "translated"
- *   5  command queue on                                                10  SMMUEN
- * Each write to CR0 is waited for in CR0ACK.  QEMU 7.2 has no GBPA: there requests pass until step 10.
+ *   1  GBPA.ABORT, so that nothing passes while translation is off      6  CFGI_ALL, TLBI: nothing
+ * of firmware's stays 2  CR0 = 0: firmware's translation and queues are off               7  event
+ * queue on 3  what can it do?  Refused by name, the unit goes on aborting      8  interrupts 4 CR1,
+ * CR2, stream table of aborts, reserved regions               9  ATSCHK: no request passes as
+ * "translated" 5  command queue on                                                10  SMMUEN Each
+ * write to CR0 is waited for in CR0ACK.  QEMU 7.2 has no GBPA: there requests pass until step 10.
  *
- * Map stores entries; no invalidation, since nothing caches absence (SMMU-76).  Unmap clears, and puts
- * TLBI commands; sync and doorbell come with the first poll, so that many unmaps share them.
+ * Map stores entries; no invalidation, since nothing caches absence (SMMU-76).  Unmap clears, and
+ * puts TLBI commands; sync and doorbell come with the first poll, so that many unmaps share them.
  *
  * Tags     An ASID or VMID is in use, free, or waits for the ticket of its flush.  0 is never
  *          used: ASID 0 is poison, VMID 0 belongs to stage 1.
- * Refused  Of a unit that fails half-way the memory that it was shown is not given back: nobody knows what it reads.
- * Locks    RANK_UNIT in the commands' file.  Page tables are under their domain's lock.
- * Not here queue, errors, faults (smmuv3_cmd.c), stream entries (smmuv3_tables.c), the walker (iopt.c).
- * Off      ATS, PRI, PASID, stalls, hardware access flags, messages of its own, broadcast invalidation.
- * Manual   Arm IHI 0070: 3.11 reset and enabling, 6 registers.
+ * Refused  Of a unit that fails half-way the memory that it was shown is not given back: nobody
+ * knows what it reads. Locks    RANK_UNIT in the commands' file.  Page tables are under their
+ * domain's lock. Not here queue, errors, faults (smmuv3_cmd.c), stream entries (smmuv3_tables.c),
+ * the walker (iopt.c). Off      ATS, PRI, PASID, stalls, hardware access flags, messages of its
+ * own, broadcast invalidation. Manual   Arm IHI 0070: 3.11 reset and enabling, 6 registers.
  */
 #include "dev/iommu/smmuv3.h"
 #include "dev/iommu/fmt_vmsa.h"
@@ -41,7 +42,8 @@ enum : uint64_t { TAG_IN_USE = UINT64_MAX };
 
 /* ---- Domains ---- */
 
-/* The lowest tag that is free or becomes so without a wait, so that context descriptors stay few; 0: none. */
+/* The lowest tag that is free or becomes so without a wait, so that context descriptors stay few;
+ * 0: none. */
 static uint32_t
 tag_take(struct smmu *s) REQUIRES(s->lock)
 {
@@ -143,7 +145,8 @@ map(struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len, uint8
 }
 
 static enum status
-smmu_map(struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len, enum iommu_rights rights)
+smmu_map(
+    struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len, enum iommu_rights rights)
 {
 	return map(d, at, to, len, (uint8_t)(rights & (IOMMU_READ | IOMMU_WRITE)));
 }
@@ -179,8 +182,8 @@ smmu_unmap(struct iommu_domain *d, struct iova at, uint64_t len)
 }
 
 /*
- * No lock, and no other CPU runs.  If the queue cannot confirm, translation goes off above GBPA.ABORT, which
- * blocks as well.
+ * No lock, and no other CPU runs.  If the queue cannot confirm, translation goes off above
+ * GBPA.ABORT, which blocks as well.
  */
 static void
 smmu_shut(struct iommu_unit *u) NO_THREAD_SAFETY
@@ -222,7 +225,8 @@ static const struct iommu_ops smmu_ops = {
 static enum status
 refuse(const char *name, bool aborts, enum status r, const char *why)
 {
-	log_error("%s: refused: %s%s", name, why, aborts ? "" : " (and nothing makes it abort while it is off)");
+	log_error("%s: refused: %s%s", name, why,
+	    aborts ? "" : " (and nothing makes it abort while it is off)");
 	return r;
 }
 
@@ -301,7 +305,8 @@ judge(struct smmu *s, const struct machine *m)
 	const struct machine_iommu *mi = &m->iommu[s->unit.index];
 	uint32_t idr0 = smmu_read(s, SMMU_IDR0), idr1 = smmu_read(s, SMMU_IDR1);
 	uint32_t idr3 = smmu_read(s, SMMU_IDR3), idr5 = smmu_read(s, SMMU_IDR5);
-	uint64_t endian = FIELD_GET(IDR0_TTENDIAN, idr0), stall = FIELD_GET(IDR0_STALL_MODEL, idr0), top = 0;
+	uint64_t endian = FIELD_GET(IDR0_TTENDIAN, idr0), stall = FIELD_GET(IDR0_STALL_MODEL, idr0),
+		 top = 0;
 	uint64_t sid_end = 1u << 16;
 	bool forced1 = on_cmdline(m, "smmu.stage=1"), forced2 = on_cmdline(m, "smmu.stage=2");
 
@@ -326,11 +331,12 @@ judge(struct smmu *s, const struct machine *m)
 	if ((idr5 & IDR5_GRAN4K) == 0)
 		return "no 4 KiB granule (IDR5.GRAN4K)";
 
-	s->oas = (uint8_t)min_u64(FIELD_GET(IDR5_OAS, idr5), 5);	/* 52 bits would need other entries */
+	s->oas =
+	    (uint8_t)min_u64(FIELD_GET(IDR5_OAS, idr5), 5); /* 52 bits would need other entries */
 	if (highest_ram(m) > BIT(oas_bits[s->oas]))
 		return "memory of this machine lies beyond its output size (IDR5.OAS)";
 
-	s->coherent = mi->coherent_known ? mi->coherent : (idr0 & IDR0_COHACC) != 0;	/* SMMU-07 */
+	s->coherent = mi->coherent_known ? mi->coherent : (idr0 & IDR0_COHACC) != 0; /* SMMU-07 */
 	s->hyp = (idr0 & IDR0_HYP) != 0;
 	s->ats = (idr0 & IDR0_ATS) != 0;
 	s->msi = (idr0 & IDR0_MSI) != 0;
@@ -341,7 +347,8 @@ judge(struct smmu *s, const struct machine *m)
 	/* Stream ids: all of sixteen bits, and what the maps say, as far as the unit goes. */
 	for (uint32_t i = 0; i < m->stream_map_count; i++)
 		if (m->stream_map[i].target == s->unit.index)
-			sid_end = max_u64(sid_end, (uint64_t)m->stream_map[i].out_base + m->stream_map[i].count);
+			sid_end = max_u64(
+			    sid_end, (uint64_t)m->stream_map[i].out_base + m->stream_map[i].count);
 	s->sid_bits = (uint8_t)min_u64(log2_ceil(sid_end), FIELD_GET(IDR1_SIDSIZE, idr1));
 	s->two_level = FIELD_GET(IDR0_ST_LEVEL, idr0) == ST_TWO_LEVEL && s->sid_bits > SMMU_SPLIT;
 	s->sid_bits = (uint8_t)min_u64(s->sid_bits, s->two_level ? SMMU_SID_BITS_MAX : 16);
@@ -357,8 +364,11 @@ judge(struct smmu *s, const struct machine *m)
 	    (idr0 & (s->stage == 1 ? IDR0_ASID16 : IDR0_VMID16)) != 0 ? 1u << 16 : 1u << 8);
 	s->shape = (struct iopt_shape){
 		.format = s->stage == 1 ? &fmt_vmsa_s1 : &fmt_vmsa_s2,
-		.input_bits = s->input_bits, .output_bits = oas_bits[s->oas], .coherent = s->coherent,
-		.leaf_sizes = BIT(12) | BIT(21) | BIT(30), .flags = s->coherent ? 0 : VMSA_NONCACHED,
+		.input_bits = s->input_bits,
+		.output_bits = oas_bits[s->oas],
+		.coherent = s->coherent,
+		.leaf_sizes = BIT(12) | BIT(21) | BIT(30),
+		.flags = s->coherent ? 0 : VMSA_NONCACHED,
 	};
 	return NULL;
 }
@@ -457,7 +467,8 @@ enable_interrupts(struct smmu *s, const struct machine_iommu *mi)
 static const char *
 enable(struct smmu *s, const struct machine_iommu *mi)
 {
-	uint32_t cached = s->coherent ? CR1_CACHE_WB : CR1_CACHE_NC, share = s->coherent ? CR1_SH_INNER : 0;
+	uint32_t cached = s->coherent ? CR1_CACHE_WB : CR1_CACHE_NC,
+		 share = s->coherent ? CR1_SH_INNER : 0;
 	uint64_t hint = s->coherent ? Q_BASE_HINT : 0;
 	uint32_t cr0 = CR0_CMDQEN;
 	const char *why;
@@ -467,25 +478,29 @@ enable(struct smmu *s, const struct machine_iommu *mi)
 	if (((s->gerrorn ^ smmu_read(s, SMMU_GERRORN)) & GERROR_SFM) != 0)
 		return "it is in service failure mode (GERROR.SFM_ERR)";
 	smmu_write(s, SMMU_GERRORN, s->gerrorn);
-	smmu_write(s, SMMU_CR1, (uint32_t)(FIELD_PREP(CR1_TABLE_SH, share) | FIELD_PREP(CR1_TABLE_OC, cached) |
-	    FIELD_PREP(CR1_TABLE_IC, cached) | FIELD_PREP(CR1_QUEUE_SH, share) | FIELD_PREP(CR1_QUEUE_OC, cached) |
-	    FIELD_PREP(CR1_QUEUE_IC, cached)));
+	smmu_write(s, SMMU_CR1,
+	    (uint32_t)(FIELD_PREP(CR1_TABLE_SH, share) | FIELD_PREP(CR1_TABLE_OC, cached) |
+		FIELD_PREP(CR1_TABLE_IC, cached) | FIELD_PREP(CR1_QUEUE_SH, share) |
+		FIELD_PREP(CR1_QUEUE_OC, cached) | FIELD_PREP(CR1_QUEUE_IC, cached)));
 	smmu_write(s, SMMU_CR2, CR2_PTM | CR2_RECINVSID);
 	smmu_write64(s, SMMU_STRTAB_BASE, smmu_strtab_base(s));
 	smmu_write(s, SMMU_STRTAB_BASE_CFG, smmu_strtab_cfg(s));
 
-	smmu_write64(s, SMMU_CMDQ_BASE, frame_of(s->ring.slot).v | FIELD_PREP(Q_BASE_LOG2SIZE, s->ring.lg2) | hint);
+	smmu_write64(s, SMMU_CMDQ_BASE,
+	    frame_of(s->ring.slot).v | FIELD_PREP(Q_BASE_LOG2SIZE, s->ring.lg2) | hint);
 	smmu_write(s, SMMU_CMDQ_PROD, 0);
 	smmu_write(s, SMMU_CMDQ_CONS, 0);
 	if (!set_cr0(s->regs, cr0))
 		return "its command queue does not come on (CR0ACK)";
 
 	/* Each with its own sync: a command that a sync covers may be done in any order. */
-	if (!flush_and_wait(s, CMD_CFGI_ALL, CFGI1_ALL) || (s->hyp && !flush_and_wait(s, CMD_TLBI_EL2_ALL, 0)) ||
+	if (!flush_and_wait(s, CMD_CFGI_ALL, CFGI1_ALL) ||
+	    (s->hyp && !flush_and_wait(s, CMD_TLBI_EL2_ALL, 0)) ||
 	    !flush_and_wait(s, CMD_TLBI_NSNH_ALL, 0))
 		return "its caches cannot be cleared: the command queue does not advance";
 
-	smmu_write64(s, SMMU_EVENTQ_BASE, frame_of(s->events).v | FIELD_PREP(Q_BASE_LOG2SIZE, s->eventq_lg2) | hint);
+	smmu_write64(s, SMMU_EVENTQ_BASE,
+	    frame_of(s->events).v | FIELD_PREP(Q_BASE_LOG2SIZE, s->eventq_lg2) | hint);
 	smmu_write(s, s->page1 + SMMU_EVENTQ_PROD, 0);
 	smmu_write(s, s->page1 + SMMU_EVENTQ_CONS, 0);
 	cr0 |= CR0_EVENTQEN;
@@ -511,14 +526,23 @@ state_facts(struct smmu *s, const struct machine *m)
 	struct iommu_facts *f = &s->unit.facts;
 
 	*f = (struct iommu_facts){
-		.page_sizes = s->shape.leaf_sizes, .iova_bits = s->input_bits, .output_bits = s->shape.output_bits,
-		.stage = s->stage, .coherent = s->coherent, .write_only = s->stage == 2,
-		.range_invalidation = s->ril, .fault_log = true, .fault_interrupt = f->fault_interrupt, .interrupt_isolation = m->irqc.its_count != 0,
+		.page_sizes = s->shape.leaf_sizes,
+		.iova_bits = s->input_bits,
+		.output_bits = s->shape.output_bits,
+		.stage = s->stage,
+		.coherent = s->coherent,
+		.write_only = s->stage == 2,
+		.range_invalidation = s->ril,
+		.fault_log = true,
+		.fault_interrupt = f->fault_interrupt,
+		.interrupt_isolation = m->irqc.its_count != 0,
 		.domains_max = s->tags - 1,
 	};
-	fmt_buf(f->text, sizeof(f->text), "SMMUv3, stage %u, 4K/2M/1G, %u-bit addresses, %s stream table of %u bits%s%s%s",
+	fmt_buf(f->text, sizeof(f->text),
+	    "SMMUv3, stage %u, 4K/2M/1G, %u-bit addresses, %s stream table of %u bits%s%s%s",
 	    s->stage, s->input_bits, s->two_level ? "2-level" : "linear", s->sid_bits,
-	    s->ril ? ", range invalidation" : "", s->ats ? ", ATS checked" : "", s->gbpa ? "" : ", no abort while off");
+	    s->ril ? ", range invalidation" : "", s->ats ? ", ATS checked" : "",
+	    s->gbpa ? "" : ", no abort while off");
 }
 
 static enum status
@@ -535,7 +559,8 @@ probe(const struct machine *m, uint32_t index)
 
 	fmt_buf(name, sizeof(name), "smmu%u", index);
 	if (!is_aligned(mi->base, SMMU_PAGE1) || mi->base == 0)
-		return refuse(name, aborts, E_UNSUPPORTED, "its registers are not at a multiple of 64 KiB");
+		return refuse(
+		    name, aborts, E_UNSUPPORTED, "its registers are not at a multiple of 64 KiB");
 	regs = mmu_map_device((struct paddr){ mi->base }, one_page ? SMMU_PAGE1 : SMMU_PAGES_BYTES);
 	if (regs == NULL)
 		return refuse(name, aborts, E_NO_MEMORY, "no room to map its registers");
@@ -580,4 +605,6 @@ probe(const struct machine *m, uint32_t index)
 	return OK;
 }
 
-const struct iommu_driver smmuv3_driver = { .name = "smmuv3", .kind = IOMMU_SMMUV3, .probe = probe };
+const struct iommu_driver smmuv3_driver = {
+	.name = "smmuv3", .kind = IOMMU_SMMUV3, .probe = probe
+};

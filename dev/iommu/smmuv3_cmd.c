@@ -2,22 +2,22 @@
  * SMMUv3: command queue, tickets, errors, events.
  *
  * Commands.  The unit executes them in order of the ring, and completes them in any order;
- * CMD_SYNC completes when everything before it has (SMMU-36).  We ask for no signal (CS 0): a sync is
- * done when CONS is past it (SMMU-37).  Commands are put under the lock and
- * become visible with PROD, which is written once a batch, by whoever polls first.
+ * CMD_SYNC completes when everything before it has (SMMU-36).  We ask for no signal (CS 0): a sync
+ * is done when CONS is past it (SMMU-37).  Commands are put under the lock and become visible with
+ * PROD, which is written once a batch, by whoever polls first.
  *
  * Errors.  An illegal command (CERROR_ILL) stops the queue with CONS on it.  Such a command is
- * ours, so it should not be; but its invalidation must not be lost.  It is replaced in its slot by the
- * whole form of its kind (every translation, or all configuration), which includes what was asked, and the
- * queue goes on: no ticket lies.  If the replacement is refused too, or on any other
+ * ours, so it should not be; but its invalidation must not be lost.  It is replaced in its slot by
+ * the whole form of its kind (every translation, or all configuration), which includes what was
+ * asked, and the queue goes on: no ticket lies.  If the replacement is refused too, or on any other
  * error, nobody knows what was invalidated: the unit fails.
  *
  * Failure.  A failed unit is closed: translation off above GBPA.ABORT, so that everything behind it
  * aborts whatever its caches hold.  Its tickets are never past.
  *
  * Events.  The unit writes records and PROD, we read them and write CONS.  A full queue
- * drops records and toggles a flag, which is acknowledged by copying it (SMMU-24).  Records of requests that
- * were terminated before a sync are visible when that sync completes.
+ * drops records and toggles a flag, which is acknowledged by copying it (SMMU-24).  Records of
+ * requests that were terminated before a sync are visible when that sync completes.
  *
  * Order    put -> (clean) -> publish -> PROD ... CONS past the sync -> the ticket is past.
  *          event PROD read -> collect -> record read -> full barrier -> CONS written.
@@ -111,7 +111,9 @@ repair_queue(struct smmu *s, uint32_t cons) REQUIRES(s->lock)
 	uint32_t error = (uint32_t)FIELD_GET(CMDQ_CONS_ERR, cons);
 
 	if (error != CERROR_ILL) {
-		smmu_fail(s, error == CERROR_ABT ? "it cannot read its command queue" : "its command queue stopped");
+		smmu_fail(s,
+		    error == CERROR_ABT ? "it cannot read its command queue" :
+					  "its command queue stopped");
 		return;
 	}
 	if (s->repaired == s->ring.head + 1) {
@@ -131,8 +133,8 @@ repair_queue(struct smmu *s, uint32_t cons) REQUIRES(s->lock)
 	}
 	s->repaired = s->ring.head + 1;
 	smmu_count(&s->unit.counters.errors);
-	log_error("%s: command 0x%llx refused; everything of its kind is invalidated instead", s->unit.name,
-	    (unsigned long long)op);
+	log_error("%s: command 0x%llx refused; everything of its kind is invalidated instead",
+	    s->unit.name, (unsigned long long)op);
 	unit_store64(&slot[1], hi);
 	unit_store64(&slot[0], lo);
 	unit_clean(slot, 16, s->coherent);
@@ -183,7 +185,7 @@ smmu_cmd_collect(struct smmu *s)
 			smmu_fail(s, "its command queue index is impossible");
 			return;
 		}
-		if (s->ring.head != s->ring.shown)	/* not done: waiting, or stopped? [SMMU-27] */
+		if (s->ring.head != s->ring.shown) /* not done: waiting, or stopped? [SMMU-27] */
 			collect_errors(s);
 	}
 	if (s->ring.owes && cmdring_pay(&s->ring, 3)) {
@@ -238,8 +240,9 @@ smmu_cmd_flush_all(struct smmu *s)
 }
 
 /*
- * A run of granules is cut into commands of (NUM + 1) << SCALE granules, five bits of the count at a time
- * from the lowest.  One granule alone takes the plain form: as a range it would be illegal [SMMU-32].
+ * A run of granules is cut into commands of (NUM + 1) << SCALE granules, five bits of the count at
+ * a time from the lowest.  One granule alone takes the plain form: as a range it would be illegal
+ * [SMMU-32].
  */
 static uint32_t
 range_step(uint64_t pages, unsigned *scale)
@@ -293,7 +296,8 @@ smmu_cmd_flush_range(struct smmu *s, uint32_t tag, uint64_t at, uint64_t len, un
 		if (!s->ril || step == PAGE_SIZE)
 			smmu_cmd_put(s, lo, at | TLBI1_LEAF);
 		else
-			smmu_cmd_put(s, lo | FIELD_PREP(TLBI0_NUM, num - 1) | FIELD_PREP(TLBI0_SCALE, scale),
+			smmu_cmd_put(s,
+			    lo | FIELD_PREP(TLBI0_NUM, num - 1) | FIELD_PREP(TLBI0_SCALE, scale),
 			    at | FIELD_PREP(TLBI1_TG, TG_4K) | TLBI1_LEAF);
 	}
 }
@@ -336,8 +340,11 @@ static struct dma_fault
 fault_of(const uint64_t e[EVENT_WORDS])
 {
 	struct dma_fault f = {
-		.endpoint = (uint32_t)FIELD_GET(EVT0_SID, e[0]), .code = (uint32_t)FIELD_GET(EVT0_TYPE, e[0]),
-		.write = (e[1] & EVT1_RNW) == 0, .address_valid = true, .iova = e[2],
+		.endpoint = (uint32_t)FIELD_GET(EVT0_SID, e[0]),
+		.code = (uint32_t)FIELD_GET(EVT0_TYPE, e[0]),
+		.write = (e[1] & EVT1_RNW) == 0,
+		.address_valid = true,
+		.iova = e[2],
 	};
 
 	switch (f.code) {
@@ -418,9 +425,9 @@ drain_locked(struct smmu *s, struct dma_fault *out, uint32_t max) REQUIRES(s->lo
 }
 
 /*
- * Records of what was terminated before a sync are in the queue when the sync completes [4.7.3; SMMU-36]; without one a
- * record may come after what followed it.  Where it is not alone it needs a batch, so a command: another sync.  Often it is
- * done when we look.
+ * Records of what was terminated before a sync are in the queue when the sync completes [4.7.3;
+ * SMMU-36]; without one a record may come after what followed it.  Where it is not alone it needs a
+ * batch, so a command: another sync.  Often it is done when we look.
  */
 bool
 smmu_quiet(struct iommu_unit *u, bool all, struct iommu_ticket *t) NO_THREAD_SAFETY
@@ -431,7 +438,8 @@ smmu_quiet(struct iommu_unit *u, bool all, struct iommu_ticket *t) NO_THREAD_SAF
 
 	*t = (struct iommu_ticket){ 0 };
 	if (!all)
-		return smmu_read(s, s->page1 + SMMU_EVENTQ_PROD) == load_relaxed(&s->eventq_cons) && !load_relaxed(&s->events_lost);
+		return smmu_read(s, s->page1 + SMMU_EVENTQ_PROD) == load_relaxed(&s->eventq_cons) &&
+		    !load_relaxed(&s->events_lost);
 	smmu_lock(s);
 	if (unlikely(s->dead)) {
 		smmu_unlock(s);
@@ -447,7 +455,8 @@ smmu_quiet(struct iommu_unit *u, bool all, struct iommu_ticket *t) NO_THREAD_SAF
 	}
 	*t = cmdring_ticket(&s->ring);
 	smmu_cmd_collect(s);
-	quiet = cmdring_past(&s->ring, *t) && smmu_read(s, s->page1 + SMMU_EVENTQ_PROD) == s->eventq_cons && !s->events_lost;
+	quiet = cmdring_past(&s->ring, *t) &&
+	    smmu_read(s, s->page1 + SMMU_EVENTQ_PROD) == s->eventq_cons && !s->events_lost;
 	smmu_unlock(s);
 	return quiet;
 }
@@ -470,7 +479,8 @@ smmu_drain_faults(struct iommu_unit *u, struct dma_fault *out, uint32_t max, boo
 	return n;
 }
 
-/* Wired interrupts are edges: nothing to clear but the cause.  A queue that is not empty makes no second one. */
+/* Wired interrupts are edges: nothing to clear but the cause.  A queue that is not empty makes no
+ * second one. */
 void
 smmu_irq(void *arg)
 {

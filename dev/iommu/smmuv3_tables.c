@@ -1,8 +1,8 @@
 /*
  * SMMUv3: stream table, context descriptors, reserved regions.
  *
- * A request carries a stream id.  With two levels its upper bits find a descriptor, its lower eight an
- * entry of the table behind it:
+ * A request carries a stream id.  With two levels its upper bits find a descriptor, its lower eight
+ * an entry of the table behind it:
  *
  *   STRTAB_BASE -> level 1: (span, pointer) -> level 2: 256 entries -> stage 1: context
  *                                                |                     descriptor -> root table
@@ -12,14 +12,15 @@
  * abort, and never freed.  A stream without a level 2 table aborts too.
  *
  * Going live.  Hardware reads an entry in eight pieces, at any time, in any order, and may keep
- * what it read.  So when nothing older is under way the entry stays an abort, of which only word 0 counts, while words 1 to 7 are
- * stored; a CFGI_STE and its sync make sure that nobody holds older pieces; one store of word 0
- * makes it live; another CFGI_STE and sync, that it is in force (SMMU-51).
- * Going dead.  One store of word 0; CFGI_STE, sync; then the translations of the tag, sync.
+ * what it read.  So when nothing older is under way the entry stays an abort, of which only word 0
+ * counts, while words 1 to 7 are stored; a CFGI_STE and its sync make sure that nobody holds older
+ * pieces; one store of word 0 makes it live; another CFGI_STE and sync, that it is in force
+ * (SMMU-51). Going dead.  One store of word 0; CFGI_STE, sync; then the translations of the tag,
+ * sync.
  *
  * Context descriptors stand in an array by ASID, 64 to a page, made page by page and kept.  One is
- * written only while no entry points at it, and configuration that pointed at it was invalidated when
- * its last stream was detached: it needs no invalidation of its own.
+ * written only while no entry points at it, and configuration that pointed at it was invalidated
+ * when its last stream was detached: it needs no invalidation of its own.
  *
  * Locks    s->lock over all tables.  attach waits for its syncs without it; s->attaching
  *          keeps a second attach out meanwhile.
@@ -91,7 +92,8 @@ smmu_strtab_cfg(const struct smmu *s)
 	uint64_t v = FIELD_PREP(STRTAB_CFG_LOG2SIZE, s->sid_bits);
 
 	if (s->two_level)
-		v |= FIELD_PREP(STRTAB_CFG_SPLIT, SMMU_SPLIT) | FIELD_PREP(STRTAB_CFG_FMT, STRTAB_FMT_TWO_LEVEL);
+		v |= FIELD_PREP(STRTAB_CFG_SPLIT, SMMU_SPLIT) |
+		    FIELD_PREP(STRTAB_CFG_FMT, STRTAB_FMT_TWO_LEVEL);
 	return (uint32_t)v;
 }
 
@@ -106,7 +108,8 @@ entry_of(const struct smmu *s, uint32_t sid)
 	desc = s->strtab[sid >> SMMU_SPLIT];
 	if (desc == 0)
 		return NULL;
-	return (uint64_t *)frame_ptr((struct paddr){ desc & L1_L2PTR }) + (sid % L2_ENTRIES) * STE_WORDS;
+	return (uint64_t *)frame_ptr((struct paddr){ desc & L1_L2PTR }) +
+	    (sid % L2_ENTRIES) * STE_WORDS;
 }
 
 /* The same, made if need be; *fresh: the descriptor is new to the unit. */
@@ -135,7 +138,8 @@ entry_get(struct smmu *s, uint32_t sid, uint64_t **ste, bool *fresh) REQUIRES(s-
 static uint64_t *
 cd_of(const struct smmu *s, uint32_t tag)
 {
-	return (uint64_t *)s->cd_page[tag / SMMU_CDS_PER_PAGE] + (tag % SMMU_CDS_PER_PAGE) * STE_WORDS;
+	return (uint64_t *)s->cd_page[tag / SMMU_CDS_PER_PAGE] +
+	    (tag % SMMU_CDS_PER_PAGE) * STE_WORDS;
 }
 
 enum status
@@ -161,10 +165,12 @@ smmu_cd_fill(struct smmu *s, struct iommu_domain *d)
 	unit_store64(&cd[2], 0);
 	unit_store64(&cd[3], VMSA_MAIR);
 	unit_publish();
-	unit_store64(&cd[0], FIELD_PREP(CD0_T0SZ, 64 - s->input_bits) | FIELD_PREP(CD0_IR0, cached) |
-	    FIELD_PREP(CD0_OR0, cached) | FIELD_PREP(CD0_SH0, s->coherent ? SH_INNER_SHARE : SH_OUTER_SHARE) |
-	    CD0_EPD1 | CD0_V | FIELD_PREP(CD0_IPS, s->oas) | CD0_AA64 | CD0_R | CD0_A | CD0_ASET |
-	    FIELD_PREP(CD0_ASID, d->tag));
+	unit_store64(&cd[0],
+	    FIELD_PREP(CD0_T0SZ, 64 - s->input_bits) | FIELD_PREP(CD0_IR0, cached) |
+		FIELD_PREP(CD0_OR0, cached) |
+		FIELD_PREP(CD0_SH0, s->coherent ? SH_INNER_SHARE : SH_OUTER_SHARE) | CD0_EPD1 |
+		CD0_V | FIELD_PREP(CD0_IPS, s->oas) | CD0_AA64 | CD0_R | CD0_A | CD0_ASET |
+		FIELD_PREP(CD0_ASID, d->tag));
 	unit_clean(cd, STE_BYTES, s->coherent);
 	unit_publish();
 	return OK;
@@ -185,7 +191,8 @@ static void
 compose(const struct smmu *s, struct iommu_domain *d, uint64_t ste[STE_WORDS])
 {
 	struct iopt *pt = &smmu_domain_of(d)->pt;
-	uint64_t cached = s->coherent ? 1 : 0, share = s->coherent ? SH_INNER_SHARE : SH_OUTER_SHARE;
+	uint64_t cached = s->coherent ? 1 : 0,
+		 share = s->coherent ? SH_INNER_SHARE : SH_OUTER_SHARE;
 
 	for (unsigned i = 0; i < STE_WORDS; i++)
 		ste[i] = 0;
@@ -199,8 +206,9 @@ compose(const struct smmu *s, struct iommu_domain *d, uint64_t ste[STE_WORDS])
 	/* SL0 counts from the bottom: 0, 1, 2 for heights 1, 2, 3 [SMMU-160]. */
 	ste[0] = STE0_V | FIELD_PREP(STE0_CONFIG, STE_S2);
 	ste[2] = FIELD_PREP(STE2_VMID, d->tag) | FIELD_PREP(STE2_T0SZ, 64 - s->input_bits) |
-	    FIELD_PREP(STE2_SL0, pt->top - 1) | FIELD_PREP(STE2_IR0, cached) | FIELD_PREP(STE2_OR0, cached) |
-	    FIELD_PREP(STE2_SH0, share) | FIELD_PREP(STE2_PS, s->oas) | STE2_AA64 | STE2_PTW | STE2_R;
+	    FIELD_PREP(STE2_SL0, pt->top - 1) | FIELD_PREP(STE2_IR0, cached) |
+	    FIELD_PREP(STE2_OR0, cached) | FIELD_PREP(STE2_SH0, share) |
+	    FIELD_PREP(STE2_PS, s->oas) | STE2_AA64 | STE2_PTW | STE2_R;
 	ste[3] = pt->root.v;
 }
 
@@ -301,7 +309,7 @@ smmu_attach(struct iommu_domain *d, uint32_t sid)
 	}
 	s->attaching = sid;
 	compose(s, d, want);
-	r = settle(s, cmdring_ticket(&s->ring));	/* if a detach of this stream is under way */
+	r = settle(s, cmdring_ticket(&s->ring)); /* if a detach of this stream is under way */
 	if (r == OK) {
 		store_rest(s, ste, want);
 		r = settle(s, forget(s, sid, fresh));
@@ -419,8 +427,8 @@ reserve_stream(struct smmu *s, const struct machine *m, uint32_t sid)
 			smmu_domain_fini(d);
 			return "a reserved region is not whole pages of reserved memory";
 		}
-		r = iopt_map(&smmu_domain_of(d)->pt, (struct iova){ e->base }, (struct paddr){ e->base }, e->len,
-		    IOPT_READ | IOPT_WRITE);
+		r = iopt_map(&smmu_domain_of(d)->pt, (struct iova){ e->base },
+		    (struct paddr){ e->base }, e->len, IOPT_READ | IOPT_WRITE);
 		if (r != OK) {
 			smmu_domain_fini(d);
 			return status_text(r);
@@ -459,15 +467,16 @@ smmu_reserved_init(struct smmu *s, const struct machine *m)
 			const char *why;
 			bool known = false;
 
-			for (uint32_t j = 0; j < i; j++)	/* an earlier region saw to it, well or not */
+			for (uint32_t j = 0; j < i;
+			    j++) /* an earlier region saw to it, well or not */
 				known = known || names_stream(&m->reserved[j], s, sid);
 			if (known)
 				continue;
 			why = reserve_stream(s, m, sid);
 			if (why == NULL)
 				continue;
-			log_error("%s: streams 0x%x to 0x%x have a reserved region: %s: blocked", s->unit.name, sid,
-			    e->id_base + e->id_count - 1, why);
+			log_error("%s: streams 0x%x to 0x%x have a reserved region: %s: blocked",
+			    s->unit.name, sid, e->id_base + e->id_count - 1, why);
 			break;
 		}
 	}

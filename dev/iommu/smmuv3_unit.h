@@ -16,16 +16,16 @@
 #include "kern/machine/machine.h"
 
 enum : uint32_t {
-	SMMU_SPLIT = 8,			/* a level 2 table is one bus */
-	SMMU_SID_BITS_MAX = 24,		/* of ours: a level 1 table of 512 KiB */
+	SMMU_SPLIT = 8,         /* a level 2 table is one bus */
+	SMMU_SID_BITS_MAX = 24, /* of ours: a level 1 table of 512 KiB */
 	SMMU_SID_NONE = UINT32_MAX,
-	SMMU_TAGS_MAX = 4096,		/* ASIDs or VMIDs in use, of ours */
+	SMMU_TAGS_MAX = 4096, /* ASIDs or VMIDs in use, of ours */
 	SMMU_CDS_PER_PAGE = PAGE_SIZE / 64,
-	SMMU_RESERVED_MAX = 16,		/* streams with reserved regions */
+	SMMU_RESERVED_MAX = 16, /* streams with reserved regions */
 	SMMU_CMDQ_LG2 = 8,
 	SMMU_EVENTQ_LG2 = 8,
-	SMMU_BATCH_MAX = 32,		/* commands before a sync must come (MMU-700 erratum 2812531) */
-	SMMU_TLBI_MAX = 16,		/* a range that takes more commands: the whole domain at once */
+	SMMU_BATCH_MAX = 32, /* commands before a sync must come (MMU-700 erratum 2812531) */
+	SMMU_TLBI_MAX = 16,  /* a range that takes more commands: the whole domain at once */
 };
 
 enum : uint64_t {
@@ -48,7 +48,7 @@ struct smmu {
 	void *regs;
 	uint32_t page1;			/* where the event queue's indices are */
 	bool coherent, hyp, ats, msi, ril, stalls, incoming_attributes;
-	bool gbpa;			/* GBPA.ABORT took: with translation off everything aborts */
+	bool gbpa; /* GBPA.ABORT took: with translation off everything aborts */
 	bool two_level;
 	uint8_t stage;
 	uint8_t oas;			/* as encoded */
@@ -69,8 +69,9 @@ struct smmu {
 	uint32_t eventq_cons;
 	bool events_lost;
 	uint32_t attaching;		/* stream whose entry is being filled, or SMMU_SID_NONE */
-	uint64_t *tag_ticket;		/* by tag: when its flush is past it is free; UINT64_MAX: in use */
-	void *cd_page[SMMU_TAGS_MAX / SMMU_CDS_PER_PAGE];	/* context descriptors by tag; made once, kept */
+	uint64_t *tag_ticket; /* by tag: when its flush is past it is free; UINT64_MAX: in use */
+	void *cd_page[SMMU_TAGS_MAX /
+	    SMMU_CDS_PER_PAGE]; /* context descriptors by tag; made once, kept */
 
 	bool registered;		/* (a) */
 	bool dead;			/* (l) unknown state: closed for good */
@@ -88,25 +89,46 @@ enum : unsigned { SMMU_UNIT_ORDER = 1 };	/* frames of a struct smmu, log2 */
 static_assert(sizeof(struct smmu) <= PAGE_SIZE << SMMU_UNIT_ORDER);
 
 static inline struct smmu *smmu_of(struct iommu_unit *u) { return u->priv; }
-static inline struct smmu_domain *smmu_domain_of(struct iommu_domain *d) { return (struct smmu_domain *)d->priv; }
+static inline struct smmu_domain *
+smmu_domain_of(struct iommu_domain *d)
+{
+	return (struct smmu_domain *)d->priv;
+}
 
-static inline uint32_t smmu_read(const struct smmu *s, uint32_t reg) { return unit_read32(s->regs, reg); }
-static inline void smmu_write(const struct smmu *s, uint32_t reg, uint32_t v) { unit_write32(s->regs, reg, v); }
-static inline void smmu_write64(const struct smmu *s, uint32_t reg, uint64_t v) { unit_write64(s->regs, reg, v); }
+static inline uint32_t
+smmu_read(const struct smmu *s, uint32_t reg)
+{
+	return unit_read32(s->regs, reg);
+}
+static inline void
+smmu_write(const struct smmu *s, uint32_t reg, uint32_t v)
+{
+	unit_write32(s->regs, reg, v);
+}
+static inline void
+smmu_write64(const struct smmu *s, uint32_t reg, uint64_t v)
+{
+	unit_write64(s->regs, reg, v);
+}
 
-static inline void smmu_count(uint64_t *counter) { __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED); }
+static inline void
+smmu_count(uint64_t *counter)
+{
+	__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+}
 
 /* smmuv3_cmd.c */
 
 void smmu_lock(struct smmu *s) ACQUIRE(s->lock);
 void smmu_unlock(struct smmu *s) RELEASE(s->lock);	/* and tells the kernel of a failure */
 
-/* Unknown state: no ticket will be past any more; translation off over GBPA.ABORT where that exists. */
+/* Unknown state: no ticket will be past any more; translation off over GBPA.ABORT where that
+ * exists. */
 void smmu_fail(struct smmu *s, const char *why) REQUIRES(s->lock);
 
 /*
- * Room for n commands and their sync.  False: the caller puts nothing and takes the ticket, which now
- * covers a flush of everything.
+ * Room for n commands and their sync.  False: the caller puts nothing and takes the ticket, which
+ * now covers a flush of everything.
  */
 NODISCARD bool smmu_cmd_room(struct smmu *s, uint32_t n) REQUIRES(s->lock);
 void smmu_cmd_put(struct smmu *s, uint64_t lo, uint64_t hi) REQUIRES(s->lock);
@@ -119,10 +141,12 @@ void smmu_cmd_collect(struct smmu *s) REQUIRES(s->lock);
 
 void smmu_cmd_cfgi_ste(struct smmu *s, uint32_t sid, bool leaf) REQUIRES(s->lock);
 void smmu_cmd_flush_tag(struct smmu *s, uint32_t tag) REQUIRES(s->lock);
-void smmu_cmd_flush_all(struct smmu *s) REQUIRES(s->lock);	/* configuration, then translations: 3 commands */
-/* Leaves of [at, at + len), the smallest of 1 << leaf_lg2 bytes; by range, by leaf, or the whole tag. */
-void smmu_cmd_flush_range(struct smmu *s, uint32_t tag, uint64_t at, uint64_t len, unsigned leaf_lg2)
-    REQUIRES(s->lock);
+void smmu_cmd_flush_all(struct smmu *s)
+    REQUIRES(s->lock); /* configuration, then translations: 3 commands */
+/* Leaves of [at, at + len), the smallest of 1 << leaf_lg2 bytes; by range, by leaf, or the whole
+ * tag. */
+void smmu_cmd_flush_range(
+    struct smmu *s, uint32_t tag, uint64_t at, uint64_t len, unsigned leaf_lg2) REQUIRES(s->lock);
 
 NODISCARD enum status smmu_ticket_poll(struct iommu_unit *u, struct iommu_ticket t);
 /* Polls for so long; E_TIMED_OUT. */
@@ -142,7 +166,8 @@ uint32_t smmu_strtab_cfg(const struct smmu *s);
 NODISCARD enum status smmu_attach(struct iommu_domain *d, uint32_t sid);
 struct iommu_ticket smmu_detach(struct iommu_domain *d, uint32_t sid);
 
-/* Before translation is on: identity maps for what firmware reserved.  What cannot be kept is blocked and named. */
+/* Before translation is on: identity maps for what firmware reserved.  What cannot be kept is
+ * blocked and named. */
 void smmu_reserved_init(struct smmu *s, const struct machine *m);
 
 /* The domain's context descriptor (stage 1): filled before an STE points at it. */

@@ -25,27 +25,91 @@ void unit_host_write(volatile void *base, uint32_t offset, unsigned bytes, uint6
 void unit_host_store(uint64_t *p, uint64_t v);
 void unit_host_publish(void);
 
-static inline uint8_t unit_read8(const volatile void *base, uint32_t offset) { return (uint8_t)unit_host_read(base, offset, 1); }
-static inline uint16_t unit_read16(const volatile void *base, uint32_t offset) { return (uint16_t)unit_host_read(base, offset, 2); }
-static inline void unit_write8(volatile void *base, uint32_t offset, uint8_t v) { unit_host_write(base, offset, 1, v); }
-static inline void unit_write16(volatile void *base, uint32_t offset, uint16_t v) { unit_host_write(base, offset, 2, v); }
-static inline uint32_t unit_read32(const volatile void *base, uint32_t offset) { return (uint32_t)unit_host_read(base, offset, 4); }
-static inline uint64_t unit_read64(const volatile void *base, uint32_t offset) { return unit_host_read(base, offset, 8); }
-static inline void unit_write32(volatile void *base, uint32_t offset, uint32_t v) { unit_host_write(base, offset, 4, v); }
-static inline void unit_write64(volatile void *base, uint32_t offset, uint64_t v) { unit_host_write(base, offset, 8, v); }
+static inline uint8_t
+unit_read8(const volatile void *base, uint32_t offset)
+{
+	return (uint8_t)unit_host_read(base, offset, 1);
+}
+static inline uint16_t
+unit_read16(const volatile void *base, uint32_t offset)
+{
+	return (uint16_t)unit_host_read(base, offset, 2);
+}
+static inline void
+unit_write8(volatile void *base, uint32_t offset, uint8_t v)
+{
+	unit_host_write(base, offset, 1, v);
+}
+static inline void
+unit_write16(volatile void *base, uint32_t offset, uint16_t v)
+{
+	unit_host_write(base, offset, 2, v);
+}
+static inline uint32_t
+unit_read32(const volatile void *base, uint32_t offset)
+{
+	return (uint32_t)unit_host_read(base, offset, 4);
+}
+static inline uint64_t
+unit_read64(const volatile void *base, uint32_t offset)
+{
+	return unit_host_read(base, offset, 8);
+}
+static inline void
+unit_write32(volatile void *base, uint32_t offset, uint32_t v)
+{
+	unit_host_write(base, offset, 4, v);
+}
+static inline void
+unit_write64(volatile void *base, uint32_t offset, uint64_t v)
+{
+	unit_host_write(base, offset, 8, v);
+}
 static inline void unit_store64(uint64_t *p, uint64_t v) { unit_host_store(p, v); }
 static inline void unit_publish(void) { unit_host_publish(); }
 
 #else
 
-static inline uint8_t unit_read8(const volatile void *base, uint32_t offset) { return mmio_read8((const volatile char *)base + offset); }
-static inline uint16_t unit_read16(const volatile void *base, uint32_t offset) { return mmio_read16((const volatile char *)base + offset); }
-static inline void unit_write8(volatile void *base, uint32_t offset, uint8_t v) { mmio_write8((volatile char *)base + offset, v); }
-static inline void unit_write16(volatile void *base, uint32_t offset, uint16_t v) { mmio_write16((volatile char *)base + offset, v); }
-static inline uint32_t unit_read32(const volatile void *base, uint32_t offset) { return mmio_read32((const volatile char *)base + offset); }
-static inline uint64_t unit_read64(const volatile void *base, uint32_t offset) { return mmio_read64((const volatile char *)base + offset); }
-static inline void unit_write32(volatile void *base, uint32_t offset, uint32_t v) { mmio_write32((volatile char *)base + offset, v); }
-static inline void unit_write64(volatile void *base, uint32_t offset, uint64_t v) { mmio_write64((volatile char *)base + offset, v); }
+static inline uint8_t
+unit_read8(const volatile void *base, uint32_t offset)
+{
+	return mmio_read8((const volatile char *)base + offset);
+}
+static inline uint16_t
+unit_read16(const volatile void *base, uint32_t offset)
+{
+	return mmio_read16((const volatile char *)base + offset);
+}
+static inline void
+unit_write8(volatile void *base, uint32_t offset, uint8_t v)
+{
+	mmio_write8((volatile char *)base + offset, v);
+}
+static inline void
+unit_write16(volatile void *base, uint32_t offset, uint16_t v)
+{
+	mmio_write16((volatile char *)base + offset, v);
+}
+static inline uint32_t
+unit_read32(const volatile void *base, uint32_t offset)
+{
+	return mmio_read32((const volatile char *)base + offset);
+}
+static inline uint64_t
+unit_read64(const volatile void *base, uint32_t offset)
+{
+	return mmio_read64((const volatile char *)base + offset);
+}
+static inline void
+unit_write32(volatile void *base, uint32_t offset, uint32_t v)
+{
+	mmio_write32((volatile char *)base + offset, v);
+}
+static inline void
+unit_write64(volatile void *base, uint32_t offset, uint64_t v)
+{
+	mmio_write64((volatile char *)base + offset, v);
+}
 static ALWAYS_INLINE void unit_store64(uint64_t *p, uint64_t v) { once_store(p, v); }
 static ALWAYS_INLINE void unit_publish(void) { io_publish(); }
 

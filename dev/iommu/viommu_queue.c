@@ -1,28 +1,30 @@
 /*
  * virtio-iommu: requests and their tickets, events.
  *
- * A request is at most 36 bytes that the device reads and 4 that it writes.  Each has a slot in our memory from the moment it is
- * put until it is answered; its number is its ticket.  The device gets as many as its queue takes, in order; the rest
- * waits in the slots.  It may answer in any order, so a ticket is past when all up to it are answered (VIO-15).
+ * A request is at most 36 bytes that the device reads and 4 that it writes.  Each has a slot in our
+ * memory from the moment it is put until it is answered; its number is its ticket.  The device gets
+ * as many as its queue takes, in order; the rest waits in the slots.  It may answer in any order,
+ * so a ticket is past when all up to it are answered (VIO-15).
  *
  *     put        given to the device       answered by the device
  *      |   queued >=  sent  ..................  done
  *      +--- slot = number mod VIO_SLOTS ---+--- pair of descriptors ---+--- used ring
  *
- * Every request is one whose meaning we know and whose arguments we checked, so an answer that is not "OK" means that the device's
- * state is not what we think: the unit fails.  But for ATTACH, which a device may refuse: who attaches asks for the answer.
+ * Every request is one whose meaning we know and whose arguments we checked, so an answer that is
+ * not "OK" means that the device's state is not what we think: the unit fails.  But for ATTACH,
+ * which a device may refuse: who attaches asks for the answer.
  *
  * The device is told of new requests by whoever polls or syncs first.
  *
- * Hostile device.  Its used ring may name only what it has, once; its index may not run ahead.  An answer is read once,
- * from where we said, and an answer of less than its four bytes is none.
+ * Hostile device.  Its used ring may name only what it has, once; its index may not run ahead.  An
+ * answer is read once, from where we said, and an answer of less than its four bytes is none.
  *
  * Failure.  No ticket is past any more; the kernel turns bus mastering of all its devices off.
  *
- * Waits    viommu_ticket_wait, without the lock; viommu_make_room with it, when VIO_SLOTS requests are under way and one more cannot be
- *          refused: teardown of a domain with more mappings than that, while it still has an endpoint.
- * Locks    v->lock.
- * Source   virtio 1.2, 2.7 (split queues), 5.13.6 (requests, events).
+ * Waits    viommu_ticket_wait, without the lock; viommu_make_room with it, when VIO_SLOTS requests
+ * are under way and one more cannot be refused: teardown of a domain with more mappings than that,
+ * while it still has an endpoint. Locks    v->lock. Source   virtio 1.2, 2.7 (split queues), 5.13.6
+ * (requests, events).
  */
 #include "dev/iommu/viommu_unit.h"
 #include "kern/base/bits.h"
@@ -74,7 +76,8 @@ store16(uint64_t *words, uint32_t i, uint16_t value)
 {
 	unsigned shift = i % 4 * 16;
 
-	unit_store64(&words[i / 4], (words[i / 4] & ~(0xffffull << shift)) | (uint64_t)value << shift);
+	unit_store64(
+	    &words[i / 4], (words[i / 4] & ~(0xffffull << shift)) | (uint64_t)value << shift);
 }
 
 /* Available ring: flags, index, entries.  The entry is visible before the index. */
@@ -112,7 +115,8 @@ set_descriptor(struct viommu_queue *q, uint32_t i, uint64_t at, uint64_t rest)
 
 /* One queue: its size, its memory, its registers. */
 static const char *
-queue_init(struct viommu *v, struct viommu_queue *q, uint16_t index, uint16_t least, uint16_t most, enum status *s)
+queue_init(struct viommu *v, struct viommu_queue *q, uint16_t index, uint16_t least, uint16_t most,
+    enum status *s)
 {
 	struct paddr desc, avail, used;
 	uint64_t notify;
@@ -158,7 +162,8 @@ viommu_queues_init(struct viommu *v, enum status *s)
 	unsigned order = log2_floor(VIO_SLOTS * VIO_SLOT_BYTES / PAGE_SIZE);
 	const char *what;
 
-	static_assert(2 * VIO_FLIGHT_MAX * 16 <= PAGE_SIZE && 6 + 8 * 2 * VIO_FLIGHT_MAX <= PAGE_SIZE);
+	static_assert(
+	    2 * VIO_FLIGHT_MAX * 16 <= PAGE_SIZE && 6 + 8 * 2 * VIO_FLIGHT_MAX <= PAGE_SIZE);
 	*s = frame_alloc(order, FRAME_IOMMU, FRAME_ZERO, &v->slots_at);
 	if (*s == OK)
 		*s = frame_alloc(0, FRAME_IOMMU, FRAME_ZERO, &v->events_at);
@@ -204,7 +209,8 @@ pump(struct viommu *v) REQUIRES(v->lock)
 		at = v->slots_at.v + slot * VIO_SLOT_BYTES;
 		v->flight[i] = v->sent;
 		v->flying++;
-		set_descriptor(&v->request, 2 * i, at, v->status[slot] | VDESC_NEXT | FIELD_PREP(VDESC_LINK, 2 * i + 1));
+		set_descriptor(&v->request, 2 * i, at,
+		    v->status[slot] | VDESC_NEXT | FIELD_PREP(VDESC_LINK, 2 * i + 1));
 		set_descriptor(&v->request, 2 * i + 1, at + VIO_SLOT_TAIL, VREQ_TAIL | VDESC_WRITE);
 		give(&v->request, (uint16_t)(2 * i));
 		v->kick = true;
@@ -244,7 +250,8 @@ answer(struct viommu *v, uint32_t head, uint32_t bytes) REQUIRES(v->lock)
 	v->flying--;
 	slot = (uint32_t)(number % VIO_SLOTS);
 	words = v->slots + slot * (VIO_SLOT_BYTES / 8);
-	v->status[slot] = bytes < VREQ_TAIL ? (uint8_t)VS_NONE : (uint8_t)once_load(&words[VIO_SLOT_TAIL / 8]);
+	v->status[slot] =
+	    bytes < VREQ_TAIL ? (uint8_t)VS_NONE : (uint8_t)once_load(&words[VIO_SLOT_TAIL / 8]);
 	v->answered[slot] = true;
 	/* Our own words: nobody but us writes that part of a slot. */
 	if (v->status[slot] != VS_OK && FIELD_GET(VREQ_TYPE, words[0]) != VREQ_ATTACH)
@@ -273,7 +280,8 @@ viommu_collect(struct viommu *v)
 		store_release(&v->done, done);
 	if (!v->dead)
 		pump(v);
-	if (!v->dead && v->done != v->queued && (unit_read8(v->common, VCOM_STATUS) & VSTATUS_NEEDS_RESET) != 0)
+	if (!v->dead && v->done != v->queued &&
+	    (unit_read8(v->common, VCOM_STATUS) & VSTATUS_NEEDS_RESET) != 0)
 		viommu_fail(v, "it gave up (NEEDS_RESET), or is gone");
 }
 
@@ -326,15 +334,16 @@ viommu_ticket_wait(struct viommu *v, struct iommu_ticket t, uint64_t wait_ns)
 	while ((s = viommu_ticket_poll(&v->unit, t)) == E_WOULD_BLOCK) {
 		if (late)
 			return E_TIMED_OUT;
-		late = clock_now() > deadline;	/* one more look after the deadline: we may have been asleep */
+		late = clock_now() >
+		    deadline; /* one more look after the deadline: we may have been asleep */
 		clock_spin(1000);
 	}
 	return s;
 }
 
 /*
- * Two descriptors of its own kind: the events' page, which is not used yet, holds the request, and behind it the properties and
- * the tail.
+ * Two descriptors of its own kind: the events' page, which is not used yet, holds the request, and
+ * behind it the properties and the tail.
  */
 enum status
 viommu_probe_endpoint(struct viommu *v, uint32_t endpoint, uint8_t *out)
@@ -349,8 +358,10 @@ viommu_probe_endpoint(struct viommu *v, uint32_t endpoint, uint8_t *out)
 	memset(page + ANSWER, 0xff, v->probe_size + VREQ_TAIL);
 	unit_store64(&v->events[0], VREQ_PROBE | FIELD_PREP(VREQ_ID, endpoint));
 	unit_publish();
-	set_descriptor(&v->request, 0, v->events_at.v, VREQ_PROBE_LEN | VDESC_NEXT | FIELD_PREP(VDESC_LINK, 1));
-	set_descriptor(&v->request, 1, v->events_at.v + ANSWER, (v->probe_size + VREQ_TAIL) | VDESC_WRITE);
+	set_descriptor(&v->request, 0, v->events_at.v,
+	    VREQ_PROBE_LEN | VDESC_NEXT | FIELD_PREP(VDESC_LINK, 1));
+	set_descriptor(
+	    &v->request, 1, v->events_at.v + ANSWER, (v->probe_size + VREQ_TAIL) | VDESC_WRITE);
 	give(&v->request, 0);
 	unit_publish();
 	unit_write16(v->notify, v->request.notify, VQ_REQUEST);
@@ -392,9 +403,13 @@ fault_of(const uint64_t e[3])
 {
 	uint32_t reason = (uint32_t)(e[0] & 0xff), flags = (uint32_t)(e[0] >> 32);
 	struct dma_fault f = {
-		.endpoint = (uint32_t)e[1], .code = reason, .write = (flags & VEVENT_WRITE) != 0,
+		.endpoint = (uint32_t)e[1],
+		.code = reason,
+		.write = (flags & VEVENT_WRITE) != 0,
 		.address_valid = (flags & VEVENT_ADDRESS) != 0,
-		.kind = reason == VEVENT_DOMAIN ? FAULT_BLOCKED : reason == VEVENT_MAPPING ? FAULT_NOT_MAPPED : FAULT_OTHER,
+		.kind = reason == VEVENT_DOMAIN ? FAULT_BLOCKED :
+		    reason == VEVENT_MAPPING    ? FAULT_NOT_MAPPED :
+						  FAULT_OTHER,
 	};
 
 	if (f.address_valid)
@@ -421,7 +436,8 @@ viommu_drain_faults(struct iommu_unit *u, struct dma_fault *out, uint32_t max, b
 			e[k] = once_load(&v->events[4 * head + k]);
 		if (bytes >= VEVENT_LEN)
 			out[n++] = fault_of(e);
-		/* All buffers were taken at some time: what came then was dropped, and nobody says so. */
+		/* All buffers were taken at some time: what came then was dropped, and nobody says
+		 * so. */
 		*lost |= field16(v->event.usage, 1) == v->event.avail;
 		give_event(v, head);
 	}
@@ -433,7 +449,8 @@ viommu_drain_faults(struct iommu_unit *u, struct dma_fault *out, uint32_t max, b
 	return n;
 }
 
-/* The used index of the event ring, in memory.  Nothing orders events with what the endpoint does next. */
+/* The used index of the event ring, in memory.  Nothing orders events with what the endpoint does
+ * next. */
 bool
 viommu_quiet(struct iommu_unit *u, bool all UNUSED, struct iommu_ticket *t)
 {

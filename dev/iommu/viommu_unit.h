@@ -28,11 +28,12 @@ enum : uint32_t {
 };
 enum : uint64_t {
 	VIO_PROBE_WAIT_NS = NS_PER_S,
-	VIO_ATTACH_WAIT_NS = NS_PER_S,	/* a program answers, not hardware; usually in microseconds */
+	VIO_ATTACH_WAIT_NS =
+	    NS_PER_S, /* a program answers, not hardware; usually in microseconds */
 };
 
 struct viommu_domain {
-	uint64_t maps;			/* (l) live; the device forgets them with the last endpoint */
+	uint64_t maps; /* (l) live; the device forgets them with the last endpoint */
 	uint64_t gone;			/* (l) ticket of the last detach */
 } __attribute__((may_alias));
 static_assert(sizeof(struct viommu_domain) <= sizeof(((struct iommu_domain *)0)->priv));
@@ -77,7 +78,8 @@ struct viommu {
 	uint64_t done;			/* (a) all up to this one are answered */
 	bool answered[VIO_SLOTS];
 	uint8_t status[VIO_SLOTS];	/* the answer; kept until the slot is used again */
-	uint64_t flight[VIO_FLIGHT_MAX];	/* number of the request at a pair of descriptors; 0: free */
+	uint64_t
+	    flight[VIO_FLIGHT_MAX]; /* number of the request at a pair of descriptors; 0: free */
 	uint32_t flying, flight_max;
 	bool kick;			/* sent, and the device was not told */
 	struct viommu_endpoint endpoint[VIO_ENDPOINTS_MAX];
@@ -93,8 +95,16 @@ enum { VIO_ORDER = 3 };
 static_assert(sizeof(struct viommu) <= PAGE_SIZE << VIO_ORDER);
 
 static inline struct viommu *viommu_of(struct iommu_unit *u) { return u->priv; }
-static inline struct viommu_domain *viommu_domain_of(struct iommu_domain *d) { return (struct viommu_domain *)d->priv; }
-static inline void viommu_count(uint64_t *counter) { __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED); }
+static inline struct viommu_domain *
+viommu_domain_of(struct iommu_domain *d)
+{
+	return (struct viommu_domain *)d->priv;
+}
+static inline void
+viommu_count(uint64_t *counter)
+{
+	__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+}
 
 /* viommu_pci.c */
 
@@ -114,13 +124,26 @@ const char *viommu_queues_init(struct viommu *v, enum status *s);
 /* Buffers for events, given to the device; it runs. */
 void viommu_events_start(struct viommu *v) REQUIRES(v->lock);
 
-static inline uint32_t viommu_room(const struct viommu *v) { return VIO_SLOTS - (uint32_t)(v->queued - v->done); }
+static inline uint32_t
+viommu_room(const struct viommu *v)
+{
+	return VIO_SLOTS - (uint32_t)(v->queued - v->done);
+}
 /* One request: its words, how many bytes the device reads.  There is room. */
 void viommu_put(struct viommu *v, const uint64_t *words, uint32_t bytes) REQUIRES(v->lock);
-static inline struct iommu_ticket viommu_ticket(const struct viommu *v) { return (struct iommu_ticket){ v->queued }; }
-static inline bool viommu_past(const struct viommu *v, struct iommu_ticket t) { return t.seq <= load_acquire(&v->done); }
+static inline struct iommu_ticket
+viommu_ticket(const struct viommu *v)
+{
+	return (struct iommu_ticket){ v->queued };
+}
+static inline bool
+viommu_past(const struct viommu *v, struct iommu_ticket t)
+{
+	return t.seq <= load_acquire(&v->done);
+}
 
-/* Room for a request that cannot be refused: waits for the oldest, bounded, when there is none.  False: the unit failed. */
+/* Room for a request that cannot be refused: waits for the oldest, bounded, when there is none.
+ * False: the unit failed. */
 NODISCARD bool viommu_make_room(struct viommu *v) REQUIRES(v->lock);
 
 /* Gives the device what it can take, and looks at its answers.  No wait. */

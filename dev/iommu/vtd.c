@@ -1,24 +1,27 @@
 /*
  * VT-d remapping unit, legacy mode: take-over, enabling, domains.
  *
- * A request carries a source id (bus, device, function).  The unit finds it in the root table, then in a
- * context table (vtd_tables.c), and gets a domain id and the top of a second-stage table (iopt.c).
+ * A request carries a source id (bus, device, function).  The unit finds it in the root table, then
+ * in a context table (vtd_tables.c), and gets a domain id and the top of a second-stage table
+ * (iopt.c).
  *
- * Take-over.  Bus masters are off by now (pci.c).  Firmware may have left translation, a queue or interrupt
- * remapping on.  Translation stays on: the root pointer is replaced under it, and both caches are
- * flushed, so that requests meet firmware's tables or ours and never none (BOOT-14).  Only when
- * firmware used another table mode must it go off first, which the manual demands; that is logged.
+ * Take-over.  Bus masters are off by now (pci.c).  Firmware may have left translation, a queue or
+ * interrupt remapping on.  Translation stays on: the root pointer is replaced under it, and both
+ * caches are flushed, so that requests meet firmware's tables or ours and never none (BOOT-14).
+ * Only when firmware used another table mode must it go off first, which the manual demands; that
+ * is logged.
  *
  * Order of probe (VTD-30 .. VTD-36)
- *   for every unit   registers judged; fault records cleared; tables made, all blocked; firmware's interrupt
- *                    remapping and queue stopped; our queue on.  All units first, for chips that
- *                    hang when one is flushed while another has no queue (VTD-33)
- *   then for each    write buffer; root pointer; contexts flushed, then translations; fault interrupt;
- *                    translation on; protected memory regions off; read back; interrupt remapping (vtd_irq.c)
- * A unit that is refused blocks everything, where that can still be reached.
+ *   for every unit   registers judged; fault records cleared; tables made, all blocked; firmware's
+ * interrupt remapping and queue stopped; our queue on.  All units first, for chips that hang when
+ * one is flushed while another has no queue (VTD-33) then for each    write buffer; root pointer;
+ * contexts flushed, then translations; fault interrupt; translation on; protected memory regions
+ * off; read back; interrupt remapping (vtd_irq.c) A unit that is refused blocks everything, where
+ * that can still be reached.
  *
  * Shut     the root pointer goes to an empty table, and all is flushed.  Translation stays on.
- * Order    entry stored -> cleaned if the walker does not snoop -> write buffer flushed if there is one
+ * Order    entry stored -> cleaned if the walker does not snoop -> write buffer flushed if there is
+ * one
  *            -> invalidation queued -> ticket past -> frame, address and id may be used again.
  * Locks    v->lock (RANK_UNIT); see the other files.
  * Not here finding units (find_dmar.c), domains (kern/dma/domain.c).
@@ -76,7 +79,8 @@ is_on(const struct vtd *v, uint32_t bit)
 static bool
 set_root(const struct vtd *v, struct paddr root)
 {
-	if (v->write_buffer && (vtd_command(v, GCMD_WBF, true), !vtd_status(v, GCMD_WBF, false, VTD_PROBE_WAIT_NS)))
+	if (v->write_buffer &&
+	    (vtd_command(v, GCMD_WBF, true), !vtd_status(v, GCMD_WBF, false, VTD_PROBE_WAIT_NS)))
 		return false;
 	unit_write64(v->regs, VTD_RTADDR, root.v);
 	return command_wait(v, GCMD_SRTP, true);
@@ -141,8 +145,8 @@ vtd_domain_init(struct iommu_domain *d)
 }
 
 /*
- * The tables can go at once: the tickets of the detaches, which are past, covered every context that led
- * to them and every entry of this id.  The id waits for a flush of its own all the same.
+ * The tables can go at once: the tickets of the detaches, which are past, covered every context
+ * that led to them and every entry of this id.  The id waits for a flush of its own all the same.
  */
 static void
 vtd_domain_fini(struct iommu_domain *d)
@@ -176,7 +180,8 @@ is_interrupt_range(uint64_t at, uint64_t len)
 }
 
 static enum status
-vtd_map(struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len, enum iommu_rights rights)
+vtd_map(
+    struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len, enum iommu_rights rights)
 {
 	struct vtd *v = vtd_of(d->unit);
 	enum status s;
@@ -185,7 +190,8 @@ vtd_map(struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len, e
 		return E_QUARANTINED;
 	if (!range_within(at.v, len, 0, BIT(v->unit.facts.iova_bits)) || to.v > UINT64_MAX - len)
 		return E_RANGE;
-	/* A request there is an interrupt, whatever the tables say; and a translation must not lead there (VTD-55). */
+	/* A request there is an interrupt, whatever the tables say; and a translation must not lead
+	 * there (VTD-55). */
 	if (is_interrupt_range(at.v, len) || is_interrupt_range(to.v, len))
 		return E_RANGE;
 	s = iopt_map(vtd_pt(d), at, to, len, (uint8_t)(rights & (IOMMU_READ | IOMMU_WRITE)));
@@ -251,7 +257,8 @@ vtd_shut(struct iommu_unit *u) NO_THREAD_SAFETY
 		vtd_put_all(v);
 	vtd_send(v);
 	t = cmdring_ticket(&v->ring);
-	for (uint64_t deadline = clock_now() + VTD_ATTACH_WAIT_NS; !v->dead && clock_now() < deadline; ) {
+	for (uint64_t deadline = clock_now() + VTD_ATTACH_WAIT_NS;
+	    !v->dead && clock_now() < deadline;) {
 		vtd_collect(v);
 		if (cmdring_past(&v->ring, t))
 			return;
@@ -320,10 +327,12 @@ flush_all(struct vtd *v)
 static void
 block_everything(struct vtd *v)
 {
-	bool done = set_root(v, v->deny) && flush_all(v) && (is_on(v, GCMD_TE) || command_wait(v, GCMD_TE, true));
+	bool done = set_root(v, v->deny) && flush_all(v) &&
+	    (is_on(v, GCMD_TE) || command_wait(v, GCMD_TE, true));
 
 	log_write(done ? LOG_INFO : LOG_ERROR, "%s: %s", v->unit.name,
-	    done ? "all its devices are blocked" : "its devices cannot be blocked: only bus mastering is off");
+	    done ? "all its devices are blocked" :
+		   "its devices cannot be blocked: only bus mastering is off");
 }
 
 /* Capabilities [VTD-21, 22, 30, 42].  NULL: all there. */
@@ -354,7 +363,8 @@ stop_firmware(struct vtd *v)
 	if (is_on(v, GCMD_QIE)) {
 		/* A queue that stopped on an error never gets empty. */
 		deadline = clock_now() + VTD_PROBE_WAIT_NS / 10;
-		while (unit_read64(v->regs, VTD_IQH) != unit_read64(v->regs, VTD_IQT) && clock_now() < deadline)
+		while (unit_read64(v->regs, VTD_IQH) != unit_read64(v->regs, VTD_IQT) &&
+		    clock_now() < deadline)
 			;
 		if (!command_wait(v, GCMD_QIE, false))
 			return "firmware's invalidation queue does not stop";
@@ -428,8 +438,10 @@ describe(struct vtd *v, uint32_t version, uint8_t host_width)
 		.leaf_sizes = f->page_sizes,
 		.flags = (v->ecap & ECAP_SC) != 0 ? VTDSS_SNOOP : 0,
 	};
-	fmt_buf(f->text, sizeof(f->text), "VT-d %u.%u, %u levels, %u address bits, 4K%s%s, %s invalidation%s%s%s%s",
-	    version >> 4 & 15, version & 15, v->levels, f->iova_bits, (f->page_sizes & BIT(21)) != 0 ? "/2M" : "",
+	fmt_buf(f->text, sizeof(f->text),
+	    "VT-d %u.%u, %u levels, %u address bits, 4K%s%s, %s invalidation%s%s%s%s",
+	    version >> 4 & 15, version & 15, v->levels, f->iova_bits,
+	    (f->page_sizes & BIT(21)) != 0 ? "/2M" : "",
 	    (f->page_sizes & BIT(30)) != 0 ? "/1G" : "", f->range_invalidation ? "page" : "domain",
 	    v->caching ? ", caching mode" : "", v->write_buffer ? ", write buffer" : "",
 	    (v->cap & (CAP_DWD | CAP_DRD)) == (CAP_DWD | CAP_DRD) ? ", drains" : "",
@@ -454,7 +466,8 @@ prepare(struct vtd *v, const struct machine_iommu *mi)
 	if (version == UINT32_MAX || (v->cap == UINT64_MAX && v->ecap == UINT64_MAX))
 		return refuse(v, "its registers read as all ones");
 	describe(v, version, mi->host_width);
-	len = max_u64(v->faults_at + FR_BYTES * (uint64_t)v->faults, FIELD_GET(ECAP_IRO, v->ecap) * 16 + 16);
+	len = max_u64(
+	    v->faults_at + FR_BYTES * (uint64_t)v->faults, FIELD_GET(ECAP_IRO, v->ecap) * 16 + 16);
 	if (len > PAGE_SIZE)
 		v->regs = mmu_map_device((struct paddr){ mi->base }, align_up(len, PAGE_SIZE));
 	if (v->regs == NULL)
@@ -478,7 +491,8 @@ prepare(struct vtd *v, const struct machine_iommu *mi)
 	return s;
 }
 
-/* Protected memory regions were the guard while translation was off; now they would only lose requests (VTD-36). */
+/* Protected memory regions were the guard while translation was off; now they would only lose
+ * requests (VTD-36). */
 static bool
 regions_off(const struct vtd *v)
 {
@@ -500,7 +514,8 @@ enable(struct vtd *v)
 	struct paddr root = frame_of(v->root);
 
 	if (is_on(v, GCMD_TE) && (unit_read64(v->regs, VTD_RTADDR) & RTADDR_TTM) != 0) {
-		log_warn("%s: firmware's tables are of another mode: translation goes off for a moment, bus mastering is off",
+		log_warn(
+		    "%s: firmware's tables are of another mode: translation goes off for a moment, bus mastering is off",
 		    v->unit.name);
 		if (!command_wait(v, GCMD_TE, false))
 			return "firmware's translation does not stop";
@@ -532,10 +547,12 @@ static struct {
 static void
 judge_remapping(const struct machine *m)
 {
-	all.no_remapping = irqmap_ioapics_known(m) ? NULL : "firmware does not tell the id of every I/O APIC";
+	all.no_remapping =
+	    irqmap_ioapics_known(m) ? NULL : "firmware does not tell the id of every I/O APIC";
 	all.wide_ids = irqc_wide_ids();
 	for (uint32_t i = 0; i < m->iommu_count; i++) {
-		if (m->iommu[i].kind != IOMMU_VTD || all.status[i] != OK || (all.unit[i]->ecap & ECAP_IR) == 0)
+		if (m->iommu[i].kind != IOMMU_VTD || all.status[i] != OK ||
+		    (all.unit[i]->ecap & ECAP_IR) == 0)
 			all.no_remapping = "not every unit can (ECAP.IR)";
 		else if (!m->iommu[i].intr_remap)
 			all.no_remapping = "firmware does not offer it (DMAR)";

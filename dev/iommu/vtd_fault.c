@@ -1,17 +1,18 @@
 /*
  * VT-d: fault records and their interrupt.
  *
- * The unit has a small ring of records in registers.  It fills the next free one, and FSTS.FRI says where the oldest
- * full one is.  A record is full while its F is set; we read it, then write F to free it.  When all
- * are full, PFO is set and nothing is recorded until PFO is cleared: so PFO is cleared last, and only
- * when the ring is empty (VTD-87).  Further faults of the same requester may be left out while one of its
- * records is full: what we report is "at least".
+ * The unit has a small ring of records in registers.  It fills the next free one, and FSTS.FRI says
+ * where the oldest full one is.  A record is full while its F is set; we read it, then write F to
+ * free it.  When all are full, PFO is set and nothing is recorded until PFO is cleared: so PFO is
+ * cleared last, and only when the ring is empty (VTD-87).  Further faults of the same requester may
+ * be left out while one of its records is full: what we report is "at least".
  *
- * The unit cannot tell "not mapped" from "no right": an entry without rights is an absent one.  We can,
- * as far as the tables have not changed meanwhile, by looking the address up.
+ * The unit cannot tell "not mapped" from "no right": an entry without rights is an absent one.  We
+ * can, as far as the tables have not changed meanwhile, by looking the address up.
  *
- * The interrupt is a message that the unit sends by itself; it is not remapped.  It comes once, when
- * the first record is filled, and again only after all have been emptied.  Without it the unit is polled.
+ * The interrupt is a message that the unit sends by itself; it is not remapped.  It comes once,
+ * when the first record is filled, and again only after all have been emptied.  Without it the unit
+ * is polled.
  *
  * Locks    v->lock for one record at a time: register reads are slow.
  * Manual   Intel VT-d 7.2, 7.3 (recording, event), 11.4 (registers).
@@ -44,7 +45,8 @@ vtd_faults_start(struct vtd *v)
 	struct irqc_message msg;
 	enum status s = irq_claim_message(interrupt, &v->unit, v->unit.name, &msg);
 
-	/* Anything but an interrupt address would be a write to memory by the unit itself (VTD-106). */
+	/* Anything but an interrupt address would be a write to memory by the unit itself
+	 * (VTD-106). */
 	if (s == OK && !range_within(msg.address, 4, VTD_INTERRUPT_BASE, VTD_INTERRUPT_LEN))
 		s = E_RANGE;
 	if (s != OK) {
@@ -67,15 +69,21 @@ access_kind(const struct vtd *v, const struct dma_fault *f) REQUIRES(v->lock)
 	struct iopt_leaf leaf;
 
 	/* Attached, so the tables are there; entries may change under us, tables do not go. */
-	return d != NULL && iopt_lookup(vtd_pt(d), (struct iova){ f->iova }, &leaf) ? FAULT_PERMISSION : FAULT_NOT_MAPPED;
+	return d != NULL && iopt_lookup(vtd_pt(d), (struct iova){ f->iova }, &leaf) ?
+	    FAULT_PERMISSION :
+	    FAULT_NOT_MAPPED;
 }
 
 static struct dma_fault
 fault_of(const struct vtd *v, uint64_t lo, uint64_t hi) REQUIRES(v->lock)
 {
 	struct dma_fault f = {
-		.iova = lo & FR_PAGE, .endpoint = (uint32_t)FIELD_GET(FR_SID, hi), .code = (uint32_t)FIELD_GET(FR_REASON, hi),
-		.write = (hi & FR_READ) == 0, .address_valid = true, .kind = FAULT_OTHER,
+		.iova = lo & FR_PAGE,
+		.endpoint = (uint32_t)FIELD_GET(FR_SID, hi),
+		.code = (uint32_t)FIELD_GET(FR_REASON, hi),
+		.write = (hi & FR_READ) == 0,
+		.address_valid = true,
+		.kind = FAULT_OTHER,
 	};
 
 	switch (f.code) {
@@ -106,7 +114,7 @@ fault_of(const struct vtd *v, uint64_t lo, uint64_t hi) REQUIRES(v->lock)
 		f.kind = FAULT_INTERRUPT;
 		break;
 	}
-	if (f.code >= REASON_IR_FIRST && f.code <= REASON_IR_LAST) {	/* the low half is an index */
+	if (f.code >= REASON_IR_FIRST && f.code <= REASON_IR_LAST) { /* the low half is an index */
 		f.kind = FAULT_INTERRUPT;
 		f.iova = 0;
 		f.address_valid = false;
@@ -153,8 +161,9 @@ vtd_drain_faults(struct iommu_unit *u, struct dma_fault *out, uint32_t max, bool
 }
 
 /*
- * Records are registers of the unit.  It fills one where it refuses a request; posted writes of a requester do not
- * overtake each other, so a completion that has arrived came after.  There is nothing to wait for.
+ * Records are registers of the unit.  It fills one where it refuses a request; posted writes of a
+ * requester do not overtake each other, so a completion that has arrived came after.  There is
+ * nothing to wait for.
  */
 bool
 vtd_quiet(struct iommu_unit *u, bool all UNUSED, struct iommu_ticket *t)

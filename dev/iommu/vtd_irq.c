@@ -1,26 +1,29 @@
 /*
  * VT-d: interrupt remapping.
  *
- * A remappable message carries a handle; the unit finds that entry in the interrupt table and delivers what it says, when the
- * sender's id is the entry's (SVT 1, all sixteen bits: VTD-71).  One table for a unit, one entry for a vector.
+ * A remappable message carries a handle; the unit finds that entry in the interrupt table and
+ * delivers what it says, when the sender's id is the entry's (SVT 1, all sixteen bits: VTD-71). One
+ * table for a unit, one entry for a vector.
  *
  *     address 0xfee | handle 14:0 | 1 | 0 | handle 15 | 00        data 0
  *     entry   destination, vector, fixed, edge, present           source id, "verify it"
  *
- * Start (VTD-73)  All units must be able, and firmware must tell the id of every I/O APIC, or none is started: an I/O APIC
- *                 that goes on in the old format would be silenced (VTD-74).  Table; pointer; entry cache
- *                 flushed; remapping on; the old format off, if it is on.  In extended mode (32-bit processor ids) the old
- *                 format is off by itself.  At this time no line and no vector is in use.
- * Open            high half, then the low half with P, each visible before the next; absent entries are cached in caching
- *                 mode only: then the index is invalidated, and waited for.
- * Close           P is cleared and nothing else; the index is invalidated.  The entry is used again when the ticket is past.
+ * Start (VTD-73)  All units must be able, and firmware must tell the id of every I/O APIC, or none
+ * is started: an I/O APIC that goes on in the old format would be silenced (VTD-74).  Table;
+ * pointer; entry cache flushed; remapping on; the old format off, if it is on.  In extended mode
+ * (32-bit processor ids) the old format is off by itself.  At this time no line and no vector is in
+ * use. Open            high half, then the low half with P, each visible before the next; absent
+ * entries are cached in caching mode only: then the index is invalidated, and waited for. Close P
+ * is cleared and nothing else; the index is invalidated.  The entry is used again when the ticket
+ * is past.
  *
- * The unit's own fault event is not remapped.  Where remapping does not start, facts.interrupt_isolation is false and the log says why.
+ * The unit's own fault event is not remapped.  Where remapping does not start,
+ * facts.interrupt_isolation is false and the log says why.
  *
- * Emulator        delivers the old format in spite of all (VTD-104), keeps no entries cached, and knows no source for a message made
- *                 by a plain write (VTD-113): those rules are tested against the model only.
- * Locks           v->lock.
- * Manual          Intel VT-d 5.1 (remapping), 9.10 (entry), 6.5.2.4 (invalidation).
+ * Emulator        delivers the old format in spite of all (VTD-104), keeps no entries cached, and
+ * knows no source for a message made by a plain write (VTD-113): those rules are tested against the
+ * model only. Locks           v->lock. Manual          Intel VT-d 5.1 (remapping), 9.10
+ * (entry), 6.5.2.4 (invalidation).
  */
 #include "dev/iommu/vtd_unit.h"
 #include "kern/base/bits.h"
@@ -80,8 +83,8 @@ forget(struct vtd *v, uint32_t entry) REQUIRES(v->lock)
 }
 
 static enum status
-irq_open(struct iommu_unit *u, uint32_t requester, uint32_t processor, uint8_t vector, uint32_t *entry,
-    struct irqmap_message *out)
+irq_open(struct iommu_unit *u, uint32_t requester, uint32_t processor, uint8_t vector,
+    uint32_t *entry, struct irqmap_message *out)
 {
 	struct vtd *v = vtd_of(u);
 	struct iommu_ticket t = { 0 };
@@ -98,7 +101,8 @@ irq_open(struct iommu_unit *u, uint32_t requester, uint32_t processor, uint8_t v
 		vtd_unlock(v);
 		return s;
 	}
-	publish(v, &v->irt[*entry][1], FIELD_PREP(IRTE_SID, requester) | FIELD_PREP(IRTE_SVT, SVT_SID));
+	publish(
+	    v, &v->irt[*entry][1], FIELD_PREP(IRTE_SID, requester) | FIELD_PREP(IRTE_SVT, SVT_SID));
 	publish(v, &v->irt[*entry][0], IRTE_P | FIELD_PREP(IRTE_VECTOR, vector) |
 	    FIELD_PREP(IRTE_DST, v->wide_ids ? processor : processor << 8));
 	if (v->caching)
@@ -116,8 +120,9 @@ irq_open(struct iommu_unit *u, uint32_t requester, uint32_t processor, uint8_t v
 		return E_QUARANTINED;
 	}
 	*out = (struct irqmap_message){
-		.address = IRQ_MESSAGE | FIELD_PREP(IRQ_HANDLE, *entry & 0x7fff) | FIELD_PREP(IRQ_HANDLE_15, *entry >> 15),
-		.line = vector,		/* by which the processor's end-of-interrupt finds it (VTD-76) */
+		.address = IRQ_MESSAGE | FIELD_PREP(IRQ_HANDLE, *entry & 0x7fff) |
+		    FIELD_PREP(IRQ_HANDLE_15, *entry >> 15),
+		.line = vector, /* by which the processor's end-of-interrupt finds it (VTD-76) */
 	};
 	return OK;
 }
@@ -158,7 +163,9 @@ start(struct vtd *v)
 	v->irt = frame_ptr(table);
 	unit_clean(v->irt, PAGE_SIZE << VTD_IRT_ORDER, v->coherent);
 	unit_publish();
-	unit_write64(v->regs, VTD_IRTA, table.v | (v->wide_ids ? IRTA_EIME : 0) | FIELD_PREP(IRTA_S, log2_floor(VTD_IRTES) - 1));
+	unit_write64(v->regs, VTD_IRTA,
+	    table.v | (v->wide_ids ? IRTA_EIME : 0) |
+		FIELD_PREP(IRTA_S, log2_floor(VTD_IRTES) - 1));
 	vtd_lock(v);
 	vtd_write_buffer(v);
 	vtd_unlock(v);
@@ -191,7 +198,8 @@ vtd_irq_start(struct vtd *v, bool wide_ids, const char *missing)
 	if (missing == NULL)
 		missing = start(v);
 	if (missing != NULL) {
-		if ((unit_read32(v->regs, VTD_GSTS) & GCMD_IRE) != 0 && !command_wait(v, GCMD_IRE, false))
+		if ((unit_read32(v->regs, VTD_GSTS) & GCMD_IRE) != 0 &&
+		    !command_wait(v, GCMD_IRE, false))
 			missing = "it neither starts nor stops";
 		log_warn("%s: no interrupt remapping: %s", v->unit.name, missing);
 		return;

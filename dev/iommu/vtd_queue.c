@@ -1,34 +1,35 @@
 /*
  * VT-d: the invalidation queue, tickets, errors.
  *
- * Descriptors.  The unit fetches them in order and executes what lies between two WAITs in any order; a
- * WAIT with FN is done when all before it is, and with SW stores its data to memory then.  Each
- * batch ends in a WAIT that stores the low half of its number (cmdring.h) to one status word.  Where
- * order inside a batch matters (context cache before translations: VTD-65), a WAIT between
+ * Descriptors.  The unit fetches them in order and executes what lies between two WAITs in any
+ * order; a WAIT with FN is done when all before it is, and with SW stores its data to memory then.
+ * Each batch ends in a WAIT that stores the low half of its number (cmdring.h) to one status word.
+ * Where order inside a batch matters (context cache before translations: VTD-65), a WAIT between
  * stores to a word that nobody reads: one that stores nothing is an error on some units.
  *
  * IQT is written once a batch, by whoever polls first.
  *
  * Errors.
- *   IQE   The unit refuses a descriptor and stops at it (VTD-64).  It is ours, so it should not be, but its
- *         invalidation must not be lost: it is replaced in its slot by the whole form of its kind (all contexts,
- *         all translations, or all interrupt entries), which includes what was asked, and the queue goes on.  If the
- *         replacement is refused too, nobody knows what was invalidated: the unit fails.
- *   ITE   A device TLB did not answer.  We use none, but the unit drops all WAITs that are queued.
- *         Their tickets are late, never lost: a flush of everything with a WAIT of a higher number is queued, and
- *         its completion covers them.
- *   ICE   An answer of a device TLB that nobody asked for: counted.
+ *   IQE   The unit refuses a descriptor and stops at it (VTD-64).  It is ours, so it should not be,
+ * but its invalidation must not be lost: it is replaced in its slot by the whole form of its kind
+ * (all contexts, all translations, or all interrupt entries), which includes what was asked, and
+ * the queue goes on.  If the replacement is refused too, nobody knows what was invalidated: the
+ * unit fails. ITE   A device TLB did not answer.  We use none, but the unit drops all WAITs that
+ * are queued. Their tickets are late, never lost: a flush of everything with a WAIT of a higher
+ * number is queued, and its completion covers them. ICE   An answer of a device TLB that nobody
+ * asked for: counted.
  *
  * Failure.  A failed unit gets an empty root table, so that no context is found any more but those
  * already cached, and its tickets are never past.  Translation stays on: off would be open.
  *
- * Order    entry stored, cleaned, published -> (write buffer) -> put ... WAIT, cleaned, published -> IQT
+ * Order    entry stored, cleaned, published -> (write buffer) -> put ... WAIT, cleaned, published
+ * -> IQT
  *          -> status word -> the ticket is past.
  * Locks    v->lock over all; the kernel is told of a failure after it is released.
- * Waits    vtd_ticket_wait, without the lock.  vtd_write_buffer, with it: the register's one-shot bits belong to
- *          one at a time, chips that have this buffer are old and drain it in a microsecond, and
- *          more than VTD_FLUSH_WAIT_NS ends the unit.
- * Manual   Intel VT-d 6.5.2 (queue), 6.5.2.11 (errors), 6.8 (write buffer).
+ * Waits    vtd_ticket_wait, without the lock.  vtd_write_buffer, with it: the register's one-shot
+ * bits belong to one at a time, chips that have this buffer are old and drain it in a microsecond,
+ * and more than VTD_FLUSH_WAIT_NS ends the unit. Manual   Intel VT-d 6.5.2 (queue), 6.5.2.11
+ * (errors), 6.8 (write buffer).
  */
 #include "dev/iommu/vtd_unit.h"
 #include "kern/log.h"
@@ -86,7 +87,8 @@ vtd_put(struct vtd *v, uint64_t lo, uint64_t hi)
 void
 vtd_order(struct vtd *v)
 {
-	cmdring_put(&v->ring, INV_WAIT | WAIT_SW | WAIT_FN | FIELD_PREP(WAIT_DATA, 1), v->status_at.v + 64);
+	cmdring_put(
+	    &v->ring, INV_WAIT | WAIT_SW | WAIT_FN | FIELD_PREP(WAIT_DATA, 1), v->status_at.v + 64);
 }
 
 void
@@ -104,13 +106,15 @@ vtd_send(struct vtd *v)
 static void
 nudge(struct vtd *v) REQUIRES(v->lock)
 {
-	unit_write64(v->regs, VTD_IQT, FIELD_PREP(IQ_INDEX, v->ring.shown & ((1u << v->ring.lg2) - 1)));
+	unit_write64(
+	    v->regs, VTD_IQT, FIELD_PREP(IQ_INDEX, v->ring.shown & ((1u << v->ring.lg2) - 1)));
 }
 
 static void
 collect_head(struct vtd *v) REQUIRES(v->lock)
 {
-	if (!cmdring_consumed(&v->ring, (uint32_t)FIELD_GET(IQ_INDEX, unit_read64(v->regs, VTD_IQH))))
+	if (!cmdring_consumed(
+		&v->ring, (uint32_t)FIELD_GET(IQ_INDEX, unit_read64(v->regs, VTD_IQH))))
 		vtd_fail(v, "its queue index is impossible");
 }
 
@@ -131,16 +135,20 @@ repair_queue(struct vtd *v) REQUIRES(v->lock)
 	slot = cmdring_slot(&v->ring, (uint32_t)v->ring.head);
 	kind = FIELD_GET(INV_TYPE, slot[0]);
 	drain = slot[0] & (INV_DW | INV_DR);
-	if (v->ring.head == v->ring.shown || (kind != INV_CONTEXT && kind != INV_IOTLB && kind != INV_IEC)) {
+	if (v->ring.head == v->ring.shown ||
+	    (kind != INV_CONTEXT && kind != INV_IOTLB && kind != INV_IEC)) {
 		vtd_fail(v, "its queue stopped");
 		return;
 	}
 	vtd_count(&v->unit.counters.errors);
-	log_error("%s: an invalidation was refused (type %llu); everything of its kind is invalidated instead",
+	log_error(
+	    "%s: an invalidation was refused (type %llu); everything of its kind is invalidated instead",
 	    v->unit.name, (unsigned long long)kind);
 	unit_store64(&slot[1], 0);
-	unit_store64(&slot[0], kind == INV_IEC ? INV_IEC : kind | FIELD_PREP(INV_GRAN, GRAN_GLOBAL) |
-	    (kind == INV_IOTLB ? drain : 0));
+	unit_store64(&slot[0],
+	    kind == INV_IEC ?
+		INV_IEC :
+		kind | FIELD_PREP(INV_GRAN, GRAN_GLOBAL) | (kind == INV_IOTLB ? drain : 0));
 	unit_clean(slot, 16, v->coherent);
 	unit_publish();
 }
@@ -232,7 +240,10 @@ vtd_put_context(struct vtd *v, uint32_t did, uint32_t sid)
 void
 vtd_put_domain(struct vtd *v, uint32_t did)
 {
-	vtd_put(v, INV_IOTLB | FIELD_PREP(INV_GRAN, GRAN_DOMAIN) | FIELD_PREP(INV_DID, did) | drain_bits(v), 0);
+	vtd_put(v,
+	    INV_IOTLB | FIELD_PREP(INV_GRAN, GRAN_DOMAIN) | FIELD_PREP(INV_DID, did) |
+		drain_bits(v),
+	    0);
 }
 
 void
@@ -258,14 +269,15 @@ static void
 put_pages(struct vtd *v, uint32_t did, uint64_t at, unsigned mask) REQUIRES(v->lock)
 {
 	/* Tables above leaves never go away: leaves only. */
-	vtd_put(v, INV_IOTLB | FIELD_PREP(INV_GRAN, GRAN_PAGE) | FIELD_PREP(INV_DID, did) | drain_bits(v),
+	vtd_put(v,
+	    INV_IOTLB | FIELD_PREP(INV_GRAN, GRAN_PAGE) | FIELD_PREP(INV_DID, did) | drain_bits(v),
 	    align_down(at, PAGE_SIZE << mask) | INV_IH | FIELD_PREP(INV_AM, mask));
 }
 
 /*
- * A command covers an aligned power of two of pages.  What lies in it and was not asked for is only fetched
- * again (DMA-44).  A range that meets a boundary far above its size is cut there, so that not half of the
- * domain goes; one that is too large for the unit's mask takes the domain.
+ * A command covers an aligned power of two of pages.  What lies in it and was not asked for is only
+ * fetched again (DMA-44).  A range that meets a boundary far above its size is cut there, so that
+ * not half of the domain goes; one that is too large for the unit's mask takes the domain.
  */
 void
 vtd_flush_range(struct vtd *v, uint32_t did, uint64_t at, uint64_t len)
@@ -283,7 +295,8 @@ vtd_flush_range(struct vtd *v, uint32_t did, uint64_t at, uint64_t len)
 	if (mask > 1 && cut > at) {
 		left = mask_of(at, cut - at);
 		right = mask_of(cut, at + len - cut);
-		if (left <= max && right <= max && (1ull << left) + (1ull << right) <= (1ull << mask) / 2) {
+		if (left <= max && right <= max &&
+		    (1ull << left) + (1ull << right) <= (1ull << mask) / 2) {
 			put_pages(v, did, at, left);
 			put_pages(v, did, cut, right);
 			return;
@@ -332,7 +345,8 @@ vtd_ticket_wait(struct vtd *v, struct iommu_ticket t, uint64_t wait_ns)
 	while ((s = vtd_ticket_poll(&v->unit, t)) == E_WOULD_BLOCK) {
 		if (late)
 			return E_TIMED_OUT;
-		late = clock_now() > deadline;	/* one more look after the deadline: we may have been asleep */
+		late = clock_now() >
+		    deadline; /* one more look after the deadline: we may have been asleep */
 		clock_spin(200);
 	}
 	return s;

@@ -7,7 +7,8 @@
 
 #include "kern/base/bits.h"
 
-/* Offsets [11.2; VTD-20].  Fault records and the IOTLB registers lie where CAP.FRO and ECAP.IRO say. */
+/* Offsets [11.2; VTD-20].  Fault records and the IOTLB registers lie where CAP.FRO and ECAP.IRO
+ * say. */
 enum : uint32_t {
 	VTD_VER    = 0x00,
 	VTD_CAP    = 0x08,	/* 64 bits */
@@ -92,17 +93,18 @@ enum : uint64_t {
 
 /* [VTD-36, VTD-85] */
 enum : uint32_t {
-	PMEN_EPM  = 1u << 31,
-	PMEN_PRS  = 1u << 0,
-	FSTS_PFO  = 1u << 0,		/* records were dropped; stays until cleared, and nothing is recorded meanwhile */
-	FSTS_PPF  = 1u << 1,		/* some record is full; read only */
-	FSTS_IQE  = 1u << 4,		/* the queue stopped at a descriptor */
-	FSTS_ICE  = 1u << 5,
-	FSTS_ITE  = 1u << 6,		/* a device TLB did not answer: waits were dropped */
-	FSTS_PRO  = 1u << 7,
+	PMEN_EPM = 1u << 31,
+	PMEN_PRS = 1u << 0,
+	FSTS_PFO = 1u
+	    << 0, /* records were dropped; stays until cleared, and nothing is recorded meanwhile */
+	FSTS_PPF = 1u << 1, /* some record is full; read only */
+	FSTS_IQE = 1u << 4, /* the queue stopped at a descriptor */
+	FSTS_ICE = 1u << 5,
+	FSTS_ITE = 1u << 6, /* a device TLB did not answer: waits were dropped */
+	FSTS_PRO = 1u << 7,
 	FSTS_STICKY = FSTS_PFO | FSTS_IQE | FSTS_ICE | FSTS_ITE | FSTS_PRO,
-	FECTL_IM  = 1u << 31,
-	FECTL_IP  = 1u << 30,
+	FECTL_IM = 1u << 31,
+	FECTL_IP = 1u << 30,
 };
 enum : uint64_t { FSTS_FRI = BITS(15, 8) };
 
@@ -118,17 +120,29 @@ enum : uint32_t { FR_BYTES = 16, FR_HIGH = 8, FR_LAST32 = 12, FR_LAST32_F = 1u <
 
 /* Reasons [VTD-88] */
 enum : uint32_t {
-	REASON_ROOT_P = 1, REASON_CONTEXT_P, REASON_CONTEXT_INVALID, REASON_BEYOND_MGAW, REASON_WRITE, REASON_READ,
-	REASON_TABLE_ACCESS, REASON_ROOT_ACCESS, REASON_CONTEXT_ACCESS, REASON_ROOT_RESERVED, REASON_CONTEXT_RESERVED,
-	REASON_ENTRY_RESERVED, REASON_TRANSLATED, REASON_INTERRUPT_RANGE,
-	REASON_IR_FIRST = 0x20, REASON_IR_LAST = 0x2f,
+	REASON_ROOT_P = 1,
+	REASON_CONTEXT_P,
+	REASON_CONTEXT_INVALID,
+	REASON_BEYOND_MGAW,
+	REASON_WRITE,
+	REASON_READ,
+	REASON_TABLE_ACCESS,
+	REASON_ROOT_ACCESS,
+	REASON_CONTEXT_ACCESS,
+	REASON_ROOT_RESERVED,
+	REASON_CONTEXT_RESERVED,
+	REASON_ENTRY_RESERVED,
+	REASON_TRANSLATED,
+	REASON_INTERRUPT_RANGE,
+	REASON_IR_FIRST = 0x20,
+	REASON_IR_LAST = 0x2f,
 };
 static_assert(REASON_INTERRUPT_RANGE == 0xe);
 
 /*
- * Root table: 256 entries of 16 bytes, by bus [VTD-40].  Context table: the same, by device << 3 | function [VTD-41].
- * Publish a context entry: store high, store low with P; take it back by clearing P, and leave the
- * rest readable until the invalidations are past.
+ * Root table: 256 entries of 16 bytes, by bus [VTD-40].  Context table: the same, by device << 3 |
+ * function [VTD-41]. Publish a context entry: store high, store low with P; take it back by
+ * clearing P, and leave the rest readable until the invalidations are past.
  */
 enum : uint64_t {
 	ROOT_P     = BIT(0),
@@ -168,8 +182,8 @@ enum : uint64_t {
 };
 
 /*
- * Interrupt entries: 16 bytes [9.10; VTD-70].  Publish: store high, store low with P; take it back by clearing P.  DST in
- * xAPIC mode is the 8-bit id in bits 15:8 of the field.
+ * Interrupt entries: 16 bytes [9.10; VTD-70].  Publish: store high, store low with P; take it back
+ * by clearing P.  DST in xAPIC mode is the 8-bit id in bits 15:8 of the field.
  */
 enum : uint64_t {
 	IRTA_TABLE  = BITS(63, 12),

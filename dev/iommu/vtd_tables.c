@@ -5,22 +5,24 @@
  *        bus ----> root table --P--> context table --P--> domain id, top of a second-stage table
  *        device << 3 | function ---------^
  *
- * Not present is blocked, in both tables, and both begin empty.  A bus gets its context table with the
- * first attach; it stays.
+ * Not present is blocked, in both tables, and both begin empty.  A bus gets its context table with
+ * the first attach; it stays.
  *
  * The tables are written from v->endpoint[], and never read back.
  *
- * Attach   high half, then the low half with P, one store each, each visible before the next (VTD-44).  So the
- *          unit finds "blocked" or the whole new entry.  An absent entry is cached only in caching
- *          mode, under domain id 0: then that goes, and what the new domain id may have left.
- * Detach   P is cleared and nothing else: what the unit may still hold stays true until it is gone.  Context
- *          cache first, wait, then translations (VTD-45): the other way round, a stale context would
- *          fetch new stale translations.  The ticket covers both, and the drain of reads and writes under way.  The
- *          next attach overwrites the rest of the entry, and refuses until the ticket is past.
+ * Attach   high half, then the low half with P, one store each, each visible before the next
+ * (VTD-44).  So the unit finds "blocked" or the whole new entry.  An absent entry is cached only in
+ * caching mode, under domain id 0: then that goes, and what the new domain id may have left. Detach
+ * P is cleared and nothing else: what the unit may still hold stays true until it is gone.  Context
+ *          cache first, wait, then translations (VTD-45): the other way round, a stale context
+ * would fetch new stale translations.  The ticket covers both, and the drain of reads and writes
+ * under way.  The next attach overwrites the rest of the entry, and refuses until the ticket is
+ * past.
  *
- * Reserved regions (RMRR).  Firmware names devices that go on using memory after boot.  This kernel never maps
- * such a region: bus mastering of every function is off from discovery, and the device stays blocked by name.
- * A path through bridges cannot be resolved here; the kernel resolves it and does not offer such a device (lane.h).
+ * Reserved regions (RMRR).  Firmware names devices that go on using memory after boot.  This kernel
+ * never maps such a region: bus mastering of every function is off from discovery, and the device
+ * stays blocked by name. A path through bridges cannot be resolved here; the kernel resolves it and
+ * does not offer such a device (lane.h).
  *
  * Locks    v->lock.
  * Manual   Intel VT-d 3.4 (legacy mode), 6.1 (caching mode), 6.5.3 (order), 9.1, 9.3 (entries).
@@ -168,8 +170,9 @@ vtd_attach(struct iommu_domain *d, uint32_t rid)
 	if (rid > UINT16_MAX)
 		return E_RANGE;
 	if (is_refused(v, rid)) {
-		log_warn("%s: device %02x:%02x.%x: firmware reserves memory for it, so it stays blocked", v->unit.name,
-		    rid >> 8, rid >> 3 & 31, rid & 7);
+		log_warn(
+		    "%s: device %02x:%02x.%x: firmware reserves memory for it, so it stays blocked",
+		    v->unit.name, rid >> 8, rid >> 3 & 31, rid & 7);
 		return E_REFUSED;
 	}
 	vtd_lock(v);
@@ -226,12 +229,14 @@ refuse_one(struct vtd *v, const struct machine_reserved *r, const struct machine
 	uint32_t rid = (uint32_t)scope->start_bus << 8 | scope->path[0];
 
 	if (scope->path_len != 1 || scope->kind != SCOPE_ENDPOINT) {
-		log_warn("%s: a device behind bridge %02x:%02x.%x has %llu KiB reserved by firmware: the kernel blocks it",
-		    v->unit.name, rid >> 8, rid >> 3 & 31, rid & 7, (unsigned long long)(r->len / KIB));
+		log_warn(
+		    "%s: a device behind bridge %02x:%02x.%x has %llu KiB reserved by firmware: the kernel blocks it",
+		    v->unit.name, rid >> 8, rid >> 3 & 31, rid & 7,
+		    (unsigned long long)(r->len / KIB));
 		return;
 	}
-	log_warn("%s: device %02x:%02x.%x has %llu KiB reserved by firmware: it stays blocked", v->unit.name, rid >> 8,
-	    rid >> 3 & 31, rid & 7, (unsigned long long)(r->len / KIB));
+	log_warn("%s: device %02x:%02x.%x has %llu KiB reserved by firmware: it stays blocked",
+	    v->unit.name, rid >> 8, rid >> 3 & 31, rid & 7, (unsigned long long)(r->len / KIB));
 	KASSERT(v->refused_count < ARRAY_SIZE(v->refused));	/* one for each scope at most */
 	v->refused[v->refused_count++] = (uint16_t)rid;
 }
@@ -245,12 +250,13 @@ vtd_reserved_init(struct vtd *v, const struct machine *m, uint16_t segment)
 		if (r->stream_ids || r->segment != segment)
 			continue;
 		if (r->any_device) {
-			log_warn("%s: firmware reserves %llu KiB for any device: all stay blocked", v->unit.name,
-			    (unsigned long long)(r->len / KIB));
+			log_warn("%s: firmware reserves %llu KiB for any device: all stay blocked",
+			    v->unit.name, (unsigned long long)(r->len / KIB));
 			v->refuse_all = true;
 		}
 		for (uint32_t k = 0; k < m->scope_count; k++)
-			if (m->scope[k].reserved == i && m->scope[k].segment == segment && m->scope[k].path_len > 0)
+			if (m->scope[k].reserved == i && m->scope[k].segment == segment &&
+			    m->scope[k].path_len > 0)
 				refuse_one(v, r, &m->scope[k]);
 	}
 }

@@ -28,8 +28,9 @@ enum : uint32_t {
 };
 
 enum : uint64_t {
-	VTD_PROBE_WAIT_NS = NS_PER_S,	/* registers and first commands: nothing else runs yet */
-	VTD_ATTACH_WAIT_NS = NS_PER_MS,	/* an invalidation of attach: microseconds where hardware works */
+	VTD_PROBE_WAIT_NS = NS_PER_S, /* registers and first commands: nothing else runs yet */
+	VTD_ATTACH_WAIT_NS =
+	    NS_PER_MS, /* an invalidation of attach: microseconds where hardware works */
 	VTD_FLUSH_WAIT_NS = 10 * NS_PER_US, /* a write buffer; beyond it the unit is given up */
 };
 
@@ -60,7 +61,7 @@ struct vtd {
 	uint32_t faults_at, faults;	/* records: offset, count */
 	struct iopt_shape shape;
 	uint64_t (*root)[2];
-	struct paddr deny;		/* an empty root table: for shut, and for a unit that failed */
+	struct paddr deny; /* an empty root table: for shut, and for a unit that failed */
 	bool queue;			/* ours is on */
 	/* (c) requesters that firmware named in reserved regions: never attached */
 	uint16_t refused[MACHINE_SCOPE_MAX];
@@ -69,7 +70,7 @@ struct vtd {
 
 	/* (l) */
 	struct cmdring ring;
-	uint32_t *status;		/* what the last complete WAIT stored; our word, read only by us */
+	uint32_t *status; /* what the last complete WAIT stored; our word, read only by us */
 	struct paddr status_at;
 	uint64_t repaired;		/* position + 1 of the descriptor last repaired */
 	uint64_t (*context[VTD_TABLE_ENTRIES])[2];		/* by bus; made once, kept */
@@ -83,7 +84,8 @@ struct vtd {
 	bool wide_ids;			/* (c) processors have 32-bit ids there */
 	uint16_t irte_next, irte_count;	/* free entries: a queue, the longest free first */
 	uint16_t irte[VTD_IRTES];
-	uint64_t irte_ticket[VTD_IRTES];	/* beside irte[]: past when the entry is out of the cache */
+	uint64_t
+	    irte_ticket[VTD_IRTES]; /* beside irte[]: past when the entry is out of the cache */
 
 	bool registered;		/* (a) */
 	bool dead;			/* (l) unknown state: given up for good */
@@ -94,9 +96,17 @@ enum { VTD_ORDER = 3 };		/* frames of a struct vtd, log2 */
 static_assert(sizeof(struct vtd) <= PAGE_SIZE << VTD_ORDER);
 
 static inline struct vtd *vtd_of(struct iommu_unit *u) { return u->priv; }
-static inline struct iopt *vtd_pt(struct iommu_domain *d) { return &((struct vtd_domain *)d->priv)->pt; }
+static inline struct iopt *
+vtd_pt(struct iommu_domain *d)
+{
+	return &((struct vtd_domain *)d->priv)->pt;
+}
 
-static inline void vtd_count(uint64_t *counter) { __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED); }
+static inline void
+vtd_count(uint64_t *counter)
+{
+	__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+}
 
 /* vtd.c */
 
@@ -114,8 +124,8 @@ void vtd_unlock(struct vtd *v) RELEASE(v->lock);	/* and tells the kernel of a fa
 void vtd_fail(struct vtd *v, const char *why) REQUIRES(v->lock);
 
 /*
- * Room for n descriptors and their WAIT.  False: the caller puts nothing and takes the ticket, which now
- * covers a flush of everything.
+ * Room for n descriptors and their WAIT.  False: the caller puts nothing and takes the ticket,
+ * which now covers a flush of everything.
  */
 NODISCARD bool vtd_room(struct vtd *v, uint32_t n) REQUIRES(v->lock);
 void vtd_put(struct vtd *v, uint64_t lo, uint64_t hi) REQUIRES(v->lock);
@@ -126,9 +136,10 @@ void vtd_send(struct vtd *v) REQUIRES(v->lock);
 /* Looks at what is complete, at errors, pays debts.  No wait. */
 void vtd_collect(struct vtd *v) REQUIRES(v->lock);
 
-void vtd_put_context(struct vtd *v, uint32_t did, uint32_t sid) REQUIRES(v->lock);	/* one requester */
-void vtd_put_domain(struct vtd *v, uint32_t did) REQUIRES(v->lock);			/* its translations */
-void vtd_put_all(struct vtd *v) REQUIRES(v->lock);					/* VTD_FLUSH_ALL descriptors */
+void
+vtd_put_context(struct vtd *v, uint32_t did, uint32_t sid) REQUIRES(v->lock); /* one requester */
+void vtd_put_domain(struct vtd *v, uint32_t did) REQUIRES(v->lock);           /* its translations */
+void vtd_put_all(struct vtd *v) REQUIRES(v->lock); /* VTD_FLUSH_ALL descriptors */
 /* Leaves of [at, at + len); 1 or 2 descriptors. */
 void vtd_flush_range(struct vtd *v, uint32_t did, uint64_t at, uint64_t len) REQUIRES(v->lock);
 
@@ -150,7 +161,8 @@ void vtd_reserved_init(struct vtd *v, const struct machine *m, uint16_t segment)
 
 /* vtd_irq.c */
 
-/* Interrupt remapping, unless something is missing, which is said.  Translation may be on or off. */
+/* Interrupt remapping, unless something is missing, which is said.  Translation may be on or off.
+ */
 void vtd_irq_start(struct vtd *v, bool wide_ids, const char *missing);
 
 /* vtd_fault.c */

@@ -1,26 +1,32 @@
 /*
  * How an NVMe controller is made to write one page, for the live test of its IOMMU.
  *
- * IDENTIFY controller is the command for it: every controller has it, it changes nothing, and its answer is one page with
- * fields that the specification prescribes.  It needs the admin queue and nothing else.  Its data need not begin with a page: then
- * PRP 1 is where they begin, and PRP 2 the page where they end [5.1.13].
+ * IDENTIFY controller is the command for it: every controller has it, it changes nothing, and its
+ * answer is one page with fields that the specification prescribes.  It needs the admin queue and
+ * nothing else.  Its data need not begin with a page: then PRP 1 is where they begin, and PRP 2 the
+ * page where they end [5.1.13].
  *
- *   stop    CC.EN off, until CSTS.RDY is off; then the queue registers are cleared, and read back: they held addresses of the kernel
- *   start   AQA, ASQ, ACQ, CC.EN on, until CSTS.RDY is on
- *   store   one entry, the doorbell, its completion.  One command at a time
+ *   stop    CC.EN off, until CSTS.RDY is off; then the queue registers are cleared, and read back:
+ * they held addresses of the kernel start   AQA, ASQ, ACQ, CC.EN on, until CSTS.RDY is on store one
+ * entry, the doorbell, its completion.  One command at a time
  *
  * Waits end after CAP.TO (or CRTO, where the controller has it), a command after COMMAND_NS.
  *
- * A pure function of registers, two pages and the time it is told: the kernel, a host test and a fuzzer can link it.
- * Manual   NVM Express Base 2.1: 3.1.4 registers, 3.5 reset and bring-up, 4.2 completions, 5.1.13 identify.
+ * A pure function of registers, two pages and the time it is told: the kernel, a host test and a
+ * fuzzer can link it. Manual   NVM Express Base 2.1: 3.1.4 registers, 3.5 reset and bring-up, 4.2
+ * completions, 5.1.13 identify.
  */
 #include "dev/nvme/canary.h"
 #include "dev/nvme/wire.h"
 #include "kern/base/mmio.h"
 
 enum { ENTRIES = 4 };
-enum : uint32_t { CID_FIRST = 0x5c40 };		/* not what a ring full of zeroes or of ones would say */
-enum : uint64_t { READY_UNIT_NS = 500 * NS_PER_MS, READY_MAX_NS = 128 * NS_PER_S, COMMAND_NS = 5 * NS_PER_S };
+enum : uint32_t { CID_FIRST = 0x5c40 }; /* not what a ring full of zeroes or of ones would say */
+enum : uint64_t {
+	READY_UNIT_NS = 500 * NS_PER_MS,
+	READY_MAX_NS = 128 * NS_PER_S,
+	COMMAND_NS = 5 * NS_PER_S
+};
 
 /* canary.fact[] */
 enum { FACT_READY_NS, FACT_DSTRD };
@@ -64,7 +70,9 @@ wait_ready(struct canary *c, bool ready, uint64_t now)
 		return CANARY_DONE;
 	if (now < c->deadline)
 		return CANARY_GOES_ON;
-	return no(c, ready ? "the controller did not become ready within CAP.TO" : "the controller did not stop within CAP.TO");
+	return no(c,
+	    ready ? "the controller did not become ready within CAP.TO" :
+		    "the controller did not stop within CAP.TO");
 }
 
 static enum canary_said
@@ -128,11 +136,14 @@ start(struct canary *c, uint64_t now)
 		for (uint32_t i = 0; i < PAGE_SIZE / 8; i++)
 			c->to_device[i] = c->from_device[i] = 0;
 		c->stores = 0;
-		wr32(c, NVME_AQA, (uint32_t)(FIELD_PREP(AQA_ASQS, ENTRIES - 1) | FIELD_PREP(AQA_ACQS, ENTRIES - 1)));
+		wr32(c, NVME_AQA,
+		    (uint32_t)(FIELD_PREP(AQA_ASQS, ENTRIES - 1) |
+			FIELD_PREP(AQA_ACQS, ENTRIES - 1)));
 		wr64(c, NVME_ASQ, c->to_device_address);
 		wr64(c, NVME_ACQ, c->from_device_address);
 		io_publish();
-		wr32(c, NVME_CC, (uint32_t)(CC_EN | FIELD_PREP(CC_IOSQES, 6) | FIELD_PREP(CC_IOCQES, 4)));
+		wr32(c, NVME_CC,
+		    (uint32_t)(CC_EN | FIELD_PREP(CC_IOSQES, 6) | FIELD_PREP(CC_IOCQES, 4)));
 		c->deadline = now + c->fact[FACT_READY_NS];
 		c->step = 1;
 	}
@@ -140,14 +151,16 @@ start(struct canary *c, uint64_t now)
 	return said == CANARY_DONE ? done(c) : said;
 }
 
-/* The one command that is out; its completion is the one after those that were taken.  The rings do not wrap. */
+/* The one command that is out; its completion is the one after those that were taken.  The rings do
+ * not wrap. */
 static void
 submit(struct canary *c)
 {
 	volatile uint64_t *e = c->to_device + (uint64_t)c->stores * (SQE_BYTES / 8);
 	uint32_t dstrd = (uint32_t)c->fact[FACT_DSTRD];
 
-	static_assert(offsetof(struct nvme_sqe, prp1) == 3 * 8 && offsetof(struct nvme_sqe, prp2) == 4 * 8 && offsetof(struct nvme_sqe, cdw10) == 5 * 8);
+	static_assert(offsetof(struct nvme_sqe, prp1) == 3 * 8 &&
+	    offsetof(struct nvme_sqe, prp2) == 4 * 8 && offsetof(struct nvme_sqe, cdw10) == 5 * 8);
 	for (uint32_t i = 0; i < SQE_BYTES / 8; i++)
 		e[i] = 0;
 	e[0] = ADMIN_IDENTIFY | FIELD_PREP(SQE_CID, CID_FIRST + c->stores);
@@ -158,7 +171,8 @@ submit(struct canary *c)
 	wr32(c, (uint32_t)nvme_doorbell(0, false, dstrd), c->stores + 1);
 }
 
-/* queue: identifier and head of the submission queue; status: command id, phase, status.  NULL: believed. */
+/* queue: identifier and head of the submission queue; status: command id, phase, status.  NULL:
+ * believed. */
 static const char *
 judge_completion(const struct canary *c, uint32_t queue, uint32_t status)
 {
@@ -203,7 +217,8 @@ store(struct canary *c, uint64_t now)
 	return done(c);
 }
 
-/* Identify controller: the entry sizes of I/O queues that every controller must allow [Base 5.1.13.2.1: SQES, CQES]. */
+/* Identify controller: the entry sizes of I/O queues that every controller must allow
+ * [Base 5.1.13.2.1: SQES, CQES]. */
 static const char *
 judge(const struct canary *c UNUSED, const volatile uint8_t *spill)
 {

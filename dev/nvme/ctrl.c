@@ -1,23 +1,30 @@
 /*
  * Bring-up, reset, admin commands.
  *
- * The order is that of the specification [Base 3.5.1]: disable and wait, program the admin queue, enable and wait,
- * identify, ask for queues, create completion queues before their submission queues.  Every wait is bounded: by CAP.TO (or CRTO where
- * the controller has it), or by ADMIN_NS for a command.  Registers that read all ones mean that the device is gone.
+ * The order is that of the specification [Base 3.5.1]: disable and wait, program the admin queue,
+ * enable and wait, identify, ask for queues, create completion queues before their submission
+ * queues.  Every wait is bounded: by CAP.TO (or CRTO where the controller has it), or by ADMIN_NS
+ * for a command.  Registers that read all ones mean that the device is gone.
  *
- * A restart is the same without the allocations: the pairs keep their memory, their vectors and their ids.
+ * A restart is the same without the allocations: the pairs keep their memory, their vectors and
+ * their ids.
  *
- * Vectors: 0 is the admin queue's, queue n has vector n.  With fewer vectors queues share; with none the owner has to look from time
- * to time (polled).
+ * Vectors: 0 is the admin queue's, queue n has vector n.  With fewer vectors queues share; with
+ * none the owner has to look from time to time (polled).
  */
 #include "dev/nvme/parts.h"
 #include "kern/base/mmio.h"
 
 enum { ADMIN_ENTRIES = 32, LIST_PAGES_MIN = 32 };
-static_assert(NVME_TRANSFER_MAX / PAGE_SIZE <= LIST_PAGES_MIN * (PRP_ENTRIES - 1));	/* the largest transfer fits */
+static_assert(NVME_TRANSFER_MAX / PAGE_SIZE <=
+    LIST_PAGES_MIN * (PRP_ENTRIES - 1)); /* the largest transfer fits */
 enum : uint64_t {
-	ADMIN_NS = 60 * NS_PER_S, ABORT_NS = 5 * NS_PER_S, RESET_NS = 10 * NS_PER_S, POLL_NS = 500 * NS_PER_US,
-	READY_UNIT_MS = 500, ADMIN_BIT = BIT(63),
+	ADMIN_NS = 60 * NS_PER_S,
+	ABORT_NS = 5 * NS_PER_S,
+	RESET_NS = 10 * NS_PER_S,
+	POLL_NS = 500 * NS_PER_US,
+	READY_UNIT_MS = 500,
+	ADMIN_BIT = BIT(63),
 };
 
 static uint32_t rd32(struct nvme_ctrl *c, uint32_t r) { return drv_read32(&c->regs, r); }
@@ -97,8 +104,8 @@ admin_wait(struct nvme_ctrl *c, struct nvme_done *d, uint64_t patience_ns, const
 }
 
 static enum status
-admin_for(struct nvme_ctrl *c, const struct nvme_sqe *e, const char *what, uint64_t patience_ns, uint32_t *result,
-    uint16_t *sct_sc, const char **why)
+admin_for(struct nvme_ctrl *c, const struct nvme_sqe *e, const char *what, uint64_t patience_ns,
+    uint32_t *result, uint16_t *sct_sc, const char **why)
 {
 	uint64_t faults = drv_faults(c->dev);
 	struct nvme_done d;
@@ -120,13 +127,14 @@ admin_for(struct nvme_ctrl *c, const struct nvme_sqe *e, const char *what, uint6
 	if (sct_sc != NULL)
 		*sct_sc = d.sct_sc;
 	else if (d.status != OK)
-		drv_log("%s: %s (status type %u code 0x%02x)", what, nvme_status_text(d.sct_sc), d.sct_sc >> 8, d.sct_sc & 0xff);
+		drv_log("%s: %s (status type %u code 0x%02x)", what, nvme_status_text(d.sct_sc),
+		    d.sct_sc >> 8, d.sct_sc & 0xff);
 	return d.status;
 }
 
 enum status
-nvme_admin(struct nvme_ctrl *c, const struct nvme_sqe *e, const char *what, uint32_t *result, uint16_t *sct_sc,
-    const char **why)
+nvme_admin(struct nvme_ctrl *c, const struct nvme_sqe *e, const char *what, uint32_t *result,
+    uint16_t *sct_sc, const char **why)
 {
 	return admin_for(c, e, what, ADMIN_NS, result, sct_sc, why);
 }
@@ -145,11 +153,13 @@ nvme_ctrl_abort(struct nvme_ctrl *c, struct nvme_ioq *q, uint32_t slot)
 static enum status
 make_queue(struct nvme_ctrl *c, struct nvme_ioq *q, uint32_t id, uint32_t entries, const char **why)
 {
-	enum status s = drv_queue(c->dev, id, entries, SQE_BYTES, CQE_BYTES, nvme_doorbell(id, false, c->dstrd),
-	    nvme_doorbell(id, true, c->dstrd), &q->q);
+	enum status s = drv_queue(c->dev, id, entries, SQE_BYTES, CQE_BYTES,
+	    nvme_doorbell(id, false, c->dstrd), nvme_doorbell(id, true, c->dstrd), &q->q);
 
 	if (s == OK && id != 0)
-		s = drv_memory(c->dev, max_u64(LIST_PAGES_MIN, min_u64(entries, PRP_POOL_PAGES)) * PAGE_SIZE, DMA_TO_DEVICE, &q->list_memory);
+		s = drv_memory(c->dev,
+		    max_u64(LIST_PAGES_MIN, min_u64(entries, PRP_POOL_PAGES)) * PAGE_SIZE,
+		    DMA_TO_DEVICE, &q->list_memory);
 	if (s != OK) {
 		*why = "no memory for a queue";
 		return s;
@@ -181,7 +191,8 @@ enable(struct nvme_ctrl *c, const char **why)
 {
 	uint32_t entries = c->admin.entries - 1;
 
-	wr32(c, NVME_AQA, (uint32_t)(FIELD_PREP(AQA_ASQS, entries) | FIELD_PREP(AQA_ACQS, entries)));
+	wr32(
+	    c, NVME_AQA, (uint32_t)(FIELD_PREP(AQA_ASQS, entries) | FIELD_PREP(AQA_ACQS, entries)));
 	wr64(c, NVME_ASQ, c->admin.q.sq.iova.v);
 	wr64(c, NVME_ACQ, c->admin.q.cq.iova.v);
 	wr32(c, NVME_CC, (uint32_t)(CC_EN | FIELD_PREP(CC_IOSQES, 6) | FIELD_PREP(CC_IOCQES, 4)));
@@ -199,9 +210,12 @@ disable(struct nvme_ctrl *c, const char **why)
 static enum status
 ask_queues(struct nvme_ctrl *c, uint32_t *want, const char **why)
 {
-	struct nvme_sqe e = { .cdw0 = ADMIN_SET_FEATURES, .cdw10 = FEATURE_QUEUES, .cdw11 = (*want - 1) | (*want - 1) << 16 };
+	struct nvme_sqe e = { .cdw0 = ADMIN_SET_FEATURES,
+		.cdw10 = FEATURE_QUEUES,
+		.cdw11 = (*want - 1) | (*want - 1) << 16 };
 	uint32_t granted;
-	enum status s = nvme_admin(c, &e, "the controller grants no I/O queues", &granted, NULL, why);
+	enum status s =
+	    nvme_admin(c, &e, "the controller grants no I/O queues", &granted, NULL, why);
 
 	if (s == OK)
 		*want = (uint32_t)min_u64(*want, min_u64(granted & 0xffff, granted >> 16) + 1);
@@ -218,7 +232,8 @@ create_pair(struct nvme_ctrl *c, struct nvme_ioq *q, const char **why)
 		.cdw11 = CQ_CONTIGUOUS | q->id << 16 };
 	enum status s = nvme_admin(c, &cq, "creating a completion queue failed", NULL, NULL, why);
 
-	return s == OK ? nvme_admin(c, &sq, "creating a submission queue failed", NULL, NULL, why) : s;
+	return s == OK ? nvme_admin(c, &sq, "creating a submission queue failed", NULL, NULL, why) :
+			 s;
 }
 
 static enum status
@@ -277,7 +292,8 @@ limits(struct nvme_ctrl *c, uint32_t *want_queues, uint32_t want_depth, const ch
 		*why = "its queues have one entry (CAP.MQES)";
 		return E_UNSUPPORTED;
 	}
-	c->depth = (uint32_t)max_u64(2, min_u64(min_u64(want_depth, FIELD_GET(CAP_MQES, cap) + 1), NVME_DEPTH_MAX));
+	c->depth = (uint32_t)max_u64(
+	    2, min_u64(min_u64(want_depth, FIELD_GET(CAP_MQES, cap) + 1), NVME_DEPTH_MAX));
 	*want_queues = (uint32_t)max_u64(1, min_u64(*want_queues, NVME_IOQ_MAX));
 	while (*want_queues != 0 && nvme_doorbell(*want_queues, true, c->dstrd) + 4 > c->regs.len)
 		(*want_queues)--;
@@ -314,7 +330,8 @@ start(struct nvme_ctrl *c, uint32_t want_queues, uint32_t want_depth, const char
 }
 
 enum status
-nvme_ctrl_start(struct nvme_ctrl *c, struct drv_device *d, uint32_t want_queues, uint32_t want_depth, const char **why)
+nvme_ctrl_start(struct nvme_ctrl *c, struct drv_device *d, uint32_t want_queues,
+    uint32_t want_depth, const char **why)
 {
 	const char *ignored;
 	enum status s;
@@ -341,7 +358,8 @@ nvme_ctrl_restart(struct nvme_ctrl *c, const char **why)
 	enum status s = disable(c, why);
 
 	c->resets++;
-	/* What was wrong with a queue ends here: the admin queue is asked about trouble before it is that one's turn. */
+	/* What was wrong with a queue ends here: the admin queue is asked about trouble before it
+	 * is that one's turn. */
 	for (uint32_t i = 0; i < c->ioq_count; i++)
 		c->ioq[i].fault = NULL;
 	if (s == E_TIMED_OUT) {

@@ -1,13 +1,20 @@
 /*
- * What a controller says about itself and its namespaces.  All of it is foreign: sizes that cannot be are refused by name, a namespace
- * that this driver cannot serve is left out by name.
+ * What a controller says about itself and its namespaces.  All of it is foreign: sizes that cannot
+ * be are refused by name, a namespace that this driver cannot serve is left out by name.
  *
- * Active namespaces come from a list since version 1.1, with holes; before, every number up to NN is asked for.
+ * Active namespaces come from a list since version 1.1, with holes; before, every number up to NN
+ * is asked for.
  */
 #include "dev/nvme/parts.h"
 #include "kern/base/str.h"
 
-enum : uint32_t { ASK_MAX = 1024, SCT_SC_NO_NAMESPACE = 0x00b, LBADS_MIN = 9, LBADS_MAX = 12, MDTS_MAX = 20 };
+enum : uint32_t {
+	ASK_MAX = 1024,
+	SCT_SC_NO_NAMESPACE = 0x00b,
+	LBADS_MIN = 9,
+	LBADS_MAX = 12,
+	MDTS_MAX = 20
+};
 
 static uint32_t le32(const uint8_t *p) { uint32_t v; memcpy(&v, p, 4); return v; }
 static uint64_t le64(const uint8_t *p) { uint64_t v; memcpy(&v, p, 8); return v; }
@@ -15,7 +22,9 @@ static uint64_t le64(const uint8_t *p) { uint64_t v; memcpy(&v, p, 8); return v;
 static enum status
 identify(struct nvme_ctrl *c, uint32_t cns, uint32_t nsid, uint16_t *sct_sc, const char **why)
 {
-	struct nvme_sqe e = { .cdw0 = ADMIN_IDENTIFY, .nsid = nsid, .prp1 = c->page.iova.v, .cdw10 = cns };
+	struct nvme_sqe e = {
+		.cdw0 = ADMIN_IDENTIFY, .nsid = nsid, .prp1 = c->page.iova.v, .cdw10 = cns
+	};
 
 	memset(c->page.ptr, 0, PAGE_SIZE);
 	return nvme_admin(c, &e, "identify failed", NULL, sct_sc, why);
@@ -40,7 +49,8 @@ read_namespace(const uint8_t *p, uint32_t nsid, struct nvme_ns *out)
 	if (p[NS_NLBAF] > 15)		/* only then the upper bits count */
 		format |= p[NS_FLBAS] >> 1 & 0x30u;
 	if (format > p[NS_NLBAF]) {
-		drv_log("namespace %u uses format %u of %u: not used", nsid, format, p[NS_NLBAF] + 1u);
+		drv_log(
+		    "namespace %u uses format %u of %u: not used", nsid, format, p[NS_NLBAF] + 1u);
 		return false;
 	}
 	lbaf = le32(p + NS_LBAF + 4 * format);
@@ -58,14 +68,16 @@ read_namespace(const uint8_t *p, uint32_t nsid, struct nvme_ns *out)
 	out->block_bytes = 1u << lg2;
 	out->read_only = (p[NS_NSATTR] & NSATTR_WRITE_PROTECTED) != 0;
 	if (out->blocks > INT64_MAX >> lg2) {
-		drv_log("namespace %u claims %llu blocks: not used", nsid, (unsigned long long)out->blocks);
+		drv_log("namespace %u claims %llu blocks: not used", nsid,
+		    (unsigned long long)out->blocks);
 		return false;
 	}
 	return out->blocks != 0;	/* 0: inactive */
 }
 
 static enum status
-add_namespace(struct nvme_ctrl *c, uint32_t nsid, struct nvme_ns *ns, uint32_t *count, const char **why)
+add_namespace(
+    struct nvme_ctrl *c, uint32_t nsid, struct nvme_ns *ns, uint32_t *count, const char **why)
 {
 	struct nvme_ns n;
 	uint16_t code = 0;
@@ -74,7 +86,8 @@ add_namespace(struct nvme_ctrl *c, uint32_t nsid, struct nvme_ns *ns, uint32_t *
 	if (s == E_IO && code == SCT_SC_NO_NAMESPACE)
 		return OK;
 	if (s == E_IO)
-		drv_log("namespace %u: %s (type %u code 0x%02x)", nsid, nvme_status_text(code), code >> 8, code & 0xff);
+		drv_log("namespace %u: %s (type %u code 0x%02x)", nsid, nvme_status_text(code),
+		    code >> 8, code & 0xff);
 	if (s != OK)
 		return s;
 	if (!read_namespace(c->page.ptr, nsid, &n))
@@ -100,7 +113,8 @@ namespaces(struct nvme_ctrl *c, uint32_t nn, struct nvme_ns *ns, uint32_t *count
 			return s;
 		for (; n < ASK_MAX; n++) {
 			list[n] = le32((const uint8_t *)c->page.ptr + 4 * n);
-			if (list[n] == 0 || (n > 0 && list[n] <= list[n - 1]))	/* the end, or not a list */
+			if (list[n] == 0 ||
+			    (n > 0 && list[n] <= list[n - 1])) /* the end, or not a list */
 				break;
 		}
 	} else {
@@ -140,15 +154,18 @@ nvme_identify(struct nvme_ctrl *c, bool again, const char **why)
 	if (s != OK)
 		return s;
 	if (again) {
-		bool same = strcmp(serial, c->serial) == 0 && max_transfer >= c->max_transfer_bytes && count == c->ns_count &&
+		bool same = strcmp(serial, c->serial) == 0 &&
+		    max_transfer >= c->max_transfer_bytes && count == c->ns_count &&
 		    cache == c->volatile_cache;
 
 		for (uint32_t i = 0; i < count && same; i++)
-			same = ns[i].nsid == c->ns[i].nsid && ns[i].block_bytes == c->ns[i].block_bytes &&
+			same = ns[i].nsid == c->ns[i].nsid &&
+			    ns[i].block_bytes == c->ns[i].block_bytes &&
 			    ns[i].blocks >= c->ns[i].blocks;
 		if (same)
 			return OK;
-		*why = "it came back as another one: serial number, namespaces or limits have changed";
+		*why =
+		    "it came back as another one: serial number, namespaces or limits have changed";
 		return E_CORRUPT;
 	}
 	memcpy(c->serial, serial, sizeof(serial));

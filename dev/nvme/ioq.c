@@ -1,15 +1,17 @@
 /*
  * The hot path: entries in, completions out.
  *
- * Rings wrap by comparison, not by division.  A slot's number is its command id.  Fewer commands are in flight than the
- * ring has entries, and a device fetches in order, so the entry that is filled next was fetched.
+ * Rings wrap by comparison, not by division.  A slot's number is its command id.  Fewer commands
+ * are in flight than the ring has entries, and a device fetches in order, so the entry that is
+ * filled next was fetched.
  *
- * A completion is judged before anything is believed: its phase is fresh, its queue and the submission head it reports exist, and its id
- * names a slot in flight.  Phase, id, head and queue come from one 64-bit read.  The first completion that breaks a rule ends
- * the belief in all that follow, until the controller was reset.
+ * A completion is judged before anything is believed: its phase is fresh, its queue and the
+ * submission head it reports exist, and its id names a slot in flight.  Phase, id, head and queue
+ * come from one 64-bit read.  The first completion that breaks a rule ends the belief in all that
+ * follow, until the controller was reset.
  *
- * Completions are given back to the device when they fill a quarter of the ring, or when what is in flight would not find room
- * beside them: so the completion ring never fills up.
+ * Completions are given back to the device when they fill a quarter of the ring, or when what is in
+ * flight would not find room beside them: so the completion ring never fills up.
  */
 #include "dev/nvme/parts.h"
 #include "kern/base/mmio.h"
@@ -28,7 +30,8 @@ nvme_ioq_reset(struct nvme_ioq *q)
 		q->free[i] = (uint16_t)(q->free_count - 1 - i);
 		q->slot[i] = (struct nvme_slot){ .list = PRP_NONE };
 	}
-	prp_pool_init(&q->lists, q->list_memory.ptr, q->list_memory.iova, (uint32_t)(q->list_memory.len / PAGE_SIZE));
+	prp_pool_init(&q->lists, q->list_memory.ptr, q->list_memory.iova,
+	    (uint32_t)(q->list_memory.len / PAGE_SIZE));
 }
 
 static ALWAYS_INLINE uint32_t
@@ -36,7 +39,9 @@ take_slot(struct nvme_ioq *q, void *cookie, uint16_t list)
 {
 	uint32_t slot = q->free[--q->free_count];
 
-	q->slot[slot] = (struct nvme_slot){ .cookie = cookie, .since = q->now, .list = list, .state = SLOT_BUSY };
+	q->slot[slot] = (struct nvme_slot){
+		.cookie = cookie, .since = q->now, .list = list, .state = SLOT_BUSY
+	};
 	return slot;
 }
 
@@ -70,7 +75,8 @@ nvme_ioq_put(struct nvme_ioq *q, const struct nvme_io *io)
 		return E_WOULD_BLOCK;
 	if (unlikely((io->data.v & 3) != 0))
 		return E_ALIGN;
-	if (io->op != NVME_OP_FLUSH && unlikely(!prp_build(&q->lists, io->data.v, io->bytes, prp, &list)))
+	if (io->op != NVME_OP_FLUSH &&
+	    unlikely(!prp_build(&q->lists, io->data.v, io->bytes, prp, &list)))
 		return E_WOULD_BLOCK;
 	e = &q->sq[q->tail];
 	e->cdw0 = opcode[io->op] | take_slot(q, io->cookie, list) << 16;
@@ -99,14 +105,16 @@ commit(struct nvme_ioq *q, bool give)
 
 	if (!give && tail == UINT32_MAX)
 		return OK;
-	/* Who checks entries must know which ids are free again; it rings for completions in lots by itself. */
+	/* Who checks entries must know which ids are free again; it rings for completions in lots
+	 * by itself. */
 	give |= q->q.checked && q->taken != 0;
 	q->announced = q->tail;
 	if (give)
 		q->taken = 0;
 	s = drv_queue_commit(&q->q, tail, give ? q->head : UINT32_MAX);
 	if (unlikely(s != OK) && q->fault == NULL)
-		q->fault = s == E_CORRUPT ? "the kernel found a completion that breaks the rules" : "the kernel refused queue entries";
+		q->fault = s == E_CORRUPT ? "the kernel found a completion that breaks the rules" :
+					    "the kernel refused queue entries";
 	return s;
 }
 
@@ -142,7 +150,8 @@ nvme_ioq_take(struct nvme_ioq *q, struct nvme_done *out, uint32_t max)
 
 	while (n < max && likely(q->fault == NULL)) {
 		uint64_t entry = *(volatile uint64_t *)(volatile void *)&q->cq[q->head].sq;
-		uint32_t status = (uint32_t)(entry >> 32), slot = status & CQE_CID, code = status >> 17 & 0x7ff;
+		uint32_t status = (uint32_t)(entry >> 32), slot = status & CQE_CID,
+			 code = status >> 17 & 0x7ff;
 
 		if ((status & CQE_PHASE) != q->phase)
 			break;

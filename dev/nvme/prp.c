@@ -14,7 +14,8 @@ prp_pool_init(struct prp_pool *p, void *ptr, struct iova at, uint32_t pages)
 		p->next[i] = i + 1 < pages ? (uint16_t)(i + 1) : PRP_NONE;
 }
 
-/* Each list page but the last gives one entry away for the chain: n entries and one less per page. */
+/* Each list page but the last gives one entry away for the chain: n entries and one less per page.
+ */
 static uint32_t
 list_pages(uint64_t entries)
 {

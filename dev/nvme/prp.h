@@ -1,9 +1,10 @@
 /*
  * PRPs: how a command says where its data is [Base 4.3].
  *
- * The first entry may begin anywhere in a page (a multiple of 4) and covers up to that page's end.  When one more page is
- * enough the second entry is that page; else it points to a list: entries of whole pages, 512 to a list page.  When more follow,
- * the last entry of a list page points to the next one.
+ * The first entry may begin anywhere in a page (a multiple of 4) and covers up to that page's end.
+ * When one more page is enough the second entry is that page; else it points to a list: entries of
+ * whole pages, 512 to a list page.  When more follow, the last entry of a list page points to the
+ * next one.
  *
  *   prp1 -> data      prp2 -> list page | data | data | ... | next -> list page | data | ...
  *
@@ -30,8 +31,9 @@ void prp_pool_init(struct prp_pool *p, void *ptr, struct iova at, uint32_t pages
 uint32_t prp_list_pages(uint64_t at, uint64_t bytes);
 
 /*
- * Fills prp[2] for "bytes" from "at", contiguous in the device's addresses; at is a multiple of 4, bytes not 0.  *list is to be given
- * back with prp_free when the device is done: PRP_NONE for most.  False when the pool has too few pages: nothing is taken.
+ * Fills prp[2] for "bytes" from "at", contiguous in the device's addresses; at is a multiple of 4,
+ * bytes not 0.  *list is to be given back with prp_free when the device is done: PRP_NONE for most.
+ * False when the pool has too few pages: nothing is taken.
  */
 bool prp_build(struct prp_pool *p, uint64_t at, uint64_t bytes, uint64_t prp[2], uint16_t *list);
 void prp_free(struct prp_pool *p, uint16_t list);

@@ -12,7 +12,8 @@ struct boot_info {
 	uint32_t magic, version;	/* version 1 */
 	handle_t self;			/* its own process, all rights */
 	handle_t kernel;		/* OBJ_KERNEL, all rights */
-	handle_t archive;		/* memory object: the boot archive (newc cpio), sealed; mapped at archive_va */
+	handle_t
+	    archive; /* memory object: the boot archive (newc cpio), sealed; mapped at archive_va */
 	uint32_t cpus;
 	uint64_t archive_va, archive_len;
 	uint64_t stack_top;

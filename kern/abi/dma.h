@@ -25,7 +25,8 @@ enum evidence : uint8_t {
 	EVIDENCE_NO,
 };
 
-/* What queue_create tells: rings to be mapped, and what the device's registers and commands call them. */
+/* What queue_create tells: rings to be mapped, and what the device's registers and commands call
+ * them. */
 struct queue_info {
 	uint64_t sq_iova, cq_iova;
 	uint64_t sq_bytes, cq_bytes;	/* whole pages */
@@ -53,12 +54,13 @@ struct dma_fault {
 };
 
 /*
- * What a driver reads before it believes a batch of completions (D11): the page of its device, which it can only read
- * (mem_map of the device's handle).  Whatever was in flight when fault_seq moved is not to be believed.  Where look is not 0,
- * device_look brings it up to date first.
+ * What a driver reads before it believes a batch of completions (D11): the page of its device,
+ * which it can only read (mem_map of the device's handle).  Whatever was in flight when fault_seq
+ * moved is not to be believed.  Where look is not 0, device_look brings it up to date first.
  */
 struct dma_status {
-	uint64_t fault_seq;	/* accesses of the device that were refused, and losses, since it was claimed */
+	uint64_t fault_seq; /* accesses of the device that were refused, and losses, since it was
+			       claimed */
 	uint32_t lost;		/* times that records were lost: maybe of this device */
 	uint16_t ended;		/* not 0: the claim has ended */
 	uint16_t look;		/* not 0: an IOMMU with a working log stands before the device */
@@ -76,32 +78,34 @@ dma_fault_text(enum dma_fault_kind k)
 }
 
 /*
- * Why the kernel did not publish a queue entry, or did not make a register access: on lanes where it checks them.  A refused
- * batch leaves the device untouched.
+ * Why the kernel did not publish a queue entry, or did not make a register access: on lanes where
+ * it checks them.  A refused batch leaves the device untouched.
  */
 enum dma_rule : uint8_t {
-	RULE_NONE,		/* accepted */
-	RULE_OPCODE,		/* not on the list of what is known to be harmless */
-	RULE_FEATURE,		/* a feature or log page that is not on the list, or that opens a door to memory */
-	RULE_FIELD,		/* a reserved or unsupported field is set */
+	RULE_NONE,    /* accepted */
+	RULE_OPCODE,  /* not on the list of what is known to be harmless */
+	RULE_FEATURE, /* a feature or log page that is not on the list, or that opens a door to
+			 memory */
+	RULE_FIELD,   /* a reserved or unsupported field is set */
 	RULE_FUSED,
-	RULE_SHAPE,		/* addresses in a form that is not supported */
+	RULE_SHAPE, /* addresses in a form that is not supported */
 	RULE_METADATA,
-	RULE_ID,		/* command id not below the queue's entries */
-	RULE_ID_BUSY,		/* ... or still outstanding */
-	RULE_TARGET,		/* a namespace that was not identified, or cannot be checked */
+	RULE_ID,      /* command id not below the queue's entries */
+	RULE_ID_BUSY, /* ... or still outstanding */
+	RULE_TARGET,  /* a namespace that was not identified, or cannot be checked */
 	RULE_ALIGN,
-	RULE_WINDOW,		/* in no live window of the owner */
-	RULE_EXTENT,		/* begins in a window and runs past its end */
+	RULE_WINDOW, /* in no live window of the owner */
+	RULE_EXTENT, /* begins in a window and runs past its end */
 	RULE_DIRECTION,
-	RULE_CHAIN,		/* a list that goes on in another list */
-	RULE_GRANTS,		/* names more grants than one entry may pin */
-	RULE_LISTS,		/* as many lists are outstanding as the kernel has pages for copies */
-	RULE_QUEUE,		/* not a queue as it was bound, or one that was used already */
-	RULE_TAIL,		/* indices that name what is not there */
-	RULE_REGISTER,		/* not for drivers */
+	RULE_CHAIN,    /* a list that goes on in another list */
+	RULE_GRANTS,   /* names more grants than one entry may pin */
+	RULE_LISTS,    /* as many lists are outstanding as the kernel has pages for copies */
+	RULE_QUEUE,    /* not a queue as it was bound, or one that was used already */
+	RULE_TAIL,     /* indices that name what is not there */
+	RULE_REGISTER, /* not for drivers */
 	RULE_VALUE,
-	RULE_ORDER,		/* enabled before its queues were bound, or before it was seen to have stopped */
+	RULE_ORDER, /* enabled before its queues were bound, or before it was seen to have stopped
+		     */
 	RULES
 };
 
@@ -109,11 +113,28 @@ static inline const char *
 dma_rule_text(enum dma_rule r)
 {
 	static const char *const text[] = {
-		"accepted", "opcode not allowed", "feature not allowed", "reserved or unsupported field", "fused command",
-		"addresses in an unsupported form", "metadata address", "command id out of range", "command id in use",
-		"namespace not identified", "address not aligned", "outside of every window", "runs past its window",
-		"wrong direction", "list of lists", "names too many grants", "too many lists outstanding", "not a queue as it was bound",
-		"index out of range", "register not allowed", "register value not allowed", "enabled too early",
+		"accepted",
+		"opcode not allowed",
+		"feature not allowed",
+		"reserved or unsupported field",
+		"fused command",
+		"addresses in an unsupported form",
+		"metadata address",
+		"command id out of range",
+		"command id in use",
+		"namespace not identified",
+		"address not aligned",
+		"outside of every window",
+		"runs past its window",
+		"wrong direction",
+		"list of lists",
+		"names too many grants",
+		"too many lists outstanding",
+		"not a queue as it was bound",
+		"index out of range",
+		"register not allowed",
+		"register value not allowed",
+		"enabled too early",
 	};
 
 	static_assert(sizeof(text) / sizeof(text[0]) == RULES);

@@ -30,27 +30,28 @@ enum object_type : uint8_t {
 };
 
 enum rights : uint32_t {
-	RIGHT_READ   = 1u << 0,	/* memory: map readable; process: info */
-	RIGHT_WRITE  = 1u << 1,	/* memory, mmio: map writable */
-	RIGHT_EXEC   = 1u << 2,	/* memory: map executable */
-	RIGHT_DMA    = 1u << 3,	/* memory: may be granted to a device */
-	RIGHT_GIVE   = 1u << 4,	/* may be duplicated and handed on */
-	RIGHT_MANAGE = 1u << 5,	/* revoke, kill, watch, map into, start threads in, give handles to */
-	RIGHT_CALL   = 1u << 6,	/* endpoint: call */
-	RIGHT_RECV   = 1u << 7,	/* endpoint: receive, mint */
-	RIGHT_SIGNAL = 1u << 8,	/* notification: signal */
-	RIGHT_WAIT   = 1u << 9,	/* notification: wait */
-	RIGHT_SUPERVISE = 1u << 10,	/* device: watch it as its supervisor; not for drivers */
-	RIGHT_ALL    = 0x7ff,
+	RIGHT_READ = 1u << 0,  /* memory: map readable; process: info */
+	RIGHT_WRITE = 1u << 1, /* memory, mmio: map writable */
+	RIGHT_EXEC = 1u << 2,  /* memory: map executable */
+	RIGHT_DMA = 1u << 3,   /* memory: may be granted to a device */
+	RIGHT_GIVE = 1u << 4,  /* may be duplicated and handed on */
+	RIGHT_MANAGE =
+	    1u << 5,          /* revoke, kill, watch, map into, start threads in, give handles to */
+	RIGHT_CALL = 1u << 6, /* endpoint: call */
+	RIGHT_RECV = 1u << 7, /* endpoint: receive, mint */
+	RIGHT_SIGNAL = 1u << 8,     /* notification: signal */
+	RIGHT_WAIT = 1u << 9,       /* notification: wait */
+	RIGHT_SUPERVISE = 1u << 10, /* device: watch it as its supervisor; not for drivers */
+	RIGHT_ALL = 0x7ff,
 
 	/* OBJ_KERNEL: one facility each */
-	KERNEL_DEVICES = 1u << 16,	/* list and claim devices */
+	KERNEL_DEVICES = 1u << 16, /* list and claim devices */
 	KERNEL_CONSOLE = 1u << 17,
-	KERNEL_LOG     = 1u << 18,	/* read the log; writing needs any OBJ_KERNEL handle */
-	KERNEL_INFO    = 1u << 19,	/* process list, memory, units, grants */
-	KERNEL_POWER   = 1u << 20,
-	KERNEL_TRACE   = 1u << 21,	/* read the trace */
-	KERNEL_ALL     = 0x3f0000,
+	KERNEL_LOG = 1u << 18,  /* read the log; writing needs any OBJ_KERNEL handle */
+	KERNEL_INFO = 1u << 19, /* process list, memory, units, grants */
+	KERNEL_POWER = 1u << 20,
+	KERNEL_TRACE = 1u << 21, /* read the trace */
+	KERNEL_ALL = 0x3f0000,
 };
 
 /* mem_create flags */
@@ -64,33 +65,46 @@ enum : uint32_t { MEM_SEALED = 1u << 8, MEM_POISONED = 1u << 9 };
 
 /* info(handle, what, index): what is asked.  The handle's type decides what is allowed. */
 enum info_what : uint32_t {
-	INFO_PROCESS,		/* OBJ_PROCESS: that one, 0 the caller's own; OBJ_KERNEL: the index-th.  struct process_info */
-	INFO_EPITAPH,		/* OBJ_PROCESS.  struct epitaph */
-	INFO_MEMORY,		/* OBJ_KERNEL.  struct memory_info */
-	INFO_CPU,		/* OBJ_KERNEL, index = cpu.  struct cpu_info */
-	INFO_FUNCTION,		/* OBJ_KERNEL: index-th PCI function; OBJ_DEVICE: index-th of the group.  struct function_info */
-	INFO_UNIT,		/* OBJ_KERNEL: index-th IOMMU.  struct unit_info */
-	INFO_GRANT,		/* OBJ_KERNEL: index-th DMA grant.  struct grant_info */
-	INFO_DEVICE,		/* OBJ_DEVICE: itself; OBJ_KERNEL: index-th claimed.  struct device_info */
-	INFO_CLOCK,		/* any OBJ_KERNEL.  struct clock_info */
-	INFO_CMDLINE,		/* any OBJ_KERNEL.  text, 0-terminated */
-	INFO_EVIDENCE,		/* OBJ_KERNEL, index = PCI function * EVIDENCE_STEPS + step.  struct evidence_info */
-	INFO_CPUS,		/* any OBJ_KERNEL.  uint32_t: how many are online */
-	INFO_TRACE,		/* OBJ_KERNEL with KERNEL_TRACE, index = cpu.  As many struct trace_record as fit, not sorted */
-	INFO_QUEUE,		/* OBJ_KERNEL: index-th queue that the kernel guards.  struct queue_counts */
+	INFO_PROCESS, /* OBJ_PROCESS: that one, 0 the caller's own; OBJ_KERNEL: the index-th. struct
+			 process_info */
+	INFO_EPITAPH, /* OBJ_PROCESS.  struct epitaph */
+	INFO_MEMORY,  /* OBJ_KERNEL.  struct memory_info */
+	INFO_CPU,     /* OBJ_KERNEL, index = cpu.  struct cpu_info */
+	INFO_FUNCTION, /* OBJ_KERNEL: index-th PCI function; OBJ_DEVICE: index-th of the group.
+			  struct function_info */
+	INFO_UNIT,     /* OBJ_KERNEL: index-th IOMMU.  struct unit_info */
+	INFO_GRANT,    /* OBJ_KERNEL: index-th DMA grant.  struct grant_info */
+	INFO_DEVICE,   /* OBJ_DEVICE: itself; OBJ_KERNEL: index-th claimed.  struct device_info */
+	INFO_CLOCK,    /* any OBJ_KERNEL.  struct clock_info */
+	INFO_CMDLINE,  /* any OBJ_KERNEL.  text, 0-terminated */
+	INFO_EVIDENCE, /* OBJ_KERNEL, index = PCI function * EVIDENCE_STEPS + step.  struct
+			  evidence_info */
+	INFO_CPUS,     /* any OBJ_KERNEL.  uint32_t: how many are online */
+	INFO_TRACE,    /* OBJ_KERNEL with KERNEL_TRACE, index = cpu.  As many struct trace_record as
+			  fit, not sorted */
+	INFO_QUEUE,    /* OBJ_KERNEL: index-th queue that the kernel guards.  struct queue_counts */
 };
 
 struct memory_info {
 	uint64_t total, free, kernel, table, iommu, user, quarantined;	/* pages */
-	uint64_t handles, objects;					/* in use in the whole system */
+	uint64_t handles, objects; /* in use in the whole system */
 	uint64_t processes, threads;
 	uint64_t grants, grant_pages, iova_bytes;			/* live DMA grants */
 	uint64_t by_type[OBJ_TYPES];					/* live objects */
 };
 
-struct cpu_info { uint32_t id; bool online; uint64_t hwid, idle_ns, busy_ns, interrupts, switches, tlb_flushes, shootdowns; };
+struct cpu_info {
+	uint32_t id;
+	bool online;
+	uint64_t hwid, idle_ns, busy_ns, interrupts, switches, tlb_flushes, shootdowns;
+};
 
-struct clock_info { uint64_t base; uint32_t mult; uint8_t shift; uint64_t wall_at_boot_s; };	/* 0: the date is unknown */
+struct clock_info {
+	uint64_t base;
+	uint32_t mult;
+	uint8_t shift;
+	uint64_t wall_at_boot_s;
+}; /* 0: the date is unknown */
 
 enum { DEVICE_BARS = 6, GROUP_FUNCTIONS_MAX = 32 };
 
@@ -99,7 +113,7 @@ struct function_info {
 	uint16_t segment, rid, vendor, device, subsystem_vendor, subsystem;
 	uint32_t class_code;			/* 24 bits: class, subclass, interface */
 	uint8_t revision, header_type;
-	uint16_t group;				/* isolation group; functions of one number go together */
+	uint16_t group; /* isolation group; functions of one number go together */
 	uint16_t parent_rid;			/* bridge above; 0xffff: root bus */
 	uint16_t msix_vectors;
 	uint8_t bus_secondary, bus_subordinate;	/* bridges */
@@ -111,10 +125,11 @@ struct function_info {
 	uint64_t bar_len[DEVICE_BARS];
 	uint32_t faults;
 	char reason[96];			/* which step decided the verdict */
-	char refused[96];			/* why the last claim was not granted, by policy or else; "" */
+	char refused[96]; /* why the last claim was not granted, by policy or else; "" */
 };
 
-/* What one step of the verdict over a function saw; E_NOT_FOUND past the last step, and past the last function. */
+/* What one step of the verdict over a function saw; E_NOT_FOUND past the last step, and past the
+ * last function. */
 enum { EVIDENCE_STEPS = 16 };
 
 struct evidence_info {
@@ -142,7 +157,7 @@ struct device_info {
 	uint32_t generation, owner;
 	uint64_t grants, grant_pages, iova_bytes, table_pages;
 	uint64_t fault_seq;
-	uint64_t registers_refused;		/* accesses that the class's policy does not allow */
+	uint64_t registers_refused; /* accesses that the class's policy does not allow */
 	char domain[24];
 };
 
@@ -155,7 +170,13 @@ struct queue_counts {
 	uint8_t last_rule;			/* enum dma_rule: why, the last time */
 };
 
-enum device_state : uint8_t { DEVICE_FREE, DEVICE_CLAIMED, DEVICE_ENDING, DEVICE_RESETTING, DEVICE_QUARANTINED };
+enum device_state : uint8_t {
+	DEVICE_FREE,
+	DEVICE_CLAIMED,
+	DEVICE_ENDING,
+	DEVICE_RESETTING,
+	DEVICE_QUARANTINED
+};
 
 /* One live grant.  No physical address. */
 struct grant_info {

@@ -7,27 +7,37 @@
 
 enum fault_kind : uint8_t {
 	FAULT_NONE,
-	FAULT_READ,		/* bad address */
+	FAULT_READ, /* bad address */
 	FAULT_WRITE,
 	FAULT_EXECUTE,
-	FAULT_INSTRUCTION,	/* undefined or privileged instruction */
+	FAULT_INSTRUCTION, /* undefined or privileged instruction */
 	FAULT_DIVIDE,
-	FAULT_FP,		/* floating point or vector unit used */
+	FAULT_FP, /* floating point or vector unit used */
 	FAULT_ALIGNMENT,
 	FAULT_BREAKPOINT,
-	FAULT_MACHINE,		/* external abort, machine check: not the process's doing */
-	FAULT_STACK,		/* bad address within a page below the thread's stack pointer: stack overflow */
-	FAULT_BRANCH,		/* an indirect branch to what is no landing place */
-	FAULT_SIGNATURE,	/* an address whose signature is wrong */
+	FAULT_MACHINE, /* external abort, machine check: not the process's doing */
+	FAULT_STACK,   /* bad address within a page below the thread's stack pointer: stack overflow
+			*/
+	FAULT_BRANCH,  /* an indirect branch to what is no landing place */
+	FAULT_SIGNATURE, /* an address whose signature is wrong */
 };
 
 static inline const char *
 fault_kind_text(enum fault_kind k)
 {
 	static const char *const text[] = {
-		"none", "read of a bad address", "write to a bad address", "jump to a bad address",
-		"undefined instruction", "division error", "floating point used", "misaligned access",
-		"breakpoint", "machine error", "stack overflow", "jump to what is no landing place",
+		"none",
+		"read of a bad address",
+		"write to a bad address",
+		"jump to a bad address",
+		"undefined instruction",
+		"division error",
+		"floating point used",
+		"misaligned access",
+		"breakpoint",
+		"machine error",
+		"stack overflow",
+		"jump to what is no landing place",
 		"wrong signature of an address",
 	};
 
@@ -49,7 +59,7 @@ struct epitaph {
 	enum exit_reason reason;
 	struct fault_info fault;
 	uint64_t exit_code;
-	uint64_t at_ns;				/* when it began to end: its handles and devices end after that */
+	uint64_t at_ns; /* when it began to end: its handles and devices end after that */
 	uint32_t thread;			/* which thread */
 	uint32_t reg_count, frame_count;
 	struct { char name[8]; uint64_t value; } reg[EPITAPH_REGS];
@@ -70,7 +80,8 @@ enum process_state : uint8_t { PROCESS_NEW, PROCESS_RUNNING, PROCESS_ENDING, PRO
 
 struct process_info {
 	uint32_t id;
-	uint32_t parent_id;			/* who pays for it: its maker, or when that is dead whoever pays for that; 0: nobody */
+	uint32_t parent_id; /* who pays for it: its maker, or when that is dead whoever pays for
+			       that; 0: nobody */
 	enum process_state state;
 	uint8_t priority;			/* of its first thread */
 	uint16_t threads;

@@ -26,17 +26,20 @@ enum : uint64_t {
 	TAG_LABEL    = BITS(63, 32),	/* the sender's own: what the message asks or says */
 };
 
-#define MESSAGE_TAG(label, words)	(FIELD_PREP(TAG_LABEL, label) | FIELD_PREP(TAG_WORDS, words))
+#define MESSAGE_TAG(label, words) (FIELD_PREP(TAG_LABEL, label) | FIELD_PREP(TAG_WORDS, words))
 
 enum : uint32_t {
-	CONFIG_WRITE = 1u << 8,		/* device_config, mmio_access: "how" */
-	QUEUE_RENEW = 1u << 0,		/* queue_commit flags */
-	CLAIM_MAPPED_DOORBELLS = 1u << 0,	/* device_claim flags: the manifest's choice */
-	CLAIM_CONSENT_UNVALIDATED = 1u << 1,	/* direct without a canary (programmed, not validated) */
-	CLAIM_CONSENT_INTERRUPTS = 1u << 2,	/* direct with interrupt_isolation=none */
-	CLAIM_CONSENT_SILENT = 1u << 3,	/* direct though faults are not recorded */
-	CLAIM_FORBID_DIRECT = 1u << 4,	/* not with bus mastering behind an IOMMU */
-	CLAIM_FORBID_BROKERED = 1u << 5,	/* not through addresses that the kernel writes */
+	CONFIG_WRITE = 1u << 8,           /* device_config, mmio_access: "how" */
+	QUEUE_RENEW = 1u << 0,            /* queue_commit flags */
+	CLAIM_MAPPED_DOORBELLS = 1u << 0, /* device_claim flags: the manifest's choice */
+	CLAIM_CONSENT_UNVALIDATED = 1u
+	    << 1, /* direct without a canary (programmed, not validated) */
+	CLAIM_CONSENT_INTERRUPTS = 1u << 2, /* direct with interrupt_isolation=none */
+	CLAIM_CONSENT_SILENT = 1u << 3,     /* direct though faults are not recorded */
+	CLAIM_FORBID_DIRECT = 1u << 4,      /* not with bus mastering behind an IOMMU */
+	CLAIM_FORBID_BROKERED = 1u << 5,    /* not through addresses that the kernel writes */
 	CPU_ANY = 0xff,
-	PRIORITY_MIN = 1, PRIORITY_MAX = 30, PRIORITY_INIT = 25,
+	PRIORITY_MIN = 1,
+	PRIORITY_MAX = 30,
+	PRIORITY_INIT = 25,
 };

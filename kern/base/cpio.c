@@ -1,8 +1,10 @@
 /*
- * cpio "newc": for each file a header of 110 bytes in ASCII, its name with a 0, its bytes; name and bytes each padded to
- * a multiple of 4.  All numbers are eight hex digits.  The file "TRAILER!!!" is the end.
+ * cpio "newc": for each file a header of 110 bytes in ASCII, its name with a 0, its bytes; name and
+ * bytes each padded to a multiple of 4.  All numbers are eight hex digits.  The file "TRAILER!!!"
+ * is the end.
  *
- * Source: cpio(5), "New ASCII format" and "New CRC format" (whose check is the sum of the file's bytes, 32 bits).
+ * Source: cpio(5), "New ASCII format" and "New CRC format" (whose check is the sum of the file's
+ * bytes, 32 bits).
  */
 #include "kern/base/cpio.h"
 #include "kern/base/bits.h"
@@ -42,10 +44,12 @@ cpio_find(const void *archive, uint64_t len, const char *name, const uint8_t **d
 		uint32_t file_size, name_size, check, sum = 0;
 		uint64_t start;
 
-		if (memcmp(h, "07070", 5) != 0 || (h[5] != '1' && h[5] != '2') || !hex8(h + H_FILE_SIZE, &file_size) ||
-		    !hex8(h + H_NAME_SIZE, &name_size) || !hex8(h + H_CHECK, &check))
+		if (memcmp(h, "07070", 5) != 0 || (h[5] != '1' && h[5] != '2') ||
+		    !hex8(h + H_FILE_SIZE, &file_size) || !hex8(h + H_NAME_SIZE, &name_size) ||
+		    !hex8(h + H_CHECK, &check))
 			return CPIO_DAMAGED;
-		if (name_size == 0 || name_size > len - at - HEADER || file_name[name_size - 1] != 0)
+		if (name_size == 0 || name_size > len - at - HEADER ||
+		    file_name[name_size - 1] != 0)
 			return CPIO_DAMAGED;
 		start = align_up(at + HEADER + name_size, 4);
 		if (strcmp((const char *)file_name, "TRAILER!!!") == 0)

@@ -5,7 +5,10 @@
 
 #include "kern/base/types.h"
 
-struct date { uint32_t year; uint8_t month, day, hour, minute, second; };	/* month and day from 1 */
+struct date {
+	uint32_t year;
+	uint8_t month, day, hour, minute, second;
+}; /* month and day from 1 */
 
 enum { DATE_TEXT = 20 };	/* "2031-02-03 04:05:06" and its end */
 

@@ -24,7 +24,8 @@ put(struct sink *o, char c)
 
 /* prefix, zeros up to zeros, then body; padded to the width as the flags say. */
 static void
-put_padded(struct sink *o, const struct spec *sp, const char *prefix, int zeros, const char *body, int len)
+put_padded(
+    struct sink *o, const struct spec *sp, const char *prefix, int zeros, const char *body, int len)
 {
 	int total = (int)strlen(prefix) + zeros + len;
 	int pad = sp->width > total ? sp->width - total : 0;
@@ -42,7 +43,8 @@ put_padded(struct sink *o, const struct spec *sp, const char *prefix, int zeros,
 }
 
 static void
-put_number(struct sink *o, const struct spec *sp, uint64_t v, bool negative, unsigned base, bool upper)
+put_number(
+    struct sink *o, const struct spec *sp, uint64_t v, bool negative, unsigned base, bool upper)
 {
 	const char *digits = upper ? "0123456789ABCDEF" : "0123456789abcdef";
 	char buf[24];
@@ -130,19 +132,22 @@ fmt_vbuf(char *to, size_t size, const char *f, va_list ap)
 		switch (*f) {
 		case 'd':
 		case 'i': {
-			int64_t v = longs > 0 || size_t_wide ? va_arg(ap, long long) : va_arg(ap, int);
+			int64_t v =
+			    longs > 0 || size_t_wide ? va_arg(ap, long long) : va_arg(ap, int);
 
 			if (longs == -1)
 				v = (short)v;
 			else if (longs <= -2)
 				v = (signed char)v;
-			put_number(&o, &sp, v < 0 ? 0 - (uint64_t)v : (uint64_t)v, v < 0, 10, false);
+			put_number(
+			    &o, &sp, v < 0 ? 0 - (uint64_t)v : (uint64_t)v, v < 0, 10, false);
 			break;
 		}
 		case 'u':
 		case 'x':
 		case 'X': {
-			uint64_t v = longs > 0 || size_t_wide ? va_arg(ap, unsigned long long) : va_arg(ap, unsigned);
+			uint64_t v = longs > 0 || size_t_wide ? va_arg(ap, unsigned long long) :
+								va_arg(ap, unsigned);
 
 			if (longs == -1)
 				v = (unsigned short)v;

@@ -26,7 +26,8 @@ find(const struct id_pool *p, uint32_t from, uint32_t to)
 uint32_t
 id_pool_take(struct id_pool *p)
 {
-	uint32_t from = p->next != 0 && p->next < p->count ? p->next : 1, id = find(p, from, p->count);
+	uint32_t from = p->next != 0 && p->next < p->count ? p->next : 1,
+		 id = find(p, from, p->count);
 
 	if (id == 0)
 		id = find(p, 1, from);

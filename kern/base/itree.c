@@ -21,7 +21,8 @@
 
 static unsigned height(const struct itree_node *n) { return n == NULL ? 0 : n->height; }
 
-/* Sums of n from its children.  False when nothing changed, so that nothing above changes either. */
+/* Sums of n from its children.  False when nothing changed, so that nothing above changes either.
+ */
 static bool
 sum(struct itree_node *n)
 {
@@ -228,7 +229,8 @@ hole_inside(const struct itree_node *n, uint64_t need)
 	}
 }
 
-/* The first hole of at least need bytes above range n; the one above all ranges is taken for large enough. */
+/* The first hole of at least need bytes above range n; the one above all ranges is taken for large
+ * enough. */
 static bool
 hole_after(const struct itree_node *n, uint64_t need, struct hole *out)
 {
@@ -280,7 +282,8 @@ fits(struct hole h, uint64_t lo, uint64_t hi, uint64_t len, uint64_t align, uint
 }
 
 bool
-itree_gap(const struct itree *t, uint64_t lo, uint64_t hi, uint64_t len, uint64_t align, uint64_t *at)
+itree_gap(
+    const struct itree *t, uint64_t lo, uint64_t hi, uint64_t len, uint64_t align, uint64_t *at)
 {
 	const struct itree_node *n = itree_above(t, lo);
 	uint64_t need = len;

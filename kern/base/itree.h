@@ -5,8 +5,8 @@
  * which is the next one, and where is room for another.  It allocates nothing and recurses
  * nowhere.
  *
- * Used for what a domain grants (kern/dma/ledger.c), for device addresses (kern/dma/iova.c), and for the mappings of a
- * process (kern/vspace.c).
+ * Used for what a domain grants (kern/dma/ledger.c), for device addresses (kern/dma/iova.c), and
+ * for the mappings of a process (kern/vspace.c).
  *
  * Locks: the caller serialises changes; readers may share.
  */
@@ -16,15 +16,17 @@
 
 struct itree_node {
 	struct itree_node *child[2], *parent;
-	uint64_t base, last;		/* the range, both inclusive: set by the owner, constant while in a tree */
+	uint64_t base,
+	    last; /* the range, both inclusive: set by the owner, constant while in a tree */
 	uint64_t lowest, highest;	/* of the subtree: first base, last last */
-	uint64_t gap;			/* of the subtree: bytes of the largest hole between two of its ranges */
+	uint64_t gap; /* of the subtree: bytes of the largest hole between two of its ranges */
 	uint8_t height;			/* of the subtree; a leaf has 1.  0: in no tree */
 };
 
 struct itree { struct itree_node *root; };
 
-/* How many holes of the right size but unlucky place itree_gap looks at before it asks for a surely fitting one. */
+/* How many holes of the right size but unlucky place itree_gap looks at before it asks for a surely
+ * fitting one. */
 enum { ITREE_GAP_TRIES = 16 };
 
 /* False, and nothing changes, when [base, last] meets a range of the tree.  base <= last. */
@@ -36,7 +38,8 @@ void itree_remove(struct itree *t, struct itree_node *n);
 /* "to" takes over place and range of "from", which is then in no tree.  O(1). */
 void itree_replace(struct itree *t, struct itree_node *from, struct itree_node *to);
 
-/* The lowest range that ends at or above "at", or NULL.  Holds "at" exactly when its base is not above it. */
+/* The lowest range that ends at or above "at", or NULL.  Holds "at" exactly when its base is not
+ * above it. */
 struct itree_node *itree_above(const struct itree *t, uint64_t at);
 
 /* The range that holds the address, or NULL. */
@@ -61,4 +64,5 @@ struct itree_node *itree_next(const struct itree_node *n);
  * So in a crowded space with large alignments it may miss the last run that would have fitted.
  * False when it finds none.  len is not 0; len + align does not wrap.
  */
-NODISCARD bool itree_gap(const struct itree *t, uint64_t lo, uint64_t hi, uint64_t len, uint64_t align, uint64_t *at);
+NODISCARD bool itree_gap(
+    const struct itree *t, uint64_t lo, uint64_t hi, uint64_t len, uint64_t align, uint64_t *at);

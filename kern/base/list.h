@@ -21,8 +21,16 @@ static inline void list_insert_between(struct list *n, struct list *prev, struct
 	next->prev = n;
 }
 
-static inline void list_push_front(struct list *head, struct list *n) { list_insert_between(n, head, head->next); }
-static inline void list_push_back(struct list *head, struct list *n) { list_insert_between(n, head->prev, head); }
+static inline void
+list_push_front(struct list *head, struct list *n)
+{
+	list_insert_between(n, head, head->next);
+}
+static inline void
+list_push_back(struct list *head, struct list *n)
+{
+	list_insert_between(n, head->prev, head);
+}
 
 static inline void list_remove(struct list *n)
 {

@@ -24,14 +24,46 @@
 #define IO_FULL_BARRIER()	__asm__ volatile("dsb sy" ::: "memory")
 #define CPU_RELAX()		__asm__ volatile("yield" ::: "memory")
 /* One load or store instruction without write-back, which is all that hypervisors decode. */
-#define MMIO_LOAD(w, reg, v, p)	 __asm__ volatile(w " %" reg "0, [%1]" : "=r"(v) : "r"(p) : "memory")
-#define MMIO_STORE(w, reg, v, p) __asm__ volatile(w " %" reg "0, [%1]" :: "rZ"(v), "r"(p) : "memory")
-static inline uint8_t mmio_read8(const volatile void *p) { uint32_t v; MMIO_LOAD("ldrb", "w", v, p); return (uint8_t)v; }
-static inline uint16_t mmio_read16(const volatile void *p) { uint32_t v; MMIO_LOAD("ldrh", "w", v, p); return (uint16_t)v; }
-static inline uint32_t mmio_read32(const volatile void *p) { uint32_t v; MMIO_LOAD("ldr", "w", v, p); return v; }
-static inline uint64_t mmio_read64(const volatile void *p) { uint64_t v; MMIO_LOAD("ldr", "x", v, p); return v; }
-static inline void mmio_write8(volatile void *p, uint8_t v) { MMIO_STORE("strb", "w", (uint32_t)v, p); }
-static inline void mmio_write16(volatile void *p, uint16_t v) { MMIO_STORE("strh", "w", (uint32_t)v, p); }
+#define MMIO_LOAD(w, reg, v, p) __asm__ volatile(w " %" reg "0, [%1]" : "=r"(v) : "r"(p) : "memory")
+#define MMIO_STORE(w, reg, v, p) __asm__ volatile(w " %" reg "0, [%1]" ::"rZ"(v), "r"(p) : "memory")
+static inline uint8_t
+mmio_read8(const volatile void *p)
+{
+	uint32_t v;
+	MMIO_LOAD("ldrb", "w", v, p);
+	return (uint8_t)v;
+}
+static inline uint16_t
+mmio_read16(const volatile void *p)
+{
+	uint32_t v;
+	MMIO_LOAD("ldrh", "w", v, p);
+	return (uint16_t)v;
+}
+static inline uint32_t
+mmio_read32(const volatile void *p)
+{
+	uint32_t v;
+	MMIO_LOAD("ldr", "w", v, p);
+	return v;
+}
+static inline uint64_t
+mmio_read64(const volatile void *p)
+{
+	uint64_t v;
+	MMIO_LOAD("ldr", "x", v, p);
+	return v;
+}
+static inline void
+mmio_write8(volatile void *p, uint8_t v)
+{
+	MMIO_STORE("strb", "w", (uint32_t)v, p);
+}
+static inline void
+mmio_write16(volatile void *p, uint16_t v)
+{
+	MMIO_STORE("strh", "w", (uint32_t)v, p);
+}
 static inline void mmio_write32(volatile void *p, uint32_t v) { MMIO_STORE("str", "w", v, p); }
 static inline void mmio_write64(volatile void *p, uint64_t v) { MMIO_STORE("str", "x", v, p); }
 #else

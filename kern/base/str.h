@@ -16,5 +16,6 @@ int strcmp(const char *a, const char *b);
 int strncmp(const char *a, const char *b, size_t n);
 char *strchr(const char *s, int c);
 
-/* Copies at most size - 1 bytes and always ends with a 0; size is at least 1.  Returns the length copied. */
+/* Copies at most size - 1 bytes and always ends with a 0; size is at least 1.  Returns the length
+ * copied. */
 size_t str_copy(char *to, const char *from, size_t size);

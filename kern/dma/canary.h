@@ -1,27 +1,28 @@
 /*
- * What a device class supplies for the live test of an IOMMU: kern/device_canary.c makes the test, the class makes its
- * device write.
+ * What a device class supplies for the live test of an IOMMU: kern/device_canary.c makes the test,
+ * the class makes its device write.
  *
- * The kernel has set the function apart: nobody else has it, its bus mastering is off, and it is attached to a domain of the test's
- * own.  Then it asks the class, in this order:
+ * The kernel has set the function apart: nobody else has it, its bus mastering is off, and it is
+ * attached to a domain of the test's own.  Then it asks the class, in this order:
  *
- *     stop    the device does not run any more: what firmware left is over.  Bus mastering goes on after this
- *     start   it runs, with the two queue pages and nothing else
- *     store   it writes: the last CANARY_BYTES of its data to "target", all before them into the spill page, up to its end.
- *             Twice, at two targets
- *     stop    as before, and its registers hold no address any more
+ *     stop    the device does not run any more: what firmware left is over.  Bus mastering goes on
+ * after this start   it runs, with the two queue pages and nothing else store   it writes: the last
+ * CANARY_BYTES of its data to "target", all before them into the spill page, up to its end. Twice,
+ * at two targets stop    as before, and its registers hold no address any more
  *
- * Each is called again and again, at times that the kernel chooses, until it says something else than CANARY_GOES_ON; none
- * waits.  The patience is the class's: it knows what its device may take.
+ * Each is called again and again, at times that the kernel chooses, until it says something else
+ * than CANARY_GOES_ON; none waits.  The patience is the class's: it knows what its device may take.
  *
- * The device is another party.  Its registers and both pages may say anything at any time; whatever it says, each step ends by
- * its deadline, and nothing is written but the pages and the registers.
+ * The device is another party.  Its registers and both pages may say anything at any time; whatever
+ * it says, each step ends by its deadline, and nothing is written but the pages and the registers.
  *
- * Why so few bytes.  A unit records each access that it refuses, and an emulated device may write word by word: a whole page would
- * flood the log, and what it had to say about other devices would be lost.
+ * Why so few bytes.  A unit records each access that it refuses, and an emulated device may write
+ * word by word: a whole page would flood the log, and what it had to say about other devices would
+ * be lost.
  *
- * Queue pages and the spill page have the same address for the device as in memory, so that the device can be heard whether its accesses
- * are translated or not; a data pointer is what is tested, never a queue.
+ * Queue pages and the spill page have the same address for the device as in memory, so that the
+ * device can be heard whether its accesses are translated or not; a data pointer is what is tested,
+ * never a queue.
  */
 #pragma once
 
@@ -37,15 +38,18 @@ enum canary_said : uint8_t {
 
 struct canary {
 	/* The kernel's. */
-	uint64_t (*read)(void *arg, uint32_t offset, unsigned width);	/* width 4 or 8, in the register window */
+	uint64_t (*read)(
+	    void *arg, uint32_t offset, unsigned width); /* width 4 or 8, in the register window */
 	void (*write)(void *arg, uint32_t offset, unsigned width, uint64_t value);
 	void *arg;
 	uint64_t window_bytes;		/* of registers */
-	volatile uint64_t *to_device, *from_device;	/* pages for queues: one that the device may read, one that it may write */
-	uint64_t to_device_address, from_device_address;	/* the same, as the device sees them */
+	volatile uint64_t *to_device, *from_device; /* pages for queues: one that the device may
+						       read, one that it may write */
+	uint64_t to_device_address, from_device_address; /* the same, as the device sees them */
 	uint64_t spill_address;		/* a page that it may write */
 	uint64_t target;		/* store: where to; the begin of a page */
-	bool must_succeed;		/* store: an error that the device reports ends it.  Else it may report what it likes */
+	bool must_succeed; /* store: an error that the device reports ends it.  Else it may report
+			      what it likes */
 	/* The class's; zero at first. */
 	uint32_t step;
 	uint32_t stores;
@@ -60,7 +64,8 @@ struct canary_class {
 	enum canary_said (*stop)(struct canary *c, uint64_t now_ns);
 	enum canary_said (*start)(struct canary *c, uint64_t now_ns);
 	enum canary_said (*store)(struct canary *c, uint64_t now_ns);
-	/* What "store" left in the spill page: NULL when the device may well have written this, else what is wrong. */
+	/* What "store" left in the spill page: NULL when the device may well have written this,
+	 * else what is wrong. */
 	const char *(*judge)(const struct canary *c, const volatile uint8_t *spill);
 };
 

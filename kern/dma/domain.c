@@ -1,22 +1,27 @@
 /*
  * Domains: domain.h tells what a caller sees.
  *
- * The order that matters is the ledger's: every change of a page table stands between two transitions of it.
+ * The order that matters is the ledger's: every change of a page table stands between two
+ * transitions of it.
  *
  *   grant    reserve | map, step by step | mapped | sync -> ticket | fence past | publish
- *   revoke   revoke (no new pin from here) | unmap, step by step -> tickets | fence past | settle | scrub | release
+ *   revoke   revoke (no new pin from here) | unmap, step by step -> tickets | fence past | settle |
+ * scrub | release
  *
- * A step ends where a large leaf of the unit could begin, so none is ever split, and what was mapped in steps is unmapped in whole
- * ones, as units ask.  Between two the caller may let others have the domain's lock: whoever finds the grant in a state moves it on.
+ * A step ends where a large leaf of the unit could begin, so none is ever split, and what was
+ * mapped in steps is unmapped in whole ones, as units ask.  Between two the caller may let others
+ * have the domain's lock: whoever finds the grant in a state moves it on.
  *
- * A new mapping is in force only when sync's ticket is past: a unit in caching mode may remember that there was nothing,
- * and one with a write buffer may not have seen the entry.  Other units answer {0}, and the fence is past at once.
+ * A new mapping is in force only when sync's ticket is past: a unit in caching mode may remember
+ * that there was nothing, and one with a write buffer may not have seen the entry.  Other units
+ * answer {0}, and the fence is past at once.
  *
- * When a run cannot be mapped, what was mapped of the grant before it has been visible to the device: it goes the
- * way of every revocation, through an invalidation.  When nothing was, the address is simply given back.
+ * When a run cannot be mapped, what was mapped of the grant before it has been visible to the
+ * device: it goes the way of every revocation, through an invalidation.  When nothing was, the
+ * address is simply given back.
  *
- * Memory is not scrubbed here: pages stay with the client that owns them, and are cleared when they change owner
- * (memory.c clears what it hands out).
+ * Memory is not scrubbed here: pages stay with the client that owns them, and are cleared when they
+ * change owner (memory.c clears what it hands out).
  */
 #include "kern/dma/domain.h"
 #include "kern/base/bits.h"
@@ -25,7 +30,8 @@
 #include "kern/memory.h"
 #include "kern/panic.h"
 
-/* Table pages are taken from the holder in steps, so that a map that needs one does not ask each time. */
+/* Table pages are taken from the holder in steps, so that a map that needs one does not ask each
+ * time. */
 enum { QUOTA_STEP = 8 };
 
 /* A call maps or clears no more: so many runs of memory, and no new one when so much is done. */
@@ -76,7 +82,8 @@ domain_charge(struct dma_domain *d, struct quota *to)
 }
 
 enum status
-domain_init(struct dma_domain *d, struct iommu_unit *unit, struct quota *holder, uint32_t generation)
+domain_init(
+    struct dma_domain *d, struct iommu_unit *unit, struct quota *holder, uint32_t generation)
 {
 	uint64_t limit = BIT(min_u64(unit->facts.iova_bits, 47));
 	enum status s;
@@ -91,7 +98,8 @@ domain_init(struct dma_domain *d, struct iommu_unit *unit, struct quota *holder,
 	s = frame_alloc(0, FRAME_KERNEL, FRAME_ZERO, &d->cool);
 	if (s != OK)
 		goto no_frame;
-	s = iova_init(&d->space, IOVA_FIRST, limit, PAGE_SIZE, DOMAIN_BYTES_MAX, frame_ptr(d->cool), PAGE_SIZE);
+	s = iova_init(&d->space, IOVA_FIRST, limit, PAGE_SIZE, DOMAIN_BYTES_MAX, frame_ptr(d->cool),
+	    PAGE_SIZE);
 	for (uint32_t i = 0; i < unit->facts.holes && s == OK; i++)
 		s = iova_exclude(&d->space, unit->facts.hole[i].base, unit->facts.hole[i].len);
 	if (s != OK)
@@ -120,15 +128,16 @@ domain_fini(struct dma_domain *d)
 }
 
 /*
- * What is mapped with one call, of len bytes that are contiguous at p and begin at the address at: it ends at the next multiple
- * of 2 MiB, or of 1 GiB where leaves of 2 MiB lead there.
+ * What is mapped with one call, of len bytes that are contiguous at p and begin at the address at:
+ * it ends at the next multiple of 2 MiB, or of 1 GiB where leaves of 2 MiB lead there.
  */
 static uint64_t
 step_len(const struct dma_domain *d, struct iova at, struct paddr p, uint64_t len)
 {
 	uint64_t end = 2 * MIB;
 
-	if (len > end && is_aligned(at.v | p.v, 2 * MIB) && (d->io.unit->facts.page_sizes & 2 * MIB) != 0)
+	if (len > end && is_aligned(at.v | p.v, 2 * MIB) &&
+	    (d->io.unit->facts.page_sizes & 2 * MIB) != 0)
 		end = GIB;
 	return min_u64(len, end - (at.v & (end - 1)));
 }
@@ -142,7 +151,8 @@ step_at(const struct dma_domain *d, const struct grant *g, uint64_t done, struct
 
 	if (!memory_run(want->memory, (want->offset + done) / PAGE_SIZE, p, &n))
 		KASSERT(false);
-	return step_len(d, (struct iova){ grant_iova(g).v + done }, *p, min_u64(n * PAGE_SIZE, want->len - done));
+	return step_len(d, (struct iova){ grant_iova(g).v + done }, *p,
+	    min_u64(n * PAGE_SIZE, want->len - done));
 }
 
 /* Maps some more of a grant. */
@@ -154,13 +164,16 @@ map_some(struct dma_domain *d, struct grant *g)
 	uint64_t from = g->mapped;
 	enum status s = OK;
 
-	static_assert((int)IOMMU_READ == (int)DMA_TO_DEVICE && (int)IOMMU_WRITE == (int)DMA_FROM_DEVICE);
-	for (unsigned n = 0; n < STEPS_AT_ONCE && g->mapped < want->len && g->mapped - from < BYTES_AT_ONCE; n++) {
+	static_assert(
+	    (int)IOMMU_READ == (int)DMA_TO_DEVICE && (int)IOMMU_WRITE == (int)DMA_FROM_DEVICE);
+	for (unsigned n = 0;
+	    n < STEPS_AT_ONCE && g->mapped < want->len && g->mapped - from < BYTES_AT_ONCE; n++) {
 		struct paddr p;
 		uint64_t len = step_at(d, g, g->mapped, &p);
 
 		do
-			s = d->io.unit->ops->map(&d->io, (struct iova){ grant_iova(g).v + g->mapped }, p, len, rights);
+			s = d->io.unit->ops->map(
+			    &d->io, (struct iova){ grant_iova(g).v + g->mapped }, p, len, rights);
 		while (s == E_QUOTA && more_quota(d) == OK);
 		if (s != OK)
 			return s;
@@ -178,13 +191,17 @@ clear_some(struct dma_domain *d, struct grant *g)
 	if (g->mapped - from <= BYTES_AT_ONCE) {
 		g->cleared = g->mapped;
 	} else {
-		for (unsigned n = 0; n < STEPS_AT_ONCE && g->cleared < g->mapped && g->cleared - from < BYTES_AT_ONCE; n++) {
+		for (unsigned n = 0; n < STEPS_AT_ONCE && g->cleared < g->mapped &&
+		    g->cleared - from < BYTES_AT_ONCE;
+		    n++) {
 			struct paddr p;
 
 			g->cleared += step_at(d, g, g->cleared, &p);
 		}
 	}
-	fence_add(&g->fence, d->io.unit->ops->unmap(&d->io, (struct iova){ grant_iova(g).v + from }, g->cleared - from),
+	fence_add(&g->fence,
+	    d->io.unit->ops->unmap(
+		&d->io, (struct iova){ grant_iova(g).v + from }, g->cleared - from),
 	    clock_now() + FENCE_DEADLINE_NS);
 }
 
@@ -289,7 +306,8 @@ domain_map_doorbell(struct dma_domain *d, struct paddr page)
 		if (s != OK)
 			return s;
 		d->doorbell.v = IOVA_DOORBELL;
-		fence_add(&d->doorbell_fence, u->ops->sync(&d->io), clock_now() + FENCE_DEADLINE_NS);
+		fence_add(
+		    &d->doorbell_fence, u->ops->sync(&d->io), clock_now() + FENCE_DEADLINE_NS);
 	}
 	return fence_poll(&d->doorbell_fence, clock_now());
 }

@@ -1,22 +1,25 @@
 /*
  * A DMA domain: one I/O address space of one claim.
  *
- * It puts the parts together: addresses (iova.h), the record and state of every grant (ledger.h), tickets against time
- * (fence.h), the unit's page tables (iommu.h).  Nothing here waits.  What takes time is polled:
+ * It puts the parts together: addresses (iova.h), the record and state of every grant (ledger.h),
+ * tickets against time (fence.h), the unit's page tables (iommu.h).  Nothing here waits.  What
+ * takes time is polled:
  *
  *   domain_grant                reserve, map, sync; allocated -> mapped
  *     domain_publish ...        until it is in force:    mapped -> published
  *   domain_revoke               clear, queue the invalidation; -> revoking
  *     domain_settle ...         until nothing can reach it:  revoking -> free; the address cools
  *
- * No call does more than a step of a large grant: some thousand entries of its pages.  The rest is done by the polls, so a grant may
- * be taken back when only a part of it is mapped yet.
+ * No call does more than a step of a large grant: some thousand entries of its pages.  The rest is
+ * done by the polls, so a grant may be taken back when only a part of it is mapped yet.
  *
- * E_WOULD_BLOCK means "ask again", at grant_poll_at().  E_QUARANTINED means that it will never be known: the unit is broken,
- * the grant is quarantined, and its record, its address and the domain stay for ever (D8).
+ * E_WOULD_BLOCK means "ask again", at grant_poll_at().  E_QUARANTINED means that it will never be
+ * known: the unit is broken, the grant is quarantined, and its record, its address and the domain
+ * stay for ever (D8).
  *
- * Table pages, and the page that remembers cooling addresses, are paid for by one quota, the holder's.  The domain takes
- * them in small steps, so that the whole charge can move to another holder at once (D13).
+ * Table pages, and the page that remembers cooling addresses, are paid for by one quota, the
+ * holder's.  The domain takes them in small steps, so that the whole charge can move to another
+ * holder at once (D13).
  *
  * Locks: the owner's (device.obj.lock) over every call.
  */
@@ -31,7 +34,8 @@ struct memory;
 struct grant {
 	struct ledger_entry entry;
 	struct fence fence;		/* of the last change: into force, or out of reach */
-	uint64_t mapped, cleared;	/* bytes from its start: entries that were stored; of these, cleared again */
+	uint64_t mapped,
+	    cleared; /* bytes from its start: entries that were stored; of these, cleared again */
 };
 
 static inline enum ledger_state grant_state(const struct grant *g) { return g->entry.state; }
@@ -41,7 +45,8 @@ static inline struct iova grant_iova(const struct grant *g) { return iova_base(&
 static inline bool
 grant_has_step(const struct grant *g)
 {
-	return g->entry.state == LEDGER_ALLOCATED || (g->entry.state == LEDGER_REVOKING && g->cleared < g->mapped);
+	return g->entry.state == LEDGER_ALLOCATED ||
+	    (g->entry.state == LEDGER_REVOKING && g->cleared < g->mapped);
 }
 
 /* E_WOULD_BLOCK: when to ask again. */
@@ -53,7 +58,7 @@ grant_poll_at(const struct grant *g, uint64_t now)
 
 struct dma_domain {
 	struct iommu_domain io;
-	struct quota quota;		/* table pages: taken from the holder's, given to the unit */
+	struct quota quota; /* table pages: taken from the holder's, given to the unit */
 	struct quota *holder;		/* borrowed: who pays */
 	struct iova_space space;
 	struct ledger ledger;
@@ -68,8 +73,10 @@ enum : uint64_t {
 	DOMAIN_BYTES_MAX = 1024 * GIB,	/* addresses that are out, or cool, at one time */
 };
 
-/* An empty space.  E_UNSUPPORTED: the unit's addresses end below IOVA_FIRST.  E_QUOTA, E_NO_MEMORY, and what the unit says. */
-NODISCARD enum status domain_init(struct dma_domain *d, struct iommu_unit *unit, struct quota *holder, uint32_t generation);
+/* An empty space.  E_UNSUPPORTED: the unit's addresses end below IOVA_FIRST.  E_QUOTA, E_NO_MEMORY,
+ * and what the unit says. */
+NODISCARD enum status domain_init(
+    struct dma_domain *d, struct iommu_unit *unit, struct quota *holder, uint32_t generation);
 
 /* Nothing is granted and no endpoint attached: tables, tag and charges go. */
 void domain_fini(struct dma_domain *d);
@@ -79,7 +86,8 @@ void domain_fini(struct dma_domain *d);
  */
 NODISCARD enum status domain_charge(struct dma_domain *d, struct quota *to);
 
-/* Pages for what goes with the domain, at its holder's expense; given back at domain_fini at the latest. */
+/* Pages for what goes with the domain, at its holder's expense; given back at domain_fini at the
+ * latest. */
 NODISCARD enum status domain_take_pages(struct dma_domain *d, uint64_t pages);
 void domain_give_pages(struct dma_domain *d, uint64_t pages);
 
@@ -88,10 +96,11 @@ void domain_give_pages(struct dma_domain *d, uint64_t pages);
  *   OK             published: the device may be told of grant_iova()
  *   E_WOULD_BLOCK  not in force yet, or not wholly mapped: domain_publish
  *   E_QUARANTINED  as above
- * else refused: what ledger_reserve and the unit's map say.  The grant is free again, or, when a part of it was mapped
- * already, revoking: the caller settles it like any other.
+ * else refused: what ledger_reserve and the unit's map say.  The grant is free again, or, when a
+ * part of it was mapped already, revoking: the caller settles it like any other.
  */
-NODISCARD enum status domain_grant(struct dma_domain *d, struct grant *g, const struct ledger_grant *want);
+NODISCARD enum status
+domain_grant(struct dma_domain *d, struct grant *g, const struct ledger_grant *want);
 NODISCARD enum status domain_publish(struct dma_domain *d, struct grant *g);
 
 /* E_BUSY: pinned.  E_STATE: on its way already, free or quarantined. */
@@ -104,7 +113,7 @@ NODISCARD enum status domain_settle(struct dma_domain *d, struct grant *g);
 void domain_quarantine(struct dma_domain *d, struct grant *g);
 
 /*
- * The one page that message interrupts go to, at d->doorbell.  OK: reachable.  E_WOULD_BLOCK: call again at
- * fence_poll_at(&d->doorbell_fence).
+ * The one page that message interrupts go to, at d->doorbell.  OK: reachable.  E_WOULD_BLOCK: call
+ * again at fence_poll_at(&d->doorbell_fence).
  */
 NODISCARD enum status domain_map_doorbell(struct dma_domain *d, struct paddr page);

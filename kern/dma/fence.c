@@ -1,14 +1,14 @@
 /*
  * Tickets against time.
  *
- * Why a time-out makes everything lost: a ticket that does not come back leaves two possibilities, the
- * unit is slow or the unit is dead, and in both the device may go on using the old translation
+ * Why a time-out makes everything lost: a ticket that does not come back leaves two possibilities,
+ * the unit is slow or the unit is dead, and in both the device may go on using the old translation
  * at any later moment.  There is no third message that would tell.  So the deadline is the end:
  * frames are never reused, the unit is broken for all its domains, and nothing later that the
  * unit says is believed (D8, DMA-24, DMA-32, DMA-43).
  *
- * Why one ticket is enough for many: a unit works its queue in order and tickets count its syncs, so the
- * highest one is past last (DMA-41).
+ * Why one ticket is enough for many: a unit works its queue in order and tickets count its syncs,
+ * so the highest one is past last (DMA-41).
  */
 #include "kern/dma/fence.h"
 #include "kern/base/bits.h"

@@ -33,7 +33,8 @@ struct fence {
 	enum fence_state state;
 };
 
-/* How long an invalidation may take.  Hardware needs microseconds; a busy hypervisor may need milliseconds. */
+/* How long an invalidation may take.  Hardware needs microseconds; a busy hypervisor may need
+ * milliseconds. */
 enum : uint64_t { FENCE_DEADLINE_NS = 1 * NS_PER_S };
 
 void fence_init(struct fence *f, struct iommu_unit *unit);
@@ -46,7 +47,8 @@ void fence_add(struct fence *f, struct iommu_ticket t, uint64_t deadline);
 
 /*
  * OK: past, or nothing was added.  E_WOULD_BLOCK: not yet.  E_QUARANTINED: lost.  "now" is
- * clock_now().  A ticket that is past is believed also when now is beyond the deadline, if nobody asked before.
+ * clock_now().  A ticket that is past is believed also when now is beyond the deadline, if nobody
+ * asked before.
  */
 NODISCARD enum status fence_poll(struct fence *f, uint64_t now);
 

@@ -52,7 +52,8 @@ enum iommu_rights : uint8_t {
 /* An invalidation that will be past: a count of the unit's sync commands.  0 is always past. */
 struct iommu_ticket { uint64_t seq; };
 
-/* Addresses that no mapping can have, wherever in the space: interrupt ranges, what the unit reserves. */
+/* Addresses that no mapping can have, wherever in the space: interrupt ranges, what the unit
+ * reserves. */
 enum { IOMMU_HOLES_MAX = 16 };
 struct iommu_hole { uint64_t base, len; };
 
@@ -64,14 +65,16 @@ struct iommu_facts {
 	bool coherent;			/* the walker snoops CPU caches */
 	bool write_only;
 	bool range_invalidation;	/* invalidates a run with one command */
-	bool map_invalidates;		/* a new mapping needs an invalidation too (caching mode, write buffer) */
+	bool map_invalidates; /* a new mapping needs an invalidation too (caching mode, write
+				 buffer) */
 	bool fault_log;
-	bool fault_interrupt;		/* the unit says when there is something in it; else it is polled */
-	bool interrupt_isolation;	/* message interrupts of a device are checked against its id */
+	bool fault_interrupt; /* the unit says when there is something in it; else it is polled */
+	bool interrupt_isolation; /* message interrupts of a device are checked against its id */
 	uint32_t domains_max;
 	struct iommu_hole hole[IOMMU_HOLES_MAX];
 	uint32_t holes;
-	char text[160];			/* features in use, for people: "stage 1, 4K/2M/1G, RIL, 2-level stream table" */
+	char text[160]; /* features in use, for people: "stage 1, 4K/2M/1G, RIL, 2-level stream
+			   table" */
 };
 
 /*
@@ -84,7 +87,7 @@ struct iommu_domain {
 	struct paddr root;
 	uint64_t table_pages;		/* interior and root pages in use */
 	uint32_t endpoints;		/* attached now */
-	uint64_t priv[12];		/* the driver's (page-table parameters, context descriptor) */
+	uint64_t priv[12]; /* the driver's (page-table parameters, context descriptor) */
 };
 
 struct iommu_ops {
@@ -98,7 +101,8 @@ struct iommu_ops {
 	/*
 	 * All endpoints detached.  Frees the tables and retires the tag; the tag is reused
 	 * only after a flush of its own.  Must be called only after every ticket of the
-	 * domain is past; on a broken unit it quarantines the tables instead.  No lock is held: others run between two tables.
+	 * domain is past; on a broken unit it quarantines the tables instead.  No lock is held:
+	 * others run between two tables.
 	 */
 	void (*domain_fini)(struct iommu_domain *d);
 
@@ -122,12 +126,14 @@ struct iommu_ops {
 	 * Maps len bytes at iova to physically contiguous memory.  All three are multiples of
 	 * PAGE_SIZE; the range is unmapped now and lies under iova_bits.  Uses the largest
 	 * leaves that alignment allows.  On E_NO_MEMORY or E_QUOTA nothing of the range is
-	 * mapped.  E_RANGE: it lies in a hole.  E_STATE: the unit keeps its tables itself, and no endpoint is attached.  When facts.map_invalidates the change is in force only after sync.
+	 * mapped.  E_RANGE: it lies in a hole.  E_STATE: the unit keeps its tables itself, and no
+	 * endpoint is attached.  When facts.map_invalidates the change is in force only after sync.
 	 */
-	enum status (*map)(struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len_bytes,
-	    enum iommu_rights rights);
+	enum status (*map)(struct iommu_domain *d, struct iova at, struct paddr to,
+	    uint64_t len_bytes, enum iommu_rights rights);
 
-	/* Makes earlier maps visible to the walker; the ticket is {0} unless facts.map_invalidates. */
+	/* Makes earlier maps visible to the walker; the ticket is {0} unless facts.map_invalidates.
+	 */
 	struct iommu_ticket (*sync)(struct iommu_domain *d);
 
 	/*
@@ -153,12 +159,14 @@ struct iommu_ops {
 	 * Moves up to max fault records out of the hardware; returns how many.  *lost is set
 	 * when the hardware dropped some.  Bounded work; one caller at a time (kern/dma/unit.c).
 	 */
-	uint32_t (*drain_faults)(struct iommu_unit *u, struct dma_fault *out, uint32_t max, bool *lost);
+	uint32_t (*drain_faults)(
+	    struct iommu_unit *u, struct dma_fault *out, uint32_t max, bool *lost);
 
 	/*
-	 * True: the log is empty, and, when all is asked for, every access that the unit refused before the call has been in it.
-	 * False: it is not empty, or nobody knows yet; when the ticket *t is past, drain_faults takes or tells them.  Any number
-	 * of callers, beside drain_faults.
+	 * True: the log is empty, and, when all is asked for, every access that the unit refused
+	 * before the call has been in it. False: it is not empty, or nobody knows yet; when the
+	 * ticket *t is past, drain_faults takes or tells them.  Any number of callers, beside
+	 * drain_faults.
 	 */
 	bool (*quiet)(struct iommu_unit *u, bool all, struct iommu_ticket *t);
 
@@ -172,7 +180,8 @@ struct iommu_counters {			/* (a) births and deaths, for "iommu" and tests */
 
 struct iommu_unit {
 	const struct iommu_ops *ops;
-	const struct irqmap_ops *irqmap;	/* (c) after probe; NULL: no interrupt remapping (irqmap.h) */
+	const struct irqmap_ops
+	    *irqmap; /* (c) after probe; NULL: no interrupt remapping (irqmap.h) */
 	char name[12];			/* "vtd0", "smmu1" */
 	struct iommu_facts facts;
 	struct iommu_counters counters;
@@ -199,7 +208,7 @@ extern const struct iommu_driver *const iommu_drivers[];	/* ends with NULL; arch
 /* kern/dma/unit.c: the list of units.  Probe calls this once for each unit. */
 NODISCARD enum status iommu_register(struct iommu_unit *u);
 struct iommu_unit *iommu_by_index(uint32_t machine_index);	/* NULL: none, or refused */
-struct iommu_unit *iommu_nth(uint32_t n);			/* n-th registered; NULL past the end */
+struct iommu_unit *iommu_nth(uint32_t n); /* n-th registered; NULL past the end */
 
 /*
  * For unit drivers, any context without RANK_UNIT held:

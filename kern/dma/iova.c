@@ -76,7 +76,8 @@ iova_exclude(struct iova_space *s, uint64_t base, uint64_t len)
 		if (n == NULL || n->base > last)
 			return E_NO_MEMORY;
 	}
-	/* What it overlaps becomes part of it; the last record fills the place that becomes empty. */
+	/* What it overlaps becomes part of it; the last record fills the place that becomes empty.
+	 */
 	while ((n = itree_above(&s->tree, base)) != NULL && n->base <= last) {
 		uint64_t from = n->base, to = n->last;
 		struct iova_range *end = &s->exclude[s->excludes - 1];
@@ -122,7 +123,8 @@ over_quota(struct iova_space *s, uint64_t len)
 static void
 give(struct iova_space *s, struct iova_range *r, uint64_t at, uint64_t len)
 {
-	*r = (struct iova_range){ .node = { .base = at, .last = at + (len - 1) }, .kind = IOVA_LIVE };
+	*r = (struct iova_range){ .node = { .base = at, .last = at + (len - 1) },
+		.kind = IOVA_LIVE };
 	if (!itree_insert(&s->tree, &r->node))
 		KASSERT(!"a hole was none");
 	s->live++;

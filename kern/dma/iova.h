@@ -40,7 +40,7 @@ struct iova_range {
 struct iova_space {
 	struct itree tree;
 	uint64_t first, last;		/* (c) addresses that may be given out, inclusive */
-	uint64_t granule;		/* (c) ranges are multiples of it, and aligned to it: DMA-52 */
+	uint64_t granule; /* (c) ranges are multiples of it, and aligned to it: DMA-52 */
 	uint64_t bytes_max;		/* (c) live and cooling together: D13 */
 	uint64_t live_bytes, cooling_bytes;
 	uint32_t live;
@@ -54,19 +54,17 @@ struct iova_space {
 
 /*
  * An empty space of the addresses [base, limit), given out by multiples of granule (a power of
- * two, at least PAGE_SIZE).  "cool" is memory for the queue, charged to whoever owns the domain: its
- * length sets the delay, and 0 bytes mean none.  The ranges in it must not move.
- *   E_RANGE   no whole granule between base and limit
- *   E_ALIGN   the granule is not such a power of two
+ * two, at least PAGE_SIZE).  "cool" is memory for the queue, charged to whoever owns the domain:
+ * its length sets the delay, and 0 bytes mean none.  The ranges in it must not move. E_RANGE   no
+ * whole granule between base and limit E_ALIGN   the granule is not such a power of two
  */
-NODISCARD enum status iova_init(struct iova_space *s, uint64_t base, uint64_t limit, uint64_t granule,
-    uint64_t bytes_max, void *cool, size_t cool_bytes);
+NODISCARD enum status iova_init(struct iova_space *s, uint64_t base, uint64_t limit,
+    uint64_t granule, uint64_t bytes_max, void *cool, size_t cool_bytes);
 
 /*
  * Keeps [base, base + len) from being given out: doorbell windows, the interrupt range, bridge
- * windows (PCI-48).  Rounded outwards to the granule; may overlap other exclusions, and reach past the ends.
- *   E_RANGE     len is 0, or the range wraps
- *   E_EXISTS    part of it is live or cooling
+ * windows (PCI-48).  Rounded outwards to the granule; may overlap other exclusions, and reach past
+ * the ends. E_RANGE     len is 0, or the range wraps E_EXISTS    part of it is live or cooling
  *   E_NO_MEMORY more than IOVA_EXCLUDE_MAX separate ones
  */
 NODISCARD enum status iova_exclude(struct iova_space *s, uint64_t base, uint64_t len);
@@ -80,7 +78,8 @@ NODISCARD enum status iova_exclude(struct iova_space *s, uint64_t base, uint64_t
 NODISCARD enum status iova_alloc(struct iova_space *s, uint64_t len, struct iova_range *r);
 
 /* The same at a given address.  E_ALIGN, E_RANGE (outside the space), E_QUOTA, E_EXISTS. */
-NODISCARD enum status iova_alloc_at(struct iova_space *s, struct iova at, uint64_t len, struct iova_range *r);
+NODISCARD enum status
+iova_alloc_at(struct iova_space *s, struct iova at, uint64_t len, struct iova_range *r);
 
 /* r is live: its address starts to cool; r is in no space any more. */
 void iova_free(struct iova_space *s, struct iova_range *r);
@@ -99,5 +98,13 @@ static_assert(offsetof(struct iova_range, node) == 0);
 /* The lowest live range that ends at or above an address, or NULL: for walks in order. */
 struct iova_range *iova_next(const struct iova_space *s, struct iova at);
 
-static inline struct iova iova_base(const struct iova_range *r) { return (struct iova){ r->node.base }; }
-static inline uint64_t iova_len(const struct iova_range *r) { return r->node.last - r->node.base + 1; }
+static inline struct iova
+iova_base(const struct iova_range *r)
+{
+	return (struct iova){ r->node.base };
+}
+static inline uint64_t
+iova_len(const struct iova_range *r)
+{
+	return r->node.last - r->node.base + 1;
+}

@@ -30,8 +30,10 @@ scope_of(const struct machine *m, uint32_t id)
 	for (uint32_t i = 0; i < m->scope_count; i++) {
 		const struct machine_scope *s = &m->scope[i];
 
-		/* The path names no function of the bus but what the controller calls itself; it has one hop. */
-		if (s->kind == SCOPE_IOAPIC && s->enumeration_id == id && s->path_len == 1 && s->iommu < m->iommu_count)
+		/* The path names no function of the bus but what the controller calls itself; it
+		 * has one hop. */
+		if (s->kind == SCOPE_IOAPIC && s->enumeration_id == id && s->path_len == 1 &&
+		    s->iommu < m->iommu_count)
 			return s;
 	}
 	return NULL;

@@ -2,12 +2,12 @@
  * The choice of the lane.
  *
  * One list of questions, asked in a fixed order; the first "no" decides and names itself.  Which
- * questions are asked depends on one fact only, the route: with a unit in the way the device is direct or
- * unsupported; without one it is brokered or unsupported.
+ * questions are asked depends on one fact only, the route: with a unit in the way the device is
+ * direct or unsupported; without one it is brokered or unsupported.
  *
- *     function -> reset -> group -> services -> discovered +-> programmed -> synchronised -> reserved
- *                                                          |     -> interrupts -> validated -> policy   direct
- *                                                          +-> translator -> policy                     brokered
+ *     function -> reset -> group -> services -> discovered +-> programmed -> synchronised ->
+ * reserved |     -> interrupts -> validated -> policy   direct
+ *                                                          +-> translator -> policy brokered
  *
  * tests/kern/dma/lane_test.c goes through every combination.
  */
@@ -20,20 +20,25 @@ ask(const struct lane_facts *f, const struct lane_policy *p, enum lane_step step
 {
 	switch (step) {
 	case STEP_FUNCTION:
-		return f->problem != NULL ? f->problem : !f->endpoint ? "a bridge or the kernel's own" :
-		    !f->sound ? "quarantined" : NULL;
+		return f->problem != NULL ? f->problem :
+		    !f->endpoint          ? "a bridge or the kernel's own" :
+		    !f->sound             ? "quarantined" :
+					    NULL;
 	case STEP_RESET:
 		return f->resettable ? NULL : "no reset method";
 	case STEP_GROUP:
 		return f->group_whole ? NULL : "its isolation group cannot be claimed as one";
 	case STEP_SERVICES:
-		return f->services_off ? NULL : "its translation services (ATS, PRI, PASID) are not off";
+		return f->services_off ? NULL :
+					 "its translation services (ATS, PRI, PASID) are not off";
 	case STEP_DISCOVERED:
 		if (f->route == ROUTE_UNIT || f->route == ROUTE_NO_UNIT)
 			return NULL;
 		return f->no_unit != NULL ? f->no_unit : "its way to memory is not described";
 	case STEP_PROGRAMMED:
-		return !f->programmed ? "its IOMMU is not in use" : !f->unit_works ? "its IOMMU is broken" : NULL;
+		return !f->programmed ? "its IOMMU is not in use" :
+		    !f->unit_works    ? "its IOMMU is broken" :
+					NULL;
 	case STEP_SYNCHRONISED:
 		return f->synchronised ? NULL : "its IOMMU did not complete an invalidation";
 	case STEP_RESERVED:
@@ -46,12 +51,17 @@ ask(const struct lane_facts *f, const struct lane_policy *p, enum lane_step step
 		case CANARY_PASSED:
 			return NULL;
 		case CANARY_SILENT:
-			return p->consent_silent ? NULL : f->fault_log ? "validated, silent, and the manifest does not consent" :
+			return p->consent_silent ?
+			    NULL :
+			    f->fault_log ?
+			    "validated, silent, and the manifest does not consent" :
 			    "fault_reporting=none, and the manifest does not consent";
 		case CANARY_NOT_RUN:
 			if (!f->fault_log && !p->consent_silent)
 				return "fault_reporting=none, and the manifest does not consent";
-			return p->consent_unvalidated ? NULL : "programmed, not validated, and the manifest does not consent";
+			return p->consent_unvalidated ?
+			    NULL :
+			    "programmed, not validated, and the manifest does not consent";
 		case CANARY_PENDING:
 			return "the live test is not made yet";
 		case CANARY_FAILED:
@@ -62,7 +72,9 @@ ask(const struct lane_facts *f, const struct lane_policy *p, enum lane_step step
 		return !f->translator ? "no IOMMU in its way, and no translator for its class" :
 		    !f->quiesce ? "no IOMMU in its way, and no way to see it stopped" : NULL;
 	case STEP_POLICY:
-		return (f->route == ROUTE_UNIT ? p->forbid_direct : p->forbid_brokered) ? "forbidden by the manifest" : NULL;
+		return (f->route == ROUTE_UNIT ? p->forbid_direct : p->forbid_brokered) ?
+		    "forbidden by the manifest" :
+		    NULL;
 	case STEP_ALL:
 		break;
 	}
@@ -110,10 +122,13 @@ seen(const struct lane_facts *f, enum lane_step step)
 	case STEP_RESERVED:
 		return "firmware reserves no memory for it";
 	case STEP_INTERRUPTS:
-		return f->interrupt_isolation ? "its message interrupts are checked against its id" : "interrupt_isolation=none";
+		return f->interrupt_isolation ?
+		    "its message interrupts are checked against its id" :
+		    "interrupt_isolation=none";
 	case STEP_VALIDATED:
-		return f->canary == CANARY_PASSED ? "validated" : f->canary == CANARY_SILENT ? "validated, silent" :
-		    "programmed, not validated";
+		return f->canary == CANARY_PASSED ? "validated" :
+		    f->canary == CANARY_SILENT    ? "validated, silent" :
+						    "programmed, not validated";
 	case STEP_TRANSLATOR:
 		return "the kernel checks its queues, and can see it stopped";
 	case STEP_POLICY:
@@ -125,7 +140,8 @@ seen(const struct lane_facts *f, enum lane_step step)
 }
 
 enum evidence
-lane_evidence(const struct lane_facts *f, const struct lane_policy *p, enum lane_step step, const char **text)
+lane_evidence(
+    const struct lane_facts *f, const struct lane_policy *p, enum lane_step step, const char **text)
 {
 	struct lane_policy all = *p;
 	const char *no;
@@ -169,14 +185,16 @@ void
 lane_decide(const struct lane_facts *f, const struct lane_policy *p, struct lane_verdict *out)
 {
 	*out = (struct lane_verdict){ .lane = LANE_UNSUPPORTED, .doorbell = DOORBELL_MEDIATED };
-	for (enum lane_step step = STEP_FUNCTION; step < STEP_ALL; step = (enum lane_step)(step + 1)) {
+	for (enum lane_step step = STEP_FUNCTION; step < STEP_ALL;
+	    step = (enum lane_step)(step + 1)) {
 		const char *no = is_asked(f, step) ? ask(f, p, step) : NULL;
 
 		if (no != NULL) {
 			out->step = step;
 			out->reason = no;
 			if (step == STEP_TRANSLATOR && f->no_unit != NULL)
-				fmt_buf(out->text, sizeof(out->text), "unsupported: %s (%s)", no, f->no_unit);
+				fmt_buf(out->text, sizeof(out->text), "unsupported: %s (%s)", no,
+				    f->no_unit);
 			else
 				fmt_buf(out->text, sizeof(out->text), "unsupported: %s", no);
 			return;
@@ -185,14 +203,16 @@ lane_decide(const struct lane_facts *f, const struct lane_policy *p, struct lane
 	out->step = STEP_ALL;
 	if (f->route == ROUTE_UNIT) {
 		out->lane = LANE_DIRECT;
-		/* What the kernel cannot check it cannot mediate; the unit is the guard either way. */
+		/* What the kernel cannot check it cannot mediate; the unit is the guard either way.
+		 */
 		if (p->mapped_doorbells || !f->translator)
 			out->doorbell = DOORBELL_MAPPED;
 		describe_direct(f, out);
 		return;
 	}
 	out->lane = LANE_BROKERED;
-	fmt_buf(out->text, sizeof(out->text), "brokered: no IOMMU in its way: its driver is contained; hostile_hardware_isolation=not-claimed%s",
+	fmt_buf(out->text, sizeof(out->text),
+	    "brokered: no IOMMU in its way: its driver is contained; hostile_hardware_isolation=not-claimed%s",
 	    f->interrupt_isolation ? "" : "; interrupt_isolation=none");
 }
 
@@ -200,8 +220,19 @@ const char *
 lane_step_text(enum lane_step s)
 {
 	static const char *const text[] = {
-		"function", "reset", "group", "services", "discovered", "programmed", "synchronised", "reserved", "interrupts",
-		"validated", "translator", "policy", "all",
+		"function",
+		"reset",
+		"group",
+		"services",
+		"discovered",
+		"programmed",
+		"synchronised",
+		"reserved",
+		"interrupts",
+		"validated",
+		"translator",
+		"policy",
+		"all",
 	};
 
 	static_assert(ARRAY_SIZE(text) == STEP_ALL + 1);

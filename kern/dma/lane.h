@@ -3,16 +3,15 @@
  *
  * A pure function of evidence and policy.  Evidence is what was seen, and each fact speaks for the
  * device: what nobody has seen is false, and false never helps.  So facts that nobody filled in
- * are "unsupported".  Policy can lower a verdict and can consent, by name, to what is missing; it cannot
- * raise a verdict beyond the evidence.
+ * are "unsupported".  Policy can lower a verdict and can consent, by name, to what is missing; it
+ * cannot raise a verdict beyond the evidence.
  *
  *   direct       a unit judges every access of the device
- *   brokered     no unit stands behind the device; the kernel writes every address that the device sees.
- *                Contains the driver, not the device
- *   unsupported  no bus mastering, no grant
+ *   brokered     no unit stands behind the device; the kernel writes every address that the device
+ * sees. Contains the driver, not the device unsupported  no bus mastering, no grant
  *
- * There is no brokered lane behind a unit: the unit blocks the device, and to open it for addresses of the
- * kernel's would be an identity map (D10).
+ * There is no brokered lane behind a unit: the unit blocks the device, and to open it for addresses
+ * of the kernel's would be an identity map (D10).
  */
 #pragma once
 
@@ -28,19 +27,19 @@ enum lane_route : uint8_t {
 
 /* A live test of the device's own accesses. */
 enum lane_canary : uint8_t {
-	CANARY_NOT_RUN,		/* or the class has none */
-	CANARY_FAILED,		/* an access that must be blocked arrived, or one that must arrive did not */
-	CANARY_SILENT,		/* blocked and arrived, but the fault was not recorded */
+	CANARY_NOT_RUN, /* or the class has none */
+	CANARY_FAILED, /* an access that must be blocked arrived, or one that must arrive did not */
+	CANARY_SILENT, /* blocked and arrived, but the fault was not recorded */
 	CANARY_PASSED,
-	CANARY_PENDING,		/* the class has one; it is made before the first owner gets the device */
+	CANARY_PENDING, /* the class has one; it is made before the first owner gets the device */
 };
 
 struct lane_facts {
 	/* the function, and its isolation group */
 	bool endpoint;			/* not a bridge, not the kernel's own */
 	bool sound;			/* never quarantined */
-	bool resettable;		/* there is a reset to take it from one owner to the next: D7 */
-	bool group_whole;		/* all of its group can be claimed together, behind one unit */
+	bool resettable;  /* there is a reset to take it from one owner to the next: D7 */
+	bool group_whole; /* all of its group can be claimed together, behind one unit */
 	bool services_off;		/* ATS, PRI and PASID read back as off */
 	bool unreserved;		/* firmware keeps no memory region for it */
 	/* the way to memory */
@@ -72,8 +71,19 @@ struct lane_policy {
 
 /* In the order in which they are asked: the first that says no decides. */
 enum lane_step : uint8_t {
-	STEP_FUNCTION, STEP_RESET, STEP_GROUP, STEP_SERVICES, STEP_DISCOVERED, STEP_PROGRAMMED, STEP_SYNCHRONISED,
-	STEP_RESERVED, STEP_INTERRUPTS, STEP_VALIDATED, STEP_TRANSLATOR, STEP_POLICY, STEP_ALL
+	STEP_FUNCTION,
+	STEP_RESET,
+	STEP_GROUP,
+	STEP_SERVICES,
+	STEP_DISCOVERED,
+	STEP_PROGRAMMED,
+	STEP_SYNCHRONISED,
+	STEP_RESERVED,
+	STEP_INTERRUPTS,
+	STEP_VALIDATED,
+	STEP_TRANSLATOR,
+	STEP_POLICY,
+	STEP_ALL
 };
 
 struct lane_verdict {
@@ -88,10 +98,11 @@ struct lane_verdict {
 void lane_decide(const struct lane_facts *f, const struct lane_policy *p, struct lane_verdict *out);
 
 /*
- * What one step says by itself, whatever the steps before it said.  *text: what was seen, or what is missing.  CONSENT:
- * the policy consents, or would have to.
+ * What one step says by itself, whatever the steps before it said.  *text: what was seen, or what
+ * is missing.  CONSENT: the policy consents, or would have to.
  */
-enum evidence lane_evidence(const struct lane_facts *f, const struct lane_policy *p, enum lane_step step, const char **text);
+enum evidence lane_evidence(const struct lane_facts *f, const struct lane_policy *p,
+    enum lane_step step, const char **text);
 
 /* "discovered", "synchronised" ... */
 const char *lane_step_text(enum lane_step s);

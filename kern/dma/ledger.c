@@ -45,7 +45,11 @@ static const uint16_t may[LEDGER_STATES] = {
 	[LEDGER_QUARANTINED] = 0,
 };
 
-static bool allowed(enum ledger_state from, enum ledger_state to) { return (may[from] >> to & 1) != 0; }
+static bool
+allowed(enum ledger_state from, enum ledger_state to)
+{
+	return (may[from] >> to & 1) != 0;
+}
 
 /* The only writer of entry->state. */
 static void
@@ -110,7 +114,8 @@ ledger_reserve(struct ledger *l, struct ledger_entry *e, const struct ledger_gra
 }
 
 enum status
-ledger_reserve_at(struct ledger *l, struct ledger_entry *e, const struct ledger_grant *g, struct iova at)
+ledger_reserve_at(
+    struct ledger *l, struct ledger_entry *e, const struct ledger_grant *g, struct iova at)
 {
 	enum status s = judge(l, e, g);
 
@@ -250,7 +255,14 @@ const char *
 ledger_state_text(enum ledger_state s)
 {
 	static const char *const text[] = {
-		"free", "allocated", "mapped", "published", "revoking", "invalidated", "scrubbed", "quarantined",
+		"free",
+		"allocated",
+		"mapped",
+		"published",
+		"revoking",
+		"invalidated",
+		"scrubbed",
+		"quarantined",
 	};
 
 	static_assert(ARRAY_SIZE(text) == LEDGER_STATES);

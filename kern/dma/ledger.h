@@ -22,7 +22,8 @@
  *   scrubbed     contents are settled: cleared where the pages change their owner
  *   quarantined  whether the device can reach it is not known and never will be: for ever (D8)
  *
- * From "allocated" to "revoking" leads the way back of a grant of which only a part could be mapped.
+ * From "allocated" to "revoking" leads the way back of a grant of which only a part could be
+ * mapped.
  *
  * What others rely on
  *   - Memory may be unpinned, or given to somebody else, in free, allocated and scrubbed only.
@@ -68,7 +69,8 @@ struct ledger_entry {
 	uint32_t pins;			/* accepted queue entries that name the range */
 };
 
-/* Births and deaths: entries and bytes that ever came into a state, and those that left it again. */
+/* Births and deaths: entries and bytes that ever came into a state, and those that left it again.
+ */
 struct ledger_count { uint64_t entered, left, bytes_entered, bytes_left; };
 
 struct ledger {
@@ -103,9 +105,10 @@ uint64_t ledger_live(const struct ledger *l);
  *   E_ALIGN     len or offset is not a multiple of the granule
  *   and what iova_alloc and iova_alloc_at refuse
  */
-NODISCARD enum status ledger_reserve(struct ledger *l, struct ledger_entry *e, const struct ledger_grant *g);
-NODISCARD enum status ledger_reserve_at(struct ledger *l, struct ledger_entry *e, const struct ledger_grant *g,
-    struct iova at);
+NODISCARD enum status
+ledger_reserve(struct ledger *l, struct ledger_entry *e, const struct ledger_grant *g);
+NODISCARD enum status ledger_reserve_at(
+    struct ledger *l, struct ledger_entry *e, const struct ledger_grant *g, struct iova at);
 
 /* allocated -> free: nothing of it was ever mapped. */
 void ledger_cancel(struct ledger *l, struct ledger_entry *e);
@@ -115,20 +118,20 @@ void ledger_mapped(struct ledger *l, struct ledger_entry *e);
 void ledger_publish(struct ledger *l, struct ledger_entry *e);
 
 /*
- * allocated, mapped or published -> revoking: entries are about to be cleared.  Call it first, clear then: so that
- * no new pin comes in between.
- *   E_BUSY   pinned: accepted entries still name it; they end, or the device is reset
- *   E_STATE  already on its way, free, or quarantined
+ * allocated, mapped or published -> revoking: entries are about to be cleared.  Call it first,
+ * clear then: so that no new pin comes in between. E_BUSY   pinned: accepted entries still name it;
+ * they end, or the device is reset E_STATE  already on its way, free, or quarantined
  */
 NODISCARD enum status ledger_revoke(struct ledger *l, struct ledger_entry *e);
 
 /*
- * What the fence said (fence.h): OK: revoking -> invalidated; E_QUARANTINED: revoking -> quarantined;
- * E_WOULD_BLOCK: nothing.  Returns it.
+ * What the fence said (fence.h): OK: revoking -> invalidated; E_QUARANTINED: revoking ->
+ * quarantined; E_WOULD_BLOCK: nothing.  Returns it.
  */
 NODISCARD enum status ledger_settle(struct ledger *l, struct ledger_entry *e, enum status fence);
 
-/* mapped, published or revoking -> quarantined: the device could not be stopped.  Pins are forgotten. */
+/* mapped, published or revoking -> quarantined: the device could not be stopped.  Pins are
+ * forgotten. */
 void ledger_quarantine(struct ledger *l, struct ledger_entry *e);
 
 /* invalidated -> scrubbed: pages that change owner are cleared, or stay with whom they had. */
@@ -142,7 +145,8 @@ void ledger_release(struct ledger *l, struct ledger_entry *e);
  * direction asked for; NULL when there is none.  O(log n).  Ranges that cross from one entry into
  * the next are not held by one: ask for each part.
  */
-struct ledger_entry *ledger_find(const struct ledger *l, struct iova at, uint64_t len, enum dma_dir dir);
+struct ledger_entry *
+ledger_find(const struct ledger *l, struct iova at, uint64_t len, enum dma_dir dir);
 
 /*
  * An accepted queue entry names the range: it cannot be revoked meanwhile (E_BUSY).
@@ -157,7 +161,8 @@ void ledger_unpin(struct ledger *l, struct ledger_entry *e);
  */
 void ledger_bump(struct ledger *l, uint32_t generation);
 
-/* Entries by address, whatever their state but free: the first that ends at or above "at", or NULL. */
+/* Entries by address, whatever their state but free: the first that ends at or above "at", or NULL.
+ */
 struct ledger_entry *ledger_next(const struct ledger *l, struct iova at);
 
 const char *ledger_state_text(enum ledger_state s);

@@ -1,16 +1,18 @@
 /*
  * Checked rings: ring.h has the picture, what is believed of whom, and the lock.
  *
- * Order    of a batch: each entry is copied, judged and written to the shadow beyond the announced tail; when the last has passed the
- *          tail moves, and the caller rings.  Of a completion: what it names is compared with what is outstanding, then its pins end.
- * Not here judging an entry (the class's xlate.c), the memory of rings (device_queue.c), grants (ledger.c).
+ * Order    of a batch: each entry is copied, judged and written to the shadow beyond the announced
+ * tail; when the last has passed the tail moves, and the caller rings.  Of a completion: what it
+ * names is compared with what is outstanding, then its pins end. Not here judging an entry (the
+ * class's xlate.c), the memory of rings (device_queue.c), grants (ledger.c).
  */
 #include "kern/dma/ring.h"
 #include "kern/base/mmio.h"
 #include "kern/base/str.h"
 #include "kern/panic.h"
 
-/* A piece of work with interrupts off: one word of a list counts 1, an entry 8; about 15 instructions each. */
+/* A piece of work with interrupts off: one word of a list counts 1, an entry 8; about 15
+ * instructions each. */
 enum { WORK_MAX = 2048, WORK_ENTRY = 8 };
 
 static inline uint32_t
@@ -100,14 +102,16 @@ ring_consume(struct dma_ring *r, uint32_t head, struct ring_refusal *why)
 
 		if (unlikely(r->fault != NULL))
 			return E_CORRUPT;
-		if (unlikely(!r->class->completed(r->cq + (uint64_t)r->head * r->class->cq_words, r->odd_round, &d)))
+		if (unlikely(!r->class->completed(
+			r->cq + (uint64_t)r->head * r->class->cq_words, r->odd_round, &d)))
 			return refuse(r, why, RULE_TAIL, r->head);
 		s = d.id < r->q.slots ? &r->q.slot[d.id] : NULL;
 		if (unlikely(s == NULL || !s->busy))
 			r->fault = "a completion names nothing outstanding";
 		else if (unlikely(d.queue != r->q.id))
 			r->fault = "a completion names another queue";
-		else if (unlikely(d.head >= r->entries || distance(r, r->fetched, d.head) > distance(r, r->fetched, r->tail)))
+		else if (unlikely(d.head >= r->entries ||
+			     distance(r, r->fetched, d.head) > distance(r, r->fetched, r->tail)))
 			r->fault = "a completion reports entries that were not announced";
 		if (unlikely(r->fault != NULL))
 			return E_CORRUPT;
@@ -141,8 +145,9 @@ ring_publish(struct dma_ring *r, uint32_t tail, struct ring_refusal *why)
 		return E_CORRUPT;
 	}
 	/* One place stays empty; and a tail cannot jump back behind what was accepted meanwhile. */
-	if (unlikely(tail >= r->entries || distance(r, r->fetched, r->tail) + distance(r, r->tail, tail) >= r->entries ||
-	    distance(r, r->tail, r->next) > distance(r, r->tail, tail))) {
+	if (unlikely(tail >= r->entries ||
+		distance(r, r->fetched, r->tail) + distance(r, r->tail, tail) >= r->entries ||
+		distance(r, r->tail, r->next) > distance(r, r->tail, tail))) {
 		ring_withdraw(r);
 		return refuse(r, why, RULE_TAIL, tail);
 	}

@@ -1,18 +1,20 @@
 /*
  * Units: registration, their fault logs, breaking.
  *
- * A record goes from the log to the counters of its device in one step, under one lock, whoever takes it.  What takes long
- * (log lines, telling the owner, shutting a storm off) comes after, without the lock.
+ * A record goes from the log to the counters of its device in one step, under one lock, whoever
+ * takes it.  What takes long (log lines, telling the owner, shutting a storm off) comes after,
+ * without the lock.
  *
- * Two take records.  The worker, when the unit's interrupt says so, until nothing is left: a unit that has something in its
- * log makes no second interrupt.  A unit without a working interrupt is polled.  And whoever must know whether accesses up to
- * now were refused (unit_look), which nearly always finds nothing and takes no lock here:
+ * Two take records.  The worker, when the unit's interrupt says so, until nothing is left: a unit
+ * that has something in its log makes no second interrupt.  A unit without a working interrupt is
+ * polled.  And whoever must know whether accesses up to now were refused (unit_look), which nearly
+ * always finds nothing and takes no lock here:
  *
- *   1 the unit says that its log is empty, and, if that was asked, that every access which it refused before has been in it
- *   2 the lock is free
+ *   1 the unit says that its log is empty, and, if that was asked, that every access which it
+ * refused before has been in it 2 the lock is free
  *
- * A record that was in the log before the look has then been taken, and by whoever held the lock; that one let it go between
- * the taking and 2, and had counted before.
+ * A record that was in the log before the look has then been taken, and by whoever held the lock;
+ * that one let it go between the taking and 2, and had counted before.
  *
  * The console shows the first faults of a device, then every doubling; counters show all.
  */
@@ -47,7 +49,8 @@ struct taken {
 	struct pci_function *fn[BATCH];
 	uint32_t count[BATCH];		/* which one of its device each is */
 	uint32_t n;
-	uint32_t records;		/* with those of live tests, whose addresses are memory's: nobody is told of them */
+	uint32_t records; /* with those of live tests, whose addresses are memory's: nobody is told
+			     of them */
 	bool lost;
 };
 
@@ -55,7 +58,8 @@ static struct pci_function *
 function_of(const struct unit_log *e, uint32_t endpoint)
 {
 	for (uint32_t i = 0; i < pci_count; i++)
-		if (pci_functions[i].unit == (int)e->unit->index && pci_functions[i].endpoint == endpoint)
+		if (pci_functions[i].unit == (int)e->unit->index &&
+		    pci_functions[i].endpoint == endpoint)
 			return &pci_functions[i];
 	return NULL;
 }
@@ -88,15 +92,16 @@ take(struct unit_log *e, struct taken *t)
 static void
 report(struct unit_log *e, const struct dma_fault *f, struct pci_function *fn, uint32_t n)
 {
-	trace(DMA_FAULT, fn != NULL ? (uint32_t)fn->segment << 16 | fn->rid : f->endpoint, (struct iova){ f->iova }, f->write,
-	    f->kind);
+	trace(DMA_FAULT, fn != NULL ? (uint32_t)fn->segment << 16 | fn->rid : f->endpoint,
+	    (struct iova){ f->iova }, f->write, f->kind);
 	if (fn != NULL)
 		device_fault_tell(fn, n);
 	if (is_pow2(n) || n == 0)
-		log_warn("%s: fault: device %02x:%02x.%x %s iova 0x%llx: %s (code 0x%x, %u so far)", e->unit->name,
-		    fn != NULL ? fn->rid >> 8 : f->endpoint >> 8 & 0xff,
-		    fn != NULL ? fn->rid >> 3 & 31 : f->endpoint >> 3 & 31, fn != NULL ? fn->rid & 7 : f->endpoint & 7,
-		    f->write ? "write to" : "read of", (unsigned long long)f->iova, dma_fault_text(f->kind), f->code, n);
+		log_warn("%s: fault: device %02x:%02x.%x %s iova 0x%llx: %s (code 0x%x, %u so far)",
+		    e->unit->name, fn != NULL ? fn->rid >> 8 : f->endpoint >> 8 & 0xff,
+		    fn != NULL ? fn->rid >> 3 & 31 : f->endpoint >> 3 & 31,
+		    fn != NULL ? fn->rid & 7 : f->endpoint & 7, f->write ? "write to" : "read of",
+		    (unsigned long long)f->iova, dma_fault_text(f->kind), f->code, n);
 }
 
 static void
@@ -175,7 +180,7 @@ unit_look(struct iommu_unit *u, bool all, struct iommu_ticket *t)
 	enum status s = OK;
 
 	*t = (struct iommu_ticket){ 0 };
-	if (unlikely(e == NULL))	/* no IOMMU stands behind it, so nothing is refused by one */
+	if (unlikely(e == NULL)) /* no IOMMU stands behind it, so nothing is refused by one */
 		return OK;
 	if (likely(u->ops->quiet(u, all, t))) {
 		io_collect();
@@ -206,7 +211,8 @@ iommu_register(struct iommu_unit *u)
 	u->log = e;
 	count++;
 	log_info("%s: %s%s%s%s", u->name, u->facts.text, u->facts.coherent ? "" : ", not coherent",
-	    u->facts.interrupt_isolation ? "" : ", interrupt_isolation=none", u->facts.fault_log ? "" : ", fault_reporting=none");
+	    u->facts.interrupt_isolation ? "" : ", interrupt_isolation=none",
+	    u->facts.fault_log ? "" : ", fault_reporting=none");
 	worker_add(&e->work);
 	return OK;
 }
@@ -254,7 +260,8 @@ units_init(const struct machine *m)
 			if ((*d)->kind == m->iommu[i].kind)
 				s = (*d)->probe(m, i);
 		if (s != OK)
-			log_error("iommu %u: not used (%s): its devices are refused", i, status_text(s));
+			log_error(
+			    "iommu %u: not used (%s): its devices are refused", i, status_text(s));
 	}
 	if (m->iommu_count == 0)
 		log_warn("iommu: none in firmware's tables");

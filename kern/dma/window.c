@@ -21,8 +21,8 @@ window_add(struct window_table *t, const struct xlate_window *w)
 
 	if (w->last < w->first || w->dir == 0 || w->dir > DMA_BOTH)
 		return E_INVALID;
-	if ((w->first & PAGE_MASK) != 0 || (w->last & PAGE_MASK) != PAGE_MASK || (w->delta & PAGE_MASK) != 0 ||
-	    (w->cpu & PAGE_MASK) != 0)
+	if ((w->first & PAGE_MASK) != 0 || (w->last & PAGE_MASK) != PAGE_MASK ||
+	    (w->delta & PAGE_MASK) != 0 || (w->cpu & PAGE_MASK) != 0)
 		return E_ALIGN;
 	while (at != 0 && t->v[at - 1].first > w->first)
 		at--;

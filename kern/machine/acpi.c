@@ -1,8 +1,9 @@
 /*
  * ACPI: what the tables say, as struct machine.
  *
- * The walk is the same for every table: step over entries by their own length, which must be at least the entry's minimum
- * and must not pass the table's end; a field is read only when the table is long enough to have it.
+ * The walk is the same for every table: step over entries by their own length, which must be at
+ * least the entry's minimum and must not pass the table's end; a field is read only when the table
+ * is long enough to have it.
  *
  * Not here: finding and checking tables (acpi_tables.c), DMAR and IORT (dev/iommu/find_*.c).
  */
@@ -17,7 +18,8 @@ enum : uint8_t { SPACE_MEMORY = 0, SPACE_IO = 1, GAS_LEN = 12 };
 static struct gas
 gas(const uint8_t *p)
 {
-	return (struct gas){ .space = p[0], .width = p[1], .access = p[3], .address = acpi_u64(p + 4) };
+	return (
+	    struct gas){ .space = p[0], .width = p[1], .access = p[3], .address = acpi_u64(p + 4) };
 }
 
 /* A port that is given twice: as 32 bits, and later as a structure that wins when it is there. */
@@ -36,8 +38,16 @@ port(const uint8_t *t, uint32_t len, uint32_t old, uint32_t new)
 /* ---- Processors and interrupt controllers ---- */
 
 enum : uint8_t {
-	MADT_LAPIC = 0, MADT_IOAPIC = 1, MADT_OVERRIDE = 2, MADT_LAPIC_ADDRESS = 5, MADT_X2APIC = 9, MADT_GICC = 0xb,
-	MADT_GICD = 0xc, MADT_GIC_MSI = 0xd, MADT_GICR = 0xe, MADT_ITS = 0xf,
+	MADT_LAPIC = 0,
+	MADT_IOAPIC = 1,
+	MADT_OVERRIDE = 2,
+	MADT_LAPIC_ADDRESS = 5,
+	MADT_X2APIC = 9,
+	MADT_GICC = 0xb,
+	MADT_GICD = 0xc,
+	MADT_GIC_MSI = 0xd,
+	MADT_GICR = 0xe,
+	MADT_ITS = 0xf,
 };
 enum : uint64_t { MPIDR_AFFINITY = BITS(39, 32) | BITS(23, 0) };
 
@@ -48,14 +58,16 @@ add_cpu(struct machine *m, uint64_t hwid, uint32_t uid, uint32_t flags)
 		return;
 	for (uint32_t i = 0; i < m->cpu_count; i++) {
 		if (m->cpu[i].hwid == hwid) {
-			machine_note(m, "ACPI: MADT: processor id 0x%llx twice", (unsigned long long)hwid);
+			machine_note(
+			    m, "ACPI: MADT: processor id 0x%llx twice", (unsigned long long)hwid);
 			return;
 		}
 	}
 	if (m->cpu_count == MACHINE_CPUS_MAX)
 		m->dropped++;
 	else
-		m->cpu[m->cpu_count++] = (struct machine_cpu){ .hwid = hwid, .acpi_uid = uid, .enabled = true };
+		m->cpu[m->cpu_count++] =
+		    (struct machine_cpu){ .hwid = hwid, .acpi_uid = uid, .enabled = true };
 }
 
 static bool
@@ -88,7 +100,9 @@ static void
 add_ioapic(struct machine *m, const uint8_t *e)
 {
 	struct machine_irqc *q = &m->irqc;
-	struct machine_ioapic a = { .base = acpi_u32(e + 4), .id = e[2], .gsi_base = acpi_u32(e + 8) };
+	struct machine_ioapic a = {
+		.base = acpi_u32(e + 4), .id = e[2], .gsi_base = acpi_u32(e + 8)
+	};
 
 	if (registers_in_memory(m, "IOAPIC", a.base, PAGE_SIZE))
 		return;
@@ -98,7 +112,8 @@ add_ioapic(struct machine *m, const uint8_t *e)
 		q->ioapic[q->ioapic_count++] = a;
 }
 
-/* ISA line e[3] is GSI: flags 1:0 polarity (3 low), 3:2 trigger (3 level), 0 as the bus has it [5.2.12.5]. */
+/* ISA line e[3] is GSI: flags 1:0 polarity (3 low), 3:2 trigger (3 level), 0 as the bus has it
+ * [5.2.12.5]. */
 static void
 add_override(struct machine *m, const uint8_t *e)
 {
@@ -111,7 +126,10 @@ add_override(struct machine *m, const uint8_t *e)
 		m->dropped++;
 	else
 		q->override[q->override_count++] = (struct machine_override){
-			.isa = e[3], .gsi = acpi_u32(e + 4), .level = (f >> 2 & 3) == 3, .active_low = (f & 3) == 3,
+			.isa = e[3],
+			.gsi = acpi_u32(e + 4),
+			.level = (f >> 2 & 3) == 3,
+			.active_low = (f & 3) == 3,
 		};
 }
 
@@ -149,7 +167,8 @@ madt(struct machine *m, const uint8_t *t, uint32_t len)
 
 		n = e[1];
 		if (n < 2 || n > len - i) {
-			machine_note(m, "ACPI: MADT: entry at 0x%x has length %u: rest ignored", i, n);
+			machine_note(
+			    m, "ACPI: MADT: entry at 0x%x has length %u: rest ignored", i, n);
 			break;
 		}
 		if (type == MADT_LAPIC && n >= 8) {
@@ -165,7 +184,8 @@ madt(struct machine *m, const uint8_t *t, uint32_t len)
 		} else if (type == MADT_LAPIC_ADDRESS && n >= 12) {
 			q->lapic = acpi_u64(e + 4);
 		} else if (type == MADT_GICC && n >= 76) {
-			add_cpu(m, acpi_u64(e + 68) & MPIDR_AFFINITY, acpi_u32(e + 8), acpi_u32(e + 12));
+			add_cpu(m, acpi_u64(e + 68) & MPIDR_AFFINITY, acpi_u32(e + 8),
+			    acpi_u32(e + 12));
 		} else if (type == MADT_GICD && n >= 24) {
 			if (!registers_in_memory(m, "GIC distributor", acpi_u64(e + 8), 64 * KIB))
 				q->gicd = acpi_u64(e + 8);
@@ -177,7 +197,8 @@ madt(struct machine *m, const uint8_t *t, uint32_t len)
 		} else if (type == MADT_ITS && n >= 20) {
 			add_its(m, e);
 		} else if (type <= MADT_OVERRIDE || (type >= MADT_GICC && type <= MADT_ITS)) {
-			machine_note(m, "ACPI: MADT: entry at 0x%x is too short for its type %u", i, type);
+			machine_note(
+			    m, "ACPI: MADT: entry at 0x%x is too short for its type %u", i, type);
 		}
 	}
 	if (q->gicd == 0)
@@ -188,7 +209,8 @@ madt(struct machine *m, const uint8_t *t, uint32_t len)
 
 		if (len - i < 2 || (n = e[1]) < 2 || n > len - i)
 			break;
-		if (e[0] == MADT_GICC && n >= 76 && acpi_u64(e + 60) != 0 && (acpi_u32(e + 12) & 1) != 0) {
+		if (e[0] == MADT_GICC && n >= 76 && acpi_u64(e + 60) != 0 &&
+		    (acpi_u32(e + 12) & 1) != 0) {
 			single = true;
 			add_gicr(m, acpi_u64(e + 60), 128 * KIB);
 		}
@@ -215,19 +237,29 @@ mcfg(struct machine *m, const uint8_t *t, uint32_t len)
 		if (memcmp(t + 10, ecams[i].oem, 6) == 0 && memcmp(t + 16, ecams[i].table, 8) == 0)
 			access = ecams[i].access;
 	for (uint32_t i = 44; len >= 44 && len - i >= 16; i += 16) {
-		/* Numbers are kept: DMAR's and IORT's refer to them, and the windows stand in AML. */
+		/* Numbers are kept: DMAR's and IORT's refer to them, and the windows stand in AML.
+		 */
 		struct machine_host h = {
-			.ecam = acpi_u64(t + i), .segment = acpi_u16(t + i + 8), .bus_first = t[i + 10],
-			.bus_last = t[i + 11], .dma_coherent = true, .preserve = true, .access = access,
+			.ecam = acpi_u64(t + i),
+			.segment = acpi_u16(t + i + 8),
+			.bus_first = t[i + 10],
+			.bus_last = t[i + 11],
+			.dma_coherent = true,
+			.preserve = true,
+			.access = access,
 		};
 		bool taken = false;
 
 		for (uint32_t k = 0; k < m->host_count; k++)
-			taken |= m->host[k].segment == h.segment && h.bus_first <= m->host[k].bus_last &&
+			taken |= m->host[k].segment == h.segment &&
+			    h.bus_first <= m->host[k].bus_last &&
 			    m->host[k].bus_first <= h.bus_last;
-		if (h.bus_last < h.bus_first || h.ecam == 0 || !is_aligned(h.ecam, MIB) || h.ecam >> 52 != 0 || taken ||
-		    machine_in_memory(m, h.ecam + h.bus_first * MIB, (h.bus_last - h.bus_first + 1u) * MIB)) {
-			machine_note(m, "ACPI: MCFG: entry at 0x%x is absurd, taken, or in memory: ignored", i);
+		if (h.bus_last < h.bus_first || h.ecam == 0 || !is_aligned(h.ecam, MIB) ||
+		    h.ecam >> 52 != 0 || taken ||
+		    machine_in_memory(
+			m, h.ecam + h.bus_first * MIB, (h.bus_last - h.bus_first + 1u) * MIB)) {
+			machine_note(m,
+			    "ACPI: MCFG: entry at 0x%x is absurd, taken, or in memory: ignored", i);
 			continue;
 		}
 		if (m->host_count == MACHINE_HOST_MAX)
@@ -239,7 +271,8 @@ mcfg(struct machine *m, const uint8_t *t, uint32_t len)
 
 /* ---- Power ---- */
 
-/* A package's element that is a small number: zero, one, or a byte with its prefix.  0 when it is not one. */
+/* A package's element that is a small number: zero, one, or a byte with its prefix.  0 when it is
+ * not one. */
 static uint32_t
 small_integer(const uint8_t *p, uint32_t left, uint8_t *v)
 {
@@ -255,8 +288,8 @@ small_integer(const uint8_t *p, uint32_t left, uint8_t *v)
 }
 
 /*
- * SLP_TYP of the package \_S5, found as bytes: name operator (perhaps a backslash), name, package operator, length,
- * count, elements [7.4.2.6, 20.2].
+ * SLP_TYP of the package \_S5, found as bytes: name operator (perhaps a backslash), name, package
+ * operator, length, count, elements [7.4.2.6, 20.2].
  */
 static void
 find_s5(struct machine *m, const uint8_t *t, uint32_t len)
@@ -329,9 +362,11 @@ fadt(struct machine *m, const struct acpi_source *src, const uint8_t *t, uint32_
 	}
 	/* IAPC_BOOT_ARCH came with revision 3; before, every machine had a keyboard controller. */
 	p->i8042 = !p->hardware_reduced && (t[8] < 3 || (acpi_u16(t + 109) & 2) != 0);
-	/* Nothing says on which machines of no PC the clock is; bit 5 says on which PCs it is not. */
+	/* Nothing says on which machines of no PC the clock is; bit 5 says on which PCs it is not.
+	 */
 	if (!p->hardware_reduced && (t[8] < 5 || (acpi_u16(t + 109) & BIT(5)) == 0))
-		m->rtc = (struct machine_rtc){ .kind = RTC_CMOS, .century = t[108] < 128 ? t[108] : 0 };
+		m->rtc =
+		    (struct machine_rtc){ .kind = RTC_CMOS, .century = t[108] < 128 ? t[108] : 0 };
 	p->no_msi = t[8] >= 4 && (acpi_u16(t + 109) & 8) != 0;
 	if (len >= 129 && (flags & BIT(10)) != 0)
 		reset_register(m, t);
@@ -340,7 +375,7 @@ fadt(struct machine *m, const struct acpi_source *src, const uint8_t *t, uint32_
 	for (unsigned i = 0; len >= 276 && i < 8 && t[268 + i] > ' ' && t[268 + i] <= '~'; i++)
 		p->hypervisor[i] = (char)t[268 + i];
 	if (p->psci != PSCI_NONE)
-		return;			/* which ends and restarts the machine: no need of the DSDT */
+		return; /* which ends and restarts the machine: no need of the DSDT */
 	address = len >= 148 && acpi_u64(t + 140) != 0 ? acpi_u64(t + 140) : acpi_u32(t + 40);
 	dsdt = acpi_table_at(m, src, address, "DSDT", &n);
 	if (dsdt == NULL)
@@ -353,7 +388,8 @@ fadt(struct machine *m, const struct acpi_source *src, const uint8_t *t, uint32_
 
 /* A port of a type and at a place; false, with a note, when it cannot be a console of ours. */
 static bool
-serial_port(struct machine *m, const char *table, uint32_t type, struct gas g, struct machine_console *c)
+serial_port(
+    struct machine *m, const char *table, uint32_t type, struct gas g, struct machine_console *c)
 {
 	*c = (struct machine_console){ .base = g.address };
 	switch (type) {
@@ -370,18 +406,23 @@ serial_port(struct machine *m, const char *table, uint32_t type, struct gas g, s
 		machine_note(m, "ACPI: %s: console of type 0x%x is not known", table, type);
 		return false;
 	}
-	if (c->kind == CONSOLE_16550_IO ? c->base > UINT16_MAX - 7 : g.space != SPACE_MEMORY || machine_in_memory(m, c->base, 4)) {
-		machine_note(m, "ACPI: %s: the console's registers are in space %u, absurd: ignored", table, g.space);
+	if (c->kind == CONSOLE_16550_IO ?
+		c->base > UINT16_MAX - 7 :
+		g.space != SPACE_MEMORY || machine_in_memory(m, c->base, 4)) {
+		machine_note(m,
+		    "ACPI: %s: the console's registers are in space %u, absurd: ignored", table,
+		    g.space);
 		return false;
 	}
-	c->access_bytes = g.access == 3 || (g.access == 0 && g.width == 32) || c->kind == CONSOLE_SBSA ? 4 : 1;
+	c->access_bytes =
+	    g.access == 3 || (g.access == 0 && g.width == 32) || c->kind == CONSOLE_SBSA ? 4 : 1;
 	c->reg_shift = c->kind == CONSOLE_16550_MMIO && g.width == 32 ? 2 : 0;
 	return true;
 }
 
 /*
- * DBG2 [Microsoft, Debug Port Table 2, revision 1]: where SPCR names no console that we know, the first serial debug port
- * that we do.  It has no interrupt, so it hears nothing.
+ * DBG2 [Microsoft, Debug Port Table 2, revision 1]: where SPCR names no console that we know, the
+ * first serial debug port that we do.  It has no interrupt, so it hears nothing.
  */
 static void
 dbg2(struct machine *m, const uint8_t *t, uint32_t len)
@@ -397,13 +438,16 @@ dbg2(struct machine *m, const uint8_t *t, uint32_t len)
 		struct machine_console c;
 		uint32_t where;
 
-		if (at < 44 || at > len || len - at < 22 || (size = acpi_u16(t + at + 1)) < 22 || size > len - at) {
-			machine_note(m, "ACPI: DBG2: entry at 0x%x is outside or too short: rest ignored", at);
+		if (at < 44 || at > len || len - at < 22 || (size = acpi_u16(t + at + 1)) < 22 ||
+		    size > len - at) {
+			machine_note(m,
+			    "ACPI: DBG2: entry at 0x%x is outside or too short: rest ignored", at);
 			return;
 		}
 		where = acpi_u16(t + at + 18);
 		if (acpi_u16(t + at + 12) == 0x8000 && t[at + 3] != 0 && where <= size - GAS_LEN &&
-		    acpi_u64(t + at + where + 4) != 0 && serial_port(m, "DBG2", acpi_u16(t + at + 14), gas(t + at + where), &c))
+		    acpi_u64(t + at + where + 4) != 0 &&
+		    serial_port(m, "DBG2", acpi_u16(t + at + 14), gas(t + at + where), &c))
 			m->console = c;
 	}
 }
@@ -442,7 +486,9 @@ gtdt_line(const uint8_t *p)
 {
 	uint32_t id = acpi_u32(p), flags = acpi_u32(p + 4);
 
-	return (struct machine_line){ .id = id, .present = id >= 16 && id < 32, .level = (flags & 1) == 0,
+	return (struct machine_line){ .id = id,
+		.present = id >= 16 && id < 32,
+		.level = (flags & 1) == 0,
 		.active_low = (flags & 2) != 0 };
 }
 

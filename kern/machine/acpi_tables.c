@@ -1,9 +1,9 @@
 /*
  * Finding ACPI tables: root pointer, root table, checksums, bounds.  No interpretation.
  *
- * The root pointer (RSDP) leads to a root table: XSDT with 64-bit addresses from revision 2 on, or RSDT with 32-bit ones.
- * Both are lists of table addresses.  Every table begins with the same 36 bytes, with its letters, its length and a
- * checksum that makes all its bytes sum to 0.
+ * The root pointer (RSDP) leads to a root table: XSDT with 64-bit addresses from revision 2 on, or
+ * RSDT with 32-bit ones. Both are lists of table addresses.  Every table begins with the same 36
+ * bytes, with its letters, its length and a checksum that makes all its bytes sum to 0.
  *
  * Nothing is remembered between calls: tables are looked up a handful of times, at boot.
  *
@@ -14,8 +14,14 @@
 #include "kern/base/str.h"
 
 enum : uint32_t {
-	TABLES_MAX = 256, LENGTH_MAX = 4 << 20,
-	RSDP_REVISION = 15, RSDP_RSDT = 16, RSDP_LENGTH = 20, RSDP_XSDT = 24, RSDP_V1 = 20, RSDP_V2 = 36,
+	TABLES_MAX = 256,
+	LENGTH_MAX = 4 << 20,
+	RSDP_REVISION = 15,
+	RSDP_RSDT = 16,
+	RSDP_LENGTH = 20,
+	RSDP_XSDT = 24,
+	RSDP_V1 = 20,
+	RSDP_V2 = 36,
 	T_LENGTH = 4,
 };
 
@@ -68,8 +74,8 @@ find_rsdp(const struct acpi_source *src)
 }
 
 /*
- * A table that is there and cannot be read.  If it told of IOMMUs, nobody knows which device is behind one: none counts as
- * being behind none (D10).
+ * A table that is there and cannot be read.  If it told of IOMMUs, nobody knows which device is
+ * behind one: none counts as being behind none (D10).
  */
 static void
 lost(struct machine *m, const char sig[4])
@@ -82,7 +88,8 @@ lost(struct machine *m, const char sig[4])
 }
 
 const uint8_t *
-acpi_table_at(struct machine *m, const struct acpi_source *src, uint64_t address, const char sig[4], uint32_t *len)
+acpi_table_at(struct machine *m, const struct acpi_source *src, uint64_t address, const char sig[4],
+    uint32_t *len)
 {
 	const uint8_t *p = at(src, address, ACPI_HEADER);
 
@@ -119,7 +126,8 @@ root_table(struct machine *m, const struct acpi_source *src, uint32_t *len, uint
 		    sums_to_zero(at(src, address, n), n))
 			x = acpi_u64(second + RSDP_XSDT);
 		else
-			machine_note(m, "ACPI: the second half of the root pointer has a wrong length or checksum: not used");
+			machine_note(m,
+			    "ACPI: the second half of the root pointer has a wrong length or checksum: not used");
 	}
 	root = acpi_table_at(m, src, x, "XSDT", len);
 	*width = 8;
@@ -147,7 +155,8 @@ entry(const uint8_t *root, uint32_t width, uint32_t index)
 }
 
 bool
-acpi_table_nth(struct machine *m, const struct acpi_source *src, uint32_t index, const uint8_t **table, uint32_t *len)
+acpi_table_nth(struct machine *m, const struct acpi_source *src, uint32_t index,
+    const uint8_t **table, uint32_t *len)
 {
 	uint32_t root_len, width;
 	const uint8_t *root = root_table(m, src, &root_len, &width), *p;
@@ -155,7 +164,8 @@ acpi_table_nth(struct machine *m, const struct acpi_source *src, uint32_t index,
 	if (root == NULL || index >= min_u64((root_len - ACPI_HEADER) / width, TABLES_MAX))
 		return false;
 	p = at(src, entry(root, width, index), 4);
-	*table = p == NULL ? NULL : acpi_table_at(m, src, entry(root, width, index), (const char *)p, len);
+	*table = p == NULL ? NULL :
+			     acpi_table_at(m, src, entry(root, width, index), (const char *)p, len);
 	return true;
 }
 

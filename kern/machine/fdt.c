@@ -1,11 +1,13 @@
 /*
  * The device tree reader: fdt.h.
  *
- * Tokens are 32-bit big-endian words: begin node (name follows), end node, property (length, name offset, value
- * follow), nop, end.  "step" goes from one token to the next and refuses to leave the block; fdt_open runs it over the
- * whole block once, so later walks only meet tokens that passed, and end at the end token at the latest.
+ * Tokens are 32-bit big-endian words: begin node (name follows), end node, property (length, name
+ * offset, value follow), nop, end.  "step" goes from one token to the next and refuses to leave the
+ * block; fdt_open runs it over the whole block once, so later walks only meet tokens that passed,
+ * and end at the end token at the latest.
  *
- * Looking for parents starts at the root each time: trees are small, and a table of parents would need memory.
+ * Looking for parents starts at the root each time: trees are small, and a table of parents would
+ * need memory.
  */
 #include "kern/machine/fdt.h"
 #include "kern/base/bits.h"
@@ -15,8 +17,16 @@ enum : uint32_t { MAGIC = 0xd00dfeed, BEGIN = 1, END_NODE = 2, PROP = 3, NOP = 4
 
 /* Header words [5.2] */
 enum : uint32_t {
-	H_MAGIC = 0, H_SIZE = 4, H_STRUCTURE = 8, H_STRINGS = 12, H_RESERVE = 16, H_VERSION = 20, H_COMPATIBLE = 24,
-	H_STRINGS_LEN = 32, H_STRUCTURE_LEN = 36, HEADER = 40,
+	H_MAGIC = 0,
+	H_SIZE = 4,
+	H_STRUCTURE = 8,
+	H_STRINGS = 12,
+	H_RESERVE = 16,
+	H_VERSION = 20,
+	H_COMPATIBLE = 24,
+	H_STRINGS_LEN = 32,
+	H_STRUCTURE_LEN = 36,
+	HEADER = 40,
 };
 
 static uint32_t
@@ -92,7 +102,8 @@ fdt_open(struct fdt *t, const void *blob, size_t max_len)
 	t->size = be32(b + H_SIZE);
 	if (t->size < HEADER || t->size > max_len || t->size > FDT_SIZE_MAX)
 		return E_CORRUPT;
-	/* 17 brought the structure block's length; newer ones must say that they can be read as 17. */
+	/* 17 brought the structure block's length; newer ones must say that they can be read as 17.
+	 */
 	if (be32(b + H_VERSION) < 17 || be32(b + H_COMPATIBLE) > 17)
 		return E_CORRUPT;
 	structure = be32(b + H_STRUCTURE);
@@ -100,8 +111,9 @@ fdt_open(struct fdt *t, const void *blob, size_t max_len)
 	t->structure_len = be32(b + H_STRUCTURE_LEN);
 	t->strings_len = be32(b + H_STRINGS_LEN);
 	t->reserve = be32(b + H_RESERVE);
-	if (!block_fits(t, structure, t->structure_len) || !block_fits(t, strings, t->strings_len) ||
-	    !block_fits(t, t->reserve, 16) || (structure & 3) != 0)
+	if (!block_fits(t, structure, t->structure_len) ||
+	    !block_fits(t, strings, t->strings_len) || !block_fits(t, t->reserve, 16) ||
+	    (structure & 3) != 0)
 		return E_CORRUPT;
 	t->blob = b;
 	t->structure = b + structure;
@@ -200,7 +212,8 @@ fdt_name(const struct fdt *t, uint32_t node)
 }
 
 bool
-fdt_next_prop(const struct fdt *t, uint32_t node, uint32_t *cursor, const char **name, const void **value, uint32_t *len)
+fdt_next_prop(const struct fdt *t, uint32_t node, uint32_t *cursor, const char **name,
+    const void **value, uint32_t *len)
 {
 	uint32_t token, at = *cursor != 0 ? *cursor : step(t, node, &token), next;
 
@@ -357,7 +370,8 @@ alias(const struct fdt *t, const char *path, size_t n)
 
 	while (aliases != FDT_NONE && fdt_next_prop(t, aliases, &cursor, &name, &value, &len))
 		if (strncmp(name, path, n) == 0 && name[n] == 0)
-			return strnlen(value, len) < len && *(const char *)value == '/' ? value : NULL;
+			return strnlen(value, len) < len && *(const char *)value == '/' ? value :
+											  NULL;
 	return NULL;
 }
 
@@ -471,7 +485,8 @@ fdt_reg_cpu(const struct fdt *t, uint32_t node, uint32_t i, uint64_t *base, uint
 {
 	uint32_t bus = fdt_parent(t, node);
 
-	return bus != FDT_NONE && reg(t, node, bus, i, base, len) && fdt_translate(t, bus, base, *len);
+	return bus != FDT_NONE && reg(t, node, bus, i, base, len) &&
+	    fdt_translate(t, bus, base, *len);
 }
 
 bool

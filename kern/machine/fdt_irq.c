@@ -1,16 +1,18 @@
 /*
  * Interrupt specifiers.
  *
- * A node's interrupts are in its "interrupts" property, all of one controller: the nearest "interrupt-parent" upwards,
- * or the nearest controller above.  Or each names its controller, in "interrupts-extended", which wins.  How many cells
- * one interrupt takes is the controller's to say; what they mean, its binding.
+ * A node's interrupts are in its "interrupts" property, all of one controller: the nearest
+ * "interrupt-parent" upwards, or the nearest controller above.  Or each names its controller, in
+ * "interrupts-extended", which wins.  How many cells one interrupt takes is the controller's to
+ * say; what they mean, its binding.
  *
- * Sources: Devicetree Specification 0.4, 2.4; binding arm,gic-v3 (and arm,gic): type, number, flags.
+ * Sources: Devicetree Specification 0.4, 2.4; binding arm,gic-v3 (and arm,gic): type, number,
+ * flags.
  */
 #include "kern/machine/fdt_irq.h"
 
-static const char *const gics[] = { "arm,gic-v3", "arm,gic-400", "arm,cortex-a15-gic", "arm,cortex-a9-gic",
-	"arm,cortex-a7-gic" };
+static const char *const gics[] = { "arm,gic-v3", "arm,gic-400", "arm,cortex-a15-gic",
+	"arm,cortex-a9-gic", "arm,cortex-a7-gic" };
 
 static bool
 is_gic(const struct fdt *t, uint32_t node)
@@ -33,7 +35,8 @@ controller_of(const struct fdt *t, uint32_t node)
 	return FDT_NONE;
 }
 
-/* A GIC's specifier: 0 shared (from 32), 1 private (from 16); number; 1 rising, 2 falling, 4 high, 8 low. */
+/* A GIC's specifier: 0 shared (from 32), 1 private (from 16); number; 1 rising, 2 falling, 4 high,
+ * 8 low. */
 static struct machine_line
 gic_line(const uint8_t *cells, uint32_t n)
 {
@@ -59,12 +62,14 @@ extended(const struct fdt *t, const uint8_t *p, uint32_t len, uint32_t i)
 {
 	for (uint32_t at = 0; len - at >= 4; ) {
 		uint32_t gic = fdt_phandle(t, (uint32_t)fdt_cells(p + at, 1));
-		uint32_t n = gic == FDT_NONE ? UINT32_MAX : fdt_u32(t, gic, "#interrupt-cells", UINT32_MAX);
+		uint32_t n =
+		    gic == FDT_NONE ? UINT32_MAX : fdt_u32(t, gic, "#interrupt-cells", UINT32_MAX);
 
 		if (n > (len - at - 4) / 4)
 			break;
 		if (i-- == 0)
-			return is_gic(t, gic) ? gic_line(p + at + 4, n) : (struct machine_line){ 0 };
+			return is_gic(t, gic) ? gic_line(p + at + 4, n) :
+						(struct machine_line){ 0 };
 		at += 4 + 4 * n;
 	}
 	return (struct machine_line){ 0 };

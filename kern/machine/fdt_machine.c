@@ -1,14 +1,16 @@
 /*
  * Device tree to struct machine.
  *
- * Nodes are found by what they are compatible with, never by name or place, but for the ones that the specification
- * names (/cpus, /chosen, /aliases, /reserved-memory).  Whatever is absurd is left out with a note that names the node and
- * the rule; a reservation that is absurd makes nothing else wrong, so it is only noted.
+ * Nodes are found by what they are compatible with, never by name or place, but for the ones that
+ * the specification names (/cpus, /chosen, /aliases, /reserved-memory).  Whatever is absurd is left
+ * out with a note that names the node and the rule; a reservation that is absurd makes nothing else
+ * wrong, so it is only noted.
  *
- * Not here: IOMMUs and id maps (dev/iommu/find_smmu.c), what the kernel's own image and the boot archive take of memory
- * (the architecture adds them).
+ * Not here: IOMMUs and id maps (dev/iommu/find_smmu.c), what the kernel's own image and the boot
+ * archive take of memory (the architecture adds them).
  *
- * Sources: Devicetree Specification 0.4; bindings of the Arm GIC, timer, PSCI, PL011, 16550, generic PCI host, chosen.
+ * Sources: Devicetree Specification 0.4; bindings of the Arm GIC, timer, PSCI, PL011, 16550,
+ * generic PCI host, chosen.
  */
 #include "kern/base/bits.h"
 #include "kern/base/str.h"
@@ -29,12 +31,14 @@ is_physical(uint64_t base, uint64_t len)
 
 /* ---- Memory ---- */
 
-/* Without the RAM outside: left by a kernel that crashed, for the one that writes its memory down. */
+/* Without the RAM outside: left by a kernel that crashed, for the one that writes its memory down.
+ */
 static void
 usable_range(struct machine *m, const struct fdt *t)
 {
 	uint32_t chosen = fdt_path(t, "/chosen"), len, ac, sc;
-	const uint8_t *p = chosen == FDT_NONE ? NULL : fdt_prop(t, chosen, "linux,usable-memory-range", &len);
+	const uint8_t *p =
+	    chosen == FDT_NONE ? NULL : fdt_prop(t, chosen, "linux,usable-memory-range", &len);
 	uint64_t base, size;
 
 	if (p == NULL)
@@ -66,7 +70,9 @@ memory(struct machine *m, const struct fdt *t)
 			continue;
 		for (uint32_t i = 0; fdt_reg(t, node, i, &base, &len); i++) {
 			if (!is_physical(base, len)) {
-				machine_note(m, "FDT: %.32s: entry %u is not physical memory: ignored", fdt_name(t, node), i);
+				machine_note(m,
+				    "FDT: %.32s: entry %u is not physical memory: ignored",
+				    fdt_name(t, node), i);
 				continue;
 			}
 			machine_add_memory(m, base, len, MEM_RAM);
@@ -98,12 +104,14 @@ processor(struct machine *m, const struct fdt *t, uint32_t node)
 	}
 	for (uint32_t i = 0; i < m->cpu_count; i++) {
 		if (m->cpu[i].hwid == c.hwid) {
-			machine_note(m, "FDT: %.32s: its id is another's: ignored", fdt_name(t, node));
+			machine_note(
+			    m, "FDT: %.32s: its id is another's: ignored", fdt_name(t, node));
 			return;
 		}
 	}
 	if (method != NULL && strcmp(method, "psci") != 0) {
-		machine_note(m, "FDT: %.32s starts by \"%.24s\", not by PSCI: not used", fdt_name(t, node), method);
+		machine_note(m, "FDT: %.32s starts by \"%.24s\", not by PSCI: not used",
+		    fdt_name(t, node), method);
 		c.enabled = false;
 	}
 	if (m->cpu_count == MACHINE_CPUS_MAX)
@@ -171,7 +179,8 @@ gicv3(struct machine *m, const struct fdt *t, uint32_t node)
 		if (!fdt_reg_cpu(t, node, 1 + i, &r.base, &r.len))
 			break;
 		if (r.len < 128 * KIB || machine_in_memory(m, r.base, r.len))
-			machine_note(m, "FDT: GICv3: redistributor region %u is absurd: ignored", i);
+			machine_note(
+			    m, "FDT: GICv3: redistributor region %u is absurd: ignored", i);
 		else if (q->gicr_count == MACHINE_GICR_MAX)
 			m->dropped++;
 		else
@@ -180,10 +189,13 @@ gicv3(struct machine *m, const struct fdt *t, uint32_t node)
 	for (node = fdt_child(t, node); node != FDT_NONE; node = fdt_sibling(t, node)) {
 		struct machine_its its = { .id = fdt_u32(t, node, "phandle", 0) };
 
-		if (!fdt_has_string(t, node, "compatible", "arm,gic-v3-its") || !fdt_enabled(t, node))
+		if (!fdt_has_string(t, node, "compatible", "arm,gic-v3-its") ||
+		    !fdt_enabled(t, node))
 			continue;
-		if (!fdt_reg_cpu(t, node, 0, &its.base, &len) || len < 128 * KIB || machine_in_memory(m, its.base, len))
-			machine_note(m, "FDT: %.32s has no usable registers: refused", fdt_name(t, node));
+		if (!fdt_reg_cpu(t, node, 0, &its.base, &len) || len < 128 * KIB ||
+		    machine_in_memory(m, its.base, len))
+			machine_note(
+			    m, "FDT: %.32s has no usable registers: refused", fdt_name(t, node));
 		else if (q->its_count == MACHINE_ITS_MAX)
 			m->dropped++;
 		else
@@ -206,7 +218,8 @@ gicv2(struct machine *m, const struct fdt *t, uint32_t node)
 static void
 gic(struct machine *m, const struct fdt *t)
 {
-	static const char *const v2[] = { "arm,gic-400", "arm,cortex-a15-gic", "arm,cortex-a9-gic", "arm,cortex-a7-gic" };
+	static const char *const v2[] = { "arm,gic-400", "arm,cortex-a15-gic", "arm,cortex-a9-gic",
+		"arm,cortex-a7-gic" };
 	uint32_t node = fdt_compatible(t, FDT_NONE, "arm,gic-v3");
 
 	if (node != FDT_NONE) {
@@ -251,9 +264,13 @@ timer(struct machine *m, const struct fdt *t)
 static enum machine_console_kind
 console_kind(const struct fdt *t, uint32_t node)
 {
-	static const struct { const char *compatible; enum machine_console_kind kind; } kinds[] = {
-		{ "arm,pl011", CONSOLE_PL011 }, { "arm,sbsa-uart", CONSOLE_SBSA }, { "ns16550a", CONSOLE_16550_MMIO },
-		{ "ns16550", CONSOLE_16550_MMIO }, { "snps,dw-apb-uart", CONSOLE_16550_MMIO },
+	static const struct { const char *compatible; enum machine_console_kind kind;
+	} kinds[] = {
+		{ "arm,pl011", CONSOLE_PL011 },
+		{ "arm,sbsa-uart", CONSOLE_SBSA },
+		{ "ns16550a", CONSOLE_16550_MMIO },
+		{ "ns16550", CONSOLE_16550_MMIO },
+		{ "snps,dw-apb-uart", CONSOLE_16550_MMIO },
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++)
@@ -292,12 +309,14 @@ stdout_node(const struct fdt *t, uint32_t *baud)
 		name[n] = path[n];
 	}
 	name[n] = 0;
-	for (path += n + (path[n] == ':'); *path >= '0' && *path <= '9' && *baud < 100'000'000; path++)
+	for (path += n + (path[n] == ':'); *path >= '0' && *path <= '9' && *baud < 100'000'000;
+	    path++)
 		*baud = *baud * 10 + (uint32_t)(*path - '0');
 	return fdt_path(t, name);
 }
 
-/* Boards whose console is known even when the tree does not name it, or wrongly: somebody must be told. */
+/* Boards whose console is known even when the tree does not name it, or wrongly: somebody must be
+ * told. */
 static const struct { const char *compatible; struct machine_console console; } consoles[] = {
 	{ "linux,dummy-virt", { .kind = CONSOLE_PL011, .base = 0x0900'0000, .access_bytes = 4,
 	    .line = { .id = 33, .present = true, .level = true } } },	/* QEMU's virt */
@@ -311,7 +330,8 @@ usual_console(struct machine *m, const struct fdt *t)
 		    machine_in_memory(m, consoles[i].console.base, PAGE_SIZE))
 			continue;
 		m->console = consoles[i].console;
-		machine_note(m, "FDT: console: using the usual place on %.32s", consoles[i].compatible);
+		machine_note(
+		    m, "FDT: console: using the usual place on %.32s", consoles[i].compatible);
 		return;
 	}
 }
@@ -325,7 +345,8 @@ console(struct machine *m, const struct fdt *t)
 
 	if (node == FDT_NONE || console_kind(t, node) == CONSOLE_NONE) {
 		c.baud = 0;
-		for (node = fdt_compatible(t, FDT_NONE, "arm,pl011"); node != FDT_NONE && !fdt_enabled(t, node); )
+		for (node = fdt_compatible(t, FDT_NONE, "arm,pl011");
+		    node != FDT_NONE && !fdt_enabled(t, node);)
 			node = fdt_compatible(t, node, "arm,pl011");
 	}
 	if (node == FDT_NONE) {
@@ -333,7 +354,8 @@ console(struct machine *m, const struct fdt *t)
 		usual_console(m, t);
 		return;
 	}
-	if (!fdt_reg_cpu(t, node, 0, &c.base, &len) || c.base == 0 || machine_in_memory(m, c.base, len)) {
+	if (!fdt_reg_cpu(t, node, 0, &c.base, &len) || c.base == 0 ||
+	    machine_in_memory(m, c.base, len)) {
 		machine_note(m, "FDT: console %.32s has no usable registers", fdt_name(t, node));
 		usual_console(m, t);
 		return;
@@ -355,12 +377,15 @@ real_time_clock(struct machine *m, const struct fdt *t)
 	uint32_t node;
 	uint64_t base, len;
 
-	for (node = fdt_compatible(t, FDT_NONE, "arm,pl031"); node != FDT_NONE && !fdt_enabled(t, node); )
+	for (node = fdt_compatible(t, FDT_NONE, "arm,pl031");
+	    node != FDT_NONE && !fdt_enabled(t, node);)
 		node = fdt_compatible(t, node, "arm,pl031");
 	if (node == FDT_NONE)
 		return;
-	if (!fdt_reg_cpu(t, node, 0, &base, &len) || base == 0 || len < 32 || machine_in_memory(m, base, len))
-		machine_note(m, "FDT: real-time clock %.32s has no usable registers", fdt_name(t, node));
+	if (!fdt_reg_cpu(t, node, 0, &base, &len) || base == 0 || len < 32 ||
+	    machine_in_memory(m, base, len))
+		machine_note(
+		    m, "FDT: real-time clock %.32s has no usable registers", fdt_name(t, node));
 	else
 		m->rtc = (struct machine_rtc){ .kind = RTC_PL031, .base = base };
 }
@@ -370,23 +395,29 @@ real_time_clock(struct machine *m, const struct fdt *t)
 static void
 host_windows(struct machine *m, const struct fdt *t, uint32_t node, struct machine_host *h)
 {
-	uint32_t bus = fdt_parent(t, node), ac = fdt_u32(t, bus, "#address-cells", 2), bytes = 4 * (3 + ac + 2), len;
+	uint32_t bus = fdt_parent(t, node), ac = fdt_u32(t, bus, "#address-cells", 2),
+		 bytes = 4 * (3 + ac + 2), len;
 	const uint8_t *p = fdt_prop(t, node, "ranges", &len);
 
 	for (uint32_t at = 0; p != NULL && len - at >= bytes; at += bytes) {
 		uint32_t space = (uint32_t)fdt_cells(p + at, 1) >> 24 & 3;
 		struct machine_window w = {
-			.pci_base = fdt_cells(p + at + 4, 2), .cpu_base = fdt_cells(p + at + 12, ac),
-			.len = fdt_cells(p + at + 12 + 4 * ac, 2), .prefetchable = (p[at] & 0x40) != 0,
+			.pci_base = fdt_cells(p + at + 4, 2),
+			.cpu_base = fdt_cells(p + at + 12, ac),
+			.len = fdt_cells(p + at + 12 + 4 * ac, 2),
+			.prefetchable = (p[at] & 0x40) != 0,
 		};
 
 		w.kind = space == 1 ? WINDOW_IO : space == 2 ? WINDOW_MEM32 : WINDOW_MEM64;
 		if (space == 0 || w.len == 0)
 			continue;
-		if (w.len > UINT64_MAX - w.pci_base || (w.kind != WINDOW_MEM64 && w.pci_base + w.len > 4 * GIB) ||
+		if (w.len > UINT64_MAX - w.pci_base ||
+		    (w.kind != WINDOW_MEM64 && w.pci_base + w.len > 4 * GIB) ||
 		    !fdt_translate(t, bus, &w.cpu_base, w.len) || !is_physical(w.cpu_base, w.len) ||
 		    machine_in_memory(m, w.cpu_base, w.len)) {
-			machine_note(m, "FDT: %.32s: window at offset 0x%x of ranges is absurd: ignored", fdt_name(t, node), at);
+			machine_note(m,
+			    "FDT: %.32s: window at offset 0x%x of ranges is absurd: ignored",
+			    fdt_name(t, node), at);
 			continue;
 		}
 		if (h->window_count == MACHINE_WINDOW_MAX)
@@ -400,7 +431,8 @@ host_windows(struct machine *m, const struct fdt *t, uint32_t node, struct machi
 static uint64_t
 host_dma_last(const struct fdt *t, uint32_t node)
 {
-	uint32_t ac = fdt_u32(t, fdt_parent(t, node), "#address-cells", 2), bytes = 4 * (3 + ac + 2), len;
+	uint32_t ac = fdt_u32(t, fdt_parent(t, node), "#address-cells", 2),
+		 bytes = 4 * (3 + ac + 2), len;
 	const uint8_t *p = fdt_prop(t, node, "dma-ranges", &len);
 	uint64_t last = 0;
 
@@ -437,8 +469,8 @@ host_bridge(struct machine *m, const struct fdt *t, uint32_t node, bool preserve
 		machine_note(m, "FDT: PCI host %.32s: wrong numbers of cells: ignored", name);
 		return;
 	}
-	if (!fdt_reg_cpu(t, node, 0, &base, &size) || !is_aligned(base, MIB) || size < MIB || !is_physical(base, size) ||
-	    machine_in_memory(m, base, size)) {
+	if (!fdt_reg_cpu(t, node, 0, &base, &size) || !is_aligned(base, MIB) || size < MIB ||
+	    !is_physical(base, size) || machine_in_memory(m, base, size)) {
 		machine_note(m, "FDT: PCI host %.32s: no usable registers: ignored", name);
 		return;
 	}
@@ -461,7 +493,8 @@ host_bridge(struct machine *m, const struct fdt *t, uint32_t node, bool preserve
 		for (segment = 0; segment_used(m, segment); )
 			segment++;
 	if (segment > UINT16_MAX || segment_used(m, segment)) {
-		machine_note(m, "FDT: PCI host %.32s: segment %u is absurd or taken: ignored", name, segment);
+		machine_note(m, "FDT: PCI host %.32s: segment %u is absurd or taken: ignored", name,
+		    segment);
 		return;
 	}
 	h.segment = (uint16_t)segment;
@@ -483,7 +516,8 @@ host_bridges(struct machine *m, const struct fdt *t)
 	for (uint32_t n = fdt_compatible(t, FDT_NONE, "pci-host-ecam-generic"); n != FDT_NONE;
 	    n = fdt_compatible(t, n, "pci-host-ecam-generic"))
 		if (fdt_enabled(t, n))
-			host_bridge(m, t, n, preserve || fdt_u32(t, n, "linux,pci-probe-only", 0) != 0);
+			host_bridge(
+			    m, t, n, preserve || fdt_u32(t, n, "linux,pci-probe-only", 0) != 0);
 }
 
 /* ---- What the loader says ---- */
@@ -514,8 +548,10 @@ chosen(struct machine *m, const struct fdt *t)
 	}
 	args = fdt_string(t, node, "bootargs");
 	if (args != NULL && str_copy(m->cmdline, args, sizeof(m->cmdline)) < strlen(args))
-		machine_note(m, "FDT: the command line is longer than %u bytes: cut", MACHINE_CMDLINE_MAX - 1);
-	if (fdt_u64(t, node, "linux,initrd-start", &base) && fdt_u64(t, node, "linux,initrd-end", &end))
+		machine_note(m, "FDT: the command line is longer than %u bytes: cut",
+		    MACHINE_CMDLINE_MAX - 1);
+	if (fdt_u64(t, node, "linux,initrd-start", &base) &&
+	    fdt_u64(t, node, "linux,initrd-end", &end))
 		machine_set_archive(m, base, end > base ? end - base : 0);
 	stir(m, t, node, "rng-seed");
 }

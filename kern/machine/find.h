@@ -1,10 +1,11 @@
 /*
- * Finding IOMMUs: implemented by dev/iommu/find_*.c, called by the architecture's platform code after the front end
- * (acpi_machine, fdt_machine) has filled interrupt controllers and host bridges, and memory is listed.  Pure, like acpi.h.
+ * Finding IOMMUs: implemented by dev/iommu/find_*.c, called by the architecture's platform code
+ * after the front end (acpi_machine, fdt_machine) has filled interrupt controllers and host
+ * bridges, and memory is listed.  Pure, like acpi.h.
  *
- * Each adds to machine.iommu[], stream_map[], msi_map[], scope[], reserved[], and notes what it refuses.  What is refused
- * stays visible as something that leads nowhere (MACHINE_IOMMU_LOST, kind IOMMU_NONE), so that a device never
- * looks better protected than it is.
+ * Each adds to machine.iommu[], stream_map[], msi_map[], scope[], reserved[], and notes what it
+ * refuses.  What is refused stays visible as something that leads nowhere (MACHINE_IOMMU_LOST, kind
+ * IOMMU_NONE), so that a device never looks better protected than it is.
  */
 #pragma once
 

@@ -38,18 +38,22 @@ handover_machine(struct machine *m, const struct handover *h, uint64_t at)
 		[HANDOVER_ACPI_RECLAIM] = MEM_ACPI_RECLAIM, [HANDOVER_ACPI_NVS] = MEM_ACPI_NVS,
 	};
 
-	if (!handover_is(h) || h->version != HANDOVER_VERSION || h->size != sizeof(*h) || h->range_count > HANDOVER_RANGES)
+	if (!handover_is(h) || h->version != HANDOVER_VERSION || h->size != sizeof(*h) ||
+	    h->range_count > HANDOVER_RANGES)
 		return E_CORRUPT;
 	for (uint32_t i = 0; i < h->range_count; i++) {
 		const struct handover_range *r = &h->range[i];
 
 		if (r->len > UINT64_MAX - r->base)
-			machine_note(m, "loader: entry %u of the memory map is absurd: ignored", i);	/* no address: D3 */
+			machine_note(m, "loader: entry %u of the memory map is absurd: ignored",
+			    i); /* no address: D3 */
 		else
-			machine_add_memory(m, r->base, r->len, r->kind < ARRAY_SIZE(kinds) ? kinds[r->kind] : MEM_RESERVED);
+			machine_add_memory(m, r->base, r->len,
+			    r->kind < ARRAY_SIZE(kinds) ? kinds[r->kind] : MEM_RESERVED);
 	}
 	if (h->range_lost != 0)
-		machine_note(m, "loader: %u pieces of firmware's memory map did not fit: not used", h->range_lost);
+		machine_note(m, "loader: %u pieces of firmware's memory map did not fit: not used",
+		    h->range_lost);
 	machine_add_memory(m, h->image.base, h->image.len, MEM_KERNEL);
 	machine_add_memory(m, at, sizeof(*h), MEM_FIRMWARE_TABLES);
 	if (h->archive.len != 0)

@@ -1,15 +1,18 @@
 /*
  * What a loader of ours tells the kernel: one record, whole in one place.
  *
- * The UEFI application (boot/) fills it and enters the kernel's image at its first byte with the record's address; other
- * loaders give a device tree or PVH start_info there.  The record is trusted as much as firmware is: it describes
- * memory and where firmware's tables lie, and is bounded and checked like them.
+ * The UEFI application (boot/) fills it and enters the kernel's image at its first byte with the
+ * record's address; other loaders give a device tree or PVH start_info there.  The record is
+ * trusted as much as firmware is: it describes memory and where firmware's tables lie, and is
+ * bounded and checked like them.
  *
- * Addresses are physical, lengths are bytes, everything is little endian.  base 0 and len 0: absent.
+ * Addresses are physical, lengths are bytes, everything is little endian.  base 0 and len 0:
+ * absent.
  *
- * Entry    arm64: MMU and data cache off, image and record cleaned to memory, EL1 or EL2, x0 = record.
- *          x86_64: long mode, interrupts off, image, record and stack mapped at their own addresses and below 4 GiB, RDI = record.
- *          On both the image lies on a 2 MiB boundary and has its whole size, .bss included, to itself.
+ * Entry    arm64: MMU and data cache off, image and record cleaned to memory, EL1 or EL2, x0 =
+ * record. x86_64: long mode, interrupts off, image, record and stack mapped at their own addresses
+ * and below 4 GiB, RDI = record. On both the image lies on a 2 MiB boundary and has its whole size,
+ * .bss included, to itself.
  */
 #pragma once
 
@@ -32,20 +35,21 @@ struct handover_part { uint64_t base, len; };
 struct handover {
 	uint64_t magic;
 	uint32_t version, size;			/* size: sizeof(struct handover) */
-	struct handover_part image;		/* this kernel; lies in RAM ranges, as the archive and the record do */
+	struct handover_part
+	    image; /* this kernel; lies in RAM ranges, as the archive and the record do */
 	struct handover_part archive;
 	struct handover_part fdt;
 	uint64_t rsdp, smbios;
-	uint64_t wall_s;			/* seconds since 1970-01-01 UTC when the loader looked; 0: not known */
+	uint64_t wall_s; /* seconds since 1970-01-01 UTC when the loader looked; 0: not known */
 	uint8_t seed[32];			/* randomness of firmware's */
 	uint32_t seed_known;			/* 0 or 1 */
 	uint32_t range_count;
-	uint32_t range_lost;			/* pieces of the memory map for which there was no room */
+	uint32_t range_lost; /* pieces of the memory map for which there was no room */
 	uint32_t unused;
-	struct handover_range range[HANDOVER_RANGES];	/* by address; what is in none is nobody's */
+	struct handover_range range[HANDOVER_RANGES]; /* by address; what is in none is nobody's */
 	char cmdline[HANDOVER_CMDLINE];
 	char firmware[64];			/* "EDK II 0x10000, UEFI 2.7" */
-	char platform[160];			/* of SMBIOS: maker, product, version; BIOS maker, version, date */
+	char platform[160]; /* of SMBIOS: maker, product, version; BIOS maker, version, date */
 };
 
 static_assert(sizeof(struct handover_range) == 24);
@@ -57,7 +61,7 @@ struct machine;
 bool handover_is(const void *p);
 
 /*
- * Adds memory, archive, command line and randomness to a machine; "at" is where the record lies.  E_CORRUPT: another version, or
- * counts that cannot be; the machine is as it was.
+ * Adds memory, archive, command line and randomness to a machine; "at" is where the record lies.
+ * E_CORRUPT: another version, or counts that cannot be; the machine is as it was.
  */
 NODISCARD enum status handover_machine(struct machine *m, const struct handover *h, uint64_t at);

@@ -1,12 +1,13 @@
 /*
  * Id maps and device scopes.
  *
- * Two ways to say which unit a requester is behind.  Id maps (Arm, AMD-Vi): an entry matches when (rid & mask) lies in its
- * run; the first match wins.  Scopes (VT-d): a scope matches the function at the end of its path or, for a bridge,
- * everything below; a function that no scope of its segment matches belongs to the unit that covers the rest
- * (VTD-05..08).
+ * Two ways to say which unit a requester is behind.  Id maps (Arm, AMD-Vi): an entry matches when
+ * (rid & mask) lies in its run; the first match wins.  Scopes (VT-d): a scope matches the function
+ * at the end of its path or, for a bridge, everything below; a function that no scope of its
+ * segment matches belongs to the unit that covers the rest (VTD-05..08).
  *
- * Wherever firmware's word is incomplete the answer is "none": a wrong unit would leave the right one unprogrammed.
+ * Wherever firmware's word is incomplete the answer is "none": a wrong unit would leave the right
+ * one unprogrammed.
  */
 #include "kern/machine/idmap.h"
 
@@ -16,7 +17,8 @@ lookup(const struct machine_idmap *map, uint32_t n, uint16_t segment, uint16_t r
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t id = rid & map[i].rid_mask;
 
-		if (map[i].segment == segment && id >= map[i].rid_base && id - map[i].rid_base < map[i].count) {
+		if (map[i].segment == segment && id >= map[i].rid_base &&
+		    id - map[i].rid_base < map[i].count) {
 			*out = map[i].out_base + (map[i].alias ? 0 : id - map[i].rid_base);
 			return &map[i];
 		}
@@ -83,7 +85,8 @@ is_reserved(const struct machine *m, const struct idmap_path *p)
 
 		if (r->segment != p->segment)
 			continue;
-		if (r->any_device || (r->requesters && p->rid >= r->id_base && p->rid - r->id_base < r->id_count))
+		if (r->any_device ||
+		    (r->requesters && p->rid >= r->id_base && p->rid - r->id_base < r->id_count))
 			return true;
 	}
 	return false;
@@ -95,14 +98,16 @@ stream_is_reserved(const struct machine *m, uint32_t iommu, uint32_t stream)
 	for (uint32_t i = 0; i < m->reserved_count; i++) {
 		const struct machine_reserved *r = &m->reserved[i];
 
-		if (r->stream_ids && r->iommu == iommu && stream >= r->id_base && stream - r->id_base < r->id_count)
+		if (r->stream_ids && r->iommu == iommu && stream >= r->id_base &&
+		    stream - r->id_base < r->id_count)
 			return true;
 	}
 	return false;
 }
 
-static const char no_map[] = "firmware's id map leads it to no IOMMU", no_iommu[] = "no IOMMU in firmware's tables",
-    no_scope[] = "in no IOMMU's device scope";
+static const char no_map[] = "firmware's id map leads it to no IOMMU",
+		  no_iommu[] = "no IOMMU in firmware's tables",
+		  no_scope[] = "in no IOMMU's device scope";
 
 /* By scope: an explicit one, or the unit of the rest. */
 static const char *
@@ -130,8 +135,8 @@ by_scope(const struct machine *m, const struct idmap_path *p, uint32_t *iommu)
 }
 
 bool
-machine_find_iommu(const struct machine *m, const struct idmap_path *p, uint32_t *iommu, uint32_t *endpoint,
-    bool *reserved, const char **why)
+machine_find_iommu(const struct machine *m, const struct idmap_path *p, uint32_t *iommu,
+    uint32_t *endpoint, bool *reserved, const char **why)
 {
 	const struct machine_idmap *e;
 	uint32_t stream, unit;
@@ -173,14 +178,16 @@ machine_without_iommu(const struct machine *m, const struct idmap_path *p)
 	const char *why;
 	bool reserved;
 
-	return !machine_find_iommu(m, p, &iommu, &endpoint, &reserved, &why) && m->dropped == 0 && !m->scopes_lost &&
-	    (why == no_map || why == no_iommu || why == no_scope);
+	return !machine_find_iommu(m, p, &iommu, &endpoint, &reserved, &why) && m->dropped == 0 &&
+	    !m->scopes_lost && (why == no_map || why == no_iommu || why == no_scope);
 }
 
 bool
-machine_find_its(const struct machine *m, uint16_t segment, uint16_t rid, uint32_t *its, uint32_t *device_id)
+machine_find_its(
+    const struct machine *m, uint16_t segment, uint16_t rid, uint32_t *its, uint32_t *device_id)
 {
-	const struct machine_idmap *e = lookup(m->msi_map, m->msi_map_count, segment, rid, device_id);
+	const struct machine_idmap *e =
+	    lookup(m->msi_map, m->msi_map_count, segment, rid, device_id);
 
 	if (e == NULL || e->target >= m->irqc.its_count)
 		return false;

@@ -2,8 +2,8 @@
  * Filling in the machine: notes, memory ranges, and their final form.
  *
  * What does not fit is lost on the safe side: RAM that is not listed is only not used, but a
- * reservation that is not listed would be given to somebody.  So a reservation takes the place of the
- * smallest run of RAM when the list is full.
+ * reservation that is not listed would be given to somebody.  So a reservation takes the place of
+ * the smallest run of RAM when the list is full.
  */
 #include "kern/machine/machine.h"
 #include "kern/base/bits.h"
@@ -94,8 +94,8 @@ machine_set_archive(struct machine *m, uint64_t base, uint64_t len)
 		return;
 	}
 	/*
-	 * Entries may be many, overlap, and stand in any order.  Reserved ones count: QEMU lets the archive end in a page
-	 * that the PC's firmware keeps.
+	 * Entries may be many, overlap, and stand in any order.  Reserved ones count: QEMU lets the
+	 * archive end in a page that the PC's firmware keeps.
 	 */
 	do {
 		before = at;
@@ -107,7 +107,8 @@ machine_set_archive(struct machine *m, uint64_t base, uint64_t len)
 		}
 	} while (at != before && at < base + len);
 	if (at < base + len) {
-		machine_note(m, "machine: the boot archive is not in memory that firmware lists: ignored");
+		machine_note(
+		    m, "machine: the boot archive is not in memory that firmware lists: ignored");
 		return;
 	}
 	m->archive = (struct machine_region){ base, len };
@@ -136,14 +137,16 @@ machine_finish(struct machine *m)
 	/* RAM in whole pages only; what is not RAM grows to whole pages when it is subtracted. */
 	for (uint32_t i = 0; i < m->memory_count; i++) {
 		struct machine_memory *r = &m->memory[i];
-		uint64_t end = align_down(r->base + r->len, PAGE_SIZE), base = align_up(r->base, PAGE_SIZE);
+		uint64_t end = align_down(r->base + r->len, PAGE_SIZE),
+			 base = align_up(r->base, PAGE_SIZE);
 
 		if (r->kind != MEM_RAM)
 			continue;
 		r->len = end > base && base >= r->base ? end - base : 0;
 		r->base = base;
 	}
-	/* Entries that subtract adds come at the end, and are looked at too: against every other kind and against RAM before. */
+	/* Entries that subtract adds come at the end, and are looked at too: against every other
+	 * kind and against RAM before. */
 	for (uint32_t i = 0; i < m->memory_count; i++) {
 		if (m->memory[i].kind != MEM_RAM)
 			continue;
@@ -155,7 +158,8 @@ machine_finish(struct machine *m)
 				continue;
 			if (o.kind != MEM_RAM) {
 				base = align_down(base, PAGE_SIZE);
-				end = end > UINT64_MAX - PAGE_MASK ? UINT64_MAX : align_up(end, PAGE_SIZE);
+				end = end > UINT64_MAX - PAGE_MASK ? UINT64_MAX :
+								     align_up(end, PAGE_SIZE);
 			}
 			subtract(m, i, base, end);
 		}
@@ -194,7 +198,8 @@ machine_word(const struct machine *m, const char *word)
 	size_t n = strlen(word);
 
 	for (const char *p = m->cmdline; *p != 0; p++)
-		if ((p == m->cmdline || p[-1] == ' ') && strncmp(p, word, n) == 0 && (p[n] == 0 || p[n] == ' '))
+		if ((p == m->cmdline || p[-1] == ' ') && strncmp(p, word, n) == 0 &&
+		    (p[n] == 0 || p[n] == ' '))
 			return true;
 	return false;
 }

@@ -36,7 +36,8 @@ enum {
 	MACHINE_CMDLINE_MAX = 2048,
 };
 
-/* What a range of physical addresses is.  RAM entries never overlap any other after machine_finish(). */
+/* What a range of physical addresses is.  RAM entries never overlap any other after
+ * machine_finish(). */
 enum machine_memory_kind : uint8_t {
 	MEM_RAM,		/* usable, after subtraction of everything below */
 	MEM_RESERVED,		/* firmware says: do not touch */
@@ -81,7 +82,7 @@ struct machine_irqc {
 	uint32_t gicr_count, gicr_stride;	/* stride 0: by GICR_TYPER */
 	struct machine_its its[MACHINE_ITS_MAX];
 	uint32_t its_count;
-	bool gicv2m_only;			/* message interrupts, but no ITS: refused by name */
+	bool gicv2m_only; /* message interrupts, but no ITS: refused by name */
 	/* APIC */
 	uint64_t lapic;
 	bool has_8259;
@@ -97,9 +98,9 @@ struct machine_line { uint32_t id; bool present, level, active_low; };
 struct machine_timer {
 	struct machine_line virt, phys, hyp;	/* arm64 generic timer PPIs */
 	uint64_t hpet;				/* x86: 0 when absent */
-	uint32_t pm_timer_port;			/* x86: 0 when absent; I/O port of the 3.579545 MHz timer */
+	uint32_t pm_timer_port; /* x86: 0 when absent; I/O port of the 3.579545 MHz timer */
 	bool pm_timer_32bit;
-	uint32_t frequency_hz;			/* arm64: only when the counter's own register is wrong; else 0 */
+	uint32_t frequency_hz; /* arm64: only when the counter's own register is wrong; else 0 */
 };
 
 /* CMOS is at its usual two ports. */
@@ -111,7 +112,13 @@ struct machine_rtc {
 	uint8_t century;	/* CMOS: its register, 0 when there is none */
 };
 
-enum machine_console_kind : uint8_t { CONSOLE_NONE, CONSOLE_PL011, CONSOLE_SBSA, CONSOLE_16550_IO, CONSOLE_16550_MMIO };
+enum machine_console_kind : uint8_t {
+	CONSOLE_NONE,
+	CONSOLE_PL011,
+	CONSOLE_SBSA,
+	CONSOLE_16550_IO,
+	CONSOLE_16550_MMIO
+};
 
 struct machine_console {
 	enum machine_console_kind kind;
@@ -139,7 +146,7 @@ struct machine_power {
 	uint64_t sleep_control;		/* ACPI 4.8.3.7; 0 when absent */
 	uint8_t sleep_space;
 	bool i8042;			/* x86: a PS/2 controller, for the reset of last resort */
-	bool no_msi;			/* IAPC_BOOT_ARCH bit 3: message interrupts must not be enabled */
+	bool no_msi; /* IAPC_BOOT_ARCH bit 3: message interrupts must not be enabled */
 	char hypervisor[9];		/* FADT; empty when not told */
 };
 
@@ -162,17 +169,24 @@ enum machine_ecam : uint8_t {
 struct machine_host {
 	uint16_t segment;
 	uint8_t bus_first, bus_last;
-	uint64_t ecam;			/* address of bus 0, even when bus_first is not 0; may lie outside the region */
-	struct machine_window window[MACHINE_WINDOW_MAX];	/* none: keep what firmware assigned */
+	uint64_t
+	    ecam; /* address of bus 0, even when bus_first is not 0; may lie outside the region */
+	struct machine_window window[MACHINE_WINDOW_MAX]; /* none: keep what firmware assigned */
 	uint32_t window_count;
 	bool dma_coherent;
 	bool preserve;			/* linux,pci-probe-only, or ACPI: keep firmware's numbers */
 	enum machine_ecam access;
-	uint64_t dma_last;		/* highest address that its devices can emit; 0: unknown or unlimited */
+	uint64_t dma_last; /* highest address that its devices can emit; 0: unknown or unlimited */
 	uint32_t node;			/* device tree: the node's offset */
 };
 
-enum machine_iommu_kind : uint8_t { IOMMU_NONE, IOMMU_VTD, IOMMU_AMDVI, IOMMU_SMMUV3, IOMMU_VIRTIO };
+enum machine_iommu_kind : uint8_t {
+	IOMMU_NONE,
+	IOMMU_VTD,
+	IOMMU_AMDVI,
+	IOMMU_SMMUV3,
+	IOMMU_VIRTIO
+};
 
 struct machine_iommu {
 	enum machine_iommu_kind kind;
@@ -185,17 +199,18 @@ struct machine_iommu {
 	uint8_t ivhd_flags;		/* AMD-Vi: what firmware asks the control register for */
 	uint16_t requester;		/* AMD-Vi, virtio: the unit's own function */
 	uint16_t capability;		/* AMD-Vi: its capability's offset there */
-	uint32_t node;			/* device tree: the node's offset, of a unit that is a PCI function; else 0 */
+	uint32_t
+	    node; /* device tree: the node's offset, of a unit that is a PCI function; else 0 */
 	uint32_t model;			/* SMMUv3: IORT model, 2 = CN99xx */
 	struct machine_line eventq, gerror, cmdq_sync, priq, combined;
-	bool msi_known;			/* the unit's own message interrupts: ITS index and device id */
+	bool msi_known; /* the unit's own message interrupts: ITS index and device id */
 	uint32_t msi_its, msi_device_id;
 };
 
 /*
- * A unit that firmware describes and we refuse keeps its place in iommu[], with kind IOMMU_NONE: so what is behind it
- * is known to be behind something that nobody programs.  Ids and scopes that lead to a unit for which there
- * was no room, or which we cannot name, have this target.
+ * A unit that firmware describes and we refuse keeps its place in iommu[], with kind IOMMU_NONE: so
+ * what is behind it is known to be behind something that nobody programs.  Ids and scopes that lead
+ * to a unit for which there was no room, or which we cannot name, have this target.
  */
 enum : uint32_t { MACHINE_IOMMU_LOST = UINT32_MAX - 1 };
 
@@ -208,20 +223,28 @@ enum : uint32_t { MACHINE_IOMMU_LOST = UINT32_MAX - 1 };
 struct machine_idmap {
 	uint16_t segment;
 	uint32_t rid_base, count;
-	uint32_t rid_mask;		/* applied to the requester id first (iommu-map-mask), 0xffff by default */
+	uint32_t
+	    rid_mask; /* applied to the requester id first (iommu-map-mask), 0xffff by default */
 	uint32_t target, out_base;
-	bool alias;			/* the whole run appears as out_base (behind a conventional bridge) */
+	bool alias; /* the whole run appears as out_base (behind a conventional bridge) */
 };
 
 /*
  * VT-d device scope: the function (or everything below the bridge) at the end of the
  * path belongs to the unit.  Bus numbers hold at parse time.
  */
-enum machine_scope_kind : uint8_t { SCOPE_ENDPOINT, SCOPE_BRIDGE, SCOPE_IOAPIC, SCOPE_HPET, SCOPE_NAMESPACE };
+enum machine_scope_kind : uint8_t {
+	SCOPE_ENDPOINT,
+	SCOPE_BRIDGE,
+	SCOPE_IOAPIC,
+	SCOPE_HPET,
+	SCOPE_NAMESPACE
+};
 
 struct machine_scope {
 	enum machine_scope_kind kind;
-	uint32_t iommu;			/* index in iommu[], MACHINE_IOMMU_LOST, or UINT32_MAX for a reserved region's scope */
+	uint32_t iommu; /* index in iommu[], MACHINE_IOMMU_LOST, or UINT32_MAX for a reserved
+			   region's scope */
 	uint32_t reserved;		/* index in reserved[], or UINT32_MAX */
 	uint16_t segment;
 	uint8_t start_bus, enumeration_id, path_len;
@@ -236,7 +259,8 @@ struct machine_reserved {
 	bool stream_ids;		/* ids below are stream ids of iommu, not scopes */
 	bool requesters;		/* ids below are requester ids of the segment */
 	uint32_t iommu, id_base, id_count;
-	bool absurd;			/* in RAM, or not whole pages: never mapped; its devices stay blocked all the same */
+	bool absurd; /* in RAM, or not whole pages: never mapped; its devices stay blocked all the
+			same */
 };
 
 enum machine_source : uint8_t { SOURCE_NONE, SOURCE_ACPI, SOURCE_FDT };
@@ -265,10 +289,12 @@ struct machine {
 	uint32_t msi_map_count;
 	struct machine_scope scope[MACHINE_SCOPE_MAX];
 	uint32_t scope_count;
-	bool scopes_lost;		/* an explicit scope did not fit or made no sense: "all the rest" is not known */
+	bool scopes_lost; /* an explicit scope did not fit or made no sense: "all the rest" is not
+			     known */
 	struct machine_reserved reserved[MACHINE_RESERVED_MAX];
 	uint32_t reserved_count;
-	bool reserved_lost;		/* a reserved region did not fit or could not be read: any device may have it */
+	bool reserved_lost; /* a reserved region did not fit or could not be read: any device may
+			       have it */
 
 	struct machine_region archive;	/* boot archive; len 0: none */
 	char cmdline[MACHINE_CMDLINE_MAX];
@@ -276,7 +302,7 @@ struct machine {
 	bool seed_known;
 	char firmware[64];		/* who wrote it and which versions; empty: not told */
 	char platform[160];		/* who made the machine, and as what */
-	uint64_t wall_s;		/* seconds since 1970 when the loader asked firmware; 0: not known */
+	uint64_t wall_s; /* seconds since 1970 when the loader asked firmware; 0: not known */
 
 	/*
 	 * What was refused or odd, one clear sentence each ("ACPI: DMAR: subtable at 0x30
@@ -294,14 +320,15 @@ void machine_note(struct machine *m, const char *format, ...) PRINTF(2, 3);
 bool machine_word(const struct machine *m, const char *word);
 
 /* Adds one memory entry; counts it as dropped when full.  Entries of len 0 are ignored. */
-void machine_add_memory(struct machine *m, uint64_t base, uint64_t len, enum machine_memory_kind kind);
+void
+machine_add_memory(struct machine *m, uint64_t base, uint64_t len, enum machine_memory_kind kind);
 
 /* The boot archive, when all of it is in memory that is listed by now: else a note, and none. */
 void machine_set_archive(struct machine *m, uint64_t base, uint64_t len);
 
 /*
- * Does the range touch RAM, or what lies in RAM?  True also for a range that wraps.  What firmware gives as registers,
- * ECAM or windows must not; a range that firmware reserves may be either.
+ * Does the range touch RAM, or what lies in RAM?  True also for a range that wraps.  What firmware
+ * gives as registers, ECAM or windows must not; a range that firmware reserves may be either.
  */
 bool machine_in_memory(const struct machine *m, uint64_t base, uint64_t len);
 

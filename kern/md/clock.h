@@ -12,8 +12,8 @@
 struct machine;
 
 /*
- * Boot CPU: find the counter's rate (x86: measured against the PM timer, the HPET or the PIT), set up
- * its timer.  The machine must outlive the call only.
+ * Boot CPU: find the counter's rate (x86: measured against the PM timer, the HPET or the PIT), set
+ * up its timer.  The machine must outlive the call only.
  */
 NODISCARD enum status clock_init(const struct machine *m);
 /* Every further CPU, on that CPU. */
@@ -38,7 +38,7 @@ void clock_arm(uint64_t deadline);
 void clock_spin(uint64_t ns);
 
 /*
- * Boot: seconds since 1970 from the real-time clock.  E_NOT_FOUND: the machine has none; E_CORRUPT: it says what is no
- * time, or does not come to rest.
+ * Boot: seconds since 1970 from the real-time clock.  E_NOT_FOUND: the machine has none; E_CORRUPT:
+ * it says what is no time, or does not come to rest.
  */
 NODISCARD enum status clock_read_wall(const struct machine *m, uint64_t *seconds);

@@ -15,8 +15,9 @@ void console_early(void);
 void console_init(const struct machine *m);
 
 /*
- * For a message that says why there will be no console_init(): makes output work now, by what m (may be NULL: nothing
- * is known) says, or by a guess that can be checked.  Nothing when output works already.
+ * For a message that says why there will be no console_init(): makes output work now, by what m
+ * (may be NULL: nothing is known) says, or by a guess that can be checked.  Nothing when output
+ * works already.
  */
 void console_last_words(const struct machine *m);
 
@@ -26,7 +27,8 @@ void console_put(const char *text, size_t len);
 /* Next received byte, or -1. */
 int console_get(void);
 
-/* Turns the receive interrupt on; it calls console_input() of kern/console.c with interrupts off. */
+/* Turns the receive interrupt on; it calls console_input() of kern/console.c with interrupts off.
+ */
 void console_enable_input(void);
 
 /* "pl011 at 0x9000000": for the log. */

@@ -37,7 +37,8 @@ void irqc_line_unmask(const struct machine_line *line);
 
 /* What a function must be programmed with: kept by the kernel, never shown to a process (D9). */
 struct irqc_message {
-	uint64_t address;	/* as the device emits it; behind an IOMMU on Arm this is doorbell IOVA + offset, filled by the caller */
+	uint64_t address; /* as the device emits it; behind an IOMMU on Arm this is doorbell IOVA +
+			     offset, filled by the caller */
 	uint32_t data;
 };
 
@@ -51,7 +52,9 @@ struct irqc_message {
  * doorbell: the physical page that the device must reach through its IOMMU domain, and the
  * register's offset in it; page.v == 0 where interrupts do not pass the IOMMU as memory (x86).
  */
-enum : uint32_t { IRQC_OWN = UINT32_MAX };	/* requester: a unit of the kernel's, whose messages nobody checks */
+enum : uint32_t {
+	IRQC_OWN = UINT32_MAX
+}; /* requester: a unit of the kernel's, whose messages nobody checks */
 struct irqc_source {
 	uint16_t segment;
 	uint32_t requester;	/* bus << 8 | device << 3 | function */
@@ -64,13 +67,15 @@ struct irqc_source {
 	uint32_t base;
 };
 
-NODISCARD enum status irqc_msi_open(struct irqc_source *s, uint16_t segment, uint32_t requester, uint32_t count);
-NODISCARD enum status irqc_msi_bind(struct irqc_source *s, uint32_t index, uint32_t slot, unsigned cpu,
-    struct irqc_message *out);
+NODISCARD enum status
+irqc_msi_open(struct irqc_source *s, uint16_t segment, uint32_t requester, uint32_t count);
+NODISCARD enum status irqc_msi_bind(
+    struct irqc_source *s, uint32_t index, uint32_t slot, unsigned cpu, struct irqc_message *out);
 void irqc_msi_unbind(struct irqc_source *s, uint32_t index, uint32_t slot);
 void irqc_msi_close(struct irqc_source *s);
 
-/* How many more can be bound, on whatever CPU: bind goes to another when the one that was asked for has none left. */
+/* How many more can be bound, on whatever CPU: bind goes to another when the one that was asked for
+ * has none left. */
 uint32_t irqc_msi_free(void);
 
 /* Interprocessor interrupts; the handler calls sched_ipi() on the target with interrupts off. */

@@ -36,7 +36,7 @@ enum mmu_prot : uint8_t {
 
 struct mmu_space {
 	struct paddr root;
-	uint64_t id;		/* (c) the architecture's: ASID or PCID, in its place in a register */
+	uint64_t id; /* (c) the architecture's: ASID or PCID, in its place in a register */
 	uint64_t key[2];	/* (c) the architecture's: arm64 pointer authentication; 0 none */
 	uint64_t cpus;		/* (a) CPUs that run it, by bit */
 	uint64_t stale;		/* (a) x86: CPUs that must forget its entries before they use it */
@@ -57,39 +57,44 @@ extern const uint64_t mmu_boot_limit;
 void mmu_init(const struct machine *m);
 void mmu_init_cpu(void);	/* every further CPU, on that CPU */
 
-/* Registers of a device, for ever; NULL when the window is full or memory is out.  Any base and length; paddr need not be aligned. */
+/* Registers of a device, for ever; NULL when the window is full or memory is out.  Any base and
+ * length; paddr need not be aligned. */
 void *mmu_map_device(struct paddr base, uint64_t len_bytes);
 
 /*
- * Registers of a device for now: reaches to the end of their page, on this CPU, until the next call on it.  Costs nothing that
- * could run out: every CPU has one page of addresses, made at boot.
+ * Registers of a device for now: reaches to the end of their page, on this CPU, until the next call
+ * on it.  Costs nothing that could run out: every CPU has one page of addresses, made at boot.
  */
 void *mmu_window(struct paddr at);
 
-/* A kernel stack of KSTACK_SIZE bytes with an unmapped page below it; its lowest address, or NULL: memory is out. */
+/* A kernel stack of KSTACK_SIZE bytes with an unmapped page below it; its lowest address, or NULL:
+ * memory is out. */
 enum : uint64_t { KSTACK_SIZE = 4 * PAGE_SIZE };
 void *mmu_stack_alloc(void);
 void mmu_stack_free(void *stack);
 
-/* How many process address spaces there can be at a time, with all the memory in the world: UINT32_MAX where ids do not limit it. */
+/* How many process address spaces there can be at a time, with all the memory in the world:
+ * UINT32_MAX where ids do not limit it. */
 uint32_t mmu_spaces(void);
 
 /* An empty process address space.  E_NO_MEMORY, E_QUOTA. */
 NODISCARD enum status mmu_space_init(struct mmu_space *s, struct quota *q);
-/* Frees the tables (not what they map, which is unmapped already) and the id. Runs on no CPU any more. */
+/* Frees the tables (not what they map, which is unmapped already) and the id. Runs on no CPU any
+ * more. */
 void mmu_space_fini(struct mmu_space *s);
 
 /*
  * Maps pages frames from pa on (contiguous) at va; nothing is mapped there now.  E_NO_MEMORY
- * or E_QUOTA leave nothing of the run mapped.  At most MMU_RUN pages a call, so that no call is long; exactly so many
- * at addresses that are multiples of their size become one large leaf.
+ * or E_QUOTA leave nothing of the run mapped.  At most MMU_RUN pages a call, so that no call is
+ * long; exactly so many at addresses that are multiples of their size become one large leaf.
  */
 enum : uint64_t { MMU_RUN = 512 };	/* 2 MiB */
-NODISCARD enum status mmu_map(struct mmu_space *s, struct uva va, struct paddr pa, uint64_t pages, uint8_t prot);
+NODISCARD enum status
+mmu_map(struct mmu_space *s, struct uva va, struct paddr pa, uint64_t pages, uint8_t prot);
 
 /*
- * Unmaps whatever is mapped in the run (at most MMU_RUN pages a call); on return no CPU uses it.  A large leaf lies in the run
- * as a whole: leaves are never split.
+ * Unmaps whatever is mapped in the run (at most MMU_RUN pages a call); on return no CPU uses it.  A
+ * large leaf lies in the run as a whole: leaves are never split.
  */
 void mmu_unmap(struct mmu_space *s, struct uva va, uint64_t pages);
 

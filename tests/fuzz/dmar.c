@@ -1,7 +1,8 @@
 /*
  * DMAR: the input is the table behind its header.
  *
- * LINK: dev/iommu/find_dmar.c kern/machine/acpi_tables.c kern/machine/machine.c kern/machine/idmap.c
+ * LINK: dev/iommu/find_dmar.c kern/machine/acpi_tables.c kern/machine/machine.c
+ * LINK: kern/machine/idmap.c
  * LINK: kern/base/fmt.c kern/base/str.c tests/lib/fuzz_acpi.c tests/lib/acpi_build.c
  * FUZZ: -max_len=1024
  */
@@ -30,20 +31,25 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	machine_add_memory(&m, 0x40000000, 0x80000000, MEM_RAM);
 	find_dmar(&m, fuzz_acpi_one("DMAR", data, size));
 	for (uint32_t i = 0; i < m.iommu_count; i++)
-		if (m.iommu[i].kind != IOMMU_NONE && machine_in_memory(&m, m.iommu[i].base, m.iommu[i].len))
+		if (m.iommu[i].kind != IOMMU_NONE &&
+		    machine_in_memory(&m, m.iommu[i].base, m.iommu[i].len))
 			abort();
 	for (uint32_t i = 0; i < m.reserved_count; i++)
-		if (!m.reserved[i].absurd && machine_in_memory(&m, m.reserved[i].base, m.reserved[i].len))
+		if (!m.reserved[i].absurd &&
+		    machine_in_memory(&m, m.reserved[i].base, m.reserved[i].len))
 			abort();
 	for (uint32_t rid = 0; rid < 0x1000; rid += 0x11) {
-		struct idmap_path p = { .rid = (uint16_t)rid, .bridge = { 0xe0 }, .bridges = rid >> 8 != 0,
+		struct idmap_path p = { .rid = (uint16_t)rid,
+			.bridge = { 0xe0 },
+			.bridges = rid >> 8 != 0,
 			.secondary = some_bridges };
 		uint32_t unit, id;
 		bool reserved;
 		const char *why;
 
-		if (machine_find_iommu(&m, &p, &unit, &id, &reserved, &why) ? unit >= m.iommu_count ||
-		    m.iommu[unit].kind == IOMMU_NONE || id != rid : why == NULL)
+		if (machine_find_iommu(&m, &p, &unit, &id, &reserved, &why) ?
+			unit >= m.iommu_count || m.iommu[unit].kind == IOMMU_NONE || id != rid :
+			why == NULL)
 			abort();
 	}
 	return 0;

@@ -1,7 +1,8 @@
 /*
  * The device-tree reader, what it describes, and the IOMMUs in it.
  *
- * LINK: kern/machine/fdt.c kern/machine/fdt_machine.c kern/machine/fdt_irq.c kern/machine/machine.c kern/machine/idmap.c
+ * LINK: kern/machine/fdt.c kern/machine/fdt_machine.c kern/machine/fdt_irq.c
+ * LINK: kern/machine/machine.c kern/machine/idmap.c
  * LINK: dev/iommu/find_smmu.c kern/base/fmt.c kern/base/str.c
  * FUZZ: -max_len=4096
  */
@@ -43,7 +44,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				sum = (uint8_t)(sum + ((const uint8_t *)value)[i]);
 			(void)strlen(name);
 		}
-		if (depth < 0 || depth >= (int)FDT_DEPTH_MAX || (fdt_parent(&t, n) == FDT_NONE) != (n == FDT_ROOT))
+		if (depth < 0 || depth >= (int)FDT_DEPTH_MAX ||
+		    (fdt_parent(&t, n) == FDT_NONE) != (n == FDT_ROOT))
 			abort();
 		(void)fdt_reg_cpu(&t, n, 0, &base, &length);
 	}
@@ -54,7 +56,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (uint32_t i = 0; i < m.host_count; i++) {
 		const struct machine_host *h = &m.host[i];
 
-		if (machine_in_memory(&m, h->ecam + h->bus_first * MIB, (h->bus_last - h->bus_first + 1) * MIB))
+		if (machine_in_memory(
+			&m, h->ecam + h->bus_first * MIB, (h->bus_last - h->bus_first + 1) * MIB))
 			abort();
 		for (uint32_t w = 0; w < h->window_count; w++)
 			if (machine_in_memory(&m, h->window[w].cpu_base, h->window[w].len))
@@ -72,7 +75,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	(void)machine_finish(&m);
 	for (uint32_t i = 1; i < m.memory_count; i++)
-		if (m.memory[i].kind == MEM_RAM && m.memory[i - 1].base + m.memory[i - 1].len > m.memory[i].base)
+		if (m.memory[i].kind == MEM_RAM &&
+		    m.memory[i - 1].base + m.memory[i - 1].len > m.memory[i].base)
 			abort();
 	return 0;
 }

@@ -1,7 +1,8 @@
 /*
  * IORT: the input is the table behind its header.
  *
- * LINK: dev/iommu/find_iort.c kern/machine/acpi_tables.c kern/machine/machine.c kern/machine/idmap.c
+ * LINK: dev/iommu/find_iort.c kern/machine/acpi_tables.c kern/machine/machine.c
+ * LINK: kern/machine/idmap.c
  * LINK: kern/base/fmt.c kern/base/str.c tests/lib/fuzz_acpi.c tests/lib/acpi_build.c
  * FUZZ: -max_len=1024
  */
@@ -43,8 +44,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		bool reserved;
 		const char *why;
 
-		if (machine_find_iommu(&m, &p, &unit, &id, &reserved, &why) ? unit >= m.iommu_count ||
-		    m.iommu[unit].kind == IOMMU_NONE : why == NULL)
+		if (machine_find_iommu(&m, &p, &unit, &id, &reserved, &why) ?
+			unit >= m.iommu_count || m.iommu[unit].kind == IOMMU_NONE :
+			why == NULL)
 			abort();
 	}
 	return 0;

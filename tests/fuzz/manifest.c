@@ -35,8 +35,9 @@ task(const struct manifest_task *t)
 	text(t->node, 1 << 16);
 	text(t->program, 23);
 	text(t->args, 500);
-	if (t->program[0] == 0 || t->priority == 0 || t->priority > 24 || t->restart.kind > RESTART_LIMIT ||
-	    t->restart.limit == 0 || t->restart.backoff_ms[0] > t->restart.backoff_ms[1])
+	if (t->program[0] == 0 || t->priority == 0 || t->priority > 24 ||
+	    t->restart.kind > RESTART_LIMIT || t->restart.limit == 0 ||
+	    t->restart.backoff_ms[0] > t->restart.backoff_ms[1])
 		abort();
 }
 
@@ -47,7 +48,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	unsigned lines = 0;
 	enum status s = manifest_read(&m, data, size, say, &lines);
 
-	if (lines != m.refused || (s != OK && (lines != 1 || m.service_count != 0 || m.driver_count != 0)))
+	if (lines != m.refused ||
+	    (s != OK && (lines != 1 || m.service_count != 0 || m.driver_count != 0)))
 		abort();
 	if (m.service_count > MANIFEST_SERVICES || m.driver_count > MANIFEST_DRIVERS)
 		abort();
@@ -59,7 +61,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			bool found = false;
 
 			for (uint32_t k = 0; k < m.service_count; k++)
-				found |= m.service[k].serves != NULL && strcmp(m.service[k].serves, v->uses[u]) == 0;
+				found |= m.service[k].serves != NULL &&
+				    strcmp(m.service[k].serves, v->uses[u]) == 0;
 			if (!found)
 				abort();
 		}
@@ -68,8 +71,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		const struct manifest_driver *d = &m.driver[i];
 
 		task(&d->task);
-		if ((d->task.caps & ~(uint32_t)(CAP_INFO | CAP_LOG)) != 0 || d->classes.count > MANIFEST_CELLS ||
-		    d->ids.count > MANIFEST_CELLS || d->ids.count % 2 != 0 || d->classes.count + d->ids.count == 0)
+		if ((d->task.caps & ~(uint32_t)(CAP_INFO | CAP_LOG)) != 0 ||
+		    d->classes.count > MANIFEST_CELLS || d->ids.count > MANIFEST_CELLS ||
+		    d->ids.count % 2 != 0 || d->classes.count + d->ids.count == 0)
 			abort();
 		(void)manifest_matches(d, 0x010802, 0x1af4, 0x1042);
 	}

@@ -1,9 +1,11 @@
 /*
- * NVMe: the input is the controller.  It says what it is, fills identify pages, completes what it likes as it likes; the driver brings it
- * up, works, aborts and resets.  Whatever it does, a command ends at most once, only when it is in flight, and no transfer
- * leaves the buffer that it was given.
+ * NVMe: the input is the controller.  It says what it is, fills identify pages, completes what it
+ * likes as it likes; the driver brings it up, works, aborts and resets.  Whatever it does, a
+ * command ends at most once, only when it is in flight, and no transfer leaves the buffer that it
+ * was given.
  *
- * LINK: dev/nvme/ctrl.c dev/nvme/identify.c dev/nvme/ioq.c dev/nvme/prp.c dev/nvme/text.c tests/lib/fake_drv.c
+ * LINK: dev/nvme/ctrl.c dev/nvme/identify.c dev/nvme/ioq.c dev/nvme/prp.c dev/nvme/text.c
+ * LINK: tests/lib/fake_drv.c
  * FUZZ: -max_len=1024 -runs=5000
  */
 #include <stdlib.h>
@@ -27,7 +29,14 @@ static struct drv_device drv;
 static struct drv_memory area;
 
 static uint8_t byte(void) { return dev.at < dev.end ? *dev.at++ : 0; }
-static uint32_t word(void) { uint32_t v = byte(); v |= (uint32_t)byte() << 8; v |= (uint32_t)byte() << 16; return v | (uint32_t)byte() << 24; }
+static uint32_t
+word(void)
+{
+	uint32_t v = byte();
+	v |= (uint32_t)byte() << 8;
+	v |= (uint32_t)byte() << 16;
+	return v | (uint32_t)byte() << 24;
+}
 static void set(uint32_t r, uint64_t v, size_t n) { memcpy(drv.regs + r, &v, n); }
 static uint64_t get(uint32_t r, size_t n) { uint64_t v = 0; memcpy(&v, drv.regs + r, n); return v; }
 
@@ -52,7 +61,8 @@ identify(uint64_t at, uint32_t cns)
 		p[4] = 2;
 	}
 	for (uint8_t n = byte() & 15; n != 0; n--) {
-		static const uint16_t places[] = { 0, 3, 7, 4, 8, 25, 26, 77, 99, 128, 130, 132, 516, 525, 4092 };
+		static const uint16_t places[] = { 0, 3, 7, 4, 8, 25, 26, 77, 99, 128, 130, 132,
+			516, 525, 4092 };
 		uint16_t place = byte();
 
 		place = place < ARRAY_SIZE(places) ? places[place] : (uint16_t)(place << 4);
@@ -73,7 +83,8 @@ complete(uint32_t id, uint32_t cid)
 	else if (how >= 0xe0)
 		dw0 = word();
 	for (; times != 0; times--) {
-		uint8_t *e = fake_drv_at(&drv, dev.q[id].cq + 16ull * dev.q[id].cq_tail, 16, DMA_FROM_DEVICE);
+		uint8_t *e = fake_drv_at(
+		    &drv, dev.q[id].cq + 16ull * dev.q[id].cq_tail, 16, DMA_FROM_DEVICE);
 
 		if (e == NULL)
 			abort();
@@ -96,7 +107,8 @@ admin(const uint32_t *c)
 	switch (c[0] & 0xff) {
 	case 1:
 	case 5:
-		if (id == 0 || id >= QUEUES || fake_drv_at(&drv, prp1, n * ((c[0] & 0xff) == 1 ? 64ull : 16ull), 0) == NULL)
+		if (id == 0 || id >= QUEUES ||
+		    fake_drv_at(&drv, prp1, n * ((c[0] & 0xff) == 1 ? 64ull : 16ull), 0) == NULL)
 			abort();
 		if ((c[0] & 0xff) == 1) {
 			dev.q[id].sq = prp1;
@@ -133,7 +145,8 @@ doorbell(void *arg, uint32_t id, uint32_t sq_tail, uint32_t cq_head)
 	if (id >= QUEUES || dev.q[id].sq_size == 0 || sq_tail >= dev.q[id].sq_size)
 		abort();
 	while (dev.q[id].sq_head != sq_tail) {
-		const uint32_t *e = fake_drv_at(&drv, dev.q[id].sq + 64ull * dev.q[id].sq_head, 64, DMA_TO_DEVICE);
+		const uint32_t *e =
+		    fake_drv_at(&drv, dev.q[id].sq + 64ull * dev.q[id].sq_head, 64, DMA_TO_DEVICE);
 		uint32_t c[16];
 
 		if (e == NULL)
@@ -187,7 +200,9 @@ work(struct nvme_ctrl *c)
 	while (dev.at < dev.end) {
 		struct nvme_ioq *q = &c->ioq[byte() % c->ioq_count];
 		uint32_t what = byte(), n = what & 31, k;
-		struct nvme_io io = { .op = (enum nvme_op)(what >> 6 == 3 ? 0 : what >> 6), .nsid = 1, .blocks = 1 + n * 8,
+		struct nvme_io io = { .op = (enum nvme_op)(what >> 6 == 3 ? 0 : what >> 6),
+			.nsid = 1,
+			.blocks = 1 + n * 8,
 			.data = { area.iova.v + (byte() & ~3u) } };
 
 		io.bytes = io.blocks * 512ull;
@@ -234,7 +249,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	drv.doorbell = doorbell;
 	drv.reset = reset;
 	dev.mood = byte();
-	set(0, (0x3f | 1ull << 24 | 1ull << 37) ^ ((dev.mood & 0x80) != 0 ? word() | (uint64_t)word() << 32 : 0), 8);
+	set(0,
+	    (0x3f | 1ull << 24 | 1ull << 37) ^
+		((dev.mood & 0x80) != 0 ? word() | (uint64_t)word() << 32 : 0),
+	    8);
 	set(8, 0x10400 ^ ((dev.mood & 0x40) != 0 ? word() : 0), 4);
 	if (drv_memory(&drv, DATA_PAGES * PAGE_SIZE, DMA_BOTH, &area) != OK)
 		abort();

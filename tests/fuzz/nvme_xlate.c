@@ -1,8 +1,9 @@
 /*
- * The NVMe translator: entries, lists and windows are the input's.  What is accepted reaches windows only, and what the
- * driver changes after its memory was read makes no difference.
+ * The NVMe translator: entries, lists and windows are the input's.  What is accepted reaches
+ * windows only, and what the driver changes after its memory was read makes no difference.
  *
- * Input: one byte of mode, three windows of four bytes, an entry of 64 bytes, then the words that the driver's lists hold.
+ * Input: one byte of mode, three windows of four bytes, an entry of 64 bytes, then the words that
+ * the driver's lists hold.
  *
  * LINK: dev/nvme/xlate.c
  * FUZZ: -max_len=256
@@ -55,19 +56,28 @@ reach_touch(uint64_t at, uint64_t len, bool write)
 	if (at >= SIDE && at - SIDE + len <= sizeof(side))
 		return;
 	for (uint32_t i = 0; i < windows.count; i++)
-		if (xlate_holds(&window[i], at - window[i].delta, len) && (window[i].dir & (write ? DMA_FROM_DEVICE : DMA_TO_DEVICE)) != 0)
+		if (xlate_holds(&window[i], at - window[i].delta, len) &&
+		    (window[i].dir & (write ? DMA_FROM_DEVICE : DMA_TO_DEVICE)) != 0)
 			return;
 	abort();
 }
 
-uint64_t reach_block(uint32_t nsid) { return nsid < XLATE_TARGETS_MAX && device.lg2[nsid] != 0 ? 1ull << device.lg2[nsid] : 0; }
+uint64_t
+reach_block(uint32_t nsid)
+{
+	return nsid < XLATE_TARGETS_MAX && device.lg2[nsid] != 0 ? 1ull << device.lg2[nsid] : 0;
+}
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct xlate_slot slot[SLOTS];
-	struct xlate_queue q = { .device = &device, .windows = &windows, .slots = SLOTS, .slot = slot,
-		.spare = side, .spare_address = SIDE };
+	struct xlate_queue q = { .device = &device,
+		.windows = &windows,
+		.slots = SLOTS,
+		.slot = slot,
+		.spare = side,
+		.spare_address = SIDE };
 	struct xlate_verdict v;
 	uint64_t e[8], out[8], at = 0x10000;
 
@@ -82,15 +92,20 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	device.lg2[3] = 16;
 	device.queues = 3;
 	device.vectors = 2;
-	device.queue[1] = (struct xlate_bound){ true, false, 64, NAME, NAME + 0x10000, QUEUE, QUEUE + 0x10000 };
-	device.queue[2] = (struct xlate_bound){ true, true, 64, NAME, NAME + 0x10000, QUEUE, QUEUE + 0x10000 };
+	device.queue[1] =
+	    (struct xlate_bound){ true, false, 64, NAME, NAME + 0x10000, QUEUE, QUEUE + 0x10000 };
+	device.queue[2] =
+	    (struct xlate_bound){ true, true, 64, NAME, NAME + 0x10000, QUEUE, QUEUE + 0x10000 };
 	windows.count = data[0] >> 1 & 3;
 	for (unsigned i = 0; i < WINDOWS; i++) {
 		const uint8_t *p = data + 1 + 4 * i;
 
 		at += p[0] * PAGE_SIZE;
-		window[i] = (struct xlate_window){ .first = at, .last = at + (p[1] + 1u) * PAGE_SIZE - 1, .dir = p[2] % 3 + 1u,
-			.delta = (uint64_t)(p[2] / 3) << 40, .grant = &window[p[3] % WINDOWS] };
+		window[i] = (struct xlate_window){ .first = at,
+			.last = at + (p[1] + 1u) * PAGE_SIZE - 1,
+			.dir = p[2] % 3 + 1u,
+			.delta = (uint64_t)(p[2] / 3) << 40,
+			.grant = &window[p[3] % WINDOWS] };
 		at = window[i].last + 1;
 	}
 	memcpy(e, data + 1 + 4 * WINDOWS, sizeof(e));
@@ -106,7 +121,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (q.id == 0 && ((uint8_t)out[0] == 0x01 || (uint8_t)out[0] == 0x05)) {
 		uint64_t want = QUEUE + ((uint8_t)out[0] == 0x05 ? 0x10000 : 0);
 
-		if (out[3] != want || out[4] != 0 || (out[5] & 0xffff) != 1 || (out[5] >> 16 & 0xffff) != 63)
+		if (out[3] != want || out[4] != 0 || (out[5] & 0xffff) != 1 ||
+		    (out[5] >> 16 & 0xffff) != 63)
 			abort();
 		return 0;
 	}

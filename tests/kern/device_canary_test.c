@@ -1,5 +1,6 @@
 /*
- * kern/device_canary.c: what each kind of unit and device ends in, and in which order the test is left (D7, D8).
+ * kern/device_canary.c: what each kind of unit and device ends in, and in which order the test is
+ * left (D7, D8).
  *
  * LINK: kern/device_canary.c kern/dma/fence.c kern/quota.c kern/base/fmt.c kern/base/str.c
  * LINK: tests/lib/fake_kernel.c tests/lib/fake_panic.c
@@ -30,7 +31,8 @@ static struct {
 	uint64_t record_ns;		/* how late a fault is recorded */
 	bool late;			/* the stray write comes when it is told to stop */
 	const char *no_stop, *no_start, *no_store;	/* what the class says */
-	bool sync_hangs, detach_hangs, unmap_hangs, busy, reset_fails, map_fails, domain_fails, attach_fails;
+	bool sync_hangs, detach_hangs, unmap_hangs, busy, reset_fails, map_fails, domain_fails,
+	    attach_fails;
 	/* what happened */
 	bool attached[FUNCTIONS], master[FUNCTIONS];
 	struct { uint64_t at, to; bool writes; } map[MAPS];
@@ -52,7 +54,10 @@ fault(uint64_t iova)
 	if (hw.records_nothing)
 		return;
 	ATF_REQUIRE(hw.faults < ARRAY_SIZE(hw.fault));
-	hw.fault[hw.faults] = (struct dma_fault){ .iova = iova, .endpoint = ENDPOINT, .write = true, .kind = FAULT_NOT_MAPPED,
+	hw.fault[hw.faults] = (struct dma_fault){ .iova = iova,
+		.endpoint = ENDPOINT,
+		.write = true,
+		.kind = FAULT_NOT_MAPPED,
 		.address_valid = !hw.records_no_address };
 	hw.fault_at[hw.faults++] = fake_now + hw.record_ns;
 }
@@ -83,7 +88,8 @@ device_writes(unsigned i, uint64_t iova, uint32_t v)
 	if (pa == 0)
 		return;
 	ATF_REQUIRE(fake_is_memory(pa, 4));
-	*(volatile uint32_t *)((uint8_t *)frame_ptr((struct paddr){ align_down(pa, PAGE_SIZE) }) + (pa & PAGE_MASK)) = v;
+	*(volatile uint32_t *)((uint8_t *)frame_ptr((struct paddr){ align_down(pa, PAGE_SIZE) }) +
+	    (pa & PAGE_MASK)) = v;
 }
 
 static uint64_t stray;			/* the first target */
@@ -155,8 +161,12 @@ class_judge(const struct canary *c UNUSED, const volatile uint8_t *spill)
 	return spill[CANARY_BYTES] != 0x11 || hw.writes_rubbish ? "rubbish" : NULL;
 }
 
-static const struct canary_class class = { .class_code = 0x123456, .class_mask = 0xffffff, .stop = class_stop, .start = class_start,
-	.store = class_store, .judge = class_judge };
+static const struct canary_class class = { .class_code = 0x123456,
+	.class_mask = 0xffffff,
+	.stop = class_stop,
+	.start = class_start,
+	.store = class_store,
+	.judge = class_judge };
 const struct canary_class *const canary_classes[] = { &class, NULL };
 
 /* ---- The unit ---- */
@@ -199,7 +209,8 @@ unit_detach(struct iommu_domain *io UNUSED, uint32_t endpoint)
 }
 
 static enum status
-unit_map(struct iommu_domain *io UNUSED, struct iova at, struct paddr to, uint64_t len, enum iommu_rights rights)
+unit_map(struct iommu_domain *io UNUSED, struct iova at, struct paddr to, uint64_t len,
+    enum iommu_rights rights)
 {
 	ATF_CHECK_EQ(len, PAGE_SIZE);
 	ATF_CHECK(rights == IOMMU_READ || rights == IOMMU_WRITE);
@@ -211,7 +222,11 @@ unit_map(struct iommu_domain *io UNUSED, struct iova at, struct paddr to, uint64
 	return OK;
 }
 
-static struct iommu_ticket unit_sync(struct iommu_domain *io UNUSED) { return hw.sync_hangs ? (struct iommu_ticket){ UINT64_MAX } : ticket(); }
+static struct iommu_ticket
+unit_sync(struct iommu_domain *io UNUSED)
+{
+	return hw.sync_hangs ? (struct iommu_ticket){ UINT64_MAX } : ticket();
+}
 
 static struct iommu_ticket
 unit_unmap(struct iommu_domain *io UNUSED, struct iova at, uint64_t len UNUSED)
@@ -232,8 +247,14 @@ unit_poll(struct iommu_unit *u, struct iommu_ticket t)
 }
 
 static const struct iommu_ops ops = {
-	.domain_init = unit_domain_init, .domain_fini = unit_domain_fini, .attach = unit_attach, .detach = unit_detach,
-	.map = unit_map, .sync = unit_sync, .unmap = unit_unmap, .ticket_poll = unit_poll,
+	.domain_init = unit_domain_init,
+	.domain_fini = unit_domain_fini,
+	.attach = unit_attach,
+	.detach = unit_detach,
+	.map = unit_map,
+	.sync = unit_sync,
+	.unmap = unit_unmap,
+	.ticket_poll = unit_poll,
 };
 
 void
@@ -241,7 +262,8 @@ unit_drain(struct iommu_unit *u UNUSED)
 {
 	while (hw.taken < hw.faults && hw.fault_at[hw.taken] <= fake_now) {
 		/* All of them are the test's: none reaches an owner, a counter or the log. */
-		if (!device_canary_fault(&fn[hw.fault[hw.taken].endpoint - ENDPOINT], &hw.fault[hw.taken]))
+		if (!device_canary_fault(
+			&fn[hw.fault[hw.taken].endpoint - ENDPOINT], &hw.fault[hw.taken]))
 			hw.untaken++;
 		hw.taken++;
 	}
@@ -259,9 +281,18 @@ index_of(struct canary *c)
 }
 
 void pci_decode(struct pci_function *f UNUSED) {}
-void pci_bus_master(struct pci_function *f, bool on) { hw.master[f - fn] = on; ATF_CHECK(!on || hw.attached[f - fn]); }
+void
+pci_bus_master(struct pci_function *f, bool on)
+{
+	hw.master[f - fn] = on;
+	ATF_CHECK(!on || hw.attached[f - fn]);
+}
 bool pci_idle(const struct pci_function *f) { ATF_CHECK(!hw.master[f - fn]); return !hw.busy; }
-uint64_t pci_bar_mappable(const struct pci_function *f UNUSED, unsigned bar UNUSED) { return PAGE_SIZE; }
+uint64_t
+pci_bar_mappable(const struct pci_function *f UNUSED, unsigned bar UNUSED)
+{
+	return PAGE_SIZE;
+}
 
 uint64_t
 pci_reset_step(struct pci_function *f, uint32_t *state)
@@ -276,7 +307,11 @@ pci_reset_step(struct pci_function *f, uint32_t *state)
 }
 
 static uint64_t registers[PAGE_SIZE / 8];
-volatile uint8_t *device_regs(struct pci_function *f) { return f->regs = (volatile uint8_t *)registers; }
+volatile uint8_t *
+device_regs(struct pci_function *f)
+{
+	return f->regs = (volatile uint8_t *)registers;
+}
 
 /* Pages go when the function was reset and nothing is under way. */
 static void
@@ -285,7 +320,8 @@ freed(void *arg UNUSED, uint64_t pa UNUSED, unsigned order)
 	if (order == 0)
 		return;
 	hw.freed++;
-	ATF_CHECK(!hw.attached[0] && !hw.attached[1] && hw.maps == 0 && !hw.master[0] && !hw.master[1]);
+	ATF_CHECK(
+	    !hw.attached[0] && !hw.attached[1] && hw.maps == 0 && !hw.master[0] && !hw.master[1]);
 	ATF_CHECK(hw.attaches == 0 || hw.resets == hw.freed);
 }
 
@@ -300,13 +336,15 @@ static unsigned steps;
 void worker_add(struct work *w) { ATF_CHECK(w == &d.work); queued = true; }
 void object_put(struct object *o) { o->refs--; }
 void device_wake(struct thread **slot UNUSED, enum status s) { woken = true; woken_with = s; }
-void trace_put(enum trace_type type UNUSED, uint64_t a, uint64_t b, uint64_t c UNUSED, uint64_t e UNUSED)
+void
+trace_put(enum trace_type type UNUSED, uint64_t a, uint64_t b, uint64_t c UNUSED, uint64_t e UNUSED)
 {
 	ATF_CHECK(!fake_is_memory(a, 1) && !fake_is_memory(b, 1));	/* D3 */
 }
 
 enum status
-device_wait(struct device *dev UNUSED, struct thread **slot UNUSED, uint64_t deadline) NO_THREAD_SAFETY
+device_wait(
+    struct device *dev UNUSED, struct thread **slot UNUSED, uint64_t deadline) NO_THREAD_SAFETY
 {
 	spin_unlock(&d.obj.lock);
 	while (!woken) {
@@ -318,7 +356,8 @@ device_wait(struct device *dev UNUSED, struct thread **slot UNUSED, uint64_t dea
 			atf_tc_fail("it never ends");
 		next = device_canary_step(&d);
 		ATF_REQUIRE(fake_now - before < 100 * NS_PER_US);	/* no step waits */
-		fake_now = min_u64(max_u64(fake_now, next), deadline == DEADLINE_NEVER ? deadline : deadline + 1);
+		fake_now = min_u64(
+		    max_u64(fake_now, next), deadline == DEADLINE_NEVER ? deadline : deadline + 1);
 	}
 	return woken_with;
 }
@@ -341,7 +380,11 @@ begin(unsigned functions)
 	d.state = DEVICE_CLAIMED;
 	d.function_count = (uint16_t)functions;
 	for (unsigned i = 0; i < FUNCTIONS; i++) {
-		fn[i] = (struct pci_function){ .rid = (uint16_t)(8 + i), .class_code = 0x123456, .unit = 0, .endpoint = ENDPOINT + i, .claimed = &d };
+		fn[i] = (struct pci_function){ .rid = (uint16_t)(8 + i),
+			.class_code = 0x123456,
+			.unit = 0,
+			.endpoint = ENDPOINT + i,
+			.claimed = &d };
 		d.function[i].fn = &fn[i];
 	}
 }
@@ -380,7 +423,8 @@ ends_in(enum lane_canary result, const char *why)
 	ends_in(result, why); \
 } while (0)
 
-#define STRAY_ARRIVED "its accesses bypass its IOMMU: a write to an address that is not mapped arrived in memory"
+#define STRAY_ARRIVED \
+	"its accesses bypass its IOMMU: a write to an address that is not mapped arrived in memory"
 
 ATF_TC_WITHOUT_HEAD(a_unit_that_translates_and_records_is_validated);
 ATF_TC_BODY(a_unit_that_translates_and_records_is_validated, tc)
@@ -407,18 +451,22 @@ ATF_TC_BODY(a_bypass_is_caught_and_harms_nothing, tc)
 	CASE(CANARY_FAILED, STRAY_ARRIVED, false, hw.never_translates = true);
 	ATF_CHECK_EQ(hw.stores, 1);	/* no more is asked of it */
 	CASE(CANARY_FAILED, STRAY_ARRIVED, false, hw.lets_through = true);
-	CASE(CANARY_FAILED, "its accesses bypass its IOMMU: a write arrived at the address itself, not where it is mapped", false,
-	    hw.wrong_place = true);
+	CASE(CANARY_FAILED,
+	    "its accesses bypass its IOMMU: a write arrived at the address itself, not where it is mapped",
+	    false, hw.wrong_place = true);
 	CASE(CANARY_FAILED, STRAY_ARRIVED, false, hw.late = true);
 }
 
 ATF_TC_WITHOUT_HEAD(a_device_that_does_not_write_what_it_says_is_named);
 ATF_TC_BODY(a_device_that_does_not_write_what_it_says_is_named, tc)
 {
-	CASE(CANARY_FAILED, "a write that was granted did not arrive", false, hw.writes_nothing = true);
-	CASE(CANARY_FAILED, "more arrived than was to be written", false, hw.writes_too_much = true);
+	CASE(CANARY_FAILED, "a write that was granted did not arrive", false,
+	    hw.writes_nothing = true);
+	CASE(
+	    CANARY_FAILED, "more arrived than was to be written", false, hw.writes_too_much = true);
 	CASE(CANARY_FAILED, "rubbish", false, hw.writes_rubbish = true);
-	CASE(CANARY_FAILED, "it reached for an address that it was not told of", false, hw.reads_elsewhere = true);
+	CASE(CANARY_FAILED, "it reached for an address that it was not told of", false,
+	    hw.reads_elsewhere = true);
 }
 
 ATF_TC_WITHOUT_HEAD(what_the_class_says_no_to_is_the_reason);
@@ -428,21 +476,26 @@ ATF_TC_BODY(what_the_class_says_no_to_is_the_reason, tc)
 	CASE(CANARY_FAILED, "it does not start", false, hw.no_start = "it does not start");
 	CASE(CANARY_FAILED, "it lies", false, hw.no_store = "it lies");
 	/* The first thing decides. */
-	CASE(CANARY_FAILED, "it lies", false, (hw.no_store = "it lies", hw.records_nothing = true, hw.late = true));
+	CASE(CANARY_FAILED, "it lies", false,
+	    (hw.no_store = "it lies", hw.records_nothing = true, hw.late = true));
 }
 
 /* D8: what could not be confirmed is never used again, and the device is nobody's. */
 ATF_TC_WITHOUT_HEAD(what_cannot_be_confirmed_is_quarantined);
 ATF_TC_BODY(what_cannot_be_confirmed_is_quarantined, tc)
 {
-	CASE(CANARY_FAILED, "its IOMMU did not put a mapping into force", true, hw.sync_hangs = true);
+	CASE(CANARY_FAILED, "its IOMMU did not put a mapping into force", true,
+	    hw.sync_hangs = true);
 	ATF_CHECK_EQ(hw.stores, 0);
 	CASE(CANARY_FAILED, "its transactions stayed pending", true, hw.busy = true);
-	CASE(CANARY_FAILED, "its IOMMU did not confirm that it is blocked", true, hw.detach_hangs = true);
-	CASE(CANARY_FAILED, "its IOMMU did not confirm that memory is out of reach", true, hw.unmap_hangs = true);
+	CASE(CANARY_FAILED, "its IOMMU did not confirm that it is blocked", true,
+	    hw.detach_hangs = true);
+	CASE(CANARY_FAILED, "its IOMMU did not confirm that memory is out of reach", true,
+	    hw.unmap_hangs = true);
 	CASE(CANARY_FAILED, "its reset did not work", true, hw.reset_fails = true);
 	/* Also when it had failed already. */
-	CASE(CANARY_FAILED, STRAY_ARRIVED, true, (hw.never_translates = true, hw.reset_fails = true));
+	CASE(CANARY_FAILED, STRAY_ARRIVED, true,
+	    (hw.never_translates = true, hw.reset_fails = true));
 }
 
 /* D13: an error code, and the test is still to come. */
@@ -519,7 +572,8 @@ ATF_TC_BODY(it_outlives_who_asked_for_it, tc)
 	}
 	ATF_CHECK_EQ(fn[0].canary, CANARY_PASSED);
 	ATF_CHECK_EQ(d.obj.refs, 1);
-	ATF_CHECK(!device_canary_fault(&fn[0], &hw.fault[0]));	/* from now on faults are its owner's */
+	ATF_CHECK(
+	    !device_canary_fault(&fn[0], &hw.fault[0])); /* from now on faults are its owner's */
 }
 
 ATF_TP_ADD_TCS(tp)

@@ -1,8 +1,9 @@
 /*
- * kern/device_end.c: the end of a claim, in order (D7), and with each of its steps failing (D8).  kern/device_reset.c: one
- * reset at a time, and the end waits for it.
+ * kern/device_end.c: the end of a claim, in order (D7), and with each of its steps failing (D8).
+ * kern/device_reset.c: one reset at a time, and the end waits for it.
  *
- * LINK: kern/device_end.c kern/device_reset.c kern/device_dma.c kern/dma/domain.c kern/dma/ledger.c kern/dma/iova.c kern/dma/fence.c
+ * LINK: kern/device_end.c kern/device_reset.c kern/device_dma.c kern/dma/domain.c
+ * LINK: kern/dma/ledger.c kern/dma/iova.c kern/dma/fence.c
  * LINK: kern/base/itree.c kern/quota.c kern/base/fmt.c kern/base/str.c
  * LINK: tests/lib/fake_kernel.c tests/lib/fake_memory.c tests/lib/fake_panic.c
  */
@@ -49,7 +50,7 @@ static struct {
 	unsigned resets;		/* begun */
 	unsigned queues;
 	unsigned unmaps, unmaps_in_step, unmaps_most, attached, finis;
-	bool unmap_hangs;		/* tickets of unmaps are never past, those of detaches are */
+	bool unmap_hangs; /* tickets of unmaps are never past, those of detaches are */
 	bool vectors, windows, master, brokered;
 } hw;
 
@@ -72,13 +73,17 @@ static enum status unit_domain_init(struct iommu_domain *d UNUSED) { return OK; 
 static void unit_domain_fini(struct iommu_domain *d UNUSED) { happened('F'); hw.finis++; }
 
 static enum status
-unit_map(struct iommu_domain *d UNUSED, struct iova at UNUSED, struct paddr to UNUSED, uint64_t len UNUSED,
-    enum iommu_rights r UNUSED)
+unit_map(struct iommu_domain *d UNUSED, struct iova at UNUSED, struct paddr to UNUSED,
+    uint64_t len UNUSED, enum iommu_rights r UNUSED)
 {
 	return OK;
 }
 
-static struct iommu_ticket unit_sync(struct iommu_domain *d UNUSED) { return (struct iommu_ticket){ 0 }; }
+static struct iommu_ticket
+unit_sync(struct iommu_domain *d UNUSED)
+{
+	return (struct iommu_ticket){ 0 };
+}
 
 static struct iommu_ticket
 unit_detach(struct iommu_domain *d UNUSED, uint32_t endpoint UNUSED)
@@ -116,8 +121,13 @@ unit_poll(struct iommu_unit *u, struct iommu_ticket t)
 }
 
 static const struct iommu_ops ops = {
-	.domain_init = unit_domain_init, .domain_fini = unit_domain_fini, .map = unit_map, .sync = unit_sync,
-	.unmap = unit_unmap, .detach = unit_detach, .ticket_poll = unit_poll,
+	.domain_init = unit_domain_init,
+	.domain_fini = unit_domain_fini,
+	.map = unit_map,
+	.sync = unit_sync,
+	.unmap = unit_unmap,
+	.detach = unit_detach,
+	.ticket_poll = unit_poll,
 };
 static struct iommu_unit unit;
 
@@ -182,7 +192,8 @@ uint64_t
 pci_reset_step(struct pci_function *f, uint32_t *state)
 {
 	ATF_CHECK(!f->master);
-	ATF_CHECK(f->claimed->state == DEVICE_CLAIMED || hw.brokered || hw.attached == 0 || f->claimed->resetting);
+	ATF_CHECK(f->claimed->state == DEVICE_CLAIMED || hw.brokered || hw.attached == 0 ||
+	    f->claimed->resetting);
 	touch();
 	happened('R');
 	hw.resets += *state == 0;
@@ -231,7 +242,8 @@ device_check_close(struct device *d)
 	d->check = NULL;
 }
 
-/* A live test under way (device_canary.c): so many more steps of 10 ms, and then its reference goes. */
+/* A live test under way (device_canary.c): so many more steps of 10 ms, and then its reference
+ * goes. */
 static unsigned test_steps;
 
 uint64_t
@@ -282,7 +294,8 @@ static bool step_job(void);
 enum status
 sched_block(uint64_t deadline)
 {
-	while ((me.wait & WAIT_STATE) == WAIT_ARMED && max_u64(due, fake_now) < deadline && step_job())
+	while (
+	    (me.wait & WAIT_STATE) == WAIT_ARMED && max_u64(due, fake_now) < deadline && step_job())
 		;
 	if ((me.wait & WAIT_STATE) == WAIT_CLAIMED)
 		return me.wait_status;
@@ -293,19 +306,23 @@ sched_block(uint64_t deadline)
 	atf_tc_fail("nobody ends the wait: %s", story);
 }
 
-enum status object_create(enum object_type t UNUSED, struct process *p UNUSED, struct object **o UNUSED) { return E_NO_MEMORY; }
+enum status
+object_create(enum object_type t UNUSED, struct process *p UNUSED, struct object **o UNUSED)
+{
+	return E_NO_MEMORY;
+}
 enum status handle_close(struct process *p UNUSED, handle_t h UNUSED) { return OK; }
 
 enum status
-handle_ref(struct process *p UNUSED, handle_t h UNUSED, enum object_type t UNUSED, uint32_t r UNUSED, struct object **o UNUSED,
-    uint32_t *out UNUSED)
+handle_ref(struct process *p UNUSED, handle_t h UNUSED, enum object_type t UNUSED,
+    uint32_t r UNUSED, struct object **o UNUSED, uint32_t *out UNUSED)
 {
 	return E_HANDLE;
 }
 
 enum status
-handle_insert(struct process *p UNUSED, struct object *o UNUSED, uint32_t gen UNUSED, uint32_t r UNUSED, uint64_t badge UNUSED,
-    handle_t *out UNUSED)
+handle_insert(struct process *p UNUSED, struct object *o UNUSED, uint32_t gen UNUSED,
+    uint32_t r UNUSED, uint64_t badge UNUSED, handle_t *out UNUSED)
 {
 	return E_QUOTA;
 }
@@ -317,9 +334,9 @@ handle_for_some(struct process *p UNUSED, uint32_t *at UNUSED, enum object_type 
 	return true;
 }
 
-
 void
-trace_put(enum trace_type type UNUSED, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t c UNUSED, uint64_t d UNUSED)
+trace_put(enum trace_type type UNUSED, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t c UNUSED,
+    uint64_t d UNUSED)
 {
 }
 
@@ -329,7 +346,8 @@ static struct pci_function fn[FUNCTIONS];
 static struct device d;
 
 enum status
-device_lock(struct thread *t UNUSED, uint64_t h UNUSED, uint32_t r UNUSED, struct device **out) NO_THREAD_SAFETY
+device_lock(struct thread *t UNUSED, uint64_t h UNUSED, uint32_t r UNUSED,
+    struct device **out) NO_THREAD_SAFETY
 {
 	if (d.state != DEVICE_CLAIMED)
 		return E_STALE;
@@ -374,7 +392,9 @@ begin(void)
 	ATF_REQUIRE_EQ(domain_init(&d.domain, &unit, &holder, 1), OK);
 	d.domain_live = true;
 	for (unsigned i = 0; i < FUNCTIONS; i++) {
-		fn[i] = (struct pci_function){ .rid = (uint16_t)(8 + i), .endpoint = 8 + i, .claimed = &d, .master = true };
+		fn[i] = (struct pci_function){
+			.rid = (uint16_t)(8 + i), .endpoint = 8 + i, .claimed = &d, .master = true
+		};
 		d.function[i].fn = &fn[i];
 		d.function[i].source_open = true;
 	}
@@ -394,8 +414,12 @@ begin(void)
 		list_push_back(&d.irqs, &irqs[i].link);
 	}
 	for (unsigned i = 0; i < BUFFERS; i++) {
-		struct ledger_grant want = { .owner = &buffer[i], .memory = &memory.m, .offset = i % 8 * PAGE_SIZE, .len = PAGE_SIZE,
-			.generation = 1, .dir = DMA_BOTH };
+		struct ledger_grant want = { .owner = &buffer[i],
+			.memory = &memory.m,
+			.offset = i % 8 * PAGE_SIZE,
+			.len = PAGE_SIZE,
+			.generation = 1,
+			.dir = DMA_BOTH };
 
 		buffer[i].obj.refs = 1;
 		buffer[i].device = &d;
@@ -423,7 +447,8 @@ step_job(void)
 	hw.unmaps_in_step = 0;
 	next = w->step(w);
 	hw.unmaps_most = (unsigned)max_u64(hw.unmaps_most, hw.unmaps_in_step);
-	ATF_REQUIRE(fake_now - before < 100 * NS_PER_US);	/* no step waits (each look at the clock is 100 ns) */
+	ATF_REQUIRE(fake_now - before <
+	    100 * NS_PER_US); /* no step waits (each look at the clock is 100 ns) */
 	if (adds == seen) {
 		job = next == WORK_DONE ? NULL : w;
 		due = next;
@@ -517,7 +542,8 @@ ATF_TC_BODY(transactions_that_stay_pending_lead_to_quarantine, tc)
 	begin();
 	hw.idle_at = UINT64_MAX;
 	ATF_CHECK(run_end() >= DRAIN_NS);
-	ATF_CHECK_STREQ(story, "WMDVBR");	/* blocked all the same, nothing is unmapped, and no table goes */
+	ATF_CHECK_STREQ(
+	    story, "WMDVBR"); /* blocked all the same, nothing is unmapped, and no table goes */
 	is_quarantined(BUFFERS);
 	ATF_CHECK(fake_logged("transactions still pending"));
 }
@@ -555,7 +581,8 @@ ATF_TC_BODY(a_unit_that_broke_before_confirms_nothing, tc)
 	is_quarantined(BUFFERS);
 }
 
-/* Where no unit stands behind the device, a confirmed reset is what makes sure: nothing is unmapped before. */
+/* Where no unit stands behind the device, a confirmed reset is what makes sure: nothing is unmapped
+ * before. */
 static void
 begin_brokered(void)
 {
@@ -670,7 +697,8 @@ ATF_TC_BODY(a_thread_that_dies_within_a_reset_leaves_at_once, tc)
 	ATF_CHECK(d.mastering && !d.resetting);
 }
 
-/* The end comes at each moment of a reset: doorbells go at once, the function is left alone until the reset is over. */
+/* The end comes at each moment of a reset: doorbells go at once, the function is left alone until
+ * the reset is over. */
 ATF_TC_WITHOUT_HEAD(the_end_waits_for_a_reset_under_way);
 ATF_TC_BODY(the_end_waits_for_a_reset_under_way, tc)
 {
@@ -728,7 +756,8 @@ ATF_TC_BODY(after_a_reset_that_failed_mastering_stays_off, tc)
 
 /* ---- Others ---- */
 
-/* Memory is out of reach, so it is let go; the function keeps state of its last owner, so nobody gets it. */
+/* Memory is out of reach, so it is let go; the function keeps state of its last owner, so nobody
+ * gets it. */
 ATF_TC_WITHOUT_HEAD(a_reset_that_fails_keeps_the_function_and_frees_the_memory);
 ATF_TC_BODY(a_reset_that_fails_keeps_the_function_and_frees_the_memory, tc)
 {

@@ -7,7 +7,9 @@
 #include "kern/abi/process.h"
 #include "kern/quota.h"
 
-static const struct process_limits ten = { .pages = 10, .objects = 10, .threads = 10, .processes = 10, .vectors = 10 };
+static const struct process_limits ten = {
+	.pages = 10, .objects = 10, .threads = 10, .processes = 10, .vectors = 10
+};
 
 static void
 check_used(const struct quota *q, uint64_t n)

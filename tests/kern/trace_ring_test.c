@@ -109,8 +109,9 @@ ATF_TC_BODY(a_reader_beside_the_writer_sees_whole_records, tc)
 			if (!trace_ring_get(&ring, i, &r))
 				continue;
 			seen++;
-			ATF_REQUIRE(r.time_ns == r.count && r.w[0] == r.count && r.w[1] == ~(uint64_t)r.count &&
-			    r.w[2] == r.count * 3ull && r.w[3] == r.count * 5ull);
+			ATF_REQUIRE(r.time_ns == r.count && r.w[0] == r.count &&
+			    r.w[1] == ~(uint64_t)r.count && r.w[2] == r.count * 3ull &&
+			    r.w[3] == r.count * 5ull);
 		}
 	}
 	ATF_REQUIRE_EQ(pthread_join(t, NULL), 0);
@@ -120,7 +121,8 @@ ATF_TC_BODY(a_reader_beside_the_writer_sees_whole_records, tc)
 ATF_TC_WITHOUT_HEAD(records_are_told_in_words);
 ATF_TC_BODY(records_are_told_in_words, tc)
 {
-	static const struct { struct trace_record r; const char *text; } cases[] = {
+	static const struct { struct trace_record r; const char *text;
+	} cases[] = {
 		{ { 1500000000, 1, TRACE_DMA_MAP, 2, 0, { 8, 0x1000, 4096, 2 } },
 		    "    1.500000 cpu 2 dma map: 0000:00:01.0, iova 0x1000, 4096 bytes, from device" },
 		{ { 0, 1, TRACE_PROCESS_NEW, 0, 0, { 7, 0x64656d766eull, 2 } },
@@ -129,9 +131,12 @@ ATF_TC_BODY(records_are_told_in_words, tc)
 		    "    0.000000 cpu 0 process made: process 7, A?, process 2" },
 		{ { 0, 1, TRACE_DMA_FAULT, 0, 0, { 0x10109, 0x5000, 1, 0 } },
 		    "    0.000000 cpu 0 dma fault: 0001:01:01.1, iova 0x5000, write, not mapped" },
-		{ { 0, 1, TRACE_BUS_MASTER, 0, 0, { 8, 0 } }, "    0.000000 cpu 0 bus master: 0000:00:01.0, off" },
-		{ { 0, 1, TRACE_TYPES, 0, 0, { 1, 2, 3, 4 } }, "    0.000000 cpu 0 unknown record" },
-		{ { 0, 1, TRACE_DEVICE_RESET, 0, 0, { 8, 200 } }, "    0.000000 cpu 0 device reset: 0000:00:01.0, ?" },
+		{ { 0, 1, TRACE_BUS_MASTER, 0, 0, { 8, 0 } },
+		    "    0.000000 cpu 0 bus master: 0000:00:01.0, off" },
+		{ { 0, 1, TRACE_TYPES, 0, 0, { 1, 2, 3, 4 } },
+		    "    0.000000 cpu 0 unknown record" },
+		{ { 0, 1, TRACE_DEVICE_RESET, 0, 0, { 8, 200 } },
+		    "    0.000000 cpu 0 device reset: 0000:00:01.0, ?" },
 	};
 	char text[TRACE_TEXT];
 

@@ -1,7 +1,8 @@
 /*
- * ACPI tables for tests: acpi_build.h shows the use.  Addresses are made up; reading goes through acpi_source, which finds
- * the memory that a table really has.  ab_finish makes the root table of whatever was added before, and all checksums.
- * Not here what is in a table: each test fills its own.
+ * ACPI tables for tests: acpi_build.h shows the use.  Addresses are made up; reading goes through
+ * acpi_source, which finds the memory that a table really has.  ab_finish makes the root table of
+ * whatever was added before, and all checksums. Not here what is in a table: each test fills its
+ * own.
  */
 #include "tests/lib/acpi_build.h"
 
@@ -98,7 +99,8 @@ void
 ab_finish(struct acpi_build *b, enum ab_root kind)
 {
 	uint32_t tables = b->count;
-	uint64_t x = kind != AB_RSDT ? root(b, tables, "XSDT", 8) : 0, r = kind != AB_XSDT ? root(b, tables, "RSDT", 4) : 0;
+	uint64_t x = kind != AB_RSDT ? root(b, tables, "XSDT", 8) : 0,
+		 r = kind != AB_XSDT ? root(b, tables, "RSDT", 4) : 0;
 	uint8_t *p;
 
 	for (uint32_t i = 0; i < tables; i++)

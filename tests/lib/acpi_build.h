@@ -1,5 +1,6 @@
 /*
- * ACPI tables for tests: each in memory of its own, to the byte, so that the sanitizer sees every overrun.
+ * ACPI tables for tests: each in memory of its own, to the byte, so that the sanitizer sees every
+ * overrun.
  *
  *     struct acpi_build b = { 0 };
  *     uint8_t *t = ab_table(&b, "MCFG", 60);     zeroed, with a header; fill the rest

@@ -32,17 +32,29 @@ struct variant {
 
 static const struct variant variants[] = {
 	{ .name = "snooping" },
-	{ .name = "QEMU", .memory = { .not_coherent = true }, .unit = { .np_cache = true, .no_events = true } },
-	{ .name = "slow, store order of x86", .memory = { .order = FAKE_TSO, .seed = 3 }, .unit = { .ack_delay = 5, .lag = 3 } },
+	{ .name = "QEMU",
+	    .memory = { .not_coherent = true },
+	    .unit = { .np_cache = true, .no_events = true } },
+	{ .name = "slow, store order of x86",
+	    .memory = { .order = FAKE_TSO, .seed = 3 },
+	    .unit = { .ack_delay = 5, .lag = 3 } },
 	{ .name = "weak order", .memory = { .order = FAKE_WEAK, .seed = 4 }, .unit = { .lag = 2 } },
-	{ .name = "does not snoop, slow", .memory = { .not_coherent = true }, .unit = { .ack_delay = 2, .lag = 4 } },
+	{ .name = "does not snoop, slow",
+	    .memory = { .not_coherent = true },
+	    .unit = { .ack_delay = 2, .lag = 4 } },
 	{ .name = "caches absent entries", .unit = { .np_cache = true } },
-	{ .name = "caches absent entries, slow, does not snoop", .memory = { .not_coherent = true },
+	{ .name = "caches absent entries, slow, does not snoop",
+	    .memory = { .not_coherent = true },
 	    .unit = { .np_cache = true, .lag = 2, .ack_delay = 1 } },
-	{ .name = "firmware has it on", .unit = { .firmware = true, .firmware_engines = true, .firmware_hole = true, .ack_delay = 2,
-	    .lag = 1 } },
+	{ .name = "firmware has it on",
+	    .unit = { .firmware = true,
+		.firmware_engines = true,
+		.firmware_hole = true,
+		.ack_delay = 2,
+		.lag = 1 } },
 	{ .name = "its function is hidden", .unit = { .hidden = true } },
-	{ .name = "late events, 52 bits", .unit = { .late_events = true, .host_width = 52, .np_cache = true } },
+	{ .name = "late events, 52 bits",
+	    .unit = { .late_events = true, .host_width = 52, .np_cache = true } },
 };
 
 static struct machine machines[1];
@@ -57,12 +69,19 @@ describe(const struct variant *v)
 	memset(machine, 0, sizeof(*machine));
 	machine->iommu_count = 1;
 	machine->iommu[0] = (struct machine_iommu){
-		.kind = IOMMU_AMDVI, .base = REGS, .len = 0x4000, .requester = MODEL_AMDVI_RID, .capability = 0x40,
+		.kind = IOMMU_AMDVI,
+		.base = REGS,
+		.len = 0x4000,
+		.requester = MODEL_AMDVI_RID,
+		.capability = 0x40,
 		.host_width = v->unit.host_width != 0 ? v->unit.host_width : 40,
-		.ivhd_flags = IVHD_HT_TUN | IVHD_PASS_PW | (v->memory.not_coherent ? 0 : IVHD_COHERENT),
+		.ivhd_flags =
+		    IVHD_HT_TUN | IVHD_PASS_PW | (v->memory.not_coherent ? 0 : IVHD_COHERENT),
 	};
 	machine->scope_count = 1;
-	machine->scope[0] = (struct machine_scope){ .kind = SCOPE_IOAPIC, .reserved = UINT32_MAX, .path_len = 1, .path = { IOAPIC } };
+	machine->scope[0] = (struct machine_scope){
+		.kind = SCOPE_IOAPIC, .reserved = UINT32_MAX, .path_len = 1, .path = { IOAPIC }
+	};
 }
 
 /* Memory, model, description. */
@@ -95,7 +114,8 @@ start(const struct variant *v)
 }
 
 #define NO_VIOLATION(v) \
-	ATF_REQUIRE_MSG(model_amdvi_violations(model) == 0, "%s: %s", (v)->name, model_amdvi_violation(model))
+	ATF_REQUIRE_MSG( \
+	    model_amdvi_violations(model) == 0, "%s: %s", (v)->name, model_amdvi_violation(model))
 #define FOR_EACH_VARIANT(v) \
 	for (const struct variant *v = variants; v < variants + ARRAY_SIZE(variants); v++)
 
@@ -149,10 +169,11 @@ unmap(struct iommu_domain *d, uint64_t at, uint64_t len)
 static UNUSED bool
 blocked(uint32_t rid, uint64_t iova)
 {
-	struct model_amdvi_dma r = model_amdvi_dma(model, rid, iova, false), w = model_amdvi_dma(model, rid, iova, true);
+	struct model_amdvi_dma r = model_amdvi_dma(model, rid, iova, false),
+			       w = model_amdvi_dma(model, rid, iova, true);
 
-	return !r.done && !w.done && r.code == EVENT_IO_PAGE_FAULT && w.code == EVENT_IO_PAGE_FAULT &&
-	    (rid == IOAPIC) == model_amdvi_message(model, rid);
+	return !r.done && !w.done && r.code == EVENT_IO_PAGE_FAULT &&
+	    w.code == EVENT_IO_PAGE_FAULT && (rid == IOAPIC) == model_amdvi_message(model, rid);
 }
 
 static UNUSED bool

@@ -10,12 +10,16 @@
 
 #include "kern/base/bits.h"
 
-static struct drv_device *the_device;	/* of drv_now, drv_queue_commit and drv_log, which name none */
+static struct drv_device
+    *the_device; /* of drv_now, drv_queue_commit and drv_log, which name none */
 
 void
 fake_drv_init(struct drv_device *d, uint64_t regs_len)
 {
-	*d = (struct drv_device){ .regs_len = regs_len, .vectors = 16, .pages_left = UINT64_MAX, .step_ns = 1000,
+	*d = (struct drv_device){ .regs_len = regs_len,
+		.vectors = 16,
+		.pages_left = UINT64_MAX,
+		.step_ns = 1000,
 		.next_iova = 0x1'2345'6000 };
 	if (posix_memalign((void **)&d->regs, PAGE_SIZE, align_up(regs_len, PAGE_SIZE)) != 0)
 		abort();
@@ -55,8 +59,12 @@ drv_window(struct drv_device *d, unsigned bar, struct drv_window *out)
 }
 
 /* Registers are mapped here, and queues not checked. */
-uint64_t drv_register(const struct drv_window *w UNUSED, uint32_t offset UNUSED, unsigned width UNUSED, bool write UNUSED,
-    uint64_t value UNUSED) { abort(); }
+uint64_t
+drv_register(const struct drv_window *w UNUSED, uint32_t offset UNUSED, unsigned width UNUSED,
+    bool write UNUSED, uint64_t value UNUSED)
+{
+	abort();
+}
 uint64_t drv_transfer_max(const struct drv_device *d UNUSED) { return UINT64_MAX; }
 
 enum status
@@ -73,14 +81,16 @@ drv_memory(struct drv_device *d, uint64_t len, enum dma_dir dir, struct drv_memo
 		abort();
 	memset(b->ptr, 0, len);
 	d->next_iova += len + PAGE_SIZE;	/* a hole behind each */
-	*out = (struct drv_memory){ .ptr = b->ptr, .iova = { b->iova }, .len = len, .buffer = d->buffers };
+	*out = (struct drv_memory){
+		.ptr = b->ptr, .iova = { b->iova }, .len = len, .buffer = d->buffers
+	};
 	d->buffers++;
 	return OK;
 }
 
 enum status
-drv_queue(struct drv_device *d, uint32_t id, uint32_t entries, uint32_t sq_entry, uint32_t cq_entry, uint64_t sq_at,
-    uint64_t cq_at, struct drv_queue *out)
+drv_queue(struct drv_device *d, uint32_t id, uint32_t entries, uint32_t sq_entry, uint32_t cq_entry,
+    uint64_t sq_at, uint64_t cq_at, struct drv_queue *out)
 {
 	uint64_t sq_bytes = (uint64_t)entries * sq_entry, cq_bytes = (uint64_t)entries * cq_entry;
 	enum status s;

@@ -1,8 +1,10 @@
 /*
- * dev/drv.h on the host: memory with IOVAs, time that stands still until somebody waits, doorbells that reach a model.
+ * dev/drv.h on the host: memory with IOVAs, time that stands still until somebody waits, doorbells
+ * that reach a model.
  *
- * A model fills the hooks in.  "step" is called whenever the driver looks at the clock or waits: a device that polls its registers
- * then sees what was written.  Device memory is reached through fake_drv_at only, which knows what was granted.
+ * A model fills the hooks in.  "step" is called whenever the driver looks at the clock or waits: a
+ * device that polls its registers then sees what was written.  Device memory is reached through
+ * fake_drv_at only, which knows what was granted.
  */
 #pragma once
 
@@ -30,7 +32,8 @@ struct drv_device {
 	char log[256];			/* the last line that the driver logged */
 	void *model;
 	void (*step)(void *model);
-	void (*doorbell)(void *model, uint32_t queue, uint32_t sq_tail, uint32_t cq_head);	/* UINT32_MAX: not written */
+	void (*doorbell)(void *model, uint32_t queue, uint32_t sq_tail,
+	    uint32_t cq_head); /* UINT32_MAX: not written */
 	void (*reset)(void *model);
 };
 
@@ -38,5 +41,6 @@ struct drv_device {
 void fake_drv_init(struct drv_device *d, uint64_t regs_len);
 void fake_drv_fini(struct drv_device *d);
 
-/* What the device reaches at an IOVA with an access of this direction; NULL: refused, and counted as a fault. */
+/* What the device reaches at an IOVA with an access of this direction; NULL: refused, and counted
+ * as a fault. */
 void *fake_drv_at(struct drv_device *d, uint64_t iova, uint64_t len, enum dma_dir dir);

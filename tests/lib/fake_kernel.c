@@ -293,7 +293,8 @@ unit_host_store(uint64_t *p, uint64_t v)
 	if (k.setup.order != FAKE_STRONG && k.device == NULL) {
 		if (k.pending_count == PENDING_MAX)
 			panic("too many stores without unit_publish");
-		k.pending[k.pending_count++] = (struct pending){ .p = p, .before = before, .after = v };
+		k.pending[k.pending_count++] =
+		    (struct pending){ .p = p, .before = before, .after = v };
 		leak_stores();
 	}
 	if (fake_hooks.store != NULL)

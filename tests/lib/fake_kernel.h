@@ -1,15 +1,14 @@
 /*
- * The kernel's services on the host, for tests of unit drivers: frames, device registers, time, log,
- * interrupts, the IOMMU list.  One instance, reset by fake_kernel_init.
+ * The kernel's services on the host, for tests of unit drivers: frames, device registers, time,
+ * log, interrupts, the IOMMU list.  One instance, reset by fake_kernel_init.
  *
  * Memory has two views.  The CPU's is plain memory.  The device's is what fake_device_load
  * returns, and differs from it as the machine would allow:
  *   FAKE_STRONG   the same at once
- *   FAKE_TSO      stores made with unit_store64 become visible in order, at the latest with unit_publish
- *   FAKE_WEAK     in any order, at the latest with unit_publish; a frame cleared by frame_alloc
- *                 reads as rubbish until then
- *   not coherent  only what cache_clean wrote back after it was published
- * "Visible earlier" is decided by a pseudo-random generator that a test seeds.
+ *   FAKE_TSO      stores made with unit_store64 become visible in order, at the latest with
+ * unit_publish FAKE_WEAK     in any order, at the latest with unit_publish; a frame cleared by
+ * frame_alloc reads as rubbish until then not coherent  only what cache_clean wrote back after it
+ * was published "Visible earlier" is decided by a pseudo-random generator that a test seeds.
  */
 #pragma once
 
@@ -32,13 +31,15 @@ void fake_kernel_init(const struct fake_setup *setup);
 /* ---- Memory ---- */
 
 bool fake_is_memory(uint64_t pa, uint64_t len);
-uint64_t fake_device_load(uint64_t pa);			/* 8 aligned bytes of memory, as a device sees them */
+uint64_t fake_device_load(uint64_t pa); /* 8 aligned bytes of memory, as a device sees them */
 void fake_device_store(uint64_t pa, uint64_t v);	/* written by a device */
 uint64_t fake_frames(enum frame_state state);		/* in this state */
-void fake_fail_alloc(int64_t after);			/* the n-th allocation from now fails, and all later; -1: none */
+void
+fake_fail_alloc(int64_t after); /* the n-th allocation from now fails, and all later; -1: none */
 uint64_t fake_random(void);
 
-/* Called when frames are about to be freed, and after each unit_store64 (before it is visible, if weak). */
+/* Called when frames are about to be freed, and after each unit_store64 (before it is visible, if
+ * weak). */
 struct fake_hooks {
 	void *arg;
 	void (*store)(void *arg, uint64_t pa, uint64_t before, uint64_t after);
@@ -73,5 +74,6 @@ bool fake_raise(uint32_t line);		/* a wired interrupt; false: nobody claimed it 
 
 struct iommu_unit;
 extern struct iommu_unit *fake_units[16];
-extern uint32_t fake_unit_count, fake_pending, fake_broken;	/* calls of iommu_fault_pending, _mark_broken */
+extern uint32_t fake_unit_count, fake_pending,
+    fake_broken; /* calls of iommu_fault_pending, _mark_broken */
 extern char fake_broken_why[160];

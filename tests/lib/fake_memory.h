@@ -1,5 +1,6 @@
 /*
- * Memory objects on the host, as far as grants need them: pages in runs, each run from fake_kernel's frames.
+ * Memory objects on the host, as far as grants need them: pages in runs, each run from
+ * fake_kernel's frames.
  */
 #pragma once
 

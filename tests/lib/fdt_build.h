@@ -3,7 +3,8 @@
  *
  *     struct fdt_build b = { 0 };
  *     fb_begin(&b, "");  fb_cell(&b, "#address-cells", 2);  fb_end(&b);
- *     blob = fb_blob(&b, &len);          (malloc'ed to the byte, so that the sanitizer sees every overrun)
+ *     blob = fb_blob(&b, &len);          (malloc'ed to the byte, so that the sanitizer sees every
+ * overrun)
  */
 #pragma once
 
@@ -28,7 +29,8 @@ void fb_cell(struct fdt_build *b, const char *name, uint32_t value);
 /* The cells of a list that ends with FB_STOP. */
 enum : uint64_t { FB_STOP = 0xffff'ffff'0000'0000 };
 void fb_cells(struct fdt_build *b, const char *name, const uint64_t *cells);
-#define FB_CELLS(b, name, ...)	fb_cells(b, name, (const uint64_t[]){ __VA_ARGS__ __VA_OPT__(,) FB_STOP })
+#define FB_CELLS(b, name, ...) \
+	fb_cells(b, name, (const uint64_t[]){ __VA_ARGS__ __VA_OPT__(, ) FB_STOP })
 void fb_reserve(struct fdt_build *b, uint64_t base, uint64_t len);
 
 /* Adds the end token; the caller frees it. */

@@ -1,5 +1,6 @@
 /*
- * ACPI tables out of a fuzzer's bytes: fuzz_acpi.h tells their form.  The tables of the last input are freed when the next one comes.
+ * ACPI tables out of a fuzzer's bytes: fuzz_acpi.h tells their form.  The tables of the last input
+ * are freed when the next one comes.
  */
 #include "tests/lib/fuzz_acpi.h"
 

@@ -1,7 +1,8 @@
 /*
- * For fuzzers of ACPI tables: the input is a row of tables, each with its letters (4 bytes), its length (2 bytes, of what
- * follows) and its bytes behind the header.  Headers, checksums and root table are made here, because no fuzzer
- * would ever guess a checksum; a length whose top bit is set leaves the checksum wrong.
+ * For fuzzers of ACPI tables: the input is a row of tables, each with its letters (4 bytes), its
+ * length (2 bytes, of what follows) and its bytes behind the header.  Headers, checksums and root
+ * table are made here, because no fuzzer would ever guess a checksum; a length whose top bit is set
+ * leaves the checksum wrong.
  */
 #pragma once
 

@@ -1,4 +1,5 @@
-/* Linked with every host test: libatf keeps its lists of test cases until the end, which is no leak of ours. */
+/* Linked with every host test: libatf keeps its lists of test cases until the end, which is no leak
+ * of ours. */
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_options(void);
 

@@ -93,7 +93,9 @@ model_amdvi_dma(struct model_amdvi *m, uint32_t rid, uint64_t iova, bool write)
 	struct model_amdvi_dma d = amd_access(m, rid, iova, write);
 
 	if (d.code != 0)
-		model_amdvi_event(m, (uint64_t)d.code << 60 | (write ? BIT(53) : 0) | (d.pr ? BIT(52) : 0) | rid, iova);
+		model_amdvi_event(m,
+		    (uint64_t)d.code << 60 | (write ? BIT(53) : 0) | (d.pr ? BIT(52) : 0) | rid,
+		    iova);
 	return d;
 }
 
@@ -109,10 +111,14 @@ wrong(const struct model_amdvi *m, uint64_t lo, uint64_t hi)
 			return "reserved bits, or an interrupt, in a COMPLETION_WAIT";
 		if ((lo & 1) == 0)
 			return "a COMPLETION_WAIT that tells nobody";
-		return (lo & 4) == 0 ? "AMD-50: a COMPLETION_WAIT that lets later commands go first" : NULL;
+		return (lo & 4) == 0 ?
+		    "AMD-50: a COMPLETION_WAIT that lets later commands go first" :
+		    NULL;
 	case 2:
 	case 5:
-		return (lo & BITS(59, 16)) != 0 || hi != 0 ? "reserved bits in an invalidation by device id" : NULL;
+		return (lo & BITS(59, 16)) != 0 || hi != 0 ?
+		    "reserved bits in an invalidation by device id" :
+		    NULL;
 	case 3:
 		if ((lo & (BITS(59, 48) | BITS(31, 0))) != 0 || (hi & BITS(11, 2)) != 0)
 			return "reserved bits in an INVALIDATE_IOMMU_PAGES";
@@ -120,7 +126,9 @@ wrong(const struct model_amdvi *m, uint64_t lo, uint64_t hi)
 	case 8:
 		if ((m->efr & EFR_IA) == 0)
 			return "AMD-25: INVALIDATE_IOMMU_ALL without EFR.IA";
-		return (lo & BITS(59, 0)) != 0 || hi != 0 ? "reserved bits in an INVALIDATE_IOMMU_ALL" : NULL;
+		return (lo & BITS(59, 0)) != 0 || hi != 0 ?
+		    "reserved bits in an INVALIDATE_IOMMU_ALL" :
+		    NULL;
 	}
 	return "a command of unknown kind";
 }
@@ -157,8 +165,11 @@ execute(struct model_amdvi *m)
 	nothing = lo == 0 && hi == 0;		/* the trial of the log */
 	why = wrong(m, lo, hi);
 	if (why != NULL && !nothing)
-		amd_violate(m, "%s: 0x%llx 0x%llx", why, (unsigned long long)lo, (unsigned long long)hi);
-	if (why != NULL || (m->refuse_times != 0 && (m->refuse_op == lo >> 60 || m->refuse_op == MODEL_AMDVI_ANY))) {
+		amd_violate(
+		    m, "%s: 0x%llx 0x%llx", why, (unsigned long long)lo, (unsigned long long)hi);
+	if (why != NULL ||
+	    (m->refuse_times != 0 &&
+		(m->refuse_op == lo >> 60 || m->refuse_op == MODEL_AMDVI_ANY))) {
 		m->refuse_times -= m->refuse_times != 0 && !nothing;
 		if (m->s.no_events) {
 			m->cmd_head = (m->cmd_head + 16) % cmd_bytes(m);
@@ -208,7 +219,8 @@ progress(struct model_amdvi *m)
 static void
 engines(struct model_amdvi *m)
 {
-	bool on = (m->control & IOMMU_EN) != 0, cmd = on && (m->control & CMD_EN) != 0, evt = on && (m->control & EVT_EN) != 0;
+	bool on = (m->control & IOMMU_EN) != 0, cmd = on && (m->control & CMD_EN) != 0,
+	     evt = on && (m->control & EVT_EN) != 0;
 
 	if (m->cmd_delay != 0 && --m->cmd_delay != 0)
 		cmd = m->cmd_run;
@@ -217,7 +229,8 @@ engines(struct model_amdvi *m)
 	if (!cmd)
 		m->started = m->cmd_run = false;
 	else if (!m->started)
-		m->cmd_run = m->started = true;	/* once: one that halted stays so until it is switched off */
+		m->cmd_run = m->started =
+		    true; /* once: one that halted stays so until it is switched off */
 	m->evt_run = evt && (m->status & S_OVERFLOW) == 0;
 }
 
@@ -227,7 +240,8 @@ control(struct model_amdvi *m, uint64_t v)
 	uint64_t changed = (v ^ m->control) & ~INV_TIMEOUT;
 
 	if (__builtin_popcountll(changed) > 1)
-		amd_violate(m, "AMD-26: control register: 0x%llx change at once", (unsigned long long)changed);
+		amd_violate(m, "AMD-26: control register: 0x%llx change at once",
+		    (unsigned long long)changed);
 	if ((changed & v & IOMMU_EN) != 0) {
 		if (!m->table_set)
 			amd_violate(m, "AMD-22: the unit goes on without a device table");
@@ -237,7 +251,8 @@ control(struct model_amdvi *m, uint64_t v)
 	if ((changed & ~v & IOMMU_EN) != 0)
 		m->off++;
 	if ((changed & v & CMD_EN) != 0 && (m->cmd_run || m->cmdbuf == 0))
-		amd_violate(m, "AMD-24: the command buffer starts while it runs, or without memory");
+		amd_violate(
+		    m, "AMD-24: the command buffer starts while it runs, or without memory");
 	if ((changed & v & EVT_EN) != 0 && (m->evt_run || m->evtlog == 0))
 		amd_violate(m, "AMD-62: the event log starts while it runs, or without memory");
 	if ((changed & CMD_EN) != 0) {
@@ -271,7 +286,8 @@ read_register(void *model, uint32_t offset, unsigned bytes)
 	case 0x20: return m->excl_base;
 	case 0x28: return m->excl_limit;
 	case 0x30: return m->efr;
-	case 0x2000: return m->s.no_events && m->cmd_head == 0 ? cmd_bytes(m) : m->cmd_head;	/* AMD-86 */
+	case 0x2000:
+		return m->s.no_events && m->cmd_head == 0 ? cmd_bytes(m) : m->cmd_head; /* AMD-86 */
 	case 0x2008: return m->cmd_tail;
 	case 0x2010: return m->evt_head;
 	case 0x2018: {
@@ -317,7 +333,8 @@ write_register(void *model, uint32_t offset, unsigned bytes, uint64_t v)
 		return;
 	case 0x08:
 	case 0x10:
-		if ((m->control & (offset == 8 ? CMD_EN : EVT_EN)) != 0 || (offset == 8 ? m->cmd_run : m->evt_run))
+		if ((m->control & (offset == 8 ? CMD_EN : EVT_EN)) != 0 ||
+		    (offset == 8 ? m->cmd_run : m->evt_run))
 			amd_violate(m, "AMD-24: a ring moves while its engine is on");
 		if ((v >> 56 & 15) < 8 || (v & ~(BASE | BITS(59, 56))) != 0)
 			amd_violate(m, "AMD-24: ring 0x%llx", (unsigned long long)v);
@@ -329,8 +346,10 @@ write_register(void *model, uint32_t offset, unsigned bytes, uint64_t v)
 	case 0x2000:
 	case 0x2018:
 		if (offset == 0x2000 ? m->cmd_run : m->evt_run)
-			amd_violate(m, "AMD-54: the unit's own index is written while its engine runs");
-		ring_index(m, v, offset == 0x2000 ? cmd_bytes(m) : evt_bytes(m), "the unit's index");
+			amd_violate(
+			    m, "AMD-54: the unit's own index is written while its engine runs");
+		ring_index(
+		    m, v, offset == 0x2000 ? cmd_bytes(m) : evt_bytes(m), "the unit's index");
 		*(offset == 0x2000 ? &m->cmd_head : &m->evt_tail) = v;
 		return;
 	case 0x2008:
@@ -385,7 +404,9 @@ pci_read(const struct pci_function *f, uint32_t offset, unsigned width)
 	if (f->rid != MODEL_AMDVI_RID || width != 4)
 		return UINT32_MAX;
 	switch (offset) {
-	case 0x40: return m->s.header != 0 ? m->s.header : 0x0f | BIT(27) | (m->s.np_cache ? BIT(26) : 0);
+	case 0x40:
+		return m->s.header != 0 ? m->s.header :
+					  0x0f | BIT(27) | (m->s.np_cache ? BIT(26) : 0);
 	case 0x44: return m->s.function_base != 0 ? m->s.function_base : (uint32_t)m->s.base | 1;
 	case 0x48: return (uint32_t)(m->s.base >> 32);
 	}
@@ -394,7 +415,14 @@ pci_read(const struct pci_function *f, uint32_t offset, unsigned width)
 
 /* ---- The world outside ---- */
 
-static void stored(void *model, uint64_t pa, uint64_t before, uint64_t after) { (void)pa; (void)before; (void)after; amd_watch(model); }
+static void
+stored(void *model, uint64_t pa, uint64_t before, uint64_t after)
+{
+	(void)pa;
+	(void)before;
+	(void)after;
+	amd_watch(model);
+}
 static void freed(void *model, uint64_t pa, unsigned order) { amd_freed(model, pa, order); }
 
 /* Firmware's table: everything passes. */
@@ -448,13 +476,18 @@ model_amdvi_create(const struct model_amdvi_setup *setup)
 		m->control |= CMD_EN | EVT_EN | BIT(3) | BIT(15) | BIT(17);
 		engines(m);
 	}
-	fake_device_add(&(struct fake_device){ .base = m->s.base, .len = 0x4000, .model = m, .read = read_register,
-	    .write = write_register, .tick = tick });
+	fake_device_add(&(struct fake_device){ .base = m->s.base,
+	    .len = 0x4000,
+	    .model = m,
+	    .read = read_register,
+	    .write = write_register,
+	    .tick = tick });
 	fake_hooks = (struct fake_hooks){ .arg = m, .store = stored, .freed = freed };
 	only = m;
 	pci_count = 0;
 	if (!setup->hidden)
-		pci_functions[pci_count++] = (struct pci_function){ .rid = MODEL_AMDVI_RID, .unit = -1 };
+		pci_functions[pci_count++] =
+		    (struct pci_function){ .rid = MODEL_AMDVI_RID, .unit = -1 };
 	return m;
 }
 
@@ -475,7 +508,11 @@ model_amdvi_watch(struct model_amdvi *m, uint32_t rid, uint64_t iova)
 void model_amdvi_hang(struct model_amdvi *m, bool hang) { m->hang = hang; }
 void model_amdvi_stuck(struct model_amdvi *m, uint64_t bits) { m->stuck = bits; }
 void model_amdvi_die(struct model_amdvi *m) { m->gone = true; }
-void model_amdvi_status_word(struct model_amdvi *m, uint32_t v) { device_store(m, m->status_at, v); }
+void
+model_amdvi_status_word(struct model_amdvi *m, uint32_t v)
+{
+	device_store(m, m->status_at, v);
+}
 void model_amdvi_hole(struct model_amdvi *m) { m->hole = true; }
 
 void
@@ -501,7 +538,11 @@ count(uint32_t *counter)
 	return n;
 }
 
-uint32_t model_amdvi_executed(struct model_amdvi *m, uint32_t op) { return count(&m->executed[op & 15]); }
+uint32_t
+model_amdvi_executed(struct model_amdvi *m, uint32_t op)
+{
+	return count(&m->executed[op & 15]);
+}
 uint32_t model_amdvi_doorbells(struct model_amdvi *m) { return count(&m->doorbells); }
 
 uint64_t

@@ -1,21 +1,25 @@
 /*
- * A software AMD-Vi unit, written from the manual by way of specs/amdvi.md: stricter than QEMU and as lazy as
- * hardware may be.
+ * A software AMD-Vi unit, written from the manual by way of specs/amdvi.md: stricter than QEMU and
+ * as lazy as hardware may be.
  *
- *   - Registers: widths, one change of the control register at a time, no ring moved while its engine runs.
- *     What firmware left on, it does.
- *   - Commands are read from memory as the device sees it, one after another, as slowly as the test wants.  Invalidations
- *     have no effect before the COMPLETION_WAIT behind them, and then happen in reverse order.  An unknown command
- *     halts the buffer and is logged.
- *   - Device table entries (blocked ones too), upper-level entries and translations are cached for ever: nothing leaves
- *     but by invalidation.  Translations are found by domain id, and also by device id alone (as QEMU does).
- *   - Interrupt entries are cached for ever too, absent ones as well; messages that are not remapped are events.
- *   - np_cache: absent entries are cached too, those of upper levels until an invalidation with PDE.
- *   - A "watched" requester tries its addresses whenever anything happens: after every store, before and after every
- *     effect of a command.  So what can go stale does; and what it sees must be blocked or whole.
+ *   - Registers: widths, one change of the control register at a time, no ring moved while its
+ * engine runs. What firmware left on, it does.
+ *   - Commands are read from memory as the device sees it, one after another, as slowly as the test
+ * wants.  Invalidations have no effect before the COMPLETION_WAIT behind them, and then happen in
+ * reverse order.  An unknown command halts the buffer and is logged.
+ *   - Device table entries (blocked ones too), upper-level entries and translations are cached for
+ * ever: nothing leaves but by invalidation.  Translations are found by domain id, and also by
+ * device id alone (as QEMU does).
+ *   - Interrupt entries are cached for ever too, absent ones as well; messages that are not
+ * remapped are events.
+ *   - np_cache: absent entries are cached too, those of upper levels until an invalidation with
+ * PDE.
+ *   - A "watched" requester tries its addresses whenever anything happens: after every store,
+ * before and after every effect of a command.  So what can go stale does; and what it sees must be
+ * blocked or whole.
  *
- * It also stands for the unit's own PCI function, and for the functions behind aliases.  What software does wrong is
- * recorded as a violation, in words with the rule's id.
+ * It also stands for the unit's own PCI function, and for the functions behind aliases.  What
+ * software does wrong is recorded as a violation, in words with the rule's id.
  */
 #pragma once
 
@@ -40,10 +44,12 @@ struct model_amdvi_setup {
 	bool firmware;			/* on, with a table that lets everything through */
 	bool firmware_engines;		/* its command buffer and log run */
 	bool firmware_hole;		/* an exclusion range over all */
-	bool no_events;			/* the log's tail never moves, and unknown commands are skipped (AMD-85, AMD-87) */
+	bool no_events; /* the log's tail never moves, and unknown commands are skipped (AMD-85,
+			   AMD-87) */
 	bool late_events;		/* the tail moves before the record is there (AMD-61) */
-	uint32_t ack_delay;		/* reads of the status register until an engine has stopped or started */
-	uint32_t lag;			/* ticks or register reads that one command takes; 0: none */
+	uint32_t
+	    ack_delay; /* reads of the status register until an engine has stopped or started */
+	uint32_t lag;  /* ticks or register reads that one command takes; 0: none */
 };
 
 struct model_amdvi *model_amdvi_create(const struct model_amdvi_setup *setup);
@@ -60,7 +66,8 @@ struct model_amdvi_dma {
 	uint8_t code;			/* of the event, if not 0 */
 	bool pr;			/* there was a page, without the right */
 };
-struct model_amdvi_dma model_amdvi_dma(struct model_amdvi *m, uint32_t rid, uint64_t iova, bool write);
+struct model_amdvi_dma
+model_amdvi_dma(struct model_amdvi *m, uint32_t rid, uint64_t iova, bool write);
 /* A message interrupt, by its data. */
 struct model_amdvi_irq {
 	bool delivered, remapped;	/* by an entry, not as the sender says */
@@ -78,22 +85,29 @@ bool model_amdvi_reaches(struct model_amdvi *m, uint64_t page);
 
 /* Faults of the hardware. */
 void model_amdvi_hang(struct model_amdvi *m, bool hang);	/* the buffer does not advance */
-void model_amdvi_refuse(struct model_amdvi *m, uint32_t op, uint32_t times);	/* our legal command is illegal */
-void model_amdvi_stuck(struct model_amdvi *m, uint64_t bits);	/* these control bits have no effect */
+void model_amdvi_refuse(
+    struct model_amdvi *m, uint32_t op, uint32_t times); /* our legal command is illegal */
+void
+model_amdvi_stuck(struct model_amdvi *m, uint64_t bits); /* these control bits have no effect */
 void model_amdvi_die(struct model_amdvi *m);			/* from now on all ones */
-void model_amdvi_status_word(struct model_amdvi *m, uint32_t v);	/* something overwrites it */
+void model_amdvi_status_word(struct model_amdvi *m, uint32_t v); /* something overwrites it */
 void model_amdvi_event(struct model_amdvi *m, uint64_t lo, uint64_t hi);	/* logs this */
-void model_amdvi_hole(struct model_amdvi *m);			/* the next record never becomes visible */
+void model_amdvi_hole(struct model_amdvi *m); /* the next record never becomes visible */
 
 uint32_t model_amdvi_violations(const struct model_amdvi *m);
 const char *model_amdvi_violation(const struct model_amdvi *m);	/* the first, or "" */
 
 /* For looking. */
 uint64_t model_amdvi_control(const struct model_amdvi *m);
-uint32_t model_amdvi_windows(const struct model_amdvi *m);	/* watched accesses that passed by no table of ours, once it was on */
+uint32_t model_amdvi_windows(const struct model_amdvi
+	*m); /* watched accesses that passed by no table of ours, once it was on */
 uint32_t model_amdvi_off(const struct model_amdvi *m);		/* times that it went off */
-bool model_amdvi_flushed(const struct model_amdvi *m);		/* everything, since the device table was set */
-uint32_t model_amdvi_executed(struct model_amdvi *m, uint32_t op);	/* commands since the last call */
-uint32_t model_amdvi_doorbells(struct model_amdvi *m);		/* tail writes since the last call */
-void model_amdvi_entry(struct model_amdvi *m, uint32_t rid, uint64_t out[4]);	/* from memory, as stored */
-uint64_t model_amdvi_command(struct model_amdvi *m, uint32_t index, unsigned half);	/* of the buffer, as stored */
+bool
+model_amdvi_flushed(const struct model_amdvi *m); /* everything, since the device table was set */
+uint32_t
+model_amdvi_executed(struct model_amdvi *m, uint32_t op); /* commands since the last call */
+uint32_t model_amdvi_doorbells(struct model_amdvi *m);    /* tail writes since the last call */
+void model_amdvi_entry(
+    struct model_amdvi *m, uint32_t rid, uint64_t out[4]); /* from memory, as stored */
+uint64_t model_amdvi_command(
+    struct model_amdvi *m, uint32_t index, unsigned half); /* of the buffer, as stored */

@@ -5,7 +5,17 @@
 
 #include "tests/lib/model_amdvi_state.h"
 
-enum : uint64_t { V = BIT(0), TV = BIT(1), MODE = BITS(11, 9), ADDR = BITS(51, 12), IR = BIT(61), IW = BIT(62), IV = BIT(0), GA_EN = BIT(17), XT_EN = BIT(50) };
+enum : uint64_t {
+	V = BIT(0),
+	TV = BIT(1),
+	MODE = BITS(11, 9),
+	ADDR = BITS(51, 12),
+	IR = BIT(61),
+	IW = BIT(62),
+	IV = BIT(0),
+	GA_EN = BIT(17),
+	XT_EN = BIT(50)
+};
 
 bool
 amd_is_table(uint64_t pa)
@@ -28,14 +38,17 @@ judge_entry(struct model_amdvi *m, const struct entry *e)
 		amd_violate(m, "AMD-32: the entry of %x has no valid translation fields", e->rid);
 	if ((e->w[0] & ~(V | TV | MODE | ADDR | IR | IW)) != 0 || (e->w[1] & BITS(63, 16)) != 0 ||
 	    (e->w[2] & (BIT(5) | BITS(59, 52))) != 0 || e->w[3] != 0)
-		amd_violate(m, "AMD-30: reserved bits, or what is never used, in the entry of %x", e->rid);
+		amd_violate(
+		    m, "AMD-30: reserved bits, or what is never used, in the entry of %x", e->rid);
 	if ((m->control & GA_EN) != 0 && (e->w[2] & IV) == 0)
-		amd_violate(m, "AMD-32: interrupts of %x pass as they are, though there is remapping", e->rid);
+		amd_violate(m,
+		    "AMD-32: interrupts of %x pass as they are, though there is remapping", e->rid);
 	switch (FIELD_GET(BITS(61, 60), e->w[2])) {
 	case 0:
 		break;
 	case 2:
-		if ((m->control & GA_EN) == 0 || !amd_is_table(e->w[2] & BITS(51, 6)) || FIELD_GET(BITS(4, 1), e->w[2]) > 9)
+		if ((m->control & GA_EN) == 0 || !amd_is_table(e->w[2] & BITS(51, 6)) ||
+		    FIELD_GET(BITS(4, 1), e->w[2]) > 9)
 			amd_violate(m, "AMD-70: the interrupt table of %x", e->rid);
 		break;
 	default:
@@ -55,7 +68,8 @@ judge_entry(struct model_amdvi *m, const struct entry *e)
 	for (unsigned i = 0; i < CACHE; i++) {
 		const struct entry *o = &m->entry[i];
 
-		if (o->used && (o->w[0] & MODE) != 0 && (o->w[1] & 0xffff) == id && (o->w[0] & ADDR) != root)
+		if (o->used && (o->w[0] & MODE) != 0 && (o->w[1] & 0xffff) == id &&
+		    (o->w[0] & ADDR) != root)
 			amd_violate(m, "AMD-35: domain id %u has two tables at the same time", id);
 		if ((m->tlb[i].used && m->tlb[i].id == id && m->tlb[i].root != root) ||
 		    (m->upper[i].used && m->upper[i].id == id && m->upper[i].root != root))
@@ -128,18 +142,23 @@ model_amdvi_send(struct model_amdvi *m, uint32_t rid, uint32_t data)
 		return (struct model_amdvi_irq){ .delivered = true, .vector = (uint8_t)data };
 	dte = entry_of(m, rid);
 	e = (struct irte){ .used = true, .rid = rid, .index = data & 0x7ff };
-	if (dte == NULL || FIELD_GET(BITS(61, 60), dte->w[2]) != 2 || e.index >= 1u << FIELD_GET(BITS(4, 1), dte->w[2]))
+	if (dte == NULL || FIELD_GET(BITS(61, 60), dte->w[2]) != 2 ||
+	    e.index >= 1u << FIELD_GET(BITS(4, 1), dte->w[2]))
 		return refuse(m, rid);
-	for (i = 0; i < CACHE && !(m->irte[i].used && m->irte[i].rid == rid && m->irte[i].index == e.index); i++)
+	for (i = 0;
+	    i < CACHE && !(m->irte[i].used && m->irte[i].rid == rid && m->irte[i].index == e.index);
+	    i++)
 		;
 	if (i == CACHE) {
 		at = (dte->w[2] & BITS(51, 6)) + 16ull * e.index;
 		e.lo = fake_device_load(at);
 		e.hi = fake_device_load(at + 8);
-		if ((e.lo & 1) != 0 && ((e.lo & (BITS(7, 1) | BITS(63, 32))) != 0 || (e.hi & BITS(55, 8)) != 0 ||
-		    ((m->control & XT_EN) == 0 && ((e.lo & BITS(31, 16)) != 0 || (e.hi & BITS(63, 56)) != 0))))
-			amd_violate(m, "AMD-71: interrupt entry %u of %x: 0x%llx 0x%llx", e.index, rid, (unsigned long long)e.lo,
-			    (unsigned long long)e.hi);
+		if ((e.lo & 1) != 0 &&
+		    ((e.lo & (BITS(7, 1) | BITS(63, 32))) != 0 || (e.hi & BITS(55, 8)) != 0 ||
+			((m->control & XT_EN) == 0 &&
+			    ((e.lo & BITS(31, 16)) != 0 || (e.hi & BITS(63, 56)) != 0))))
+			amd_violate(m, "AMD-71: interrupt entry %u of %x: 0x%llx 0x%llx", e.index,
+			    rid, (unsigned long long)e.lo, (unsigned long long)e.hi);
 		for (i = 0; i < CACHE && m->irte[i].used; i++)
 			;
 		if (i == CACHE) {
@@ -151,8 +170,10 @@ model_amdvi_send(struct model_amdvi *m, uint32_t rid, uint32_t data)
 	e = m->irte[i];
 	if ((e.lo & 1) == 0)
 		return refuse(m, rid);
-	return (struct model_amdvi_irq){ .delivered = true, .remapped = true, .vector = (uint8_t)e.hi,
-	    .processor = (uint32_t)(e.lo >> 8 & 0xff'ffff) | (uint32_t)(e.hi >> 56) << 24 };
+	return (struct model_amdvi_irq){ .delivered = true,
+		.remapped = true,
+		.vector = (uint8_t)e.hi,
+		.processor = (uint32_t)(e.lo >> 8 & 0xff'ffff) | (uint32_t)(e.hi >> 56) << 24 };
 }
 
 /* ---- Walks ---- */
@@ -172,7 +193,8 @@ static void
 upper_put(struct model_amdvi *m, struct upper e)
 {
 	for (unsigned i = 0; i < CACHE; i++)
-		if (m->upper[i].used && m->upper[i].id == e.id && m->upper[i].at == e.at && m->upper[i].lg2 == e.lg2)
+		if (m->upper[i].used && m->upper[i].id == e.id && m->upper[i].at == e.at &&
+		    m->upper[i].lg2 == e.lg2)
 			return;
 	for (unsigned i = 0; i < CACHE; i++)
 		if (!m->upper[i].used) {
@@ -194,7 +216,8 @@ walk(struct model_amdvi *m, const struct entry *dte, uint64_t iova, struct tlb *
 	for (unsigned i = 0; i < CACHE; i++) {
 		const struct upper *u = &m->upper[i];
 
-		if (u->used && u->id == id && (iova >> u->lg2) == (u->at >> u->lg2) && u->level < level) {
+		if (u->used && u->id == id && (iova >> u->lg2) == (u->at >> u->lg2) &&
+		    u->level < level) {
 			level = u->level;
 			table = u->table;
 			rights = u->rights;
@@ -209,24 +232,38 @@ walk(struct model_amdvi *m, const struct entry *dte, uint64_t iova, struct tlb *
 			return E_PAGE_HW;
 		}
 		e = fake_device_load(at);
-		*out = (struct tlb){ .used = true, .rid = dte->rid, .id = id, .at = align_down(iova, BIT(shift)),
-			.lg2 = (uint8_t)shift, .root = root, .upper = level > 1 };
+		*out = (struct tlb){ .used = true,
+			.rid = dte->rid,
+			.id = id,
+			.at = align_down(iova, BIT(shift)),
+			.lg2 = (uint8_t)shift,
+			.root = root,
+			.upper = level > 1 };
 		if ((e & 1) == 0) {
 			if (e != 0)
 				amd_violate(m, "AMD-82: an absent entry that is not zero");
 			return 0;
 		}
 		next = (unsigned)FIELD_GET(BITS(11, 9), e);
-		if ((e & (BITS(4, 1) | BITS(8, 7) | BITS(59, 52) | BIT(63))) != 0 || (next != 0 && next != level - 1) ||
-		    (e & ADDR) >> m->s.host_width != 0 || (next == 0 && (e & ADDR & (BIT(shift) - 1)) != 0)) {
-			amd_violate(m, "AMD-40: a malformed entry 0x%llx of level %u", (unsigned long long)e, level);
+		if ((e & (BITS(4, 1) | BITS(8, 7) | BITS(59, 52) | BIT(63))) != 0 ||
+		    (next != 0 && next != level - 1) || (e & ADDR) >> m->s.host_width != 0 ||
+		    (next == 0 && (e & ADDR & (BIT(shift) - 1)) != 0)) {
+			amd_violate(m, "AMD-40: a malformed entry 0x%llx of level %u",
+			    (unsigned long long)e, level);
 			return E_PAGE_HW;
 		}
 		rights &= e >> 61;
 		if (next != 0) {
 			table = e & ADDR;
-			upper_put(m, (struct upper){ .used = true, .id = id, .at = align_down(iova, BIT(shift)), .lg2 = (uint8_t)shift,
-			    .table = table, .rights = (uint8_t)rights, .root = root, .level = (uint8_t)(level - 1) });
+			upper_put(m,
+			    (struct upper){ .used = true,
+				.id = id,
+				.at = align_down(iova, BIT(shift)),
+				.lg2 = (uint8_t)shift,
+				.table = table,
+				.rights = (uint8_t)rights,
+				.root = root,
+				.level = (uint8_t)(level - 1) });
 			continue;
 		}
 		out->present = true;
@@ -279,8 +316,9 @@ amd_access(struct model_amdvi *m, uint32_t rid, uint64_t iova, bool write)
 		return d;
 	}
 	d.pa = iova;
-	d.done = d.bypass = (m->control & 1) == 0 || ((m->excl_base & 1) != 0 && iova >= (m->excl_base & ADDR) &&
-	    iova <= (m->excl_limit | PAGE_MASK));
+	d.done = d.bypass = (m->control & 1) == 0 ||
+	    ((m->excl_base & 1) != 0 && iova >= (m->excl_base & ADDR) &&
+		iova <= (m->excl_limit | PAGE_MASK));
 	if (d.done)
 		return d;
 	for (unsigned i = 0; i < CACHE; i++)	/* before the table, as some units do (AMD-82) */
@@ -296,7 +334,8 @@ amd_access(struct model_amdvi *m, uint32_t rid, uint64_t iova, bool write)
 		d.code = d.done ? 0 : E_PAGE_FAULT;
 		return d;
 	}
-	if ((dte->w[0] & (write ? IW : IR)) == 0 || iova >> (12 + 9 * FIELD_GET(MODE, dte->w[0])) != 0) {
+	if ((dte->w[0] & (write ? IW : IR)) == 0 ||
+	    iova >> (12 + 9 * FIELD_GET(MODE, dte->w[0])) != 0) {
 		d.code = E_PAGE_FAULT;
 		return d;
 	}
@@ -321,9 +360,12 @@ amd_watch(struct model_amdvi *m)
 	m->watching = true;
 	for (uint32_t i = 0; i < m->watches; i++)
 		for (unsigned write = 0; write < 2; write++) {
-			struct model_amdvi_dma d = amd_access(m, m->watch[i].rid, m->watch[i].iova, write);
+			struct model_amdvi_dma d =
+			    amd_access(m, m->watch[i].rid, m->watch[i].iova, write);
 
-			m->windows += d.bypass && ((m->control & 1) == 0 || ((m->excl_base & 1) != 0 && !m->firmware_table));
+			m->windows += d.bypass &&
+			    ((m->control & 1) == 0 ||
+				((m->excl_base & 1) != 0 && !m->firmware_table));
 			if (d.code != 0 && d.code != E_PAGE_FAULT)
 				amd_violate(m, "requester %x at 0x%llx: event %u", m->watch[i].rid,
 				    (unsigned long long)m->watch[i].iova, d.code);
@@ -369,7 +411,9 @@ amd_apply(struct model_amdvi *m, uint64_t lo, uint64_t hi)
 		if (op == 8 || (op == 3 && t->id == id && (!t->upper || pde) &&
 		    (len == 0 || ranges_overlap(t->at, BIT(t->lg2), base, len))))
 			t->used = false;
-		if (op == 8 || (op == 3 && u->id == id && pde && (len == 0 || ranges_overlap(u->at, BIT(u->lg2), base, len))))
+		if (op == 8 ||
+		    (op == 3 && u->id == id && pde &&
+			(len == 0 || ranges_overlap(u->at, BIT(u->lg2), base, len))))
 			u->used = false;
 	}
 	if (op == 8)
@@ -380,11 +424,13 @@ bool
 model_amdvi_reaches(struct model_amdvi *m, uint64_t page)
 {
 	for (unsigned i = 0; i < CACHE; i++)
-		if (m->tlb[i].used && m->tlb[i].present && ranges_overlap(m->tlb[i].to, BIT(m->tlb[i].lg2), page, PAGE_SIZE))
+		if (m->tlb[i].used && m->tlb[i].present &&
+		    ranges_overlap(m->tlb[i].to, BIT(m->tlb[i].lg2), page, PAGE_SIZE))
 			return true;
 	for (uint32_t i = 0; i < m->watches; i++)
 		for (unsigned write = 0; write < 2; write++) {
-			struct model_amdvi_dma d = amd_access(m, m->watch[i].rid, m->watch[i].iova, write);
+			struct model_amdvi_dma d =
+			    amd_access(m, m->watch[i].rid, m->watch[i].iova, write);
 
 			if (d.done && align_down(d.pa, PAGE_SIZE) == page)
 				return true;
@@ -404,10 +450,13 @@ amd_freed(struct model_amdvi *m, uint64_t pa, unsigned order)
 		const struct entry *e = &m->entry[i];
 
 		if (e->used && (e->w[0] & MODE) != 0 && ranges_overlap(e->w[0] & ADDR, 1, pa, len))
-			amd_violate(m, "AMD-46: a table is freed that a cached entry of the device table leads to");
+			amd_violate(m,
+			    "AMD-46: a table is freed that a cached entry of the device table leads to");
 		if (m->upper[i].used && ranges_overlap(m->upper[i].table, 1, pa, len))
 			amd_violate(m, "AMD-46: a table is freed that a cached entry leads to");
-		if (m->tlb[i].used && m->tlb[i].present && ranges_overlap(m->tlb[i].to, BIT(m->tlb[i].lg2), pa, len))
-			amd_violate(m, "DMA-02: a frame is freed that a cached translation leads to");
+		if (m->tlb[i].used && m->tlb[i].present &&
+		    ranges_overlap(m->tlb[i].to, BIT(m->tlb[i].lg2), pa, len))
+			amd_violate(
+			    m, "DMA-02: a frame is freed that a cached translation leads to");
 	}
 }

@@ -1,7 +1,8 @@
 /*
  * A software NVMe controller: model_nvme.h.
  *
- * Registers are plain memory, so what the driver writes is seen when it looks at the clock or waits; doorbells come at once.
+ * Registers are plain memory, so what the driver writes is seen when it looks at the clock or
+ * waits; doorbells come at once.
  */
 #include "tests/lib/model_nvme.h"
 
@@ -15,8 +16,20 @@
 enum { CAP = 0, VS = 8, CC = 0x14, CSTS = 0x1c, AQA = 0x24, ASQ = 0x28, ACQ = 0x30, CRTO = 0x68 };
 enum { GENERIC = 0, SPECIFIC = 1 };
 
-static uint32_t get32(struct model_nvme *m, uint32_t r) { uint32_t v; memcpy(&v, m->d->regs + r, 4); return v; }
-static uint64_t get64(struct model_nvme *m, uint32_t r) { uint64_t v; memcpy(&v, m->d->regs + r, 8); return v; }
+static uint32_t
+get32(struct model_nvme *m, uint32_t r)
+{
+	uint32_t v;
+	memcpy(&v, m->d->regs + r, 4);
+	return v;
+}
+static uint64_t
+get64(struct model_nvme *m, uint32_t r)
+{
+	uint64_t v;
+	memcpy(&v, m->d->regs + r, 8);
+	return v;
+}
 static void set32(struct model_nvme *m, uint32_t r, uint32_t v) { memcpy(m->d->regs + r, &v, 4); }
 static void set64(struct model_nvme *m, uint32_t r, uint64_t v) { memcpy(m->d->regs + r, &v, 8); }
 static void put32(uint8_t *p, uint32_t v) { memcpy(p, &v, 4); }
@@ -45,14 +58,15 @@ all_ones(struct model_nvme *m)
 /* --- completions ------------------------------------------------------------------ */
 
 static void
-post(struct model_nvme *m, uint32_t id, uint32_t cid, uint32_t dw0, uint32_t sc, uint32_t sq_head, uint32_t sq_id,
-    bool bad_phase)
+post(struct model_nvme *m, uint32_t id, uint32_t cid, uint32_t dw0, uint32_t sc, uint32_t sq_head,
+    uint32_t sq_id, bool bad_phase)
 {
 	struct model_queue *q = &m->q[id];
 	uint8_t *e;
 
 	if ((q->cq_tail + 1) % q->size == q->cq_head) {
-		broke(m, "completion queue %u is full: a driver has more in flight than it holds", id);
+		broke(m, "completion queue %u is full: a driver has more in flight than it holds",
+		    id);
 		return;
 	}
 	e = fake_drv_at(m->d, q->cq_iova + 16ull * q->cq_tail, 16, DMA_FROM_DEVICE);
@@ -110,7 +124,8 @@ complete(struct model_nvme *m, const struct model_out *o)
 		all_ones(m);
 		break;
 	case LIE_SWALLOW:
-		m->out[m->outs++] = (struct model_out){ .queue = o->queue, .cid = o->cid, .swallowed = true };
+		m->out[m->outs++] =
+		    (struct model_out){ .queue = o->queue, .cid = o->cid, .swallowed = true };
 		break;
 	}
 }
@@ -226,8 +241,9 @@ identify(struct model_nvme *m, const uint32_t *c)
 		page[26] = ns->flbas;
 		page[99] = ns->write_protected;
 		for (unsigned i = 0; i < 64; i++)
-			put32(page + 128 + 4 * i, 10u << 16);	/* formats that nobody uses: 1 KiB */
-		put32(page + 128 + 4 * ((ns->flbas & 15u) | (ns->nlbaf > 15 ? ns->flbas >> 1 & 0x30u : 0)),
+			put32(page + 128 + 4 * i, 10u << 16); /* formats that nobody uses: 1 KiB */
+		put32(page + 128 +
+			4 * ((ns->flbas & 15u) | (ns->nlbaf > 15 ? ns->flbas >> 1 & 0x30u : 0)),
 		    ns->metadata | (uint32_t)ns->lbads << 16);
 		break;
 	case 1:
@@ -252,7 +268,8 @@ identify(struct model_nvme *m, const uint32_t *c)
 	default:
 		return status(GENERIC, 0x02);
 	}
-	return move(m, c[6] | (uint64_t)c[7] << 32, c[8] | (uint64_t)c[9] << 32, page, sizeof(page), true);
+	return move(
+	    m, c[6] | (uint64_t)c[7] << 32, c[8] | (uint64_t)c[9] << 32, page, sizeof(page), true);
 }
 
 static uint32_t
@@ -262,7 +279,8 @@ create(struct model_nvme *m, const uint32_t *c, bool completion)
 	uint64_t at = c[6] | (uint64_t)c[7] << 32;
 	struct model_queue *q = &m->q[id < MODEL_QUEUES ? id : 0];
 
-	if (id == 0 || id > m->pairs || id >= MODEL_QUEUES || (completion ? q->cq_live : q->sq_live))
+	if (id == 0 || id > m->pairs || id >= MODEL_QUEUES ||
+	    (completion ? q->cq_live : q->sq_live))
 		return status(SPECIFIC, 0x01);
 	if (size < 2 || size - 1 > (m->cap & 0xffff))
 		return status(SPECIFIC, 0x02);
@@ -413,7 +431,8 @@ doorbell(void *arg, uint32_t id, uint32_t sq_tail, uint32_t cq_head)
 		uint32_t unread = (q->cq_tail + q->size - q->cq_head) % q->size;
 
 		if (cq_head >= q->size || (cq_head + q->size - q->cq_head) % q->size > unread)
-			broke(m, "completion head %u of queue %u is beyond what was posted", cq_head, id);
+			broke(m, "completion head %u of queue %u is beyond what was posted",
+			    cq_head, id);
 		else
 			q->cq_head = cq_head;
 	}
@@ -425,7 +444,8 @@ doorbell(void *arg, uint32_t id, uint32_t sq_tail, uint32_t cq_head)
 	}
 	q->sq_tail = sq_tail;
 	while (q->sq_head != q->sq_tail && q->sq_live) {
-		const uint32_t *e = fake_drv_at(m->d, q->sq_iova + 64ull * q->sq_head, 64, DMA_TO_DEVICE);
+		const uint32_t *e =
+		    fake_drv_at(m->d, q->sq_iova + 64ull * q->sq_head, 64, DMA_TO_DEVICE);
 		uint32_t c[16];
 
 		if (e == NULL)
@@ -473,8 +493,12 @@ enable(struct model_nvme *m, uint32_t cc)
 		broke(m, "admin queues are not on pages of their own");
 	if ((aqa & 0xfff) == 0 || (aqa & 0xfff) != (aqa >> 16 & 0xfff))
 		broke(m, "admin queue sizes");
-	*q = (struct model_queue){ .sq_iova = get64(m, ASQ), .cq_iova = get64(m, ACQ), .size = (aqa & 0xfff) + 1, .phase = 1,
-		.sq_live = true, .cq_live = true };
+	*q = (struct model_queue){ .sq_iova = get64(m, ASQ),
+		.cq_iova = get64(m, ACQ),
+		.size = (aqa & 0xfff) + 1,
+		.phase = 1,
+		.sq_live = true,
+		.cq_live = true };
 	m->enabled = true;
 	if (m->fatal_at_enable)
 		set32(m, CSTS, 2);
@@ -495,7 +519,8 @@ step(void *arg)
 		if ((get32(m, CSTS) & 1) != 0)
 			broke(m, "enabled before it had stopped");
 		enable(m, cc);
-	} else if ((cc & 1) == 0 && ((m->cc_seen & 1) != 0 || (get32(m, CSTS) & 1) != 0) && m->ready_at == 0) {
+	} else if ((cc & 1) == 0 && ((m->cc_seen & 1) != 0 || (get32(m, CSTS) & 1) != 0) &&
+	    m->ready_at == 0) {
 		m->enabled = false;
 		m->outs = 0;
 		memset(m->q, 0, sizeof(m->q));
@@ -514,10 +539,19 @@ void
 model_nvme_init(struct model_nvme *m, struct drv_device *d)
 {
 	*m = (struct model_nvme){
-		.d = d, .vs = 0x10400, .ready_ns = 1000, .stop_ns = 1000, .pairs = 4, .mdts = 7, .vwc = 1, .nn = 256,
-		/* 2048 entries, contiguous queues, 7.5 s, doorbells 4 bytes apart, NVM command set, 4 KiB to 64 KiB pages */
+		.d = d,
+		.vs = 0x10400,
+		.ready_ns = 1000,
+		.stop_ns = 1000,
+		.pairs = 4,
+		.mdts = 7,
+		.vwc = 1,
+		.nn = 256,
+		/* 2048 entries, contiguous queues, 7.5 s, doorbells 4 bytes apart, NVM command set,
+		   4 KiB to 64 KiB pages */
 		.cap = 0x7ff | 1ull << 16 | 15ull << 24 | 1ull << 37 | 4ull << 52,
-		.serial = "model0", .model = "Model of an NVMe Controller",
+		.serial = "model0",
+		.model = "Model of an NVMe Controller",
 		.ns[0] = { .nsid = 1, .blocks = 2048, .lbads = 9, .nlbaf = 7 },
 	};
 	fake_drv_init(d, 0x4000);
@@ -535,7 +569,8 @@ model_nvme_media(struct model_nvme *m)
 	for (unsigned i = 0; i < MODEL_NS; i++) {
 		uint64_t bytes;
 
-		if (m->ns[i].nsid == 0 || m->ns[i].lbads > 12 || m->ns[i].blocks > 64 * MIB >> m->ns[i].lbads)
+		if (m->ns[i].nsid == 0 || m->ns[i].lbads > 12 ||
+		    m->ns[i].blocks > 64 * MIB >> m->ns[i].lbads)
 			continue;
 		bytes = m->ns[i].blocks << m->ns[i].lbads;
 		m->ns[i].media = malloc(bytes);

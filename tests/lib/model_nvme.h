@@ -1,7 +1,8 @@
 /*
- * A software NVMe controller, written from the specification (NVM Express Base 2.1, NVM Command Set 1.1): it knows the offsets and
- * bits by itself and shares nothing with dev/nvme.  It is strict: what a driver must not do ends in the status that the specification
- * names, and is counted.  It can also be hostile.
+ * A software NVMe controller, written from the specification (NVM Express Base 2.1, NVM Command
+ * Set 1.1): it knows the offsets and bits by itself and shares nothing with dev/nvme.  It is
+ * strict: what a driver must not do ends in the status that the specification names, and is
+ * counted.  It can also be hostile.
  */
 #pragma once
 
@@ -16,7 +17,7 @@ struct model_ns {
 	uint8_t flbas, nlbaf;		/* format in use; number of formats minus one */
 	uint16_t metadata;
 	bool write_protected;
-	uint8_t *media;			/* blocks << lbads bytes, by the model, when it is not too much */
+	uint8_t *media; /* blocks << lbads bytes, by the model, when it is not too much */
 };
 
 /* What it does to the completion that comes after lie_after more I/O completions. */

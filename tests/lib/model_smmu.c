@@ -62,7 +62,8 @@ write_record(struct model_smmu *m, const uint64_t e[4])
 		return;
 	}
 	for (unsigned i = 0; i < 4; i++)
-		fake_device_store(queue_at(m->evtq) + 32ull * (m->evtq_prod & (size - 1)) + 8 * i, e[i]);
+		fake_device_store(
+		    queue_at(m->evtq) + 32ull * (m->evtq_prod & (size - 1)) + 8 * i, e[i]);
 	m->evtq_prod = (m->evtq_prod & OVFLG) | ((m->evtq_prod + 1) & mask);
 	if (used == 0 && (m->irq_ack & IRQ_EVENTQ) != 0)
 		m->irq_due_event = true;
@@ -128,11 +129,13 @@ smmu_locate(struct model_smmu *m, uint32_t sid, bool cached)
 		m->l1[m->l1_count++] = (struct cached_l1){ index, desc };
 found:
 	span = desc & 31;
-	CHECK(m, (desc & (BITS(63, 52) | BIT(5))) == 0, "SMMU-45: reserved bits in level 1 descriptor 0x%llx", ULL(desc));
+	CHECK(m, (desc & (BITS(63, 52) | BIT(5))) == 0,
+	    "SMMU-45: reserved bits in level 1 descriptor 0x%llx", ULL(desc));
 	CHECK(m, span <= split + 1, "SMMU-45: span %u with SPLIT %u", (unsigned)span, split);
 	if (span == 0 || (sid & ((1u << split) - 1)) >= 1u << (span - 1))
 		return 0;
-	CHECK(m, is_aligned(desc & BITS(51, 6), 64ull << (span - 1)), "SMMU-45: a level 2 table is misaligned");
+	CHECK(m, is_aligned(desc & BITS(51, 6), 64ull << (span - 1)),
+	    "SMMU-45: a level 2 table is misaligned");
 	return (desc & BITS(51, 6)) + 64ull * (sid & ((1u << split) - 1));
 }
 
@@ -140,7 +143,8 @@ static bool
 fetch8(struct model_smmu *m, uint64_t pa, uint64_t w[8])
 {
 	if (!smmu_is_table(pa, 64)) {
-		smmu_violation(m, "configuration is read from 0x%llx, which is no table frame", ULL(pa));
+		smmu_violation(
+		    m, "configuration is read from 0x%llx, which is no table frame", ULL(pa));
 		return false;
 	}
 	for (unsigned i = 0; i < 8; i++)
@@ -153,7 +157,8 @@ enum decision { ABORT, BYPASS, STAGE1, STAGE2, BAD };
 static bool
 stage2_fits(const struct model_smmu *m, uint64_t w2, uint64_t ttb, unsigned *level, unsigned *bits)
 {
-	unsigned t0sz = (unsigned)FIELD_GET(BITS(37, 32), w2), sl0 = (unsigned)FIELD_GET(BITS(39, 38), w2), shift, index;
+	unsigned t0sz = (unsigned)FIELD_GET(BITS(37, 32), w2),
+		 sl0 = (unsigned)FIELD_GET(BITS(39, 38), w2), shift, index;
 
 	*bits = 64 - t0sz;
 	if (sl0 == 3 || *bits > max_u64(oas(m), 40) || *bits < 25)
@@ -171,7 +176,8 @@ stage2_fits(const struct model_smmu *m, uint64_t w2, uint64_t ttb, unsigned *lev
 	return is_aligned(ttb, 8ull << index);
 }
 
-/* Strict: reserved and unused bits must be zero, and what capOS never wants is a violation [5.2]. */
+/* Strict: reserved and unused bits must be zero, and what capOS never wants is a violation [5.2].
+ */
 static enum decision
 judge_ste(struct model_smmu *m, const uint64_t w[8])
 {
@@ -192,11 +198,14 @@ judge_ste(struct model_smmu *m, const uint64_t w[8])
 	if (config == 5) {
 		if (!has_s1(m) || (w[0] & BITS(63, 59)) != 0 || (w[0] & BITS(5, 4)) != 0)
 			return BAD;
-		CHECK(m, (w[0] & BITS(58, 52)) == 0, "SMMU-48: reserved bits in word 0: 0x%llx", ULL(w[0]));
+		CHECK(m, (w[0] & BITS(58, 52)) == 0, "SMMU-48: reserved bits in word 0: 0x%llx",
+		    ULL(w[0]));
 		if ((w[1] & BIT(27)) != 0 && stall_model(m) != 0)
 			return BAD;	/* SMMU-55 */
-		CHECK(m, (w[1] & BIT(27)) != 0 || stall_model(m) != 0, "SMMU-55: S1STALLD is clear for a PCIe stream");
-		CHECK(m, (w[2] & BITS(15, 0)) == 0, "SMMU-53: stage 1 with VMID %u", (unsigned)(w[2] & 0xffff));
+		CHECK(m, (w[1] & BIT(27)) != 0 || stall_model(m) != 0,
+		    "SMMU-55: S1STALLD is clear for a PCIe stream");
+		CHECK(m, (w[2] & BITS(15, 0)) == 0, "SMMU-53: stage 1 with VMID %u",
+		    (unsigned)(w[2] & 0xffff));
 		return STAGE1;
 	}
 	if (config != 6) {
@@ -209,7 +218,8 @@ judge_ste(struct model_smmu *m, const uint64_t w[8])
 	if (FIELD_GET(BITS(47, 46), w[2]) != 0 || FIELD_GET(BITS(50, 48), w[2]) > (m->idr5 & 7) ||
 	    !stage2_fits(m, w[2], w[3] & BITS(51, 4), &level, &bits))
 		return BAD;
-	CHECK(m, (w[2] & BIT(53)) == 0 && (w[2] & BIT(58)) != 0, "SMMU-48: S2AFFD set or S2R clear");
+	CHECK(
+	    m, (w[2] & BIT(53)) == 0 && (w[2] & BIT(58)) != 0, "SMMU-48: S2AFFD set or S2R clear");
 	CHECK(m, (w[2] & 0xffff) != 0, "SMMU-53: stage 2 with VMID 0");
 	CHECK(m, (m->idr0 & BIT(18)) != 0 || (w[2] & 0xff00) == 0, "a VMID of more than 8 bits");
 	CHECK(m, (w[2] & (BITS(31, 16) | BITS(63, 59))) == 0 && (w[3] & ~BITS(51, 4)) == 0,
@@ -222,8 +232,9 @@ cd_is_good(struct model_smmu *m, const uint64_t w[8])
 {
 	unsigned t0sz = (unsigned)(w[0] & 63), ips = size_bits(FIELD_GET(BITS(34, 32), w[0]));
 
-	if ((w[0] & BIT(31)) == 0 || (w[0] & BIT(41)) == 0 || (w[0] & BIT(15)) != 0 || t0sz < 16 || t0sz > 39 ||
-	    FIELD_GET(BITS(7, 6), w[0]) != 0 || ips > oas(m) || (w[1] & BITS(51, 4)) >> ips != 0)
+	if ((w[0] & BIT(31)) == 0 || (w[0] & BIT(41)) == 0 || (w[0] & BIT(15)) != 0 || t0sz < 16 ||
+	    t0sz > 39 || FIELD_GET(BITS(7, 6), w[0]) != 0 || ips > oas(m) ||
+	    (w[1] & BITS(51, 4)) >> ips != 0)
 		return false;
 	if ((m->idr0 & BIT(26)) != 0 && (w[0] & BIT(46)) == 0)
 		return false;	/* SMMU-62 */
@@ -234,7 +245,8 @@ cd_is_good(struct model_smmu *m, const uint64_t w[8])
 	CHECK(m, (w[0] & BIT(47)) != 0, "SMMU-67: ASET is clear");
 	CHECK(m, (w[0] & BIT(30)) != 0 && (w[0] & BIT(14)) == 0, "SMMU-61: EPD1 clear or EPD0 set");
 	CHECK(m, w[0] >> 48 != 0, "SMMU-68: ASID 0");
-	CHECK(m, (m->idr0 & BIT(12)) != 0 || w[0] >> 56 == 0, "SMMU-68: an ASID of more than 8 bits");
+	CHECK(
+	    m, (m->idr0 & BIT(12)) != 0 || w[0] >> 56 == 0, "SMMU-68: an ASID of more than 8 bits");
 	CHECK(m, (w[0] & (BITS(37, 36) | BITS(40, 39))) == 0, "SMMU-60: reserved bits");
 	CHECK(m, w[3] == 0xff4404, "SMMU-72: MAIR 0x%llx", ULL(w[3]));
 	return true;
@@ -245,8 +257,8 @@ cd_is_good(struct model_smmu *m, const uint64_t w[8])
 static bool
 tlb_hit(const struct cached_tlb *e, unsigned stage, uint16_t asid, uint16_t vmid, uint64_t at)
 {
-	return !e->el2 && e->stage == stage && e->vmid == vmid && (stage == 2 || e->asid == asid || e->global) &&
-	    at - e->at < BIT(e->lg2);
+	return !e->el2 && e->stage == stage && e->vmid == vmid &&
+	    (stage == 2 || e->asid == asid || e->global) && at - e->at < BIT(e->lg2);
 }
 
 static struct model_dma
@@ -297,8 +309,8 @@ access_memory(struct model_smmu *m, uint32_t sid, uint64_t iova, bool write, boo
 	case BYPASS:
 		return (struct model_dma){ .done = true, .pa = iova, .bypass = true };
 	case BAD:
-		smmu_violation(m, "C_BAD_STE: 0x%llx 0x%llx 0x%llx 0x%llx", ULL(ste->w[0]), ULL(ste->w[1]), ULL(ste->w[2]),
-		    ULL(ste->w[3]));
+		smmu_violation(m, "C_BAD_STE: 0x%llx 0x%llx 0x%llx 0x%llx", ULL(ste->w[0]),
+		    ULL(ste->w[1]), ULL(ste->w[2]), ULL(ste->w[3]));
 		return fault(m, 0x04, sid, 0, write, quiet);
 	case STAGE1:
 		stage = 1;
@@ -350,14 +362,20 @@ access_memory(struct model_smmu *m, uint32_t sid, uint64_t iova, bool write, boo
 	walk_vmsa(stage, root, level, bits, ips, iova, &w);
 	for (uint32_t i = 0; i < w.tables; i++) {
 		bool known = false;
-		struct cached_walk c = { .stage = (uint8_t)stage, .asid = asid, .vmid = vmid,
-		    .at = align_down(iova, BIT(w.table_lg2[i])), .lg2 = w.table_lg2[i], .table = w.table_at[i] };
+		struct cached_walk c = { .stage = (uint8_t)stage,
+			.asid = asid,
+			.vmid = vmid,
+			.at = align_down(iova, BIT(w.table_lg2[i])),
+			.lg2 = w.table_lg2[i],
+			.table = w.table_at[i] };
 
 		for (uint32_t j = 0; j < m->walk_count; j++) {
 			struct cached_walk *o = &m->walk[j];
 
-			if (o->stage == c.stage && o->asid == c.asid && o->vmid == c.vmid && o->at == c.at && o->lg2 == c.lg2) {
-				CHECK(m, o->table == c.table, "SMMU-78: a table entry changed while it was cached");
+			if (o->stage == c.stage && o->asid == c.asid && o->vmid == c.vmid &&
+			    o->at == c.at && o->lg2 == c.lg2) {
+				CHECK(m, o->table == c.table,
+				    "SMMU-78: a table entry changed while it was cached");
 				known = true;
 			}
 		}
@@ -376,7 +394,8 @@ access_memory(struct model_smmu *m, uint32_t sid, uint64_t iova, bool write, boo
 		smmu_violation(m, "SMMU-75: an entry leads beyond the output size");
 		return fault(m, 0x11, sid, iova, write, quiet);
 	default:
-		smmu_violation(m, "a malformed page table entry, or one that leads to no table (%u)", w.result);
+		smmu_violation(m,
+		    "a malformed page table entry, or one that leads to no table (%u)", w.result);
 		return fault(m, 0x0b, sid, iova, write, quiet);
 	}
 	CHECK(m, !w.executable, "SMMU-83: an executable leaf");
@@ -384,8 +403,14 @@ access_memory(struct model_smmu *m, uint32_t sid, uint64_t iova, bool write, boo
 	if (m->tlb_count == CACHE_MAX)
 		abort();
 	m->tlb[m->tlb_count++] = (struct cached_tlb){
-		.stage = (uint8_t)stage, .asid = asid, .vmid = vmid, .at = align_down(iova, BIT(w.size_lg2)),
-		.to = w.to - (iova & (BIT(w.size_lg2) - 1)), .lg2 = w.size_lg2, .read = w.read, .write = w.write,
+		.stage = (uint8_t)stage,
+		.asid = asid,
+		.vmid = vmid,
+		.at = align_down(iova, BIT(w.size_lg2)),
+		.to = w.to - (iova & (BIT(w.size_lg2) - 1)),
+		.lg2 = w.size_lg2,
+		.read = w.read,
+		.write = w.write,
 		.global = w.global,
 	};
 	if (write ? !w.write : !w.read)
@@ -423,11 +448,12 @@ judge_mixtures(struct model_smmu *m, struct watch *w)
 		CHECK(m, (w0 & 1) != 0, "SMMU-50: stream 0x%x may be seen with V clear", w->sid);
 		if ((w0 & 1) == 0 || config == 0)
 			continue;
-		/* A translating word 0 may be met by every value of the other words that it uses. */
+		/* A translating word 0 may be met by every value of the other words that it uses.
+		 */
 		for (unsigned n = 1; n < 4; n++)
 			CHECK(m, w->word[n].count == 1 || (config == 5 && n == 3),
-			    "SMMU-51: stream 0x%x may be seen with word 0 0x%llx and %u values of word %u", w->sid, ULL(w0),
-			    w->word[n].count, n);
+			    "SMMU-51: stream 0x%x may be seen with word 0 0x%llx and %u values of word %u",
+			    w->sid, ULL(w0), w->word[n].count, n);
 	}
 }
 
@@ -458,7 +484,8 @@ smmu_try_all(struct model_smmu *m)
 		struct model_dma d;
 
 		find_entry(m, &m->watch[i]);
-		d = access_memory(m, m->watch[i].sid, m->watch[i].iova, fake_random() % 2 == 0, true);
+		d = access_memory(
+		    m, m->watch[i].sid, m->watch[i].iova, fake_random() % 2 == 0, true);
 		CHECK(m, !d.bypass || (m->setup.no_gbpa && (m->cr0ack & CR0_SMMUEN) == 0),
 		    "D1: stream 0x%x passes untranslated", m->watch[i].sid);
 	}
@@ -491,13 +518,17 @@ smmu_on_freed(void *arg, uint64_t pa, unsigned order)
 	uint64_t len = PAGE_SIZE << order;
 
 	for (uint32_t i = 0; i < m->walk_count; i++)
-		CHECK(m, m->walk[i].table - pa >= len, "SMMU-33: a table is freed while a walk that passed it is cached");
+		CHECK(m, m->walk[i].table - pa >= len,
+		    "SMMU-33: a table is freed while a walk that passed it is cached");
 	for (uint32_t i = 0; i < m->ste_count; i++)
-		CHECK(m, (m->ste[i].w[0] & BITS(3, 1)) != 0xc || (m->ste[i].w[3] & BITS(51, 4)) - pa >= len,
+		CHECK(m,
+		    (m->ste[i].w[0] & BITS(3, 1)) != 0xc ||
+			(m->ste[i].w[3] & BITS(51, 4)) - pa >= len,
 		    "a stage 2 root is freed while stream 0x%x is cached with it", m->ste[i].sid);
 	for (uint32_t i = 0; i < m->cd_count; i++)
 		CHECK(m, (m->cd[i].w[1] & BITS(51, 4)) - pa >= len && m->cd[i].pa - pa >= len,
-		    "a root or descriptor is freed while stream 0x%x is cached with it", m->cd[i].sid);
+		    "a root or descriptor is freed while stream 0x%x is cached with it",
+		    m->cd[i].sid);
 }
 
 void
@@ -513,10 +544,12 @@ bool
 model_smmu_reaches(struct model_smmu *m, uint64_t page)
 {
 	for (uint32_t i = 0; i < m->tlb_count; i++)
-		if (!m->tlb[i].el2 && page - align_down(m->tlb[i].to, PAGE_SIZE) < BIT(m->tlb[i].lg2))
+		if (!m->tlb[i].el2 &&
+		    page - align_down(m->tlb[i].to, PAGE_SIZE) < BIT(m->tlb[i].lg2))
 			return true;
 	for (uint32_t i = 0; i < m->watch_count; i++) {
-		struct model_dma d = access_memory(m, m->watch[i].sid, m->watch[i].iova, false, true);
+		struct model_dma d =
+		    access_memory(m, m->watch[i].sid, m->watch[i].iova, false, true);
 
 		if (d.done && align_down(d.pa, PAGE_SIZE) == page)
 			return true;

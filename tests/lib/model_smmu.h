@@ -2,12 +2,14 @@
  * A software SMMUv3, written from the manual by way of specs/smmuv3.md: stricter than QEMU and as
  * lazy as hardware may be.
  *
- *   - Registers: offsets by page, widths, what may change when; writes to CR0, IRQ_CTRL and GBPA act late.
- *   - Commands are read from memory as the device sees it, executed as slowly as the test wants, and
- *     have no effect before the CMD_SYNC that covers them; then in reverse order, as it may be.
- *   - Configuration, walks and translations are cached for ever: nothing leaves but by invalidation.
- *   - A "watched" stream is a device that tries its addresses whenever anything happens: after every
- *     store, before and after every effect of a command.  So what can go stale does.
+ *   - Registers: offsets by page, widths, what may change when; writes to CR0, IRQ_CTRL and GBPA
+ * act late.
+ *   - Commands are read from memory as the device sees it, executed as slowly as the test wants,
+ * and have no effect before the CMD_SYNC that covers them; then in reverse order, as it may be.
+ *   - Configuration, walks and translations are cached for ever: nothing leaves but by
+ * invalidation.
+ *   - A "watched" stream is a device that tries its addresses whenever anything happens: after
+ * every store, before and after every effect of a command.  So what can go stale does.
  *   - For each word of a watched stream's entry the model keeps all values that a fetch may have
  *     seen since the last CFGI and sync, and judges every mixture of them: abort, or whole.
  *
@@ -26,9 +28,10 @@ struct model_smmu_setup {
 	bool page0;			/* CN99xx: one page of registers */
 	bool firmware;			/* left on, with bypass entries in table and caches */
 	uint32_t ack_delay;		/* register reads until a control write acts */
-	uint32_t lag;			/* register reads or ticks that one command takes; 0: none */
+	uint32_t lag; /* register reads or ticks that one command takes; 0: none */
 	uint32_t line_eventq, line_gerror;
-	bool late_records;		/* an event becomes visible at the next CMD_SYNC and no sooner (SMMU-36) */
+	bool late_records; /* an event becomes visible at the next CMD_SYNC and no sooner (SMMU-36)
+			    */
 };
 
 struct model_smmu *model_smmu_create(const struct model_smmu_setup *setup);
@@ -50,9 +53,10 @@ void model_smmu_watch(struct model_smmu *m, uint32_t sid, uint64_t iova);
 bool model_smmu_reaches(struct model_smmu *m, uint64_t page);
 
 /* Faults of the hardware. */
-void model_smmu_hang(struct model_smmu *m, bool hang);			/* the queue does not advance */
-void model_smmu_refuse(struct model_smmu *m, uint8_t op, uint32_t times);	/* CERROR_ILL for our legal command */
-void model_smmu_queue_abort(struct model_smmu *m);			/* CERROR_ABT at the next command */
+void model_smmu_hang(struct model_smmu *m, bool hang); /* the queue does not advance */
+void model_smmu_refuse(
+    struct model_smmu *m, uint8_t op, uint32_t times); /* CERROR_ILL for our legal command */
+void model_smmu_queue_abort(struct model_smmu *m);     /* CERROR_ABT at the next command */
 void model_smmu_gerror(struct model_smmu *m, uint32_t bits);
 void model_smmu_ack_never(struct model_smmu *m, uint32_t cr0_bits);	/* these never come on */
 void model_smmu_interrupts(struct model_smmu *m);			/* delivers what is due */
@@ -64,6 +68,7 @@ const char *model_smmu_violation(const struct model_smmu *m);		/* the first, or 
 uint32_t model_smmu_cr0(const struct model_smmu *m);			/* in force */
 bool model_smmu_aborts_off(const struct model_smmu *m);			/* GBPA.ABORT in force */
 uint32_t model_smmu_register(const struct model_smmu *m, uint32_t offset);
-uint32_t model_smmu_executed(struct model_smmu *m, uint8_t op);		/* commands since the last call */
-uint32_t model_smmu_doorbells(struct model_smmu *m);			/* PROD writes since the last call */
-void model_smmu_entry(struct model_smmu *m, uint32_t sid, uint64_t ste[8], uint64_t cd[8]);	/* from memory */
+uint32_t model_smmu_executed(struct model_smmu *m, uint8_t op); /* commands since the last call */
+uint32_t model_smmu_doorbells(struct model_smmu *m); /* PROD writes since the last call */
+void model_smmu_entry(
+    struct model_smmu *m, uint32_t sid, uint64_t ste[8], uint64_t cd[8]); /* from memory */

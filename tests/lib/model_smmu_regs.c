@@ -63,15 +63,19 @@ take_effect(struct model_smmu *m, const struct command *c)
 		DROP_IF(m->walk, m->walk_count, e->stage == 1 && e->vmid == vmid);
 		break;
 	case 0x11:
-		DROP_IF(m->tlb, m->tlb_count, !e->el2 && e->stage == 1 && e->vmid == vmid && e->asid == asid && !e->global);
-		DROP_IF(m->walk, m->walk_count, e->stage == 1 && e->vmid == vmid && e->asid == asid);
+		DROP_IF(m->tlb, m->tlb_count,
+		    !e->el2 && e->stage == 1 && e->vmid == vmid && e->asid == asid && !e->global);
+		DROP_IF(
+		    m->walk, m->walk_count, e->stage == 1 && e->vmid == vmid && e->asid == asid);
 		break;
 	case 0x12:
-		DROP_IF(m->tlb, m->tlb_count, !e->el2 && e->stage == 1 && e->vmid == vmid && (e->asid == asid || e->global) &&
-		    ranges_overlap(e->at, BIT(e->lg2), at, len));
+		DROP_IF(m->tlb, m->tlb_count,
+		    !e->el2 && e->stage == 1 && e->vmid == vmid && (e->asid == asid || e->global) &&
+			ranges_overlap(e->at, BIT(e->lg2), at, len));
 		if (!leaf)
-			DROP_IF(m->walk, m->walk_count, e->stage == 1 && e->vmid == vmid && e->asid == asid &&
-			    ranges_overlap(e->at, BIT(e->lg2), at, len));
+			DROP_IF(m->walk, m->walk_count,
+			    e->stage == 1 && e->vmid == vmid && e->asid == asid &&
+				ranges_overlap(e->at, BIT(e->lg2), at, len));
 		break;
 	case 0x20:
 		DROP_IF(m->tlb, m->tlb_count, e->el2);
@@ -96,7 +100,8 @@ take_effect(struct model_smmu *m, const struct command *c)
 	}
 }
 
-/* The laziest unit: everything happens at the sync, last command first, and devices try in between. */
+/* The laziest unit: everything happens at the sync, last command first, and devices try in between.
+ */
 static void
 sync_all(struct model_smmu *m)
 {
@@ -127,31 +132,43 @@ sync_all(struct model_smmu *m)
 static const char *
 illegal(const struct model_smmu *m, const struct command *c)
 {
-	uint64_t op = c->lo & 0xff, tg = FIELD_GET(BITS(11, 10), c->hi), ttl = FIELD_GET(BITS(9, 8), c->hi);
+	uint64_t op = c->lo & 0xff, tg = FIELD_GET(BITS(11, 10), c->hi),
+		 ttl = FIELD_GET(BITS(9, 8), c->hi);
 	uint64_t num = FIELD_GET(BITS(16, 12), c->lo), scale = FIELD_GET(BITS(24, 20), c->lo);
 
 	switch (op) {
 	case 0x03:
-		return (c->lo & BITS(31, 8)) != 0 || (c->hi & ~1ull) != 0 ? "CFGI_STE with reserved bits" : NULL;
+		return (c->lo & BITS(31, 8)) != 0 || (c->hi & ~1ull) != 0 ?
+		    "CFGI_STE with reserved bits" :
+		    NULL;
 	case 0x04:
-		return (c->lo & BITS(31, 8)) != 0 || (c->hi & ~31ull) != 0 ? "CFGI_STE_RANGE with reserved bits" : NULL;
+		return (c->lo & BITS(31, 8)) != 0 || (c->hi & ~31ull) != 0 ?
+		    "CFGI_STE_RANGE with reserved bits" :
+		    NULL;
 	case 0x06:
-		return (c->lo & BITS(31, 8)) != 0 || c->hi != 0 ? "CFGI_CD_ALL with reserved bits" : NULL;
+		return (c->lo & BITS(31, 8)) != 0 || c->hi != 0 ? "CFGI_CD_ALL with reserved bits" :
+								  NULL;
 	case 0x11:
 		if (!has_s1(m))
 			return "SMMU-135: a stage 1 command without stage 1";
-		return (c->lo & BITS(31, 8)) != 0 || c->hi != 0 ? "TLBI_NH_ASID with reserved bits" : NULL;
+		return (c->lo & BITS(31, 8)) != 0 || c->hi != 0 ?
+		    "TLBI_NH_ASID with reserved bits" :
+		    NULL;
 	case 0x12:
 	case 0x2a:
 		if (op == 0x12 ? !has_s1(m) : !has_s2(m))
 			return "SMMU-135: a command of a stage that is not there";
-		if ((c->lo & (BITS(11, 8) | BITS(19, 17) | BITS(31, 25))) != 0 || (op == 0x2a && c->lo >> 48 != 0) ||
-		    (c->hi & BITS(7, 1)) != 0)
+		if ((c->lo & (BITS(11, 8) | BITS(19, 17) | BITS(31, 25))) != 0 ||
+		    (op == 0x2a && c->lo >> 48 != 0) || (c->hi & BITS(7, 1)) != 0)
 			return "TLBI by address with reserved bits";
 		if (!has_ril(m))
-			return num != 0 || scale != 0 || tg != 0 || ttl != 0 ? "SMMU-32: a range without RIL" : NULL;
+			return num != 0 || scale != 0 || tg != 0 || ttl != 0 ?
+			    "SMMU-32: a range without RIL" :
+			    NULL;
 		if (tg == 0)
-			return num != 0 || scale != 0 || ttl != 0 ? "SMMU-31: range fields with TG 0" : NULL;
+			return num != 0 || scale != 0 || ttl != 0 ?
+			    "SMMU-31: range fields with TG 0" :
+			    NULL;
 		if (num == 0 && scale == 0 && ttl == 0)
 			return "SMMU-32: a range of one granule without TTL";
 		if (tg != 1)
@@ -160,13 +177,17 @@ illegal(const struct model_smmu *m, const struct command *c)
 	case 0x20:
 		if (!has_hyp(m))
 			return "SMMU-134: TLBI_EL2_ALL without HYP";
-		return (c->lo & ~0xffull) != 0 || c->hi != 0 ? "TLBI_EL2_ALL with reserved bits" : NULL;
+		return (c->lo & ~0xffull) != 0 || c->hi != 0 ? "TLBI_EL2_ALL with reserved bits" :
+							       NULL;
 	case 0x28:
 		if (!has_s2(m))
 			return "SMMU-135: TLBI_S12_VMALL without stage 2";
-		return (c->lo & (BITS(31, 8) | BITS(63, 48))) != 0 || c->hi != 0 ? "TLBI_S12_VMALL with reserved bits" : NULL;
+		return (c->lo & (BITS(31, 8) | BITS(63, 48))) != 0 || c->hi != 0 ?
+		    "TLBI_S12_VMALL with reserved bits" :
+		    NULL;
 	case 0x30:
-		return (c->lo & ~0xffull) != 0 || c->hi != 0 ? "TLBI_NSNH_ALL with reserved bits" : NULL;
+		return (c->lo & ~0xffull) != 0 || c->hi != 0 ? "TLBI_NSNH_ALL with reserved bits" :
+							       NULL;
 	case 0x46:
 		if (FIELD_GET(BITS(13, 12), c->lo) == 3)
 			return "SMMU-36: CMD_SYNC with CS 3";
@@ -223,13 +244,15 @@ execute(struct model_smmu *m)
 		sync_all(m);
 	} else {
 		if ((c.lo & 0xff) == 0x11 || (c.lo & 0xff) == 0x12) {
-			CHECK(m, has_s2(m) || (c.lo & BITS(47, 32)) == 0, "SMMU-34: a VMID without stage 2");
+			CHECK(m, has_s2(m) || (c.lo & BITS(47, 32)) == 0,
+			    "SMMU-34: a VMID without stage 2");
 			CHECK(m, c.lo >> 48 != 0, "SMMU-68: ASID 0");
 		}
 		if (m->pending_count == PENDING_MAX)
 			abort();
 		m->pending[m->pending_count++] = c;
-		CHECK(m, m->pending_count <= 64, "SMMU-120: 64 commands without a sync (MMU-700 2812531)");
+		CHECK(m, m->pending_count <= 64,
+		    "SMMU-120: 64 commands without a sync (MMU-700 2812531)");
 	}
 	m->cmdq_cons = (m->cmdq_cons & ~mask) | ((cons + 1) & mask);
 	return true;
@@ -258,7 +281,8 @@ doorbell(struct model_smmu *m, uint32_t v)
 		m->cmdq_prod = v;
 		return;
 	}
-	CHECK(m, (m->cr0ack & CR0_CMDQEN) != 0, "SMMU-13: PROD written before CMDQEN was acknowledged");
+	CHECK(m, (m->cr0ack & CR0_CMDQEN) != 0,
+	    "SMMU-13: PROD written before CMDQEN was acknowledged");
 	CHECK(m, added != 0, "a doorbell without a command");
 	CHECK(m, used + added <= 1u << lg2, "SMMU-22: PROD passes CONS");
 	m->doorbells++;
@@ -266,7 +290,8 @@ doorbell(struct model_smmu *m, uint32_t v)
 		uint32_t index = (old + i) & ((1u << lg2) - 1);
 		uint64_t pa = queue_at(m->cmdq) + 16ull * index;
 
-		m->shown[index] = (struct command){ fake_device_load(pa), fake_device_load(pa + 8) };
+		m->shown[index] =
+		    (struct command){ fake_device_load(pa), fake_device_load(pa + 8) };
 		m->patched[index] = false;
 	}
 	m->cmdq_prod = v;
@@ -346,8 +371,11 @@ write_cr0(struct model_smmu *m, uint32_t v)
 
 	CHECK(m, (v & ~31u) == 0, "CR0 with reserved bits: 0x%x", v);
 	CHECK(m, (v & CR0_PRIQEN) == 0, "the PRI queue is not ours");
-	CHECK(m, m->setup.no_gbpa || (m->gbpa & BIT(20)) != 0, "SMMU-12: CR0 is written before GBPA.ABORT is in force");
-	CHECK(m, m->cr0 == m->cr0ack || ((m->cr0 ^ v) & (m->cr0 ^ m->cr0ack)) == 0 || (v == 0 && m->never != 0),
+	CHECK(m, m->setup.no_gbpa || (m->gbpa & BIT(20)) != 0,
+	    "SMMU-12: CR0 is written before GBPA.ABORT is in force");
+	CHECK(m,
+	    m->cr0 == m->cr0ack || ((m->cr0 ^ v) & (m->cr0 ^ m->cr0ack)) == 0 ||
+		(v == 0 && m->never != 0),
 	    "SMMU-13: a field of CR0 changes again before its update is acknowledged");
 	if (!m->cr0_written)
 		CHECK(m, v == 0, "SMMU-14: firmware's settings are not turned off first");
@@ -357,13 +385,17 @@ write_cr0(struct model_smmu *m, uint32_t v)
 
 		CHECK(m, m->flushed_config, "SMMU-14: enabled without CFGI_ALL and sync");
 		CHECK(m, m->flushed_tlb, "SMMU-14: enabled without TLBI_NSNH_ALL and sync");
-		CHECK(m, !has_hyp(m) || m->flushed_el2, "SMMU-14: enabled without TLBI_EL2_ALL and sync");
-		CHECK(m, (m->cr0ack & CR0_EVENTQEN) != 0, "SMMU-14: enabled before the event queue");
-		CHECK(m, (m->idr0 & BIT(10)) == 0 || (m->cr0ack & CR0_ATSCHK) != 0, "SMMU-14: enabled without ATSCHK");
+		CHECK(m, !has_hyp(m) || m->flushed_el2,
+		    "SMMU-14: enabled without TLBI_EL2_ALL and sync");
+		CHECK(
+		    m, (m->cr0ack & CR0_EVENTQEN) != 0, "SMMU-14: enabled before the event queue");
+		CHECK(m, (m->idr0 & BIT(10)) == 0 || (m->cr0ack & CR0_ATSCHK) != 0,
+		    "SMMU-14: enabled without ATSCHK");
 		CHECK(m, m->cr2 == 6, "SMMU-14: CR2 is 0x%x", m->cr2);
 		CHECK(m, coherent || m->cr1 == 0, "SMMU-14: CR1 is 0x%x", m->cr1);
 		CHECK(m, m->irq_ctrl == m->irq_ack, "SMMU-13: enabled with interrupts unsettled");
-		CHECK(m, smmu_is_table(m->strtab & BITS(51, 6), 64), "SMMU-14: enabled without a stream table");
+		CHECK(m, smmu_is_table(m->strtab & BITS(51, 6), 64),
+		    "SMMU-14: enabled without a stream table");
 	}
 	m->cr0 = v;
 	m->cr0_wait = m->setup.ack_delay;
@@ -378,13 +410,16 @@ off(const struct model_smmu *m, uint32_t bits)
 }
 
 static void
-write_queue_base(struct model_smmu *m, uint64_t *base, uint64_t v, uint32_t enable, uint32_t max_lg2, uint32_t entry)
+write_queue_base(struct model_smmu *m, uint64_t *base, uint64_t v, uint32_t enable,
+    uint32_t max_lg2, uint32_t entry)
 {
 	CHECK(m, off(m, enable), "SMMU-15: a queue base changes while the queue is on");
 	CHECK(m, queue_lg2(v) <= max_lg2, "SMMU-21: a queue of 1 << %u entries", queue_lg2(v));
-	CHECK(m, is_aligned(queue_at(v), max_u64(32, (uint64_t)entry << queue_lg2(v))), "SMMU-21: a queue is misaligned");
+	CHECK(m, is_aligned(queue_at(v), max_u64(32, (uint64_t)entry << queue_lg2(v))),
+	    "SMMU-21: a queue is misaligned");
 	CHECK(m, (v & (BIT(63) | BITS(61, 52))) == 0, "a queue base with reserved bits");
-	CHECK(m, smmu_is_table(queue_at(v), (uint64_t)entry << queue_lg2(v)), "a queue is not in kernel frames");
+	CHECK(m, smmu_is_table(queue_at(v), (uint64_t)entry << queue_lg2(v)),
+	    "a queue is not in kernel frames");
 	*base = v;
 }
 
@@ -392,7 +427,8 @@ static void
 store_register(struct model_smmu *m, uint32_t offset, unsigned bytes, uint64_t v)
 {
 	uint32_t page1 = m->setup.page0 ? 0 : 0x10000, v32 = (uint32_t)v;
-	bool wide = offset == 0x80 || offset == 0x90 || offset == 0xa0 || offset == 0x68 || offset == 0xb0 || offset == 0xd0;
+	bool wide = offset == 0x80 || offset == 0x90 || offset == 0xa0 || offset == 0x68 ||
+	    offset == 0xb0 || offset == 0xd0;
 
 	pass_time(m);
 	if (bytes != (wide ? 8 : 4)) {
@@ -408,9 +444,12 @@ store_register(struct model_smmu *m, uint32_t offset, unsigned bytes, uint64_t v
 		uint32_t mask = (2u << queue_lg2(m->evtq)) - 1;
 
 		if (!off(m, CR0_EVENTQEN)) {
-			CHECK(m, ((v32 - m->evtq_cons) & mask) <= ((m->evtq_prod - m->evtq_cons) & mask),
+			CHECK(m,
+			    ((v32 - m->evtq_cons) & mask) <= ((m->evtq_prod - m->evtq_cons) & mask),
 			    "SMMU-20: EVENTQ_CONS passes PROD");
-			CHECK(m, ((v32 ^ m->evtq_cons) & OVFLG) == 0 || ((m->evtq_prod ^ m->evtq_cons) & OVFLG) != 0,
+			CHECK(m,
+			    ((v32 ^ m->evtq_cons) & OVFLG) == 0 ||
+				((m->evtq_prod ^ m->evtq_cons) & OVFLG) != 0,
 			    "SMMU-24: an overflow is acknowledged that was not there");
 			CHECK(m, (v32 & ~(mask | OVFLG)) == 0, "EVENTQ_CONS with reserved bits");
 		}
@@ -422,11 +461,13 @@ store_register(struct model_smmu *m, uint32_t offset, unsigned bytes, uint64_t v
 		write_cr0(m, v32);
 		return;
 	case 0x28:
-		CHECK(m, off(m, CR0_SMMUEN | CR0_CMDQEN | CR0_EVENTQEN), "SMMU-15: CR1 changes while something is on");
+		CHECK(m, off(m, CR0_SMMUEN | CR0_CMDQEN | CR0_EVENTQEN),
+		    "SMMU-15: CR1 changes while something is on");
 		m->cr1 = v32;
 		return;
 	case 0x2c:
-		CHECK(m, off(m, CR0_SMMUEN | CR0_CMDQEN | CR0_EVENTQEN), "SMMU-15: CR2 changes while something is on");
+		CHECK(m, off(m, CR0_SMMUEN | CR0_CMDQEN | CR0_EVENTQEN),
+		    "SMMU-15: CR2 changes while something is on");
 		m->cr2 = v32;
 		return;
 	case 0x44:
@@ -440,7 +481,8 @@ store_register(struct model_smmu *m, uint32_t offset, unsigned bytes, uint64_t v
 			m->gbpa = v32 & ~(1u << 31);
 		return;
 	case 0x50:
-		CHECK(m, m->irq_ctrl == m->irq_ack, "SMMU-13: IRQ_CTRL changes before it is acknowledged");
+		CHECK(m, m->irq_ctrl == m->irq_ack,
+		    "SMMU-13: IRQ_CTRL changes before it is acknowledged");
 		CHECK(m, (v32 & ~7u) == 0, "IRQ_CTRL with reserved bits");
 		m->irq_ctrl = v32;
 		m->irq_wait = m->setup.ack_delay;
@@ -450,7 +492,8 @@ store_register(struct model_smmu *m, uint32_t offset, unsigned bytes, uint64_t v
 	case 0x64: {
 		uint32_t active = m->gerror ^ m->gerrorn, toggled = m->gerrorn ^ v32;
 
-		CHECK(m, (toggled & ~active) == 0, "SMMU-28: GERRORN toggles 0x%x, active is 0x%x", toggled, active);
+		CHECK(m, (toggled & ~active) == 0, "SMMU-28: GERRORN toggles 0x%x, active is 0x%x",
+		    toggled, active);
 		if ((toggled & ERR_CMDQ) != 0)
 			m->stopped = false;
 		m->gerrorn = v32;
@@ -463,25 +506,36 @@ store_register(struct model_smmu *m, uint32_t offset, unsigned bytes, uint64_t v
 	case 0xb0:
 	case 0xd0:
 		CHECK(m, (m->idr0 & BIT(13)) != 0, "message registers without IDR0.MSI");
-		CHECK(m, ((m->irq_ctrl | m->irq_ack) & (offset == 0x68 ? IRQ_GERROR : offset == 0xb0 ? IRQ_EVENTQ : 2u)) == 0,
+		CHECK(m,
+		    ((m->irq_ctrl | m->irq_ack) &
+			(offset == 0x68        ? IRQ_GERROR :
+				offset == 0xb0 ? IRQ_EVENTQ :
+						 2u)) == 0,
 		    "SMMU-14: message registers change while their interrupt is on");
 		CHECK(m, v == 0, "messages are not used");
 		return;
 	case 0x80:
-		CHECK(m, off(m, CR0_SMMUEN), "SMMU-15: STRTAB_BASE changes while translation is on");
-		CHECK(m, (v & (BIT(63) | BITS(61, 52) | BITS(5, 0))) == 0, "STRTAB_BASE with reserved bits");
+		CHECK(
+		    m, off(m, CR0_SMMUEN), "SMMU-15: STRTAB_BASE changes while translation is on");
+		CHECK(m, (v & (BIT(63) | BITS(61, 52) | BITS(5, 0))) == 0,
+		    "STRTAB_BASE with reserved bits");
 		m->strtab = v;
 		return;
 	case 0x88: {
 		uint32_t lg2 = v32 & 63, split = v32 >> 6 & 31, fmt = v32 >> 16 & 3;
 		uint64_t size = fmt == 0 ? 64ull << lg2 : 8ull << (lg2 > split ? lg2 - split : 0);
 
-		CHECK(m, off(m, CR0_SMMUEN), "SMMU-15: STRTAB_BASE_CFG changes while translation is on");
+		CHECK(m, off(m, CR0_SMMUEN),
+		    "SMMU-15: STRTAB_BASE_CFG changes while translation is on");
 		CHECK(m, lg2 <= (m->idr1 & 63), "SMMU-45: LOG2SIZE %u beyond SIDSIZE", lg2);
-		CHECK(m, fmt == 0 || (fmt == 1 && (m->idr0 >> 27 & 3) == 1), "SMMU-46: a table format that is not there");
-		CHECK(m, fmt == 0 || split == 6 || split == 8 || split == 10, "SMMU-46: SPLIT %u", split);
-		CHECK(m, is_aligned(m->strtab & BITS(51, 6), max_u64(size, 64)), "SMMU-45: the stream table is misaligned");
-		CHECK(m, smmu_is_table(m->strtab & BITS(51, 6), size), "the stream table is not in kernel frames");
+		CHECK(m, fmt == 0 || (fmt == 1 && (m->idr0 >> 27 & 3) == 1),
+		    "SMMU-46: a table format that is not there");
+		CHECK(m, fmt == 0 || split == 6 || split == 8 || split == 10, "SMMU-46: SPLIT %u",
+		    split);
+		CHECK(m, is_aligned(m->strtab & BITS(51, 6), max_u64(size, 64)),
+		    "SMMU-45: the stream table is misaligned");
+		CHECK(m, smmu_is_table(m->strtab & BITS(51, 6), size),
+		    "the stream table is not in kernel frames");
 		m->strtab_cfg = v32;
 		return;
 	}
@@ -533,10 +587,20 @@ firmware_was_here(struct model_smmu *m)
 	m->cmdq_prod = m->cmdq_cons = 5;
 	for (uint32_t i = 0; i < 16; i++) {
 		m->ste[m->ste_count++] = (struct cached_ste){ .sid = i, .w = { 9 } };
-		m->tlb[m->tlb_count++] = (struct cached_tlb){ .stage = 1, .asid = (uint16_t)(i + 1), .at = 0x1'0000'0000,
-		    .to = 0x4200'0000, .lg2 = 30, .read = true, .write = true };
-		m->tlb[m->tlb_count++] = (struct cached_tlb){ .stage = 2, .vmid = (uint16_t)(i + 1), .at = 0x1'0000'0000,
-		    .to = 0x4200'0000, .lg2 = 30, .read = true, .write = true };
+		m->tlb[m->tlb_count++] = (struct cached_tlb){ .stage = 1,
+			.asid = (uint16_t)(i + 1),
+			.at = 0x1'0000'0000,
+			.to = 0x4200'0000,
+			.lg2 = 30,
+			.read = true,
+			.write = true };
+		m->tlb[m->tlb_count++] = (struct cached_tlb){ .stage = 2,
+			.vmid = (uint16_t)(i + 1),
+			.at = 0x1'0000'0000,
+			.to = 0x4200'0000,
+			.lg2 = 30,
+			.read = true,
+			.write = true };
 	}
 	m->tlb[m->tlb_count++] = (struct cached_tlb){ .el2 = true, .lg2 = 30 };
 }
@@ -545,7 +609,9 @@ struct model_smmu *
 model_smmu_create(const struct model_smmu_setup *setup)
 {
 	struct model_smmu *m = calloc(1, sizeof(*m));
-	struct fake_device d = { .model = m, .read = read_register, .write = write_register, .tick = tick };
+	struct fake_device d = {
+		.model = m, .read = read_register, .write = write_register, .tick = tick
+	};
 
 	if (m == NULL)
 		abort();

@@ -27,10 +27,21 @@ struct cached_tlb {
 	uint8_t lg2;
 	bool read, write, global;
 };
-struct cached_walk { uint8_t stage; uint16_t asid, vmid; uint64_t at; uint8_t lg2; uint64_t table; };
+struct cached_walk {
+	uint8_t stage;
+	uint16_t asid, vmid;
+	uint64_t at;
+	uint8_t lg2;
+	uint64_t table;
+};
 
 /* What a fetch of one word may have seen: values by age; forget_before: at the next sync. */
-struct word { uint64_t value[VALUES_MAX]; uint64_t seq[VALUES_MAX]; uint32_t count; uint64_t forget_before; };
+struct word {
+	uint64_t value[VALUES_MAX];
+	uint64_t seq[VALUES_MAX];
+	uint32_t count;
+	uint64_t forget_before;
+};
 
 struct watch {
 	uint32_t sid;
@@ -46,7 +57,8 @@ enum { LATE_MAX = 512 };
 struct model_smmu {
 	struct model_smmu_setup setup;
 	uint32_t idr0, idr1, idr3, idr5;
-	uint32_t cr0, cr0ack, cr0_wait, never, cr1, cr2, gbpa, gbpa_new, gbpa_wait, irq_ctrl, irq_ack, irq_wait;
+	uint32_t cr0, cr0ack, cr0_wait, never, cr1, cr2, gbpa, gbpa_new, gbpa_wait, irq_ctrl,
+	    irq_ack, irq_wait;
 	uint32_t gerror, gerrorn, strtab_cfg, cmdq_prod, cmdq_cons, evtq_prod, evtq_cons;
 	uint64_t strtab, cmdq, evtq, gerror_cfg0, evtq_cfg0;
 	bool cr0_written, irq_due_event, irq_due_gerror;
@@ -96,7 +108,11 @@ void smmu_violation(struct model_smmu *m, const char *format, ...) PRINTF(2, 3);
 static inline bool has_s1(const struct model_smmu *m) { return (m->idr0 & 2) != 0; }
 static inline bool has_s2(const struct model_smmu *m) { return (m->idr0 & 1) != 0; }
 static inline bool has_hyp(const struct model_smmu *m) { return (m->idr0 & BIT(9)) != 0; }
-static inline uint64_t stall_model(const struct model_smmu *m) { return FIELD_GET(BITS(25, 24), m->idr0); }
+static inline uint64_t
+stall_model(const struct model_smmu *m)
+{
+	return FIELD_GET(BITS(25, 24), m->idr0);
+}
 static inline bool has_ril(const struct model_smmu *m) { return (m->idr3 & BIT(10)) != 0; }
 
 static inline unsigned

@@ -69,7 +69,8 @@ load(struct model_viommu *m, uint64_t pa, unsigned bytes)
 		return 0;
 	}
 	for (unsigned i = 0; i < bytes; i++)
-		v |= (fake_device_load(align_down(pa + i, 8)) >> ((pa + i) % 8 * 8) & 0xff) << (8 * i);
+		v |= (fake_device_load(align_down(pa + i, 8)) >> ((pa + i) % 8 * 8) & 0xff)
+		    << (8 * i);
 	return v;
 }
 
@@ -139,12 +140,14 @@ execute(struct model_viommu *m, uint64_t at, uint32_t len)
 {
 	static const uint32_t want[] = { 0, 20, 20, 36, 28, 72 };
 	uint64_t head = load(m, at, 4), first, last, granule = m->s.page_sizes & -m->s.page_sizes;
-	uint32_t domain = (uint32_t)load(m, at + 4, 4), endpoint = (uint32_t)load(m, at + 8, 4), flags;
+	uint32_t domain = (uint32_t)load(m, at + 4, 4), endpoint = (uint32_t)load(m, at + 8, 4),
+		 flags;
 	uint8_t type = (uint8_t)head;
 	int i;
 
 	if (type == 0 || type > 5 || head >> 8 != 0 || len != want[type]) {
-		violate(m, "VIO-11: a request of type %u with %u bytes, or reserved bytes", type, len);
+		violate(
+		    m, "VIO-11: a request of type %u with %u bytes, or reserved bytes", type, len);
 		return 2;
 	}
 	m->requests[type]++;
@@ -162,7 +165,8 @@ execute(struct model_viommu *m, uint64_t at, uint32_t len)
 			violate(m, "VIO-11: flags or reserved bytes of ATTACH");
 		i = domain_of(m, endpoint);
 		if (i >= 0)
-			violate(m, "VIO-16: endpoint 0x%x is attached while it is attached", endpoint);
+			violate(
+			    m, "VIO-16: endpoint 0x%x is attached while it is attached", endpoint);
 		for (i = 0; i < ENDPOINTS && m->endpoint[i].used; i++)
 			;
 		m->endpoint[i].used = true;
@@ -189,20 +193,25 @@ execute(struct model_viommu *m, uint64_t at, uint32_t len)
 			violate(m, "VIO-15: MAP into a domain that is not there");
 			return 6;
 		}
-		if (((first | (last + 1) | load(m, at + 24, 8)) & (granule - 1)) != 0 || last < first)
+		if (((first | (last + 1) | load(m, at + 24, 8)) & (granule - 1)) != 0 ||
+		    last < first)
 			violate(m, "VIO-12: MAP is not aligned");
-		if (first < m->s.input_first || last > m->s.input_last || (first <= RESV_LAST && last >= RESV_FIRST))
+		if (first < m->s.input_first || last > m->s.input_last ||
+		    (first <= RESV_LAST && last >= RESV_FIRST))
 			violate(m, "VIO-18: MAP of what cannot be or is reserved");
-		if (flags == 0 || (flags & ~7u) != 0 || ((flags & 4) != 0 && (m->driver_features & BIT(5)) == 0))
+		if (flags == 0 || (flags & ~7u) != 0 ||
+		    ((flags & 4) != 0 && (m->driver_features & BIT(5)) == 0))
 			violate(m, "VIO-11: flags 0x%x of MAP", flags);
 		for (unsigned k = 0; k < MAPS; k++)
-			if (m->map[k].live && m->map[k].domain == domain && m->map[k].first <= last && first <= m->map[k].last) {
+			if (m->map[k].live && m->map[k].domain == domain &&
+			    m->map[k].first <= last && first <= m->map[k].last) {
 				violate(m, "VIO-12: MAP over a mapping");
 				return 4;
 			}
 		for (unsigned k = 0; k < MAPS; k++)
 			if (!m->map[k].live) {
-				m->map[k] = (struct mapping){ true, domain, first, last, load(m, at + 24, 8), flags };
+				m->map[k] = (struct mapping){ true, domain, first, last,
+					load(m, at + 24, 8), flags };
 				return 0;
 			}
 		return 8;
@@ -297,7 +306,8 @@ take(struct model_viommu *m)
 			violate(m, "more requests than descriptors");
 			return;
 		}
-		m->taken[m->taken_count++] = (uint16_t)load(m, q->avail + 4 + 2ull * (q->seen++ % q->size), 2);
+		m->taken[m->taken_count++] =
+		    (uint16_t)load(m, q->avail + 4 + 2ull * (q->seen++ % q->size), 2);
 	}
 }
 
@@ -374,7 +384,9 @@ read_register(void *model, uint32_t offset, unsigned bytes)
 	if (offset >= CONFIG)
 		return config_read(m, offset - CONFIG);
 	switch (offset) {
-	case 4: return m->device_select == 0 ? (uint32_t)m->s.features : (uint32_t)(m->s.features >> 32);
+	case 4:
+		return m->device_select == 0 ? (uint32_t)m->s.features :
+					       (uint32_t)(m->s.features >> 32);
 	case 20:
 		if (bytes != 1)
 			violate(m, "the status register by %u bytes", bytes);
@@ -396,7 +408,8 @@ status(struct model_viommu *m, uint8_t v)
 	if ((v & m->status) != m->status)
 		violate(m, "status bits are taken back");
 	if ((v & 8) != 0 && (m->status & 8) == 0) {
-		if ((m->driver_features & ~m->s.features) != 0 || (m->driver_features & BIT(32)) == 0)
+		if ((m->driver_features & ~m->s.features) != 0 ||
+		    (m->driver_features & BIT(32)) == 0)
 			violate(m, "VIO-02: features that were not offered, or not VERSION_1");
 		if ((m->driver_features & BIT(3)) != 0)
 			violate(m, "VIO-27: the driver asks for bypass");
@@ -433,7 +446,8 @@ write_register(void *model, uint32_t offset, unsigned bytes, uint64_t v)
 	}
 	if (offset >= NOTIFY && offset < CONFIG) {
 		if (bytes != 2 || offset != NOTIFY + MULTIPLIER * v || v >= QUEUES)
-			violate(m, "a notification at 0x%x of 0x%llx", offset, (unsigned long long)v);
+			violate(
+			    m, "a notification at 0x%x of 0x%llx", offset, (unsigned long long)v);
 		if ((m->status & 4) == 0)
 			violate(m, "a notification before it runs");
 		m->kicks += v == 0;
@@ -447,7 +461,8 @@ write_register(void *model, uint32_t offset, unsigned bytes, uint64_t v)
 	case 0: m->device_select = (uint32_t)v; return;
 	case 8: m->driver_select = (uint32_t)v; return;
 	case 12:
-		m->driver_features = m->driver_select == 0 ? (m->driver_features & ~(uint64_t)UINT32_MAX) | v :
+		m->driver_features = m->driver_select == 0 ?
+		    (m->driver_features & ~(uint64_t)UINT32_MAX) | v :
 		    (m->driver_features & UINT32_MAX) | v << 32;
 		return;
 	case 20: status(m, (uint8_t)v); return;
@@ -461,7 +476,8 @@ write_register(void *model, uint32_t offset, unsigned bytes, uint64_t v)
 	case 28:
 		if ((m->status & 8) == 0)
 			violate(m, "a queue before the features are agreed");
-		if (!is_ours(q->desc, 16u * q->size) || !is_ours(q->avail, 6u + 2u * q->size) || !is_ours(q->ring, 6u + 8u * q->size))
+		if (!is_ours(q->desc, 16u * q->size) || !is_ours(q->avail, 6u + 2u * q->size) ||
+		    !is_ours(q->ring, 6u + 8u * q->size))
 			violate(m, "a queue outside of IOMMU memory");
 		q->on = v == 1;
 		return;
@@ -480,7 +496,8 @@ write_register(void *model, uint32_t offset, unsigned bytes, uint64_t v)
 void
 model_viommu_function(uint16_t rid, uint32_t endpoint)
 {
-	pci_functions[pci_count++] = (struct pci_function){ .rid = rid, .unit = 0, .endpoint = endpoint };
+	pci_functions[pci_count++] =
+	    (struct pci_function){ .rid = rid, .unit = 0, .endpoint = endpoint };
 }
 
 struct pci_function *
@@ -496,9 +513,12 @@ uint32_t
 pci_read(const struct pci_function *f UNUSED, uint32_t offset, unsigned width)
 {
 	static uint8_t c[256];
-	const struct { uint8_t at, next, type; uint32_t offset, length; } caps[] = {
-		{ 0x40, 0x50, 1, COMMON, 56 }, { 0x50, 0x68, 4, CONFIG, only->s.short_config ? 8 : 64 },
-		{ 0x68, 0x80, 5, 0, 0 }, { 0x80, 0, 2, NOTIFY, 0x1000 },
+	const struct { uint8_t at, next, type; uint32_t offset, length;
+	} caps[] = {
+		{ 0x40, 0x50, 1, COMMON, 56 },
+		{ 0x50, 0x68, 4, CONFIG, only->s.short_config ? 8 : 64 },
+		{ 0x68, 0x80, 5, 0, 0 },
+		{ 0x80, 0, 2, NOTIFY, 0x1000 },
 	};
 	uint32_t v = 0;
 
@@ -570,8 +590,8 @@ model_viommu_dma(struct model_viommu *m, uint32_t endpoint, uint64_t iova, bool 
 		for (unsigned k = 0; k < MAPS; k++) {
 			const struct mapping *p = &m->map[k];
 
-			if (p->live && p->domain == m->endpoint[i].domain && iova >= p->first && iova <= p->last &&
-			    (p->flags & (write ? 2 : 1)) != 0) {
+			if (p->live && p->domain == m->endpoint[i].domain && iova >= p->first &&
+			    iova <= p->last && (p->flags & (write ? 2 : 1)) != 0) {
 				d.done = true;
 				d.pa = p->to + (iova - p->first);
 				d.reason = 0;
@@ -587,7 +607,9 @@ bool
 model_viommu_reaches(struct model_viommu *m, uint64_t page)
 {
 	for (unsigned k = 0; k < MAPS; k++)
-		if (m->map[k].live && ranges_overlap(m->map[k].to, m->map[k].last - m->map[k].first + 1, page, PAGE_SIZE))
+		if (m->map[k].live &&
+		    ranges_overlap(
+			m->map[k].to, m->map[k].last - m->map[k].first + 1, page, PAGE_SIZE))
 			return true;
 	return false;
 }
@@ -598,7 +620,9 @@ freed(void *model, uint64_t pa, unsigned order)
 	struct model_viommu *m = model;
 
 	for (unsigned k = 0; k < MAPS; k++)
-		if (m->map[k].live && ranges_overlap(m->map[k].to, m->map[k].last - m->map[k].first + 1, pa, PAGE_SIZE << order))
+		if (m->map[k].live &&
+		    ranges_overlap(
+			m->map[k].to, m->map[k].last - m->map[k].first + 1, pa, PAGE_SIZE << order))
 			violate(m, "DMA-02: a frame is freed that a mapping leads to");
 }
 
@@ -625,15 +649,22 @@ model_viommu_create(const struct model_viommu_setup *setup)
 	m->bypass = setup->bypass;
 	reset(m);
 	m->status = 0xf;		/* firmware used it */
-	fake_device_add(&(struct fake_device){ .base = MODEL_VIOMMU_BASE, .len = 0x4000, .model = m, .read = read_register,
-	    .write = write_register, .tick = tick });
+	fake_device_add(&(struct fake_device){ .base = MODEL_VIOMMU_BASE,
+	    .len = 0x4000,
+	    .model = m,
+	    .read = read_register,
+	    .write = write_register,
+	    .tick = tick });
 	fake_hooks = (struct fake_hooks){ .arg = m, .freed = freed };
 	only = m;
 	master = decode = false;
 	pci_count = 0;
-	pci_functions[pci_count] = (struct pci_function){ .rid = MODEL_VIOMMU_RID, .unit = -1, .vendor = 0x1af4,
+	pci_functions[pci_count] = (struct pci_function){ .rid = MODEL_VIOMMU_RID,
+		.unit = -1,
+		.vendor = 0x1af4,
 		.device = setup->other_device ? 0x1041 : 0x1057 };
-	pci_functions[pci_count++].bar[4] = (struct pci_bar){ .base = MODEL_VIOMMU_BASE, .len = 0x4000 };
+	pci_functions[pci_count++].bar[4] =
+	    (struct pci_bar){ .base = MODEL_VIOMMU_BASE, .len = 0x4000 };
 	return m;
 }
 
@@ -646,7 +677,11 @@ model_viommu_destroy(struct model_viommu *m)
 
 void model_viommu_hang(struct model_viommu *m, bool hang) { m->hang = hang; }
 void model_viommu_short(struct model_viommu *m) { m->cut = true; }
-void model_viommu_forge(struct model_viommu *m, uint32_t head) { push_used(m, &m->queue[0], head, 4); }
+void
+model_viommu_forge(struct model_viommu *m, uint32_t head)
+{
+	push_used(m, &m->queue[0], head, 4);
+}
 void model_viommu_give_up(struct model_viommu *m) { m->status |= 64; }
 
 void
@@ -677,4 +712,8 @@ count(uint32_t *counter)
 }
 
 uint32_t model_viommu_kicks(struct model_viommu *m) { return count(&m->kicks); }
-uint32_t model_viommu_requests(struct model_viommu *m, uint8_t type) { return count(&m->requests[type & 7]); }
+uint32_t
+model_viommu_requests(struct model_viommu *m, uint8_t type)
+{
+	return count(&m->requests[type & 7]);
+}

@@ -12,13 +12,32 @@
 #include "tests/lib/model_vtd_state.h"
 
 enum : uint32_t {
-	TE = 1u << 31, SRTP = 1u << 30, SFL = 1u << 29, EAFL = 1u << 28, WBF = 1u << 27, QIE = 1u << 26, IRE = 1u << 25,
-	SIRTP = 1u << 24, CFI = 1u << 23, ONE_SHOT = SRTP | SFL | WBF | SIRTP,
-	PFO = 1, PPF = 2, IQE = 1 << 4, ICE = 1 << 5, ITE = 1 << 6, PRO = 1 << 7,
+	TE = 1u << 31,
+	SRTP = 1u << 30,
+	SFL = 1u << 29,
+	EAFL = 1u << 28,
+	WBF = 1u << 27,
+	QIE = 1u << 26,
+	IRE = 1u << 25,
+	SIRTP = 1u << 24,
+	CFI = 1u << 23,
+	ONE_SHOT = SRTP | SFL | WBF | SIRTP,
+	PFO = 1,
+	PPF = 2,
+	IQE = 1 << 4,
+	ICE = 1 << 5,
+	ITE = 1 << 6,
+	PRO = 1 << 7,
 };
-enum : uint64_t { CAP_RWBF = BIT(4), CAP_PMR = BIT(5) | BIT(6), CAP_PSI = BIT(39), CAP_DWD = BIT(54), CAP_DRD = BIT(55) };
+enum : uint64_t {
+	CAP_RWBF = BIT(4),
+	CAP_PMR = BIT(5) | BIT(6),
+	CAP_PSI = BIT(39),
+	CAP_DWD = BIT(54),
+	CAP_DRD = BIT(55)
+};
 
-static struct model_vtd *only;		/* for irq_claim_message, which does not say which unit asks */
+static struct model_vtd *only; /* for irq_claim_message, which does not say which unit asks */
 
 void
 violate(struct model_vtd *m, const char *format, ...)
@@ -55,7 +74,8 @@ interrupt(struct model_vtd *m)
 	}
 	m->fectl &= ~(1u << 30);
 	m->interrupts++;
-	if (m->fn == NULL || m->feaddr != (uint32_t)m->message || m->feuaddr != m->message >> 32 || m->fedata != 0x41)
+	if (m->fn == NULL || m->feaddr != (uint32_t)m->message || m->feuaddr != m->message >> 32 ||
+	    m->fedata != 0x41)
 		violate(m, "VTD-106: the fault event is sent to a wrong place");
 	else
 		m->fn(m->fn_arg);
@@ -74,7 +94,8 @@ record(struct model_vtd *m, uint32_t sid, uint64_t iova, bool write, uint8_t rea
 	}
 	m->record[m->next_record][0] = iova & ~PAGE_MASK;
 	/* The PASID field is rubbish when no PASID is present (VTD-111). */
-	m->record[m->next_record][1] = BIT(63) | (write ? 0 : BIT(62)) | BITS(59, 40) | (uint64_t)reason << 32 | sid;
+	m->record[m->next_record][1] =
+	    BIT(63) | (write ? 0 : BIT(62)) | BITS(59, 40) | (uint64_t)reason << 32 | sid;
 	m->next_record = (m->next_record + 1) % m->records;
 	if (!any)
 		interrupt(m);
@@ -108,7 +129,8 @@ wrong(const struct model_vtd *m, uint64_t lo, uint64_t hi)
 	case 2:
 		if ((lo & (BITS(15, 8) | BITS(63, 32))) != 0 || (hi & BITS(11, 7)) != 0)
 			return "reserved bits in an IOTLB invalidation";
-		if (((lo & BIT(6)) != 0 && (m->cap & CAP_DWD) == 0) || ((lo & BIT(7)) != 0 && (m->cap & CAP_DRD) == 0))
+		if (((lo & BIT(6)) != 0 && (m->cap & CAP_DWD) == 0) ||
+		    ((lo & BIT(7)) != 0 && (m->cap & CAP_DRD) == 0))
 			return "VTD-28: a drain that the unit does not know";
 		if (gran == 0)
 			return "an IOTLB invalidation of no granularity";
@@ -124,8 +146,10 @@ wrong(const struct model_vtd *m, uint64_t lo, uint64_t hi)
 	case 4:
 		if ((m->ecap & BIT(3)) == 0)
 			return "an interrupt entry invalidation without ECAP.IR";
-		return (lo & (BITS(26, 5) | BITS(63, 48))) != 0 || hi != 0 || ((lo & BIT(4)) == 0 && lo != 4) ?
-		    "reserved bits in an interrupt entry invalidation" : NULL;
+		return (lo & (BITS(26, 5) | BITS(63, 48))) != 0 || hi != 0 ||
+			((lo & BIT(4)) == 0 && lo != 4) ?
+		    "reserved bits in an interrupt entry invalidation" :
+		    NULL;
 	case 5:
 		if ((lo & BITS(31, 7)) != 0 || (hi & 3) != 0)
 			return "reserved bits in a WAIT";
@@ -150,7 +174,8 @@ settle(struct model_vtd *m)
 		if ((m->pending[m->pending_count][0] & 15) == 4)
 			irq_apply(m, m->pending[m->pending_count][0]);
 		else
-			cache_apply(m, m->pending[m->pending_count][0], m->pending[m->pending_count][1]);
+			cache_apply(
+			    m, m->pending[m->pending_count][0], m->pending[m->pending_count][1]);
 		cache_watch(m);
 	}
 }
@@ -176,10 +201,11 @@ execute(struct model_vtd *m)
 	uint64_t at, lo, hi;
 	const char *why;
 
-	if ((m->gsts & QIE) == 0 || m->hang || (m->fsts & (IQE | ITE)) != 0 || m->iqh == m->iqt || m->gone)
+	if ((m->gsts & QIE) == 0 || m->hang || (m->fsts & (IQE | ITE)) != 0 || m->iqh == m->iqt ||
+	    m->gone)
 		return false;
 	at = (m->iqa & BITS(63, 12)) + m->iqh;
-	if (m->iqa == 0 && m->s.firmware_queue_stuck) {		/* firmware's bad descriptor, again */
+	if (m->iqa == 0 && m->s.firmware_queue_stuck) { /* firmware's bad descriptor, again */
 		m->fsts |= IQE;
 		return false;
 	}
@@ -192,7 +218,8 @@ execute(struct model_vtd *m)
 	hi = fake_device_load(at + 8);
 	why = wrong(m, lo, hi);
 	if (why != NULL)
-		violate(m, "%s: 0x%llx 0x%llx", why, (unsigned long long)lo, (unsigned long long)hi);
+		violate(
+		    m, "%s: 0x%llx 0x%llx", why, (unsigned long long)lo, (unsigned long long)hi);
 	if (why != NULL || (m->refuse_times != 0 && m->refuse_type == (lo & 15))) {
 		m->refuse_times -= m->refuse_times != 0;
 		m->fsts |= IQE;
@@ -255,7 +282,8 @@ act(struct model_vtd *m)
 		if (set && (!m->root_set || m->firmware_root))
 			violate(m, "VTD-35: translation on without a root table");
 		if (set && (m->need_context_flush || m->need_iotlb_flush))
-			violate(m, "VTD-34: translation on before contexts, then translations were flushed");
+			violate(m,
+			    "VTD-34: translation on before contexts, then translations were flushed");
 		if (!set)
 			m->te_off++;
 		break;
@@ -281,7 +309,8 @@ act(struct model_vtd *m)
 		cache_watch(m);
 		return;
 	case SIRTP:
-		if ((m->irta & BITS(10, 4)) != 0 || ((m->irta & BIT(11)) != 0 && (m->ecap & BIT(4)) == 0))
+		if ((m->irta & BITS(10, 4)) != 0 ||
+		    ((m->irta & BIT(11)) != 0 && (m->ecap & BIT(4)) == 0))
 			violate(m, "VTD-72: IRTA 0x%llx", (unsigned long long)m->irta);
 		if ((m->gsts & QIE) == 0)
 			violate(m, "VTD-73: the interrupt table before the queue");
@@ -290,7 +319,8 @@ act(struct model_vtd *m)
 		break;
 	case IRE:
 		if (set && (!m->irt_set || m->need_iec_flush))
-			violate(m, "VTD-73: interrupt remapping on before its table is set and the entry cache flushed");
+			violate(m,
+			    "VTD-73: interrupt remapping on before its table is set and the entry cache flushed");
 		break;
 	case QIE:
 		if (set && m->iqt != 0)
@@ -313,9 +343,11 @@ command(struct model_vtd *m, uint32_t v)
 	uint32_t now = m->gsts & ~ONE_SHOT, changed = (v & ~ONE_SHOT) ^ now, shots = v & ONE_SHOT;
 
 	if (m->command != 0)
-		violate(m, "VTD-24: a command before the last one (0x%x) is acknowledged", m->command);
+		violate(
+		    m, "VTD-24: a command before the last one (0x%x) is acknowledged", m->command);
 	if (__builtin_popcount(changed) + __builtin_popcount(shots) != 1)
-		violate(m, "VTD-24: GCMD 0x%x with GSTS 0x%x changes not exactly one bit", v, m->gsts);
+		violate(
+		    m, "VTD-24: GCMD 0x%x with GSTS 0x%x changes not exactly one bit", v, m->gsts);
 	m->command = shots != 0 ? 1u << (31 - __builtin_clz(shots)) : changed & -changed;
 	m->command_set = shots != 0 || (v & changed) != 0;
 	m->command_delay = m->s.ack_delay;
@@ -329,8 +361,16 @@ command(struct model_vtd *m, uint32_t v)
 
 /* ---- Registers ---- */
 
-static uint64_t fault_offset(const struct model_vtd *m) { return FIELD_GET(BITS(33, 24), m->cap) * 16; }
-static uint64_t iotlb_offset(const struct model_vtd *m) { return FIELD_GET(BITS(17, 8), m->ecap) * 16; }
+static uint64_t
+fault_offset(const struct model_vtd *m)
+{
+	return FIELD_GET(BITS(33, 24), m->cap) * 16;
+}
+static uint64_t
+iotlb_offset(const struct model_vtd *m)
+{
+	return FIELD_GET(BITS(17, 8), m->ecap) * 16;
+}
 
 static void
 width(struct model_vtd *m, uint32_t offset, unsigned bytes, unsigned want)
@@ -365,7 +405,8 @@ read_register(void *model, uint32_t offset, unsigned bytes)
 	case 0x1c:
 		width(m, offset, bytes, 4);
 		v = m->gsts;
-		if (m->command != 0 && (m->command & m->never) == 0 && (m->command_delay == 0 || --m->command_delay == 0))
+		if (m->command != 0 && (m->command & m->never) == 0 &&
+		    (m->command_delay == 0 || --m->command_delay == 0))
 			act(m);
 		return v;
 	case 0x20: width(m, offset, bytes, 8); return m->rtaddr;
@@ -399,7 +440,8 @@ write_register(void *model, uint32_t offset, unsigned bytes, uint64_t v)
 
 		width(m, offset, bytes, 4);
 		if (at % 16 != 12 || v != 1u << 31)
-			violate(m, "VTD-86: fault record written at %u with 0x%llx", at, (unsigned long long)v);
+			violate(m, "VTD-86: fault record written at %u with 0x%llx", at,
+			    (unsigned long long)v);
 		else
 			m->record[at / 16][1] &= ~BIT(63);
 		return;
@@ -422,7 +464,8 @@ write_register(void *model, uint32_t offset, unsigned bytes, uint64_t v)
 		return;
 	case 0x34:
 		width(m, offset, bytes, 4);
-		if ((v & PFO) != 0 && first_record(m) != m->records && m->root_set && !m->firmware_root)
+		if ((v & PFO) != 0 && first_record(m) != m->records && m->root_set &&
+		    !m->firmware_root)
 			violate(m, "VTD-86: PFO is cleared before the records are");
 		m->fsts &= ~((uint32_t)v & (PFO | IQE | ICE | ITE | PRO));
 		return;
@@ -446,7 +489,8 @@ write_register(void *model, uint32_t offset, unsigned bytes, uint64_t v)
 	case 0x88:
 		width(m, offset, bytes, 8);
 		if ((m->gsts & QIE) == 0 && v != 0)
-			violate(m, "VTD-33: IQT 0x%llx while the queue is off", (unsigned long long)v);
+			violate(
+			    m, "VTD-33: IQT 0x%llx while the queue is off", (unsigned long long)v);
 		if ((v & 15) != 0 || v >= ring_bytes(m))
 			violate(m, "VTD-62: IQT 0x%llx", (unsigned long long)v);
 		m->iqt = v;
@@ -524,7 +568,8 @@ firmware(struct model_vtd *m)
 	struct paddr root, table;
 	uint64_t *p;
 
-	if (frame_alloc(0, FRAME_IOMMU, FRAME_ZERO, &root) != OK || frame_alloc(0, FRAME_IOMMU, FRAME_ZERO, &table) != OK)
+	if (frame_alloc(0, FRAME_IOMMU, FRAME_ZERO, &root) != OK ||
+	    frame_alloc(0, FRAME_IOMMU, FRAME_ZERO, &table) != OK)
 		abort();
 	p = frame_ptr(table);
 	for (unsigned i = 0; i < 256; i++) {
@@ -575,8 +620,12 @@ model_vtd_create(const struct model_vtd_setup *setup)
 		m->gsts |= IRE | SIRTP;
 	if (setup->protected_regions)
 		m->pmen = 1u << 31 | 1;
-	fake_device_add(&(struct fake_device){ .base = m->s.base, .len = 0x4000, .model = m, .read = read_register,
-	    .write = write_register, .tick = tick });
+	fake_device_add(&(struct fake_device){ .base = m->s.base,
+	    .len = 0x4000,
+	    .model = m,
+	    .read = read_register,
+	    .write = write_register,
+	    .tick = tick });
 	fake_hooks = (struct fake_hooks){ .arg = m, .store = stored, .freed = freed };
 	only = m;
 	return m;
@@ -627,7 +676,11 @@ take(uint32_t *counter)
 	return n;
 }
 
-uint32_t model_vtd_executed(struct model_vtd *m, uint8_t type) { return take(&m->executed[type & 15]); }
+uint32_t
+model_vtd_executed(struct model_vtd *m, uint8_t type)
+{
+	return take(&m->executed[type & 15]);
+}
 uint32_t model_vtd_doorbells(struct model_vtd *m) { return take(&m->doorbells); }
 uint32_t model_vtd_interrupts(struct model_vtd *m) { return take(&m->interrupts); }
 

@@ -5,7 +5,13 @@
 
 #include "tests/lib/model_vtd_state.h"
 
-enum : uint64_t { CAP_RWBF = BIT(4), CAP_CM = BIT(7), CAP_SAGAW = BITS(12, 8), ECAP_PT = BIT(6), ECAP_SC = BIT(7) };
+enum : uint64_t {
+	CAP_RWBF = BIT(4),
+	CAP_CM = BIT(7),
+	CAP_SAGAW = BITS(12, 8),
+	ECAP_PT = BIT(6),
+	ECAP_SC = BIT(7)
+};
 
 /* Eight bytes of a structure in memory. */
 uint64_t
@@ -88,10 +94,13 @@ context_fetch(struct model_vtd *m, uint32_t sid, struct context *out)
 	for (unsigned i = 0; i < CACHE; i++) {
 		const struct context *c = &m->context[i];
 
-		if (c->used && c->present && !c->pass && c->did == out->did && c->table != out->table)
-			violate(m, "VTD-43: domain id %u has two tables at the same time", out->did);
+		if (c->used && c->present && !c->pass && c->did == out->did &&
+		    c->table != out->table)
+			violate(
+			    m, "VTD-43: domain id %u has two tables at the same time", out->did);
 		if ((m->tlb[i].used && m->tlb[i].did == out->did && m->tlb[i].root != out->table) ||
-		    (m->upper[i].used && m->upper[i].did == out->did && m->upper[i].root != out->table))
+		    (m->upper[i].used && m->upper[i].did == out->did &&
+			m->upper[i].root != out->table))
 			violate(m, "VTD-43: domain id %u is used again before its flush", out->did);
 	}
 	return 0;
@@ -115,7 +124,8 @@ context_of(struct model_vtd *m, uint32_t sid)
 
 			c.present = false;
 			c.did = 0;
-			if ((m->cap & CAP_CM) == 0) {	/* faulting entries are cached in caching mode only */
+			if ((m->cap & CAP_CM) ==
+			    0) { /* faulting entries are cached in caching mode only */
 				refused = c;
 				return &refused;
 			}
@@ -141,7 +151,8 @@ static void
 upper_put(struct model_vtd *m, struct upper e)
 {
 	for (unsigned i = 0; i < CACHE; i++)
-		if (m->upper[i].used && m->upper[i].did == e.did && m->upper[i].at == e.at && m->upper[i].lg2 == e.lg2)
+		if (m->upper[i].used && m->upper[i].did == e.did && m->upper[i].at == e.at &&
+		    m->upper[i].lg2 == e.lg2)
 			return;
 	for (unsigned i = 0; i < CACHE; i++)
 		if (!m->upper[i].used) {
@@ -162,7 +173,8 @@ walk(struct model_vtd *m, const struct context *c, uint64_t iova, bool write, st
 	for (unsigned i = 0; i < CACHE; i++) {
 		const struct upper *u = &m->upper[i];
 
-		if (u->used && u->did == c->did && (iova >> u->lg2) == (u->at >> u->lg2) && (u->lg2 - 12u) / 9 < level) {
+		if (u->used && u->did == c->did && (iova >> u->lg2) == (u->at >> u->lg2) &&
+		    (u->lg2 - 12u) / 9 < level) {
 			level = (u->lg2 - 12u) / 9;
 			table = u->table;
 			rights = u->rights;
@@ -178,21 +190,33 @@ walk(struct model_vtd *m, const struct context *c, uint64_t iova, bool write, st
 			return R_TABLE;
 		}
 		e = cache_load(m, at);
-		*out = (struct tlb){ .used = true, .sid = c->sid, .did = c->did, .at = align_down(iova, BIT(shift)),
-			.lg2 = (uint8_t)shift, .root = c->table };
+		*out = (struct tlb){ .used = true,
+			.sid = c->sid,
+			.did = c->did,
+			.at = align_down(iova, BIT(shift)),
+			.lg2 = (uint8_t)shift,
+			.root = c->table };
 		if ((e & 3) == 0)
 			return write ? R_WRITE : R_READ;
 		leaf = level == 1 || (e & BIT(7)) != 0;
-		if ((e & (BITS(6, 2) | BITS(10, 8) | BITS(63, 52))) != 0 || (level == 1 && (e & BIT(7)) != 0) ||
+		if ((e & (BITS(6, 2) | BITS(10, 8) | BITS(63, 52))) != 0 ||
+		    (level == 1 && (e & BIT(7)) != 0) ||
 		    ((e & BIT(11)) != 0 && (!leaf || (m->ecap & ECAP_SC) == 0)) ||
 		    (leaf && level > 1 && (level > 3 || (m->cap >> (34 + level - 2) & 1) == 0)) ||
-		    (leaf && (e & BITS(51, 12) & (BIT(shift) - 1)) != 0) || (e & BITS(51, 12)) >> host != 0)
+		    (leaf && (e & BITS(51, 12) & (BIT(shift) - 1)) != 0) ||
+		    (e & BITS(51, 12)) >> host != 0)
 			return R_PTE_RSVD;
 		rights &= e;
 		if (!leaf) {
 			table = e & BITS(51, 12);
-			upper_put(m, (struct upper){ .used = true, .did = c->did, .at = align_down(iova, BIT(shift)),
-			    .lg2 = (uint8_t)shift, .table = table, .rights = (uint8_t)rights, .root = c->table });
+			upper_put(m,
+			    (struct upper){ .used = true,
+				.did = c->did,
+				.at = align_down(iova, BIT(shift)),
+				.lg2 = (uint8_t)shift,
+				.table = table,
+				.rights = (uint8_t)rights,
+				.root = c->table });
 			continue;
 		}
 		out->present = true;
@@ -245,7 +269,8 @@ cache_access(struct model_vtd *m, uint32_t sid, uint64_t iova, bool write)
 		return d;
 	}
 	for (unsigned i = 0; i < CACHE; i++)	/* before the context, as some units do (VTD-110) */
-		if (m->tlb[i].used && m->tlb[i].sid == sid && iova >> m->tlb[i].lg2 == m->tlb[i].at >> m->tlb[i].lg2)
+		if (m->tlb[i].used && m->tlb[i].sid == sid &&
+		    iova >> m->tlb[i].lg2 == m->tlb[i].at >> m->tlb[i].lg2)
 			return use(m, &m->tlb[i], iova, write);
 	c = context_of(m, sid);
 	if (c->reason != 0) {
@@ -262,7 +287,8 @@ cache_access(struct model_vtd *m, uint32_t sid, uint64_t iova, bool write)
 		return d;
 	}
 	for (unsigned i = 0; i < CACHE; i++)
-		if (m->tlb[i].used && m->tlb[i].did == c->did && iova >> m->tlb[i].lg2 == m->tlb[i].at >> m->tlb[i].lg2)
+		if (m->tlb[i].used && m->tlb[i].did == c->did &&
+		    iova >> m->tlb[i].lg2 == m->tlb[i].at >> m->tlb[i].lg2)
 			return use(m, &m->tlb[i], iova, write);
 	reason = walk(m, c, iova, write, &e);
 	if (reason == 0 || ((m->cap & CAP_CM) != 0 && reason != R_TABLE))
@@ -284,7 +310,8 @@ judge(struct model_vtd *m, const struct watch *w, struct model_vtd_dma d)
 	case 0: case R_ROOT_P: case R_CTX_P: case R_MGAW: case R_WRITE: case R_READ:
 		return;
 	}
-	violate(m, "requester %x at 0x%llx: a torn or malformed entry (reason %u)", w->sid, (unsigned long long)w->iova, d.reason);
+	violate(m, "requester %x at 0x%llx: a torn or malformed entry (reason %u)", w->sid,
+	    (unsigned long long)w->iova, d.reason);
 }
 
 void
@@ -295,7 +322,8 @@ cache_watch(struct model_vtd *m)
 	m->watching = true;
 	for (uint32_t i = 0; i < m->watches; i++)
 		for (unsigned write = 0; write < 2; write++)
-			judge(m, &m->watch[i], cache_access(m, m->watch[i].sid, m->watch[i].iova, write));
+			judge(m, &m->watch[i],
+			    cache_access(m, m->watch[i].sid, m->watch[i].iova, write));
 	m->watching = false;
 }
 
@@ -325,7 +353,8 @@ cache_stored(struct model_vtd *m)
 
 		model_vtd_context(m, w->sid, e);
 		if (w->may_hold && (e[1] != w->hi || ((e[0] & 1) != 0 && e[0] != w->lo)))
-			violate(m, "VTD-45: requester %x: its entry changed while it may be cached", w->sid);
+			violate(m, "VTD-45: requester %x: its entry changed while it may be cached",
+			    w->sid);
 		if ((e[0] & 1) != 0) {
 			w->may_hold = true;
 			w->lo = e[0];
@@ -341,7 +370,8 @@ void
 cache_apply(struct model_vtd *m, uint64_t lo, uint64_t hi)
 {
 	unsigned gran = (unsigned)FIELD_GET(BITS(5, 4), lo);
-	uint32_t did = (uint32_t)FIELD_GET(BITS(31, 16), lo), sid = (uint32_t)FIELD_GET(BITS(47, 32), lo);
+	uint32_t did = (uint32_t)FIELD_GET(BITS(31, 16), lo),
+		 sid = (uint32_t)FIELD_GET(BITS(47, 32), lo);
 	uint64_t base = hi & BITS(63, 12), len = PAGE_SIZE << (hi & 0x3f);
 
 	for (unsigned i = 0; i < CACHE; i++) {
@@ -358,7 +388,8 @@ cache_apply(struct model_vtd *m, uint64_t lo, uint64_t hi)
 		    (gran == 3 && t->did == did && ranges_overlap(t->at, BIT(t->lg2), base, len)))
 			t->used = false;
 		if (gran == 1 || (gran == 2 && u->did == did) ||
-		    (gran == 3 && (hi & BIT(6)) == 0 && u->did == did && ranges_overlap(u->at, BIT(u->lg2), base, len)))
+		    (gran == 3 && (hi & BIT(6)) == 0 && u->did == did &&
+			ranges_overlap(u->at, BIT(u->lg2), base, len)))
 			u->used = false;
 	}
 	if ((lo & 15) == 1) {
@@ -369,7 +400,10 @@ cache_apply(struct model_vtd *m, uint64_t lo, uint64_t hi)
 			uint64_t e[2];
 
 			model_vtd_context(m, w->sid, e);
-			if ((e[0] & 1) == 0 && (gran == 1 || (gran == 3 && w->sid == sid && FIELD_GET(BITS(23, 8), w->hi) == did)))
+			if ((e[0] & 1) == 0 &&
+			    (gran == 1 ||
+				(gran == 3 && w->sid == sid &&
+				    FIELD_GET(BITS(23, 8), w->hi) == did)))
 				w->may_hold = false;
 		}
 	} else if (gran == 1 && !m->need_context_flush) {
@@ -381,11 +415,13 @@ bool
 model_vtd_reaches(struct model_vtd *m, uint64_t page)
 {
 	for (unsigned i = 0; i < CACHE; i++)
-		if (m->tlb[i].used && m->tlb[i].present && ranges_overlap(m->tlb[i].to, BIT(m->tlb[i].lg2), page, PAGE_SIZE))
+		if (m->tlb[i].used && m->tlb[i].present &&
+		    ranges_overlap(m->tlb[i].to, BIT(m->tlb[i].lg2), page, PAGE_SIZE))
 			return true;
 	for (uint32_t i = 0; i < m->watches; i++)
 		for (unsigned write = 0; write < 2; write++) {
-			struct model_vtd_dma d = cache_access(m, m->watch[i].sid, m->watch[i].iova, write);
+			struct model_vtd_dma d =
+			    cache_access(m, m->watch[i].sid, m->watch[i].iova, write);
 
 			if (d.done && align_down(d.pa, PAGE_SIZE) == page)
 				return true;
@@ -408,7 +444,8 @@ cache_freed(struct model_vtd *m, uint64_t pa, unsigned order)
 			violate(m, "VTD-56: a table is freed that a cached context leads to");
 		if (m->upper[i].used && ranges_overlap(m->upper[i].table, 1, pa, len))
 			violate(m, "VTD-56: a table is freed that a cached entry leads to");
-		if (m->tlb[i].used && m->tlb[i].present && ranges_overlap(m->tlb[i].to, BIT(m->tlb[i].lg2), pa, len))
+		if (m->tlb[i].used && m->tlb[i].present &&
+		    ranges_overlap(m->tlb[i].to, BIT(m->tlb[i].lg2), pa, len))
 			violate(m, "DMA-02: a frame is freed that a cached translation leads to");
 	}
 }

@@ -24,7 +24,9 @@ fetch(struct model_vtd *m, uint32_t index, struct irte *out)
 		violate(m, "VTD-72: the interrupt table is not IOMMU memory");
 		return R_IRT;
 	}
-	*out = (struct irte){ .used = true, .index = index, .lo = cache_load(m, at), .hi = cache_load(m, at + 8) };
+	*out = (struct irte){
+		.used = true, .index = index, .lo = cache_load(m, at), .hi = cache_load(m, at + 8)
+	};
 	if ((out->lo & 1) == 0 && (m->cap & CAP_CM) == 0)
 		return 0;
 	for (unsigned i = 0; i < CACHE; i++)
@@ -53,7 +55,9 @@ model_vtd_send(struct model_vtd *m, uint32_t sid, uint64_t address, uint32_t dat
 	if ((m->gsts & IRE) == 0 || (address & 0x10) == 0) {
 		if ((m->gsts & IRE) != 0 && ((m->gsts & CFIS) == 0 || wide(m)))
 			return refuse(m, sid, 0, R_OLD);
-		return (struct model_vtd_irq){ .delivered = true, .vector = (uint8_t)data, .processor = (uint32_t)(address >> 12 & 0xff) };
+		return (struct model_vtd_irq){ .delivered = true,
+			.vector = (uint8_t)data,
+			.processor = (uint32_t)(address >> 12 & 0xff) };
 	}
 	if ((address & 8) != 0)
 		index += data & 0xffff;
@@ -64,7 +68,9 @@ model_vtd_send(struct model_vtd *m, uint32_t sid, uint64_t address, uint32_t dat
 		return refuse(m, sid, index, reason);
 	if ((e.lo & 1) == 0)
 		return refuse(m, sid, index, R_ABSENT);
-	if ((e.lo & (BITS(15, 12) | BITS(31, 24) | (wide(m) ? 0 : BITS(39, 32) | BITS(63, 48)))) != 0 || (e.hi & BITS(63, 20)) != 0) {
+	if ((e.lo & (BITS(15, 12) | BITS(31, 24) | (wide(m) ? 0 : BITS(39, 32) | BITS(63, 48)))) !=
+		0 ||
+	    (e.hi & BITS(63, 20)) != 0) {
 		violate(m, "VTD-70: reserved bits in interrupt entry %u", index);
 		return refuse(m, sid, index, R_ENTRY);
 	}
@@ -74,15 +80,18 @@ model_vtd_send(struct model_vtd *m, uint32_t sid, uint64_t address, uint32_t dat
 		violate(m, "VTD-70: interrupt entry %u is not fixed, edge, physical", index);
 	if ((e.hi & 0xffff) != sid)
 		return refuse(m, sid, index, R_SID);
-	return (struct model_vtd_irq){ .delivered = true, .remapped = true, .vector = (uint8_t)(e.lo >> 16),
-	    .processor = (uint32_t)(e.lo >> (wide(m) ? 32 : 40)) };
+	return (struct model_vtd_irq){ .delivered = true,
+		.remapped = true,
+		.vector = (uint8_t)(e.lo >> 16),
+		.processor = (uint32_t)(e.lo >> (wide(m) ? 32 : 40)) };
 }
 
 void
 irq_apply(struct model_vtd *m, uint64_t lo)
 {
 	for (unsigned i = 0; i < CACHE; i++)
-		if ((lo & BIT(4)) == 0 || m->irte[i].index >> (lo >> 27 & 31) == (lo >> 32 & 0xffff) >> (lo >> 27 & 31))
+		if ((lo & BIT(4)) == 0 ||
+		    m->irte[i].index >> (lo >> 27 & 31) == (lo >> 32 & 0xffff) >> (lo >> 27 & 31))
 			m->irte[i].used = false;
 	if ((lo & BIT(4)) == 0)
 		m->need_iec_flush = false;

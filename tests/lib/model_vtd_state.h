@@ -1,4 +1,5 @@
-/* What the files of the VT-d model share: model_vtd.c registers and queue, model_vtd_cache.c caches and walks. */
+/* What the files of the VT-d model share: model_vtd.c registers and queue, model_vtd_cache.c caches
+ * and walks. */
 #pragma once
 
 #include "kern/base/bits.h"
@@ -8,19 +9,45 @@
 enum { CACHE = 2048, WATCHES = 16, RECORDS = 256, BUFFERED = 8192, INVALIDATIONS = 1024 };
 
 /* Fault reasons, by number as in the manual. */
-enum { R_ROOT_P = 1, R_CTX_P, R_CTX_INVALID, R_MGAW, R_WRITE, R_READ, R_TABLE, R_ROOT, R_CTX, R_ROOT_RSVD, R_CTX_RSVD, R_PTE_RSVD,
-       R_BLOCKED, R_INTERRUPT };
+enum {
+	R_ROOT_P = 1,
+	R_CTX_P,
+	R_CTX_INVALID,
+	R_MGAW,
+	R_WRITE,
+	R_READ,
+	R_TABLE,
+	R_ROOT,
+	R_CTX,
+	R_ROOT_RSVD,
+	R_CTX_RSVD,
+	R_PTE_RSVD,
+	R_BLOCKED,
+	R_INTERRUPT
+};
 
-struct context { bool used, present; uint32_t sid, did; uint64_t table; unsigned levels; bool pass; uint8_t reason; };
+struct context {
+	bool used, present;
+	uint32_t sid, did;
+	uint64_t table;
+	unsigned levels;
+	bool pass;
+	uint8_t reason;
+};
 struct tlb { bool used, present; uint32_t sid, did; uint64_t at, to, root; uint8_t lg2, rights; };
-struct upper { bool used; uint32_t did; uint64_t at, table, root; uint8_t lg2, rights; };	/* an entry that leads to a table */
+struct upper {
+	bool used;
+	uint32_t did;
+	uint64_t at, table, root;
+	uint8_t lg2, rights;
+}; /* an entry that leads to a table */
 
 struct irte { bool used; uint32_t index; uint64_t lo, hi; };
 
 struct watch {
 	uint32_t sid;
 	uint64_t iova;
-	bool may_hold;			/* a fetch may have seen the entry with P since its last invalidation */
+	bool may_hold; /* a fetch may have seen the entry with P since its last invalidation */
 	uint64_t lo, hi;		/* as it was then */
 };
 
@@ -42,7 +69,7 @@ struct model_vtd {
 	uint64_t pending[INVALIDATIONS][2];
 	uint32_t pending_count, countdown;
 	bool hang, drop;
-	uint64_t dropped_to;				/* WAITs below this index of the ring are dropped */
+	uint64_t dropped_to; /* WAITs below this index of the ring are dropped */
 	uint32_t drop_left;
 	uint8_t refuse_type;
 	uint32_t refuse_times;
@@ -60,7 +87,7 @@ struct model_vtd {
 
 	struct { uint64_t pa, v; } buffered[BUFFERED];	/* CAP.RWBF: what the unit still sees */
 	uint32_t buffered_count;
-	bool drained;					/* by a flush, since the root pointer was set */
+	bool drained; /* by a flush, since the root pointer was set */
 
 	bool no_message;
 	uint64_t message;
@@ -78,7 +105,7 @@ uint64_t cache_load(struct model_vtd *m, uint64_t pa);
 struct model_vtd_dma cache_access(struct model_vtd *m, uint32_t sid, uint64_t iova, bool write);
 void cache_watch(struct model_vtd *m);			/* all watched requesters try */
 void cache_stored(struct model_vtd *m);			/* software stored something */
-void cache_apply(struct model_vtd *m, uint64_t lo, uint64_t hi);	/* one invalidation takes effect */
+void cache_apply(struct model_vtd *m, uint64_t lo, uint64_t hi); /* one invalidation takes effect */
 void irq_apply(struct model_vtd *m, uint64_t lo);
 void record(struct model_vtd *m, uint32_t sid, uint64_t iova, bool write, uint8_t reason);
 void cache_freed(struct model_vtd *m, uint64_t pa, unsigned order);

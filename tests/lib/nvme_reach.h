@@ -1,13 +1,14 @@
 /*
- * What an NVMe controller touches when it runs one command, written from the manual and not from our code: NVM Express Base
- * 2.1, 4.1.1 (physical region pages), chapter 5; NVM Command Set 1.1.  For tests, fuzzer and model checker, who supply
- * the controller's view of memory:
+ * What an NVMe controller touches when it runs one command, written from the manual and not from
+ * our code: NVM Express Base 2.1, 4.1.1 (physical region pages), chapter 5; NVM Command Set 1.1.
+ * For tests, fuzzer and model checker, who supply the controller's view of memory:
  *
  *   reach_load    eight bytes of a list
  *   reach_touch   the controller reads, or writes, len bytes
  *   reach_block   block size of a namespace; 0: the command fails without touching anything
  *
- * False: a command or a form that this model does not know, and that an accepted entry must never be.
+ * False: a command or a form that this model does not know, and that an accepted entry must never
+ * be.
  */
 #pragma once
 
@@ -44,7 +45,8 @@ reach_data(const uint64_t *e, uint64_t bytes, bool write)
 		reach_touch(list, 8, false);
 		at = reach_load(list);
 		if (list % REACH_PAGE == REACH_PAGE - 8 && bytes > REACH_PAGE) {
-			/* The last entry of a list page, and more than a page to go: it points to the next list. */
+			/* The last entry of a list page, and more than a page to go: it points to
+			 * the next list. */
 			if (at % 8 != 0)
 				return false;
 			list = at;
@@ -93,7 +95,8 @@ reach_admin(const uint64_t *e)
 		return false;
 	switch (cdw0 & 0xff) {
 	case 0x02:			/* log page: dwords, minus one, in two parts */
-		return reach_data(e, (((uint64_t)(cdw11 & 0xffff) << 16 | cdw10 >> 16) + 1) * 4, true);
+		return reach_data(
+		    e, (((uint64_t)(cdw11 & 0xffff) << 16 | cdw10 >> 16) + 1) * 4, true);
 	case 0x06:			/* identify */
 		return reach_data(e, 4096, true);
 	case 0x08:			/* abort */

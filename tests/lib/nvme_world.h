@@ -1,10 +1,12 @@
 /*
- * The world of the NVMe translator's tests: memory of a driver and the windows on it, a device with two queue pairs, and the
- * controller's view for nvme_reach.h.  One program has one world; it is made anew by world().
+ * The world of the NVMe translator's tests: memory of a driver and the windows on it, a device with
+ * two queue pairs, and the controller's view for nvme_reach.h.  One program has one world; it is
+ * made anew by world().
  *
  *   world(0)       windows as a unit makes them: the device sees the driver's addresses
- *   world(delta)   windows as the kernel brokers them: neighbouring pages change places, so nothing is contiguous
- *   judge(q, e)    the translator's verdict; what must hold for every verdict is checked here
+ *   world(delta)   windows as the kernel brokers them: neighbouring pages change places, so nothing
+ * is contiguous judge(q, e)    the translator's verdict; what must hold for every verdict is
+ * checked here
  */
 #pragma once
 
@@ -49,9 +51,12 @@ add(uint64_t at, void *cpu, uint64_t pages, uint32_t dir, void *grant)
 
 	for (uint64_t i = 0; i < pages; i += n) {
 		uint64_t first = at + i * PAGE_SIZE;
-		struct xlate_window w = { .first = first, .last = first + n * PAGE_SIZE - 1,
-			.delta = delta == 0 ? 0 : delta + (first ^ PAGE_SIZE) - first, .cpu = (uint64_t)(uintptr_t)cpu - at,
-			.grant = grant, .dir = dir };
+		struct xlate_window w = { .first = first,
+			.last = first + n * PAGE_SIZE - 1,
+			.delta = delta == 0 ? 0 : delta + (first ^ PAGE_SIZE) - first,
+			.cpu = (uint64_t)(uintptr_t)cpu - at,
+			.grant = grant,
+			.dir = dir };
 
 		ATF_REQUIRE_EQ(OK, window_add(&table, &w));
 	}
@@ -73,8 +78,13 @@ world(uint64_t how)
 	device.vectors = 4;
 	device.lg2[NSID] = 9;
 	device.lg2[NSID4K] = 12;
-	io = (struct xlate_queue){ .device = &device, .windows = &table.live, .id = 1, .slots = SLOTS, .slot = slot,
-		.spare = (uint64_t *)(void *)side[0], .spare_address = AT_SIDE };
+	io = (struct xlate_queue){ .device = &device,
+		.windows = &table.live,
+		.id = 1,
+		.slots = SLOTS,
+		.slot = slot,
+		.spare = (uint64_t *)(void *)side[0],
+		.spare_address = AT_SIDE };
 	adm = io;
 	adm.id = 0;
 }
@@ -124,8 +134,8 @@ reach_touch(uint64_t at, uint64_t len, bool write)
 		return;
 	if (!write && at >= AT_OUT && at + len <= AT_OUT + sizeof(small_out))
 		return;
-	ATF_REQUIRE_MSG(write && at >= AT_IN && at + len <= AT_END, "%s of %llu bytes at %llx", write ? "write" : "read",
-	    (unsigned long long)len, (unsigned long long)at);
+	ATF_REQUIRE_MSG(write && at >= AT_IN && at + len <= AT_END, "%s of %llu bytes at %llx",
+	    write ? "write" : "read", (unsigned long long)len, (unsigned long long)at);
 }
 
 uint64_t reach_block(uint32_t nsid) { return nsid == NSID ? 512 : nsid == NSID4K ? 4096 : 0; }

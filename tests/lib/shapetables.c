@@ -1,10 +1,12 @@
 /*
- * ACPI tables of a machine's shape, for QEMU's arm64 "virt" board without tables of its own (acpi=off).
+ * ACPI tables of a machine's shape, for QEMU's arm64 "virt" board without tables of its own
+ * (acpi=off).
  *
  *     shapetables SHAPE CPUS FOLDER [NAME=VALUE...]
  *
- * Writes FOLDER/{tables,rsdp,loader}, which firmware takes from QEMU as etc/acpi/tables, etc/acpi/rsdp and etc/table-loader: the
- * tables one after the other, the root pointer, and a script that tells firmware where addresses and checksums go.
+ * Writes FOLDER/{tables,rsdp,loader}, which firmware takes from QEMU as etc/acpi/tables,
+ * etc/acpi/rsdp and etc/table-loader: the tables one after the other, the root pointer, and a
+ * script that tells firmware where addresses and checksums go.
  *
  *     graviton   as an EC2 instance shows itself: 16550 behind PCI as the console, ITS, no IOMMU
  *     ampere     a server: SBSA console, configuration space by 32-bit accesses only, ITS, SMMUv3
@@ -12,11 +14,13 @@
  *     azure      redistributors named by processors only, no ITS, no IOMMU
  *     plain      PL011, ITS, SMMUv3: what the board's own tables say
  *
- * What the shape says may be changed, to lie: spcr=TYPE (its interface type), spcr-at=ADDRESS, iort=loop|dangling|none,
- * gicr=N (a region for each of N processors, the last first), apic=none, ecam=low, mcfg=split (buses 0 to 127 and the others each with an
- * entry), root=none (firmware gets no tables at all).
+ * What the shape says may be changed, to lie: spcr=TYPE (its interface type), spcr-at=ADDRESS,
+ * iort=loop|dangling|none, gicr=N (a region for each of N processors, the last first), apic=none,
+ * ecam=low, mcfg=split (buses 0 to 127 and the others each with an entry), root=none (firmware gets
+ * no tables at all).
  *
- * Addresses and interrupts are those of the board [QEMU hw/arm/virt.c].  Formats: ACPI 6.5; SPCR revision 2; IORT E.f (DEN0049).
+ * Addresses and interrupts are those of the board [QEMU hw/arm/virt.c].  Formats: ACPI 6.5; SPCR
+ * revision 2; IORT E.f (DEN0049).
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -24,12 +28,27 @@
 #include <string.h>
 
 enum {
-	GICD = 0x08000000, ITS = 0x08080000, GICR = 0x080a0000, GICR_STRIDE = 0x20000, GICR_LEN = 0xf60000,
-	PL011 = 0x09000000, PL011_IRQ = 33, SMMU = 0x09050000, SMMU_IRQ = 106,
-	PORTS = 0x3eff0000, INTX = 35, PORT_SERIAL = 0, SERIAL_SLOT = 8,
+	GICD = 0x08000000,
+	ITS = 0x08080000,
+	GICR = 0x080a0000,
+	GICR_STRIDE = 0x20000,
+	GICR_LEN = 0xf60000,
+	PL011 = 0x09000000,
+	PL011_IRQ = 33,
+	SMMU = 0x09050000,
+	SMMU_IRQ = 106,
+	PORTS = 0x3eff0000,
+	INTX = 35,
+	PORT_SERIAL = 0,
+	SERIAL_SLOT = 8,
 	ECAM_LOW = 0x3f000000,
-	SPCR_16550 = 0, SPCR_PL011 = 3, SPCR_SBSA = 0xe,
-	HEADER = 36, TABLES_MAX = 16, NAME = 56, ENTRY = 128,
+	SPCR_16550 = 0,
+	SPCR_PL011 = 3,
+	SPCR_SBSA = 0xe,
+	HEADER = 36,
+	TABLES_MAX = 16,
+	NAME = 56,
+	ENTRY = 128,
 };
 static const uint64_t ecam_high = 0x4010000000;
 
@@ -165,7 +184,8 @@ gtdt(void)
 
 	add(UINT64_MAX, 8); skip(4);
 	for (unsigned i = 0; i < 4; i++) {
-		static const uint32_t ppi[] = { 29, 30, 27, 26 };	/* secure, physical, virtual, hypervisor */
+		static const uint32_t ppi[] = { 29, 30, 27,
+			26 }; /* secure, physical, virtual, hypervisor */
 
 		add(ppi[i], 4); add(0, 4);
 	}
@@ -208,7 +228,8 @@ mapping(uint32_t in, uint32_t n, uint32_t out, uint32_t to)
 	add(in, 4); add(n, 4); add(out, 4); add(to, 4); add(0, 4);
 }
 
-/* ITS group, perhaps an SMMUv3, root complex.  loop: the unit's map leads back to itself; dangling: the root's to nowhere. */
+/* ITS group, perhaps an SMMUv3, root complex.  loop: the unit's map leads back to itself; dangling:
+ * the root's to nowhere. */
 static void
 iort(int smmu, const char *lie)
 {
@@ -268,14 +289,20 @@ int
 main(int argc, char **argv)
 {
 	const char *shape = argc > 3 ? argv[1] : "", *lie = "";
-	int graviton = strcmp(shape, "graviton") == 0, ampere = strcmp(shape, "ampere") == 0, azure = strcmp(shape, "azure") == 0;
+	int graviton = strcmp(shape, "graviton") == 0, ampere = strcmp(shape, "ampere") == 0,
+	    azure = strcmp(shape, "azure") == 0;
 	int gce = strcmp(shape, "gce") == 0, no_root = 0, no_madt = 0, low = gce, split = 0;
 	unsigned cpus = argc > 3 ? (unsigned)atoi(argv[2]) : 0, regions = azure ? 0 : 1;
 	uint64_t at = graviton ? PORTS + PORT_SERIAL : PL011, ecam = ecam_high;
-	uint8_t type = graviton ? SPCR_16550 : ampere || gce ? SPCR_SBSA : SPCR_PL011, p[36] = { 0 };
+	uint8_t type = graviton ? SPCR_16550 :
+	    ampere || gce       ? SPCR_SBSA :
+				  SPCR_PL011,
+		p[36] = { 0 };
 
-	if (cpus < 1 || cpus > 64 || (!graviton && !ampere && !gce && !azure && strcmp(shape, "plain") != 0)) {
-		fprintf(stderr, "shapetables graviton|ampere|gce|azure|plain CPUS FOLDER [NAME=VALUE...]\n");
+	if (cpus < 1 || cpus > 64 ||
+	    (!graviton && !ampere && !gce && !azure && strcmp(shape, "plain") != 0)) {
+		fprintf(stderr,
+		    "shapetables graviton|ampere|gce|azure|plain CPUS FOLDER [NAME=VALUE...]\n");
 		return 2;
 	}
 	for (int i = 4; i < argc; i++) {

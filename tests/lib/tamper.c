@@ -1,15 +1,14 @@
 /*
- * tamper SOCKET STEP...: changes what firmware left in the memory of a machine that has just been switched on.
+ * tamper SOCKET STEP...: changes what firmware left in the memory of a machine that has just been
+ * switched on.
  *
- * QEMU waits (-S) with its gdb stub on SOCKET; the steps are done in order, then the machine goes on and the tool
- * leaves.  Memory is read and written by physical address, with paging still off.
+ * QEMU waits (-S) with its gdb stub on SOCKET; the steps are done in order, then the machine goes
+ * on and the tool leaves.  Memory is read and written by physical address, with paging still off.
  *
- *     at ADDRESS       run until this instruction (x86_64: ACPI tables are not there before firmware ran)
- *     rsdp             here = ACPI's root pointer
- *     table SIGNATURE  here = that ACPI table: XSDT and RSDT too
- *     tree             here = the device tree, at a multiple of 2 MiB
- *     put OFFSET HEX   bytes at here + OFFSET
- *     sum              the ACPI table here gets a right checksum
+ *     at ADDRESS       run until this instruction (x86_64: ACPI tables are not there before
+ * firmware ran) rsdp             here = ACPI's root pointer table SIGNATURE  here = that ACPI
+ * table: XSDT and RSDT too tree             here = the device tree, at a multiple of 2 MiB put
+ * OFFSET HEX   bytes at here + OFFSET sum              the ACPI table here gets a right checksum
  *
  * Protocol: GDB manual, appendix "Remote Serial Protocol".
  */
@@ -147,7 +146,8 @@ poke(uint64_t at, const char *hex)
 {
 	char reply[PACKET];
 
-	if (strlen(hex) == 0 || strlen(hex) % 2 != 0 || strspn(hex, "0123456789abcdefABCDEF") != strlen(hex))
+	if (strlen(hex) == 0 || strlen(hex) % 2 != 0 ||
+	    strspn(hex, "0123456789abcdefABCDEF") != strlen(hex))
 		die("\"%s\" is not bytes in hex", hex);
 	ask(reply, "M%llx,%zx:%s", (unsigned long long)at, strlen(hex) / 2, hex);
 	expect_ok(reply, "put");
@@ -249,7 +249,8 @@ main(int argc, char **argv)
 		die("usage: tamper SOCKET STEP...");
 	connect_to(argv[1]);
 	for (int i = 2; i < argc; i++) {
-		const char *step = argv[i], *a = i + 1 < argc ? argv[i + 1] : "", *b = i + 2 < argc ? argv[i + 2] : "";
+		const char *step = argv[i], *a = i + 1 < argc ? argv[i + 1] : "",
+			   *b = i + 2 < argc ? argv[i + 2] : "";
 
 		if (strcmp(step, "at") == 0) {
 			run_until(strtoull(a, NULL, 0));

@@ -29,25 +29,53 @@ struct variant {
 static const struct variant variants[] = {
 	{ .name = "snooping", .unit = { .ecap = MODEL_VTD_ECAP | ECAP_C } },
 	{ .name = "QEMU: says it does not snoop", .memory = { .not_coherent = true } },
-	{ .name = "three levels", .unit = { .cap = CAP_WITH(FIELD_PREP(CAP_SAGAW, 2) | FIELD_PREP(CAP_MGAW, 38), CAP_SAGAW | CAP_MGAW),
-	    .ecap = MODEL_VTD_ECAP | ECAP_C, .host_width = 39 } },
-	{ .name = "five levels only, no page invalidation", .unit = { .cap = CAP_WITH(FIELD_PREP(CAP_SAGAW, 8) |
-	    FIELD_PREP(CAP_MGAW, 56), CAP_SAGAW | CAP_MGAW | CAP_PSI), .ecap = MODEL_VTD_ECAP | ECAP_C, .host_width = 52 } },
-	{ .name = "slow, store order of x86", .memory = { .order = FAKE_TSO, .seed = 3 }, .unit = { .ecap = MODEL_VTD_ECAP | ECAP_C,
-	    .ack_delay = 5, .lag = 3 } },
-	{ .name = "weak order", .memory = { .order = FAKE_WEAK, .seed = 4 }, .unit = { .ecap = MODEL_VTD_ECAP | ECAP_C, .lag = 2 } },
-	{ .name = "does not snoop, slow", .memory = { .not_coherent = true }, .unit = { .ack_delay = 2, .lag = 4 } },
-	{ .name = "caching mode", .unit = { .cap = MODEL_VTD_CAP | CAP_CM, .ecap = MODEL_VTD_ECAP | ECAP_C } },
-	{ .name = "caching mode, slow, does not snoop", .memory = { .not_coherent = true },
+	{ .name = "three levels",
+	    .unit = { .cap = CAP_WITH(FIELD_PREP(CAP_SAGAW, 2) | FIELD_PREP(CAP_MGAW, 38),
+			  CAP_SAGAW | CAP_MGAW),
+		.ecap = MODEL_VTD_ECAP | ECAP_C,
+		.host_width = 39 } },
+	{ .name = "five levels only, no page invalidation",
+	    .unit = { .cap = CAP_WITH(FIELD_PREP(CAP_SAGAW, 8) | FIELD_PREP(CAP_MGAW, 56),
+			  CAP_SAGAW | CAP_MGAW | CAP_PSI),
+		.ecap = MODEL_VTD_ECAP | ECAP_C,
+		.host_width = 52 } },
+	{ .name = "slow, store order of x86",
+	    .memory = { .order = FAKE_TSO, .seed = 3 },
+	    .unit = { .ecap = MODEL_VTD_ECAP | ECAP_C, .ack_delay = 5, .lag = 3 } },
+	{ .name = "weak order",
+	    .memory = { .order = FAKE_WEAK, .seed = 4 },
+	    .unit = { .ecap = MODEL_VTD_ECAP | ECAP_C, .lag = 2 } },
+	{ .name = "does not snoop, slow",
+	    .memory = { .not_coherent = true },
+	    .unit = { .ack_delay = 2, .lag = 4 } },
+	{ .name = "caching mode",
+	    .unit = { .cap = MODEL_VTD_CAP | CAP_CM, .ecap = MODEL_VTD_ECAP | ECAP_C } },
+	{ .name = "caching mode, slow, does not snoop",
+	    .memory = { .not_coherent = true },
 	    .unit = { .cap = MODEL_VTD_CAP | CAP_CM, .lag = 2, .ack_delay = 1 } },
-	{ .name = "write buffer", .unit = { .cap = MODEL_VTD_CAP | CAP_RWBF, .ecap = MODEL_VTD_ECAP | ECAP_C, .ack_delay = 3 } },
-	{ .name = "firmware translates", .unit = { .firmware = true, .ecap = MODEL_VTD_ECAP | ECAP_C | ECAP_PT, .ack_delay = 2,
-	    .firmware_queue = true, .firmware_remapping = true, .lag = 1 } },
-	{ .name = "server: eight records, protected regions, snoop control, small mask, 4K pages only",
-	    .unit = { .cap = CAP_WITH(CAP_PLMR | CAP_PHMR | FIELD_PREP(CAP_NFR, 7) | FIELD_PREP(CAP_MAMV, 6) |
-	    FIELD_PREP(CAP_MGAW, 45), CAP_SLLPS_2M | CAP_SLLPS_1G | CAP_MAMV | CAP_NFR | CAP_MGAW), .ecap = MODEL_VTD_ECAP | ECAP_C | ECAP_SC, .protected_regions = true, .lag = 1 } },
-	{ .name = "sixteen ids, no drains, registers on two pages", .unit = { .cap = CAP_WITH(FIELD_PREP(CAP_FRO, 0x100),
-	    CAP_FRO | CAP_ND | CAP_DWD | CAP_DRD), .ecap = MODEL_VTD_ECAP | ECAP_C } },
+	{ .name = "write buffer",
+	    .unit = { .cap = MODEL_VTD_CAP | CAP_RWBF,
+		.ecap = MODEL_VTD_ECAP | ECAP_C,
+		.ack_delay = 3 } },
+	{ .name = "firmware translates",
+	    .unit = { .firmware = true,
+		.ecap = MODEL_VTD_ECAP | ECAP_C | ECAP_PT,
+		.ack_delay = 2,
+		.firmware_queue = true,
+		.firmware_remapping = true,
+		.lag = 1 } },
+	{ .name =
+		"server: eight records, protected regions, snoop control, small mask, 4K pages only",
+	    .unit = { .cap = CAP_WITH(CAP_PLMR | CAP_PHMR | FIELD_PREP(CAP_NFR, 7) |
+			      FIELD_PREP(CAP_MAMV, 6) | FIELD_PREP(CAP_MGAW, 45),
+			  CAP_SLLPS_2M | CAP_SLLPS_1G | CAP_MAMV | CAP_NFR | CAP_MGAW),
+		.ecap = MODEL_VTD_ECAP | ECAP_C | ECAP_SC,
+		.protected_regions = true,
+		.lag = 1 } },
+	{ .name = "sixteen ids, no drains, registers on two pages",
+	    .unit = { .cap = CAP_WITH(
+			  FIELD_PREP(CAP_FRO, 0x100), CAP_FRO | CAP_ND | CAP_DWD | CAP_DRD),
+		.ecap = MODEL_VTD_ECAP | ECAP_C } },
 };
 
 static struct machine machines[2];		/* the driver looks at a machine once */
@@ -91,7 +119,8 @@ start(const struct variant *v)
 }
 
 #define NO_VIOLATION(v) \
-	ATF_REQUIRE_MSG(model_vtd_violations(model) == 0, "%s: %s", (v)->name, model_vtd_violation(model))
+	ATF_REQUIRE_MSG( \
+	    model_vtd_violations(model) == 0, "%s: %s", (v)->name, model_vtd_violation(model))
 #define FOR_EACH_VARIANT(v) \
 	for (const struct variant *v = variants; v < variants + ARRAY_SIZE(variants); v++)
 
@@ -144,9 +173,11 @@ unmap(struct iommu_domain *d, uint64_t at, uint64_t len)
 static UNUSED bool
 blocked(uint32_t sid, uint64_t iova)
 {
-	struct model_vtd_dma r = model_vtd_dma(model, sid, iova, false), w = model_vtd_dma(model, sid, iova, true);
+	struct model_vtd_dma r = model_vtd_dma(model, sid, iova, false),
+			     w = model_vtd_dma(model, sid, iova, true);
 
-	return !r.done && !w.done && (r.reason == REASON_ROOT_P || r.reason == REASON_CONTEXT_P) && w.reason == r.reason;
+	return !r.done && !w.done && (r.reason == REASON_ROOT_P || r.reason == REASON_CONTEXT_P) &&
+	    w.reason == r.reason;
 }
 
 static UNUSED bool

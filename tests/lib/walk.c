@@ -18,12 +18,12 @@ fetch(uint64_t table, uint64_t index, uint64_t *e, struct walk *out)
 }
 
 /*
- * Level L of 0..3 is indexed by bits [47 - 9L : 39 - 9L]; the first level takes all bits above.  Valid is
- * bit 0; bit 1 tells tables (levels 0..2) and pages (level 3) from blocks (levels 1, 2).
+ * Level L of 0..3 is indexed by bits [47 - 9L : 39 - 9L]; the first level takes all bits above.
+ * Valid is bit 0; bit 1 tells tables (levels 0..2) and pages (level 3) from blocks (levels 1, 2).
  */
 void
-walk_vmsa(unsigned stage, uint64_t root, unsigned start_level, unsigned input_bits, unsigned output_bits, uint64_t at,
-    struct walk *out)
+walk_vmsa(unsigned stage, uint64_t root, unsigned start_level, unsigned input_bits,
+    unsigned output_bits, uint64_t at, struct walk *out)
 {
 	uint64_t table = root, e;
 
@@ -39,7 +39,8 @@ walk_vmsa(unsigned stage, uint64_t root, unsigned start_level, unsigned input_bi
 		if ((e & 1) == 0)
 			return;
 		if (level < 3 && (e & 2) != 0) {
-			/* NSTable, APTable, XNTable, PXNTable are not for us: they would limit what is below. */
+			/* NSTable, APTable, XNTable, PXNTable are not for us: they would limit what
+			 * is below. */
 			if ((e & (BITS(63, 59) | BITS(58, 48))) != 0) {
 				out->result = WALK_MALFORMED;
 				return;
@@ -58,8 +59,10 @@ walk_vmsa(unsigned stage, uint64_t root, unsigned start_level, unsigned input_bi
 		out->leaf = e;
 		out->size_lg2 = (uint8_t)shift;
 		out->to = (e & BITS(47, 12) & ~(BIT(shift) - 1)) | (at & (BIT(shift) - 1));
-		/* Block: address bits below its size, but for bit 16 (nT), are zero.  Contiguous, DBM, NS: not ours. */
-		if ((e & BITS(47, 12) & (BIT(shift) - 1)) != 0 || (e & (BIT(5) & (stage == 1 ? ~0ull : 0))) != 0 ||
+		/* Block: address bits below its size, but for bit 16 (nT), are zero.  Contiguous,
+		 * DBM, NS: not ours. */
+		if ((e & BITS(47, 12) & (BIT(shift) - 1)) != 0 ||
+		    (e & (BIT(5) & (stage == 1 ? ~0ull : 0))) != 0 ||
 		    (e & (BITS(52, 48) | BITS(63, 55))) != 0) {
 			out->result = WALK_MALFORMED;
 			return;
@@ -89,9 +92,11 @@ walk_vmsa(unsigned stage, uint64_t root, unsigned start_level, unsigned input_bi
 	}
 }
 
-/* Levels count down to 1.  R and W are ANDed over all levels; neither: not present.  PS at levels 2 and 3. */
+/* Levels count down to 1.  R and W are ANDed over all levels; neither: not present.  PS at levels 2
+ * and 3. */
 void
-walk_vtdss(uint64_t root, unsigned levels, unsigned output_bits, bool snoop, uint64_t at, struct walk *out)
+walk_vtdss(
+    uint64_t root, unsigned levels, unsigned output_bits, bool snoop, uint64_t at, struct walk *out)
 {
 	uint64_t table = root, rights = 3, e;
 
@@ -108,7 +113,8 @@ walk_vtdss(uint64_t root, unsigned levels, unsigned output_bits, bool snoop, uin
 			return;
 		leaf = level == 1 || (e & BIT(7)) != 0;
 		if ((e & BITS(6, 2)) != 0 || (e & BITS(10, 8)) != 0 || (e & BITS(63, 52)) != 0 ||
-		    (level == 1 && (e & BIT(7)) != 0) || ((e & BIT(11)) != 0 && (!snoop || !leaf)) ||
+		    (level == 1 && (e & BIT(7)) != 0) ||
+		    ((e & BIT(11)) != 0 && (!snoop || !leaf)) ||
 		    (leaf && (level > 3 || (e & BITS(51, 12) & (BIT(shift) - 1)) != 0))) {
 			out->result = WALK_MALFORMED;
 			return;
@@ -135,9 +141,10 @@ walk_vtdss(uint64_t root, unsigned levels, unsigned output_bits, bool snoop, uin
 }
 
 /*
- * Levels count down to 1.  PR is bit 0; NextLevel (11:9) is 0 for a page of the level's size, 7 for a page whose size
- * is coded by the first zero from bit 12 of its address, else the level of the next table, which is lower; the address bits of
- * levels in between are zero.  IR, IW (61, 62) are ANDed.
+ * Levels count down to 1.  PR is bit 0; NextLevel (11:9) is 0 for a page of the level's size, 7 for
+ * a page whose size is coded by the first zero from bit 12 of its address, else the level of the
+ * next table, which is lower; the address bits of levels in between are zero.  IR, IW (61, 62) are
+ * ANDed.
  */
 void
 walk_amdv1(uint64_t root, unsigned mode, unsigned output_bits, uint64_t at, struct walk *out)
@@ -160,7 +167,8 @@ walk_amdv1(uint64_t root, unsigned mode, unsigned output_bits, uint64_t at, stru
 		}
 		next = (unsigned)FIELD_GET(BITS(11, 9), e);
 		rights &= e >> 61;
-		if ((e & (BITS(4, 1) | BITS(8, 7) | BITS(59, 52) | BIT(63))) != 0 || (next != 7 && next >= level)) {
+		if ((e & (BITS(4, 1) | BITS(8, 7) | BITS(59, 52) | BIT(63))) != 0 ||
+		    (next != 7 && next >= level)) {
 			out->result = WALK_MALFORMED;
 			return;
 		}
@@ -169,7 +177,8 @@ walk_amdv1(uint64_t root, unsigned mode, unsigned output_bits, uint64_t at, stru
 			return;
 		}
 		if (next != 0 && next != 7) {
-			uint64_t skipped = next + 1 < level ? at & BITS(shift - 1, 12 + 9 * next) : 0;
+			uint64_t skipped =
+			    next + 1 < level ? at & BITS(shift - 1, 12 + 9 * next) : 0;
 
 			if (skipped != 0)
 				return;
@@ -184,7 +193,9 @@ walk_amdv1(uint64_t root, unsigned mode, unsigned output_bits, uint64_t at, stru
 				;
 			size++;
 			out->to &= ~(BIT(size) - 1);
-			if (size <= shift || size >= shift + 9)		/* smaller than, or as large as, a level's own sizes */
+			if (size <= shift ||
+			    size >=
+				shift + 9) /* smaller than, or as large as, a level's own sizes */
 				out->result = WALK_MALFORMED;
 		} else if ((out->to & (BIT(size) - 1)) != 0) {
 			out->result = WALK_MALFORMED;

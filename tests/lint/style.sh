@@ -1,5 +1,6 @@
 #!/bin/sh
-# TODOs name an issue, nothing is switched off with #if 0, scripts parse.
+# TODOs name an issue, nothing is switched off with #if 0, C lines fit into 100 columns, scripts
+# parse.
 cd "$(dirname "$0")/../.." || exit 2
 status=0
 
@@ -14,6 +15,15 @@ if grep -nE '^[ 	]*#[ 	]*if[ 	]+0\b' $sources /dev/null | grep .; then
 	echo '^^ delete it; history keeps it'
 	status=1
 fi
+# A text that people search for stays in one piece.
+for f in $(echo "$files" | grep -E '\.[ch]$'); do
+	expand -t 8 "$f" | awk -v f="$f" '
+	length($0) > 100 && !/"/ { print f ":" NR ": " length($0) " columns"; bad = 1 }
+	END { exit bad }' || {
+		echo '^^ make format'
+		status=1
+	}
+done
 for f in $files; do
 	case $(head -c 64 "$f" | head -n 1 | tr -d '\0') in
 	'#!'*bash*) shell=bash ;;

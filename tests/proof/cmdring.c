@@ -1,10 +1,10 @@
 /*
- * The command ring, over every sequence of calls on a ring of four slots, where numbers pass 32 bits, with
- * a device that consumes what it was shown whenever it likes.
+ * The command ring, over every sequence of calls on a ring of four slots, where numbers pass 32
+ * bits, with a device that consumes what it was shown whenever it likes.
  *
- * No slot is written while the device may read it; the ring never overflows, and a sync always finds
- * room; the device consumes each command once; a ticket is past only when its sync was consumed (or
- * reported) by the device, and every command before the ticket was then consumed.
+ * No slot is written while the device may read it; the ring never overflows, and a sync always
+ * finds room; the device consumes each command once; a ticket is past only when its sync was
+ * consumed (or reported) by the device, and every command before the ticket was then consumed.
  *
  * LINK: dev/iommu/cmdring.c
  * CBMC: --function harness --unwind 9
@@ -33,17 +33,33 @@ unit_host_store(uint64_t *p, uint64_t v)
 {
 	unsigned i = (unsigned)(p - &slots[0][0]) / 2;
 
-	__CPROVER_assert(p >= &slots[0][0] && p < &slots[0][0] + 2 * SLOTS, "a store into the ring");
+	__CPROVER_assert(
+	    p >= &slots[0][0] && p < &slots[0][0] + 2 * SLOTS, "a store into the ring");
 	for (unsigned n = 0; n < SLOTS; n++)
 		if (fetched + n < ring.shown)
-			__CPROVER_assert((fetched + n) % SLOTS != i, "the device may read this slot");
+			__CPROVER_assert(
+			    (fetched + n) % SLOTS != i, "the device may read this slot");
 	*p = v;
 }
 
 void unit_host_publish(void) {}
 void cache_clean(const void *p, size_t len) { (void)p; (void)len; }
-uint64_t unit_host_read(const volatile void *b, uint32_t o, unsigned n) { (void)b; (void)o; (void)n; return 0; }
-void unit_host_write(volatile void *b, uint32_t o, unsigned n, uint64_t v) { (void)b; (void)o; (void)n; (void)v; }
+uint64_t
+unit_host_read(const volatile void *b, uint32_t o, unsigned n)
+{
+	(void)b;
+	(void)o;
+	(void)n;
+	return 0;
+}
+void
+unit_host_write(volatile void *b, uint32_t o, unsigned n, uint64_t v)
+{
+	(void)b;
+	(void)o;
+	(void)n;
+	(void)v;
+}
 
 void
 harness(void)
@@ -63,7 +79,8 @@ harness(void)
 
 		switch (nondet_unsigned() % 6) {
 		case 0:
-			for (unsigned i = nondet_unsigned() % 3; i != 0 && cmdring_room(&ring) > 1; i--)
+			for (unsigned i = nondet_unsigned() % 3; i != 0 && cmdring_room(&ring) > 1;
+			    i--)
 				cmdring_put(&ring, 1, 2);
 			if (cmdring_room(&ring) == 0)
 				break;
@@ -78,7 +95,8 @@ harness(void)
 			if (ring.open) {
 				cmdring_sync(&ring, 3, 4);
 			} else if (cmdring_fence(&ring, 3, 4, &producer)) {
-				__CPROVER_assert(producer == ((uint32_t)ring.tail & mask), "the producer index");
+				__CPROVER_assert(
+				    producer == ((uint32_t)ring.tail & mask), "the producer index");
 				if (!watch) {
 					watch = true;
 					ticket = cmdring_ticket(&ring).seq;
@@ -91,14 +109,16 @@ harness(void)
 			break;
 		case 2:
 			if (cmdring_show(&ring, &producer))
-				__CPROVER_assert(producer == ((uint32_t)ring.tail & mask), "the producer index");
+				__CPROVER_assert(
+				    producer == ((uint32_t)ring.tail & mask), "the producer index");
 			break;
 		case 3:
 			fetched += nondet_unsigned() % SLOTS;
 			__CPROVER_assume(fetched <= ring.shown);
 			break;
 		case 4:
-			__CPROVER_assert(cmdring_consumed(&ring, (uint32_t)fetched & mask), "the truth is accepted");
+			__CPROVER_assert(cmdring_consumed(&ring, (uint32_t)fetched & mask),
+			    "the truth is accepted");
 			__CPROVER_assert(ring.head == fetched, "the index is unfolded");
 			break;
 		default:
@@ -107,15 +127,21 @@ harness(void)
 				if (i < made && sync_end[i] <= fetched)
 					synced = syncs + i + 1;
 			if (!wrap)
-				__CPROVER_assert(cmdring_reported(&ring, (uint32_t)synced), "the truth is accepted");
+				__CPROVER_assert(cmdring_reported(&ring, (uint32_t)synced),
+				    "the truth is accepted");
 		}
 		__CPROVER_assert(ring.head <= ring.shown && ring.shown <= ring.tail, "order");
-		__CPROVER_assert(ring.tail - ring.head <= (wrap ? SLOTS : SLOTS - 1), "no overflow");
-		__CPROVER_assert(!ring.open || ring.tail - ring.head < (wrap ? SLOTS : SLOTS - 1), "room for a sync");
+		__CPROVER_assert(
+		    ring.tail - ring.head <= (wrap ? SLOTS : SLOTS - 1), "no overflow");
+		__CPROVER_assert(!ring.open || ring.tail - ring.head < (wrap ? SLOTS : SLOTS - 1),
+		    "room for a sync");
 		if (watch && cmdring_past(&ring, (struct iommu_ticket){ ticket })) {
-			__CPROVER_assert(ticket - syncs - 1 < made, "a sync that was never written is past");
-			__CPROVER_assert(sync_end[ticket - syncs - 1] <= fetched, "a sync that was not consumed is past");
-			__CPROVER_assert(sync_end[ticket - syncs - 1] > covers, "a sync does not cover its command");
+			__CPROVER_assert(
+			    ticket - syncs - 1 < made, "a sync that was never written is past");
+			__CPROVER_assert(sync_end[ticket - syncs - 1] <= fetched,
+			    "a sync that was not consumed is past");
+			__CPROVER_assert(sync_end[ticket - syncs - 1] > covers,
+			    "a sync does not cover its command");
 		}
 	}
 }

@@ -1,7 +1,7 @@
 /*
  * The device-address allocator, over every sequence of calls on a small space.  The tree is
- * replaced by its contract: a set of disjoint ranges, of which itree_gap may name any hole that fits, or
- * none (tests/kern/base/itree_test.c shows that the real one keeps the contract).
+ * replaced by its contract: a set of disjoint ranges, of which itree_gap may name any hole that
+ * fits, or none (tests/kern/base/itree_test.c shows that the real one keeps the contract).
  *
  * Live ranges are disjoint, aligned, inside, off the excluded page; an address that came back rests
  * while the ring holds it; bytes and counts agree with the set; no assertion fails.
@@ -120,7 +120,8 @@ itree_next(const struct itree_node *n)
 }
 
 bool
-itree_gap(const struct itree *t, uint64_t lo, uint64_t hi, uint64_t len, uint64_t align, uint64_t *at)
+itree_gap(
+    const struct itree *t, uint64_t lo, uint64_t hi, uint64_t len, uint64_t align, uint64_t *at)
 {
 	uint64_t a = (uint64_t)nondet_byte() << PAGE_SHIFT;
 
@@ -150,23 +151,32 @@ call(struct iova_range *r, uint64_t off)
 		__CPROVER_assert(r->kind == IOVA_NONE, "given back");
 	} else if (nondet_bool()) {
 		given = iova_alloc(&space, pages * PAGE_SIZE, r) == OK;
-		__CPROVER_assert(!given || (r->node.base & ((pages == 3 ? 4 : pages) * PAGE_SIZE - 1)) == 0, "aligned");
+		__CPROVER_assert(
+		    !given || (r->node.base & ((pages == 3 ? 4 : pages) * PAGE_SIZE - 1)) == 0,
+		    "aligned");
 	} else {
 		given = iova_alloc_at(&space, at, pages * PAGE_SIZE, r) == OK;
 		__CPROVER_assert(!given || r->node.base == at.v, "where asked");
 	}
-	__CPROVER_assert(space.early == early || given || space.cool_count == 0, "cooling is cut short for a reason");
+	__CPROVER_assert(space.early == early || given || space.cool_count == 0,
+	    "cooling is cut short for a reason");
 	if (given) {
-		__CPROVER_assert(r->node.base >= FIRST * PAGE_SIZE && r->node.last < PAGES * PAGE_SIZE, "inside");
-		__CPROVER_assert(r->node.last - r->node.base + 1 == pages * PAGE_SIZE, "as long as asked");
-		__CPROVER_assert(!meets(&r->node, off, off + PAGE_SIZE - 1), "off the excluded page");
+		__CPROVER_assert(
+		    r->node.base >= FIRST * PAGE_SIZE && r->node.last < PAGES * PAGE_SIZE,
+		    "inside");
+		__CPROVER_assert(
+		    r->node.last - r->node.base + 1 == pages * PAGE_SIZE, "as long as asked");
+		__CPROVER_assert(
+		    !meets(&r->node, off, off + PAGE_SIZE - 1), "off the excluded page");
 	}
 	for (unsigned i = 0; i < ALL; i++) {
 		const struct iova_range *x = nth(i);
 
-		__CPROVER_assert(in[i] == (x->kind != IOVA_NONE), "in the tree exactly while live, cooling or excluded");
+		__CPROVER_assert(in[i] == (x->kind != IOVA_NONE),
+		    "in the tree exactly while live, cooling or excluded");
 		if (given && in[i] && x != r)
-			__CPROVER_assert(!meets(&x->node, r->node.base, r->node.last), "what is out, rests or is excluded is not given");
+			__CPROVER_assert(!meets(&x->node, r->node.base, r->node.last),
+			    "what is out, rests or is excluded is not given");
 		if (in[i] && x->kind == IOVA_LIVE) {
 			live++;
 			live_bytes += x->node.last - x->node.base + 1;
@@ -174,7 +184,8 @@ call(struct iova_range *r, uint64_t off)
 			cooling += x->node.last - x->node.base + 1;
 		}
 	}
-	__CPROVER_assert(live == space.live && live_bytes == space.live_bytes, "live ones are counted");
+	__CPROVER_assert(
+	    live == space.live && live_bytes == space.live_bytes, "live ones are counted");
 	__CPROVER_assert(cooling == space.cooling_bytes, "cooling ones are counted");
 }
 
@@ -184,7 +195,8 @@ harness(void)
 	uint64_t off = (uint64_t)nondet_byte() << PAGE_SHIFT;
 
 	__CPROVER_assume(off < PAGES * PAGE_SIZE);
-	if (iova_init(&space, FIRST * PAGE_SIZE, PAGES * PAGE_SIZE, PAGE_SIZE, UINT64_MAX, cool, sizeof(cool)) != OK)
+	if (iova_init(&space, FIRST * PAGE_SIZE, PAGES * PAGE_SIZE, PAGE_SIZE, UINT64_MAX, cool,
+		sizeof(cool)) != OK)
 		return;
 	if (iova_exclude(&space, off, PAGE_SIZE) != OK)
 		return;

@@ -1,7 +1,8 @@
 /*
  * The ledger's transitions, over every sequence of calls on one entry, right or wrong (a wrong one
- * panics and ends the sequence).  The world outside is a ghost, "reach": whether the device may reach the
- * memory, as hardware would have it: from the first stored entry until an invalidation is past.
+ * panics and ends the sequence).  The world outside is a ghost, "reach": whether the device may
+ * reach the memory, as hardware would have it: from the first stored entry until an invalidation is
+ * past.
  *
  * LINK: kern/dma/ledger.c
  * CBMC: --function harness --unwind 9
@@ -52,8 +53,20 @@ iova_free(struct iova_space *s, struct iova_range *r)
 	r->kind = IOVA_NONE;
 }
 
-struct itree_node *itree_above(const struct itree *t, uint64_t at) { (void)t; (void)at; return NULL; }
-struct iova_range *iova_next(const struct iova_space *s, struct iova at) { (void)s; (void)at; return NULL; }
+struct itree_node *
+itree_above(const struct itree *t, uint64_t at)
+{
+	(void)t;
+	(void)at;
+	return NULL;
+}
+struct iova_range *
+iova_next(const struct iova_space *s, struct iova at)
+{
+	(void)s;
+	(void)at;
+	return NULL;
+}
 
 void
 harness(void)
@@ -76,10 +89,12 @@ harness(void)
 		switch (nondet_unsigned() % 12) {
 		case 0:
 			s = ledger_reserve(&l, &e, &g);
-			__CPROVER_assert(s != OK || before == LEDGER_FREE, "only a free entry is reserved");
+			__CPROVER_assert(
+			    s != OK || before == LEDGER_FREE, "only a free entry is reserved");
 			break;
 		case 1:
-			__CPROVER_assume(!reach);	/* a partial map is revoked: what callers promise */
+			__CPROVER_assume(
+			    !reach); /* a partial map is revoked: what callers promise */
 			ledger_cancel(&l, &e);
 			break;
 		case 2:
@@ -93,10 +108,13 @@ harness(void)
 			break;
 		case 4:
 			s = ledger_revoke(&l, &e);
-			__CPROVER_assert(s != OK || pins == 0 || !fresh, "pinned entries are not revoked");
+			__CPROVER_assert(
+			    s != OK || pins == 0 || !fresh, "pinned entries are not revoked");
 			break;
 		case 5:
-			s = nondet_unsigned() % 3 == 0 ? OK : nondet_unsigned() % 2 ? E_WOULD_BLOCK : E_QUARANTINED;
+			s = nondet_unsigned() % 3 == 0 ? OK :
+			    nondet_unsigned() % 2      ? E_WOULD_BLOCK :
+							 E_QUARANTINED;
 			if (ledger_settle(&l, &e, s) == OK)
 				reach = false;		/* the only thing that ends it */
 			break;
@@ -111,7 +129,8 @@ harness(void)
 			break;
 		case 9:
 			if (ledger_pin(&l, &e) == OK)
-				__CPROVER_assert(e.state == LEDGER_PUBLISHED && fresh, "only live windows are pinned");
+				__CPROVER_assert(e.state == LEDGER_PUBLISHED && fresh,
+				    "only live windows are pinned");
 			break;
 		case 10:
 			__CPROVER_assume(e.pins > 0);
@@ -121,13 +140,17 @@ harness(void)
 			ledger_bump(&l, l.generation + 1);
 			break;
 		}
-		if (e.state == LEDGER_FREE || e.state == LEDGER_INVALIDATED || e.state == LEDGER_SCRUBBED)
-			__CPROVER_assert(!reach, "memory that may be unpinned is out of the device's reach");
-		__CPROVER_assert((e.state == LEDGER_FREE) == !address_out, "an address is out exactly while the entry lives");
+		if (e.state == LEDGER_FREE || e.state == LEDGER_INVALIDATED ||
+		    e.state == LEDGER_SCRUBBED)
+			__CPROVER_assert(
+			    !reach, "memory that may be unpinned is out of the device's reach");
+		__CPROVER_assert((e.state == LEDGER_FREE) == !address_out,
+		    "an address is out exactly while the entry lives");
 		__CPROVER_assert(!lost || e.state == LEDGER_QUARANTINED, "quarantine is for ever");
 		lost = e.state == LEDGER_QUARANTINED;
 		__CPROVER_assert(ledger_live(&l) == (e.state != LEDGER_FREE), "births less deaths");
 		for (unsigned k = LEDGER_ALLOCATED; k < LEDGER_STATES; k++)
-			__CPROVER_assert(ledger_in(&l, (enum ledger_state)k) == (e.state == k), "counted where it is");
+			__CPROVER_assert(ledger_in(&l, (enum ledger_state)k) == (e.state == k),
+			    "counted where it is");
 	}
 }

@@ -1,10 +1,11 @@
 /*
- * The NVMe translator: accepted implies that every byte which the device may touch lies in a live window of the owner, and in
- * its direction, or is the kernel's own (D2, D4, D5).
+ * The NVMe translator: accepted implies that every byte which the device may touch lies in a live
+ * window of the owner, and in its direction, or is the kernel's own (D2, D4, D5).
  *
- * For every entry, every table of up to two windows, every block size, every content of the driver's memory (each look
- * gives another), every state of the queues that the kernel bound.  What the device then does is tests/lib/nvme_reach.h, from
- * the manual.  Bounded: lists of at most two entries (a longer one runs the same loop), deltas that leave the low 47 bits.
+ * For every entry, every table of up to two windows, every block size, every content of the
+ * driver's memory (each look gives another), every state of the queues that the kernel bound.  What
+ * the device then does is tests/lib/nvme_reach.h, from the manual.  Bounded: lists of at most two
+ * entries (a longer one runs the same loop), deltas that leave the low 47 bits.
  *
  * LINK: dev/nvme/xlate.c
  * CBMC: --function harness --unwind 4 --unwindset harness.3:9 --slice-formula
@@ -22,14 +23,15 @@ _Bool nondet_bool(void);
 
 static struct xlate_window window[WINDOWS];
 static struct xlate_windows windows = { window, 0 };
-static uint64_t side[LIST];		/* the part that is used: longer lists are cut off in xlate_fetch */
+static uint64_t side[LIST]; /* the part that is used: longer lists are cut off in xlate_fetch */
 static struct xlate_device device;
 static uint32_t fetched;
 
 void
 xlate_fetch(const struct xlate_window *w, uint64_t at, uint64_t *to, uint32_t n)
 {
-	__CPROVER_assert(n != 0 && n <= XLATE_SIDE_WORDS && xlate_holds(w, at, 8ull * n), "only windows are read");
+	__CPROVER_assert(n != 0 && n <= XLATE_SIDE_WORDS && xlate_holds(w, at, 8ull * n),
+	    "only windows are read");
 	__CPROVER_assert((w->dir & DMA_TO_DEVICE) != 0, "and only what the device may read");
 	__CPROVER_assert(to == side, "into the side page of the command");
 	__CPROVER_assume(n <= LIST);
@@ -41,7 +43,8 @@ xlate_fetch(const struct xlate_window *w, uint64_t at, uint64_t *to, uint32_t n)
 uint64_t
 reach_load(uint64_t at)
 {
-	__CPROVER_assert(at >= SIDE && at < SIDE + 8ull * fetched && at % 8 == 0, "of the side page, only what was copied");
+	__CPROVER_assert(at >= SIDE && at < SIDE + 8ull * fetched && at % 8 == 0,
+	    "of the side page, only what was copied");
 	return side[(at - SIDE) / 8];
 }
 
@@ -51,9 +54,10 @@ reach_touch(uint64_t at, uint64_t len, bool write)
 	bool ok = false;
 
 	if (at >= SIDE && at + len <= SIDE + PAGE_SIZE)
-		ok = write ? device.fact[3] != 0 : true;	/* fact[3]: an answer is expected there */
+		ok = write ? device.fact[3] != 0 : true; /* fact[3]: an answer is expected there */
 	for (uint32_t i = 0; i < WINDOWS; i++)
-		if (i < windows.count && at - window[i].delta >= window[i].first && at - window[i].delta <= window[i].last &&
+		if (i < windows.count && at - window[i].delta >= window[i].first &&
+		    at - window[i].delta <= window[i].last &&
 		    len - 1 <= window[i].last - (at - window[i].delta) &&
 		    (window[i].dir & (write ? DMA_FROM_DEVICE : DMA_TO_DEVICE)) != 0)
 			ok = true;
@@ -70,8 +74,14 @@ void
 harness(void)
 {
 	struct xlate_slot slot[SLOTS];
-	struct xlate_queue q = { .device = &device, .windows = &windows, .id = nondet_bool(), .slots = SLOTS,
-		.recent = nondet_u32(), .slot = slot, .spare = nondet_bool() ? side : (uint64_t *)NULL, .spare_address = SIDE };
+	struct xlate_queue q = { .device = &device,
+		.windows = &windows,
+		.id = nondet_bool(),
+		.slots = SLOTS,
+		.recent = nondet_u32(),
+		.slot = slot,
+		.spare = nondet_bool() ? side : (uint64_t *)NULL,
+		.spare_address = SIDE };
 	struct xlate_verdict v;
 	uint64_t e[8], out[8], end = 0;
 	uint32_t id = nondet_bool();
@@ -84,10 +94,14 @@ harness(void)
 	for (uint32_t i = 0; i < WINDOWS; i++) {
 		uint64_t first = nondet_u64() & ~PAGE_MASK, last = nondet_u64() | PAGE_MASK;
 
-		__CPROVER_assume(first < last && last < 1ull << ADDRESS_BITS && (i == 0 || first > end));
+		__CPROVER_assume(
+		    first < last && last < 1ull << ADDRESS_BITS && (i == 0 || first > end));
 		end = last;
-		window[i] = (struct xlate_window){ .first = first, .last = last, .delta = nondet_u64() << ADDRESS_BITS,
-			.dir = nondet_u32(), .grant = nondet_bool() ? (void *)&window[0] : (void *)&window[1] };
+		window[i] = (struct xlate_window){ .first = first,
+			.last = last,
+			.delta = nondet_u64() << ADDRESS_BITS,
+			.dir = nondet_u32(),
+			.grant = nondet_bool() ? (void *)&window[0] : (void *)&window[1] };
 		__CPROVER_assume(window[i].dir >= 1 && window[i].dir <= 3);
 	}
 	__CPROVER_assume(lg2 == 0 || (lg2 >= 9 && lg2 <= 16));
@@ -115,15 +129,21 @@ harness(void)
 	if (r != RULE_NONE)
 		return;
 	__CPROVER_assert(v.id == id, "an id that was free");
-	__CPROVER_assert(slot[id].grants <= XLATE_GRANTS_MAX && v.work <= XLATE_SIDE_WORDS, "bounds of the verdict");
-	__CPROVER_assert((v.work == 0 && (q.id != 0 || slot[id].answer == 0)) || (slot[id].side == side && q.spare == side),
+	__CPROVER_assert(slot[id].grants <= XLATE_GRANTS_MAX && v.work <= XLATE_SIDE_WORDS,
+	    "bounds of the verdict");
+	__CPROVER_assert((v.work == 0 && (q.id != 0 || slot[id].answer == 0)) ||
+		(slot[id].side == side && q.spare == side),
 	    "a page that the device is told of is taken, and there was one");
 	if (q.id == 0 && ((uint8_t)out[0] == 0x01 || (uint8_t)out[0] == 0x05)) {
 		uint32_t n = (uint32_t)out[5] & 0xffff;
 
-		__CPROVER_assert(n != 0 && n < 3 && device.queue[n].bound && !device.queue[n].used &&
-		    out[3] == ((uint8_t)out[0] == 0x05 ? device.queue[n].cq_address : device.queue[n].sq_address) && out[4] == 0 &&
-		    ((uint32_t)out[5] >> 16) + 1 == device.queue[n].entries, "a queue is what the kernel bound");
+		__CPROVER_assert(n != 0 && n < 3 && device.queue[n].bound &&
+			!device.queue[n].used &&
+			out[3] ==
+			    ((uint8_t)out[0] == 0x05 ? device.queue[n].cq_address :
+						       device.queue[n].sq_address) &&
+			out[4] == 0 && ((uint32_t)out[5] >> 16) + 1 == device.queue[n].entries,
+		    "a queue is what the kernel bound");
 		return;
 	}
 	device.fact[3] = q.id == 0 && slot[id].answer != 0;

@@ -1,30 +1,36 @@
 /*
- * The device manager: finds functions that the manifest has a driver for, claims them, starts the drivers, and starts them
- * again when they end, as the manifest says.
+ * The device manager: finds functions that the manifest has a driver for, claims them, starts the
+ * drivers, and starts them again when they end, as the manifest says.
  *
- * A driver gets its device, an endpoint to serve, and what the manifest names.  The manager keeps for each
+ * A driver gets its device, an endpoint to serve, and what the manifest names.  The manager keeps
+ * for each
  *
  *   its endpoint, to receive   so that clients' handles live on while a driver is replaced
- *   its device, to supervise   so that it hears of faults and can take the device away, and the claim still ends with the
- *                              driver: only the driver's own handle can use it
- *   its process
+ *   its device, to supervise   so that it hears of faults and can take the device away, and the
+ * claim still ends with the driver: only the driver's own handle can use it its process
  *
- * and leaves copies of the three with init, so that its own successor finds running drivers and adopts them.
+ * and leaves copies of the three with init, so that its own successor finds running drivers and
+ * adopts them.
  *
- * Recovery is measured from the moment a driver began to end to its successor's word that it serves (DEVMGR_READY): it
- * holds the quiesce and reset of the device (D7).  An endpoint that nobody will serve again is revoked, so that clients do
- * not wait for it.
+ * Recovery is measured from the moment a driver began to end to its successor's word that it serves
+ * (DEVMGR_READY): it holds the quiesce and reset of the device (D7).  An endpoint that nobody will
+ * serve again is revoked, so that clients do not wait for it.
  */
 #include "kern/base/bits.h"
 #include "usr/lib/blk.h"
 #include "usr/lib/devmgr.h"
 #include "usr/lib/manifest.h"
 
-enum { DRIVERS_MAX = 16, FAULT_BITS = 32 };	/* notification: bit n the n-th driver ended, bit FAULT_BITS + n its device faulted */
+enum {
+	DRIVERS_MAX = 16,
+	FAULT_BITS = 32
+}; /* notification: bit n the n-th driver ended, bit FAULT_BITS + n its device faulted */
 enum : uint64_t {
-	RETRY_NS = 20 * NS_PER_MS, CLAIM_NS = 10 * NS_PER_S, TEST_NS = NS_PER_S,
-	SLOW_TEST_NS = 600 * NS_PER_S,	/* a live test with every time-out that a device can name */
-	BADGE_DRIVER = 1ull << 32,	/* | index: handles that drivers hold; init's badges are small */
+	RETRY_NS = 20 * NS_PER_MS,
+	CLAIM_NS = 10 * NS_PER_S,
+	TEST_NS = NS_PER_S,
+	SLOW_TEST_NS = 600 * NS_PER_S, /* a live test with every time-out that a device can name */
+	BADGE_DRIVER = 1ull << 32, /* | index: handles that drivers hold; init's badges are small */
 };
 
 struct driver {
@@ -63,7 +69,8 @@ place(uint32_t function)
 	static unsigned next;
 	char *to = text[next++ % 4];
 
-	fmt_buf(to, sizeof(text[0]), "%02x:%02x.%x", function >> 8 & 0xff, function >> 3 & 31, function & 7);
+	fmt_buf(to, sizeof(text[0]), "%02x:%02x.%x", function >> 8 & 0xff, function >> 3 & 31,
+	    function & 7);
 	return to;
 }
 
@@ -81,10 +88,14 @@ claim_flags(const struct manifest_driver *r)
 static void
 keep(struct driver *d)
 {
-	struct msg m = { .label = INIT_KEEP, .words = 6, .handles = 7,
-		.w = { d->process, d->endpoint, d->device, d->function, (uint64_t)(d - drivers), d->life.restarts } };
+	struct msg m = { .label = INIT_KEEP,
+		.words = 6,
+		.handles = 7,
+		.w = { d->process, d->endpoint, d->device, d->function, (uint64_t)(d - drivers),
+		    d->life.restarts } };
 
-	(void)msg_call(init, &m, now_ns() + NS_PER_S);	/* not kept: a successor starts this driver anew */
+	(void)msg_call(
+	    init, &m, now_ns() + NS_PER_S); /* not kept: a successor starts this driver anew */
 }
 
 static void
@@ -122,7 +133,8 @@ start_driver(struct driver *d)
 		log_line(0, "%s: program \"%s\" is not in the boot archive", t->node, t->program);
 		return E_NOT_FOUND;
 	}
-	e = sys_device_claim(kernel, d->function, claim_flags(d->rule), now_ns() + TEST_NS, &device);
+	e = sys_device_claim(
+	    kernel, d->function, claim_flags(d->rule), now_ns() + TEST_NS, &device);
 	if (e != OK)
 		return e;
 	e = sys_handle_dup(device, RIGHT_READ | RIGHT_MANAGE | RIGHT_SUPERVISE | RIGHT_GIVE, &mine);
@@ -131,7 +143,8 @@ start_driver(struct driver *d)
 	e = sys_endpoint_mint(service, BADGE_DRIVER | (uint64_t)(d - drivers), &me);
 	if (e != OK)
 		goto undo_mine;
-	give(&s, "device", (handle_t)device, RIGHT_READ | RIGHT_WRITE | RIGHT_MANAGE | RIGHT_GIVE | RIGHT_DMA);
+	give(&s, "device", (handle_t)device,
+	    RIGHT_READ | RIGHT_WRITE | RIGHT_MANAGE | RIGHT_GIVE | RIGHT_DMA);
 	give(&s, "endpoint", d->endpoint, RIGHT_RECV);
 	give(&s, "kernel", kernel, RIGHT_GIVE | ((t->caps & CAP_INFO) != 0 ? KERNEL_INFO : 0) |
 	    ((t->caps & CAP_LOG) != 0 ? KERNEL_LOG : 0));
@@ -140,11 +153,15 @@ start_driver(struct driver *d)
 	(void)sys_handle_close(me);
 	if (e != OK)
 		goto undo_mine;
-	/* The claim ends with the driver (D7): its handle is the only one that can use the device. */
+	/* The claim ends with the driver (D7): its handle is the only one that can use the device.
+	 */
 	(void)sys_handle_close(device);
 	(void)sys_handle_close(d->device);
 	d->device = (handle_t)mine;
-	d->pid = sys_info(d->process, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&p, sizeof(p), &n) == OK ? p.id : 0;
+	d->pid =
+	    sys_info(d->process, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&p, sizeof(p), &n) == OK ?
+	    p.id :
+	    0;
 	watch(d);
 	keep(d);
 	return OK;
@@ -181,13 +198,16 @@ ended(struct driver *d, enum exit_reason reason)
 		d->state = SUPERVISED_WAITING;
 		d->give_up_at += d->start_at - min_u64(d->start_at, now_ns());
 		if (d->life.quick > 1)
-			log_line(1, "device %s: %s ended %u times in a row before it was stable: the next start is in %llu ms",
+			log_line(1,
+			    "device %s: %s ended %u times in a row before it was stable: the next start is in %llu ms",
 			    place(d->function), t->program, d->life.quick,
-			    (unsigned long long)((d->start_at - min_u64(d->start_at, now_ns())) / NS_PER_MS));
+			    (unsigned long long)((d->start_at - min_u64(d->start_at, now_ns())) /
+				NS_PER_MS));
 		break;
 	case SUPERVISE_GIVE_UP:
 		abandon(d, SUPERVISED_GIVEN_UP);
-		log_line(0, "device %s: %s is given up: it ended %u times in a row before it served, or within %u ms of that",
+		log_line(0,
+		    "device %s: %s is given up: it ended %u times in a row before it served, or within %u ms of that",
 		    place(d->function), t->program, d->life.quick, t->restart.stable_ms);
 		break;
 	case SUPERVISE_FINISHED:
@@ -214,8 +234,8 @@ try_start(struct driver *d)
 		d->start_at = now_ns() + RETRY_NS;
 		return;
 	}
-	log_line(e == E_REFUSED ? 1 : 0, "device %s: %s is not started: %s", place(d->function), d->rule->task.program,
-	    status_text(e));
+	log_line(e == E_REFUSED ? 1 : 0, "device %s: %s is not started: %s", place(d->function),
+	    d->rule->task.program, status_text(e));
 	if (e == E_NO_MEMORY || e == E_QUOTA) {
 		d->life.restarts++;
 		ended(d, EXIT_NORMAL);
@@ -234,7 +254,10 @@ add_driver(const struct manifest_driver *r, uint32_t function)
 		log_line(0, "device %s: no room for another driver", place(function));
 		return NULL;
 	}
-	*d = (struct driver){ .rule = r, .function = function, .endpoint = (handle_t)h, .state = SUPERVISED_WAITING };
+	*d = (struct driver){ .rule = r,
+		.function = function,
+		.endpoint = (handle_t)h,
+		.state = SUPERVISED_WAITING };
 	driver_count++;
 	return d;
 }
@@ -273,7 +296,8 @@ adopt(void)
 		uint32_t function;
 		uint64_t size;
 
-		if (msg_call(init, &m, now_ns() + NS_PER_S) != OK || m.label != OK || m.handles != 7)
+		if (msg_call(init, &m, now_ns() + NS_PER_S) != OK || m.label != OK ||
+		    m.handles != 7)
 			return;
 		for (uint64_t i = 0; rule == NULL && function_at(i, &f, &function); i++)
 			if (function == m.w[3])
@@ -284,10 +308,15 @@ adopt(void)
 			continue;
 		}
 		d = &drivers[driver_count++];
-		*d = (struct driver){ .rule = rule, .function = (uint32_t)m.w[3], .process = (handle_t)m.w[0],
-			.endpoint = (handle_t)m.w[1], .device = (handle_t)m.w[2], .state = SUPERVISED_RUNNING,
+		*d = (struct driver){ .rule = rule,
+			.function = (uint32_t)m.w[3],
+			.process = (handle_t)m.w[0],
+			.endpoint = (handle_t)m.w[1],
+			.device = (handle_t)m.w[2],
+			.state = SUPERVISED_RUNNING,
 			.life.restarts = m.w[5] };
-		if (sys_info(d->process, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&p, sizeof(p), &size) == OK)
+		if (sys_info(d->process, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&p, sizeof(p),
+			&size) == OK)
 			d->pid = p.id;
 		supervise_started(&d->life);
 		supervise_serves(&d->life, now_ns());
@@ -325,15 +354,16 @@ device_faulted(struct driver *d)
 	bool off;
 
 	if (d->process == HANDLE_NONE || d->fault_kill ||
-	    sys_info(d->device, INFO_DEVICE, 0, (uint64_t)(uintptr_t)&i, sizeof(i), &n) != OK || i.fault_seq == d->faults)
+	    sys_info(d->device, INFO_DEVICE, 0, (uint64_t)(uintptr_t)&i, sizeof(i), &n) != OK ||
+	    i.fault_seq == d->faults)
 		return;
 	d->faults = i.fault_seq;
 	off = r->fault_limit != 0 && d->faults_before + d->faults >= r->fault_limit;
 	if (!off && r->on_fault != ON_FAULT_RESTART)
 		return;
 	log_line(off ? 0 : 1, "device %s: %llu faults: %s is %s", place(d->function),
-	    (unsigned long long)(d->faults_before + d->faults), r->task.program, off ? "ended, and the device stays off" :
-	    "started again");
+	    (unsigned long long)(d->faults_before + d->faults), r->task.program,
+	    off ? "ended, and the device stays off" : "started again");
 	d->fault_kill = true;
 	if (off)
 		d->state = SUPERVISED_DISABLED;
@@ -380,8 +410,10 @@ driver_ready(uint64_t badge)
 	supervise_serves(&d->life, now_ns());
 	if (d->died_at != 0) {
 		d->recovery_ns = now_ns() - d->died_at;
-		log_line(2, "device %s: %s serves again after %llu ms (restart %llu)", place(d->function), d->rule->task.program,
-		    (unsigned long long)(d->recovery_ns / NS_PER_MS), (unsigned long long)d->life.restarts);
+		log_line(2, "device %s: %s serves again after %llu ms (restart %llu)",
+		    place(d->function), d->rule->task.program,
+		    (unsigned long long)(d->recovery_ns / NS_PER_MS),
+		    (unsigned long long)d->life.restarts);
 	}
 	return OK;
 }
@@ -399,7 +431,8 @@ block_driver(uint64_t n)
 static enum status
 kill(struct driver *d)
 {
-	return d != NULL && d->process != HANDLE_NONE ? sys_process_kill(d->process, 0) : E_NOT_FOUND;
+	return d != NULL && d->process != HANDLE_NONE ? sys_process_kill(d->process, 0) :
+							E_NOT_FOUND;
 }
 
 static void
@@ -424,7 +457,8 @@ call(struct msg *m)
 		d = block_driver(m->w[0]);
 		if (d == NULL)
 			break;
-		/* A badge of its own for each handle, under the caller's (blk.h).  Microseconds: unique over restarts of this one. */
+		/* A badge of its own for each handle, under the caller's (blk.h).  Microseconds:
+		 * unique over restarts of this one. */
 		serial = max_u64(serial + 1, now_ns() / 1000) & BITS(BLK_CLIENT_SHIFT - 1, 0);
 		s = d->endpoint == HANDLE_NONE ? E_NO_DEVICE :
 		    sys_endpoint_mint(d->endpoint, m->badge << BLK_CLIENT_SHIFT | serial, &h);
@@ -452,8 +486,13 @@ call(struct msg *m)
 			struct supervised v;
 
 			d = &drivers[m->w[0]];
-			v = (struct supervised){ .pid = d->pid, .state = (uint8_t)d->state, .driver = true, .function = d->function,
-			    .quick = d->life.quick, .restarts = d->life.restarts, .recovery_ns = d->recovery_ns };
+			v = (struct supervised){ .pid = d->pid,
+				.state = (uint8_t)d->state,
+				.driver = true,
+				.function = d->function,
+				.quick = d->life.quick,
+				.restarts = d->life.restarts,
+				.recovery_ns = d->recovery_ns };
 			str_copy(v.name, d->rule->task.program, sizeof(v.name));
 			memcpy(m->w, &v, sizeof(v));
 			s = OK;
@@ -480,7 +519,8 @@ main(void)
 	init = start_handle("init");
 	service = start_handle("devmgr");
 	if (sys_mem_info(start_handle("archive"), &pages, &flags) != OK ||
-	    sys_mem_map(HANDLE_NONE, start_handle("archive"), 0, pages * PAGE_SIZE, 0, 1, &va) != OK)
+	    sys_mem_map(HANDLE_NONE, start_handle("archive"), 0, pages * PAGE_SIZE, 0, 1, &va) !=
+		OK)
 		die("no boot archive");
 	archive = (const uint8_t *)(uintptr_t)va;
 	archive_len = pages * PAGE_SIZE;
@@ -498,7 +538,8 @@ main(void)
 		enum status s;
 
 		for (unsigned i = 0; i < driver_count; i++) {
-			if (drivers[i].state == SUPERVISED_WAITING && drivers[i].start_at <= now_ns())
+			if (drivers[i].state == SUPERVISED_WAITING &&
+			    drivers[i].start_at <= now_ns())
 				try_start(&drivers[i]);
 			if (drivers[i].state == SUPERVISED_WAITING)
 				next = min_u64(next, drivers[i].start_at);

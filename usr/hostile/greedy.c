@@ -1,6 +1,7 @@
 /*
- * "hostile=greedy": a client that wants all sessions of the first disk's server, through one handle and then through many, and keeps
- * what it got.  It must not get more than a client may have (usr/nvmed/session.c), so that others still get one.
+ * "hostile=greedy": a client that wants all sessions of the first disk's server, through one handle
+ * and then through many, and keeps what it got.  It must not get more than a client may have
+ * (usr/nvmed/session.c), so that others still get one.
  */
 #include "usr/hostile/greedy.h"
 #include "usr/lib/blk.h"
@@ -16,7 +17,10 @@ ask(void)
 {
 	struct msg m = { .label = DEVMGR_BLOCK, .words = 1 };
 
-	return msg_call(start_handle("devmgr"), &m, now_ns() + 5 * NS_PER_S) == OK && m.label == OK ? (handle_t)m.w[0] : HANDLE_NONE;
+	return msg_call(start_handle("devmgr"), &m, now_ns() + 5 * NS_PER_S) == OK &&
+		m.label == OK ?
+	    (handle_t)m.w[0] :
+	    HANDLE_NONE;
 }
 
 static enum status
@@ -24,7 +28,8 @@ open_one(handle_t server, unsigned n)
 {
 	if (session[n] == NULL)
 		session[n] = pages_alloc(pages_of(sizeof(struct blk)), NULL);
-	return session[n] != NULL ? blk_open(session[n], server, 0, BLK_RIGHT_READ, PAGE_SIZE) : E_NO_MEMORY;
+	return session[n] != NULL ? blk_open(session[n], server, 0, BLK_RIGHT_READ, PAGE_SIZE) :
+				    E_NO_MEMORY;
 }
 
 NORETURN void
@@ -45,8 +50,8 @@ greedy(void)
 		else
 			(void)sys_handle_close(other);
 	}
-	log_line(2, "greedy: %u sessions, then: %s; through %u more handles %u sessions: %s", got, status_text(s), HANDLES, more,
-	    status_text(last));
+	log_line(2, "greedy: %u sessions, then: %s; through %u more handles %u sessions: %s", got,
+	    status_text(s), HANDLES, more, status_text(last));
 	for (;;)
 		sleep_until(now_ns() + NS_PER_S);
 }

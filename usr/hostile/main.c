@@ -1,11 +1,13 @@
 /*
- * A program that means no good: every system call, with random and edge-case arguments, and then every way to fault.
+ * A program that means no good: every system call, with random and edge-case arguments, and then
+ * every way to fault.
  *
- * Started by init when the kernel's command line says "hostile=SEED"; its first argument is the seed.  It must not be able to
- * do more than end itself.  Its last line is "survived".
+ * Started by init when the kernel's command line says "hostile=SEED"; its first argument is the
+ * seed.  It must not be able to do more than end itself.  Its last line is "survived".
  *
- * "hostile=jump" calls the middle of a function, "hostile=return" writes over a return address: what the CPU's own guards
- * are for.  Where it has none, a line says that it was possible.  "hostile=greedy": greedy.c.
+ * "hostile=jump" calls the middle of a function, "hostile=return" writes over a return address:
+ * what the CPU's own guards are for.  Where it has none, a line says that it was possible.
+ * "hostile=greedy": greedy.c.
  */
 #include "kern/base/bits.h"
 #include "usr/hostile/greedy.h"
@@ -33,9 +35,28 @@ static uint64_t
 word(void)
 {
 	static const uint64_t edges[] = {
-		0, 1, 2, 7, 8, 0xff, 0xfff, 0x1000, 0x1001, 0x7fffffff, 0x80000000, 0xffffffff, 0x100000000, 0x7ffffffff000,
-		0x7fffffffffff, 0x800000000000, 0xffff000000000000, 0xffff800000000000, 0xffffffff80000000, UINT64_MAX - 0xfff,
-		UINT64_MAX - 1, UINT64_MAX,
+		0,
+		1,
+		2,
+		7,
+		8,
+		0xff,
+		0xfff,
+		0x1000,
+		0x1001,
+		0x7fffffff,
+		0x80000000,
+		0xffffffff,
+		0x100000000,
+		0x7ffffffff000,
+		0x7fffffffffff,
+		0x800000000000,
+		0xffff000000000000,
+		0xffff800000000000,
+		0xffffffff80000000,
+		UINT64_MAX - 0xfff,
+		UINT64_MAX - 1,
+		UINT64_MAX,
 	};
 
 	switch (rnd() % 8) {
@@ -113,17 +134,23 @@ main(void)
 		handle_count++;
 	/* Second handles are thrown about: with the first it has to say how it went. */
 	for (uint32_t i = 0; i < start_info->count; i++)
-		if (sys_handle_dup(start_info->handle[i].handle, i == 0 ? KERNEL_INFO | RIGHT_GIVE : RIGHT_CALL | RIGHT_RECV |
-		    RIGHT_GIVE | RIGHT_MANAGE, &handles[handle_count]) == OK)
+		if (sys_handle_dup(start_info->handle[i].handle,
+			i == 0 ? KERNEL_INFO | RIGHT_GIVE :
+				 RIGHT_CALL | RIGHT_RECV | RIGHT_GIVE | RIGHT_MANAGE,
+			&handles[handle_count]) == OK)
 			handle_count++;
 	/* The trace is for those who were given the right to it. */
-	if (sys_info(start_handle("kernel"), INFO_TRACE, 0, (uint64_t)(uintptr_t)page, sizeof(page), &ok) != E_RIGHTS)
+	if (sys_info(start_handle("kernel"), INFO_TRACE, 0, (uint64_t)(uintptr_t)page, sizeof(page),
+		&ok) != E_RIGHTS)
 		die("the trace is open to everybody");
-	/* A contiguous object is a power of two of pages, and all of them are paid for: more than half of 2048 is too much. */
+	/* A contiguous object is a power of two of pages, and all of them are paid for: more than
+	 * half of 2048 is too much. */
 	if (sys_mem_create(1025, MEM_CONTIGUOUS, &ok) != E_QUOTA)
 		die("a contiguous object took more than its quota");
 	for (unsigned n = 0; n < CALLS; n++) {
-		struct sysregs r = { .target = word(), .deadline = rnd() % 2 == 0 ? 0 : now_ns() + rnd() % 100000, .token = word() };
+		struct sysregs r = { .target = word(),
+			.deadline = rnd() % 2 == 0 ? 0 : now_ns() + rnd() % 100000,
+			.token = word() };
 		uint64_t nr = rnd() % (SYSCALL_COUNT + 8);
 		bool skip = false;
 
@@ -148,7 +175,9 @@ main(void)
 		ok++;
 		/* What looks like a new handle is used again. */
 		if (r.w[0] != 0 && r.w[0] >> 32 == 0)
-			handles[handle_count < ARRAY_SIZE(handles) ? handle_count++ : rnd() % ARRAY_SIZE(handles)] = r.w[0];
+			handles[handle_count < ARRAY_SIZE(handles) ? handle_count++ :
+								     rnd() % ARRAY_SIZE(handles)] =
+			    r.w[0];
 	}
 	log_line(2, "survived %u calls, %llu of them successful", CALLS, (unsigned long long)ok);
 	/* And now an address that is nobody's. */

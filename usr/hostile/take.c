@@ -1,6 +1,7 @@
 /*
- * "hostile=take": of everything that there is only so much of in the machine, it takes until it is refused, says how much that was and
- * why it ended, and keeps it.  Every refusal must be its own quota's, and others must still get what they need.
+ * "hostile=take": of everything that there is only so much of in the machine, it takes until it is
+ * refused, says how much that was and why it ended, and keeps it.  Every refusal must be its own
+ * quota's, and others must still get what they need.
  */
 #include "usr/hostile/take.h"
 #include "kern/base/bits.h"
@@ -22,8 +23,9 @@ take_thread(unsigned n)
 {
 	uint64_t id;
 
-	return sys_thread_create(HANDLE_NONE, (uint64_t)(uintptr_t)sleeper, (uint64_t)(uintptr_t)stacks[n % STACKS] + STACK_BYTES -
-	    STACK_ENTRY, 0, 0, 1 | CPU_ANY << 8, &id);
+	return sys_thread_create(HANDLE_NONE, (uint64_t)(uintptr_t)sleeper,
+	    (uint64_t)(uintptr_t)stacks[n % STACKS] + STACK_BYTES - STACK_ENTRY, 0, 0,
+	    1 | CPU_ANY << 8, &id);
 }
 
 static enum status
@@ -31,13 +33,22 @@ take_process(unsigned n UNUSED)
 {
 	static const struct process_limits limits = { .pages = 1 };
 
-	return sys_process_create((uint64_t)(uintptr_t)"taken", 5, (uint64_t)(uintptr_t)&limits, &last);
+	return sys_process_create(
+	    (uint64_t)(uintptr_t)"taken", 5, (uint64_t)(uintptr_t)&limits, &last);
 }
 
-static enum status take_mapping(unsigned n UNUSED) { return sys_mem_map(HANDLE_NONE, page_handle, 0, PAGE_SIZE, 0, 1, &last); }
+static enum status
+take_mapping(unsigned n UNUSED)
+{
+	return sys_mem_map(HANDLE_NONE, page_handle, 0, PAGE_SIZE, 0, 1, &last);
+}
 static enum status take_object(unsigned n UNUSED) { return sys_ntfn_create(&last); }
 static enum status take_page(unsigned n UNUSED) { return sys_mem_create(1, 0, &last); }
-static enum status take_handle(unsigned n UNUSED) { return sys_handle_dup(page_handle, RIGHT_READ, &last); }
+static enum status
+take_handle(unsigned n UNUSED)
+{
+	return sys_handle_dup(page_handle, RIGHT_READ, &last);
+}
 
 static void
 take(const char *what, enum status (*one)(unsigned))
@@ -50,7 +61,8 @@ take(const char *what, enum status (*one)(unsigned))
 	log_line(2, "take: %u %s, then: %s", n, what, status_text(s));
 }
 
-/* What is big comes first: it also needs of what comes after it.  A mapping is an object; one is given back for the next kind. */
+/* What is big comes first: it also needs of what comes after it.  A mapping is an object; one is
+ * given back for the next kind. */
 void
 take_all(void)
 {

@@ -1,10 +1,10 @@
 /*
- * init: the root task.  Reads the services of the boot manifest, makes their endpoints, starts them with the capabilities
- * that the manifest names, and starts them again as it says.  Keeps the device manager's handles to running drivers for
- * its successor.
+ * init: the root task.  Reads the services of the boot manifest, makes their endpoints, starts them
+ * with the capabilities that the manifest names, and starts them again as it says.  Keeps the
+ * device manager's handles to running drivers for its successor.
  *
- * The manifest is all that it goes by.  When none can be read, or no service of it runs, it starts the shell alone, so that
- * somebody can look.
+ * The manifest is all that it goes by.  When none can be read, or no service of it runs, it starts
+ * the shell alone, so that somebody can look.
  */
 #include "kern/base/bits.h"
 #include "usr/lib/devmgr.h"
@@ -24,8 +24,14 @@ struct service {
 };
 
 static const struct manifest_service rescue = {
-	.task = { .node = "rescue", .program = "shell", .args = "", .priority = 10, .pages = 8192, .objects = 4096,
-	    .threads = 64, .processes = 16,
+	.task = { .node = "rescue",
+	    .program = "shell",
+	    .args = "",
+	    .priority = 10,
+	    .pages = 8192,
+	    .objects = 4096,
+	    .threads = 64,
+	    .processes = 16,
 	    .caps = CAP_CONSOLE | CAP_INFO | CAP_LOG | CAP_POWER | CAP_CONTROL | CAP_TRACE,
 	    .restart = { RESTART_ALWAYS, 0, { 100, 10000 }, 10000 } },
 };
@@ -33,7 +39,10 @@ static const struct manifest_service rescue = {
 static struct manifest manifest;
 static struct service services[MANIFEST_SERVICES + 1];
 static unsigned service_count;
-static struct { handle_t process, endpoint, device; uint64_t function, index, restarts; } kept[KEEP_MAX];
+static struct {
+	handle_t process, endpoint, device;
+	uint64_t function, index, restarts;
+} kept[KEEP_MAX];
 static unsigned kept_count;
 static handle_t endpoint, ntfn;
 static const uint8_t *archive;
@@ -59,9 +68,11 @@ give(struct spawn *s, const char *name, handle_t h, uint32_t rights)
 static uint32_t
 kernel_rights(uint32_t caps)
 {
-	return RIGHT_GIVE | ((caps & CAP_CONSOLE) != 0 ? KERNEL_CONSOLE : 0) | ((caps & CAP_DEVICES) != 0 ? KERNEL_DEVICES : 0) |
+	return RIGHT_GIVE | ((caps & CAP_CONSOLE) != 0 ? KERNEL_CONSOLE : 0) |
+	    ((caps & CAP_DEVICES) != 0 ? KERNEL_DEVICES : 0) |
 	    ((caps & CAP_INFO) != 0 ? KERNEL_INFO : 0) | ((caps & CAP_LOG) != 0 ? KERNEL_LOG : 0) |
-	    ((caps & CAP_POWER) != 0 ? KERNEL_POWER : 0) | ((caps & CAP_TRACE) != 0 ? KERNEL_TRACE : 0);
+	    ((caps & CAP_POWER) != 0 ? KERNEL_POWER : 0) |
+	    ((caps & CAP_TRACE) != 0 ? KERNEL_TRACE : 0);
 }
 
 static const struct service *
@@ -74,11 +85,13 @@ server_of(const char *name)
 }
 
 /*
- * What a service gets: what the manifest says, when the machine has that for all of them together; else its share of what there
- * is.  A quarter of the memory, and of the objects, stays here: for the programs themselves, which init loads and pays for.
+ * What a service gets: what the manifest says, when the machine has that for all of them together;
+ * else its share of what there is.  A quarter of the memory, and of the objects, stays here: for
+ * the programs themselves, which init loads and pays for.
  */
 static uint64_t
-share(uint64_t (*of)(const struct manifest_task *t), uint64_t wanted, uint64_t there, uint64_t least)
+share(
+    uint64_t (*of)(const struct manifest_task *t), uint64_t wanted, uint64_t there, uint64_t least)
 {
 	uint64_t sum = 0;
 
@@ -112,10 +125,12 @@ learn_limits(void)
 	struct process_info p;
 	uint64_t n;
 
-	if (sys_info(boot_info->self, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&p, sizeof(p), &n) != OK)
+	if (sys_info(boot_info->self, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&p, sizeof(p), &n) !=
+	    OK)
 		return;
-	mine = (struct process_limits){ p.pages_max - p.pages, p.objects_max - p.objects, p.threads_max - p.threads_used,
-		p.processes_max - p.processes, p.vectors_max - p.vectors, 0 };
+	mine = (struct process_limits){ p.pages_max - p.pages, p.objects_max - p.objects,
+		p.threads_max - p.threads_used, p.processes_max - p.processes,
+		p.vectors_max - p.vectors, 0 };
 }
 
 static enum status
@@ -152,7 +167,8 @@ start_service(struct service *v)
 		give(&s, v->m->serves, v->endpoint, RIGHT_RECV | RIGHT_GIVE);
 	/* Handles to call by carry who calls: the service's number, from 1. */
 	for (unsigned i = 0; i < MANIFEST_USES && v->m->uses[i] != NULL && e == OK; i++) {
-		e = sys_endpoint_mint(server_of(v->m->uses[i])->endpoint, (uint64_t)(v - services) + 1, &h);
+		e = sys_endpoint_mint(
+		    server_of(v->m->uses[i])->endpoint, (uint64_t)(v - services) + 1, &h);
 		if (e == OK) {
 			minted_here[minted++] = h;
 			give(&s, v->m->uses[i], (handle_t)h, RIGHT_CALL | RIGHT_GIVE);
@@ -176,9 +192,12 @@ start_service(struct service *v)
 		return e;
 	}
 	if (s.limits.pages != t->pages)
-		log_line(1, "%s: %u pages are too many for this machine: it gets %llu", t->node, t->pages,
-		    (unsigned long long)s.limits.pages);
-	v->pid = sys_info(v->process, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&p, sizeof(p), &n) == OK ? p.id : 0;
+		log_line(1, "%s: %u pages are too many for this machine: it gets %llu", t->node,
+		    t->pages, (unsigned long long)s.limits.pages);
+	v->pid =
+	    sys_info(v->process, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&p, sizeof(p), &n) == OK ?
+	    p.id :
+	    0;
 	(void)sys_watch(v->process, ntfn, BIT((unsigned)(v - services)));
 	return OK;
 }
@@ -195,8 +214,8 @@ ended(struct service *v, enum exit_reason reason)
 		break;
 	case SUPERVISE_GIVE_UP:
 		v->state = SUPERVISED_GIVEN_UP;
-		log_line(0, "%s is given up: it ended %u times in a row within %u ms of its start", v->m->task.node, v->life.quick,
-		    v->m->task.restart.stable_ms);
+		log_line(0, "%s is given up: it ended %u times in a row within %u ms of its start",
+		    v->m->task.node, v->life.quick, v->m->task.restart.stable_ms);
 		break;
 	case SUPERVISE_FINISHED:
 		v->state = SUPERVISED_FINISHED;
@@ -222,7 +241,8 @@ try_start(struct service *v)
 	}
 }
 
-/* What does not start at boot for want of memory will not start later either, and what does is not the system that was asked for. */
+/* What does not start at boot for want of memory will not start later either, and what does is not
+ * the system that was asked for. */
 static void
 look_at_the_machine(void)
 {
@@ -241,7 +261,8 @@ static void
 service_ended(struct service *v)
 {
 	uint64_t len = 0;
-	const uint8_t *image = archive_file(archive, boot_info->archive_len, v->m->task.program, &len);
+	const uint8_t *image =
+	    archive_file(archive, boot_info->archive_len, v->m->task.program, &len);
 	enum exit_reason reason;
 	uint64_t at;
 
@@ -278,7 +299,10 @@ list_service(struct msg *m)
 {
 	const struct service *v = &services[m->w[0]];
 	struct supervised s = {
-		.pid = v->pid, .state = (uint8_t)v->state, .quick = v->life.quick, .restarts = v->life.restarts,
+		.pid = v->pid,
+		.state = (uint8_t)v->state,
+		.quick = v->life.quick,
+		.restarts = v->life.restarts,
 	};
 
 	str_copy(s.name, v->m->task.program, sizeof(s.name));
@@ -313,7 +337,8 @@ keep(struct msg *m)
 static void
 call(struct msg *m)
 {
-	uint32_t caps = m->badge >= 1 && m->badge <= service_count ? services[m->badge - 1].m->task.caps : 0;
+	uint32_t caps =
+	    m->badge >= 1 && m->badge <= service_count ? services[m->badge - 1].m->task.caps : 0;
 	uint32_t came = m->handles;
 	enum status s = E_NOT_FOUND;
 

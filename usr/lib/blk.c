@@ -1,31 +1,40 @@
 /*
  * The client's end of the block protocol.
  *
- * Restart (D12): every request is kept until it is answered, and every write, with its bytes, until a flush covers it (blk_keep.h).  A
- * thread of each session, the keeper, stays in a call that the server answers only when the session ends; when the server dies the kernel ends
- * that call, and the keeper wakes whoever waits for answers.  So nobody needs a timer to find out.  He opens a new session with the
- * successor, which exists only when the device was taken apart and reset, and then, in this order:
+ * Restart (D12): every request is kept until it is answered, and every write, with its bytes, until
+ * a flush covers it (blk_keep.h).  A thread of each session, the keeper, stays in a call that the
+ * server answers only when the session ends; when the server dies the kernel ends that call, and
+ * the keeper wakes whoever waits for answers.  So nobody needs a timer to find out.  He opens a new
+ * session with the successor, which exists only when the device was taken apart and reset, and
+ * then, in this order:
  *
  *   1. the kept writes that were answered, one after the other, as they were put
  *   2. a flush: from here on they are durable, and not kept any more
- *   3. all that is not answered.  It was in flight together, so it has no order; a flush among it covers what was answered before it
- *      was put, and that is 1
+ *   3. all that is not answered.  It was in flight together, so it has no order; a flush among it
+ * covers what was answered before it was put, and that is 1
  *
- * A controller reset inside the server is no restart: what a controller has completed stays through its resets [NVMe 2.1, 3.7.2]; what was
- * in flight the server puts again by itself.
+ * A controller reset inside the server is no restart: what a controller has completed stays through
+ * its resets [NVMe 2.1, 3.7.2]; what was in flight the server puts again by itself.
  */
 #include "usr/lib/blk.h"
 #include "kern/base/bits.h"
 #include "kern/base/mmio.h"
 
-enum : uint64_t { CALL_NS = 5 * NS_PER_S, OWN_NS = 60 * NS_PER_S, AGAIN_NS = 10 * NS_PER_MS, BIT_ANSWERS = 1, BIT_LOST = 2 };
+enum : uint64_t {
+	CALL_NS = 5 * NS_PER_S,
+	OWN_NS = 60 * NS_PER_S,
+	AGAIN_NS = 10 * NS_PER_MS,
+	BIT_ANSWERS = 1,
+	BIT_LOST = 2
+};
 
 /* Lets go of what a server gave. */
 static void
 detach(struct blk *b)
 {
 	if (b->ring != NULL)
-		(void)sys_mem_unmap(HANDLE_NONE, (uint64_t)(uintptr_t)b->ring, BLK_RING_PAGES * PAGE_SIZE);
+		(void)sys_mem_unmap(
+		    HANDLE_NONE, (uint64_t)(uintptr_t)b->ring, BLK_RING_PAGES * PAGE_SIZE);
 	if (b->ring_memory != HANDLE_NONE)
 		(void)sys_handle_close(b->ring_memory);
 	if (b->server != HANDLE_NONE)
@@ -55,7 +64,8 @@ keep(struct blk *b)
 		;
 }
 
-/* The server has answered the keeper, is gone, or is given up: then the keeper stays, on the stack in *b. */
+/* The server has answered the keeper, is gone, or is given up: then the keeper stays, on the stack
+ * in *b. */
 static bool
 keeper_ends(const struct blk *b)
 {
@@ -81,8 +91,9 @@ start_keeper(struct blk *b)
 	store_release(&b->keeper, 1);
 	/* As urgent as the caller: the highest that is allowed. */
 	for (uint64_t priority = PRIORITY_MAX; s != OK && priority >= PRIORITY_MIN; priority--)
-		s = sys_thread_create(HANDLE_NONE, (uint64_t)(uintptr_t)keep, (uint64_t)(uintptr_t)(b->stack + BLK_STACK) -
-		    STACK_ENTRY, (uint64_t)(uintptr_t)b, 0, priority | CPU_ANY << 8, &id);
+		s = sys_thread_create(HANDLE_NONE, (uint64_t)(uintptr_t)keep,
+		    (uint64_t)(uintptr_t)(b->stack + BLK_STACK) - STACK_ENTRY,
+		    (uint64_t)(uintptr_t)b, 0, priority | CPU_ANY << 8, &id);
 	if (s != OK)
 		store_release(&b->keeper, 0);
 	return s;
@@ -145,7 +156,8 @@ blk_open(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint
 		return E_NO_MEMORY;
 	}
 	b->ntfn = (handle_t)h;
-	/* A server that is just ending may take the call and leave it: its successor gets it then. */
+	/* A server that is just ending may take the call and leave it: its successor gets it then.
+	 */
 	do {
 		s = attach(b);
 		if (s == E_PEER)
@@ -161,7 +173,8 @@ close_session(struct blk *b)
 {
 	struct msg m = { .label = BLK_CALL_CLOSE, .words = 1, .w = { b->session } };
 
-	(void)msg_call(b->endpoint, &m, now_ns() + CALL_NS);	/* a server that is dead has no sessions */
+	(void)msg_call(
+	    b->endpoint, &m, now_ns() + CALL_NS); /* a server that is dead has no sessions */
 }
 
 void
@@ -220,8 +233,10 @@ settle(struct blk *b, uint32_t cookie, enum status *status)
 			b->damage = OK;
 		}
 	} else if (slot->record != KEEP_NONE) {
-		if (keep_answered(&b->keep, slot->record, *status == OK, b->durable || (r->op & BLK_FUA) != 0))
-			memcpy(b->data + b->keep.write[slot->record].data, b->data + r->data, r->bytes);
+		if (keep_answered(&b->keep, slot->record, *status == OK,
+			b->durable || (r->op & BLK_FUA) != 0))
+			memcpy(b->data + b->keep.write[slot->record].data, b->data + r->data,
+			    r->bytes);
 	}
 }
 
@@ -231,7 +246,8 @@ take_answer(struct blk *b, uint32_t *cookie, uint32_t *detail, enum status *stat
 {
 	while (load_acquire(&b->ring->done_head) != b->done_tail) {
 		const struct blk_done *from = &b->ring->done[b->done_tail % BLK_SLOTS];
-		struct blk_done d = { .cookie = once_load(&from->cookie), .status = once_load(&from->status),
+		struct blk_done d = { .cookie = once_load(&from->cookie),
+			.status = once_load(&from->status),
 			.detail = once_load(&from->detail) };
 
 		b->done_tail++;
@@ -254,7 +270,8 @@ take_answer(struct blk *b, uint32_t *cookie, uint32_t *detail, enum status *stat
 
 static enum status find_successor(struct blk *b, uint64_t deadline);
 
-/* OK: look again.  own: for an answer to the library's own request; E_PEER when the server is lost. */
+/* OK: look again.  own: for an answer to the library's own request; E_PEER when the server is lost.
+ */
 static ALWAYS_INLINE enum status
 sleep_for_answer(struct blk *b, uint64_t deadline, bool own)
 {
@@ -290,7 +307,8 @@ put_aside(struct blk *b, uint64_t deadline, bool own)
 	return OK;
 }
 
-/* A request of the library's own, start to end: answered by b->own_status.  E_PEER: the server is lost. */
+/* A request of the library's own, start to end: answered by b->own_status.  E_PEER: the server is
+ * lost. */
 static COLD enum status
 do_own(struct blk *b, struct blk_req r, uint64_t deadline)
 {
@@ -302,7 +320,8 @@ do_own(struct blk *b, struct blk_req r, uint64_t deadline)
 		return s;
 	r.cookie = BLK_OWN;
 	b->kept[BLK_OWN] = r;
-	b->slot[BLK_OWN] = (struct blk_slot){ .covers = keep_mark(&b->keep), .record = KEEP_NONE, .busy = true };
+	b->slot[BLK_OWN] =
+	    (struct blk_slot){ .covers = keep_mark(&b->keep), .record = KEEP_NONE, .busy = true };
 	b->inflight++;
 	write_request(b, &r);
 	while (b->slot[BLK_OWN].busy && s == OK)
@@ -321,7 +340,10 @@ rewrite_kept(struct blk *b, uint64_t deadline)
 	while (s == OK && (i = keep_next(&b->keep, &n)) != KEEP_NONE) {
 		const struct kept_write *w = &b->keep.write[i];
 
-		s = do_own(b, (struct blk_req){ .at = w->at, .data = w->data, .bytes = w->bytes, .op = BLK_WRITE }, deadline);
+		s = do_own(b,
+		    (struct blk_req){
+			.at = w->at, .data = w->data, .bytes = w->bytes, .op = BLK_WRITE },
+		    deadline);
 		if (s == OK && b->own_status != OK) {
 			b->damage = b->own_status;
 			keep_drop(&b->keep, i);
@@ -333,8 +355,8 @@ rewrite_kept(struct blk *b, uint64_t deadline)
 }
 
 /*
- * The successor of a server that is gone gets what no flush covers, and everything that is not answered.  Half of that is nothing: who
- * does not get it all gets it anew.
+ * The successor of a server that is gone gets what no flush covers, and everything that is not
+ * answered.  Half of that is nothing: who does not get it all gets it anew.
  */
 static COLD enum status
 find_successor(struct blk *b, uint64_t deadline)
@@ -422,8 +444,10 @@ blk_put(struct blk *b, uint32_t op, uint64_t at, uint64_t data, uint32_t bytes, 
 		if (s != OK)
 			return s;
 	}
-	b->kept[cookie] = (struct blk_req){ .at = at, .data = data, .cookie = cookie, .bytes = bytes, .op = op };
-	b->slot[cookie] = (struct blk_slot){ .covers = keep_mark(&b->keep), .record = record, .busy = true };
+	b->kept[cookie] =
+	    (struct blk_req){ .at = at, .data = data, .cookie = cookie, .bytes = bytes, .op = op };
+	b->slot[cookie] =
+	    (struct blk_slot){ .covers = keep_mark(&b->keep), .record = record, .busy = true };
 	b->inflight++;
 	write_request(b, &b->kept[cookie]);
 	return OK;

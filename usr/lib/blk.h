@@ -1,17 +1,19 @@
 /*
  * The block protocol, both ends.
  *
- * A session is a capability to a byte range of a namespace, with rights.  Opening one hands the server a data area (granted to
- * the device once, as a whole) and a notification of the client's, and brings back a ring (BLK_RING_PAGES pages: the server's, so that no
- * client can take it away) and a notification of the server's.  After that, requests and answers go through the ring; calls are only for
- * opening, closing and asking.
+ * A session is a capability to a byte range of a namespace, with rights.  Opening one hands the
+ * server a data area (granted to the device once, as a whole) and a notification of the client's,
+ * and brings back a ring (BLK_RING_PAGES pages: the server's, so that no client can take it away)
+ * and a notification of the server's.  After that, requests and answers go through the ring; calls
+ * are only for opening, closing and asking.
  *
  *   client: write req[head % BLK_SLOTS], then head; if the server sleeps, signal it
  *   server: write done[n % BLK_SLOTS], then done_head; if the client sleeps, signal it
  *
- * Both sides may lie.  Each index is read once and bounded; each entry is copied once before it is judged.  A request that
- * asks for what it must not gets a status of its own; a ring whose indices cannot be ends the session: "refused" says why.
- * The "sleeping" flags only save signals: whoever sets one looks at the ring again before it sleeps.
+ * Both sides may lie.  Each index is read once and bounded; each entry is copied once before it is
+ * judged.  A request that asks for what it must not gets a status of its own; a ring whose indices
+ * cannot be ends the session: "refused" says why. The "sleeping" flags only save signals: whoever
+ * sets one looks at the ring again before it sleeps.
  */
 #pragma once
 
@@ -26,7 +28,7 @@ enum : uint32_t { BLK_FUA = 1u << 8 };
 enum : uint32_t { BLK_RIGHT_READ = 1, BLK_RIGHT_WRITE = 2 };
 
 struct blk_req {
-	uint64_t at;		/* byte offset in the session's range; a multiple of the block size */
+	uint64_t at; /* byte offset in the session's range; a multiple of the block size */
 	uint64_t data;		/* byte offset in the data area; a multiple of 4 */
 	uint64_t cookie;
 	uint32_t bytes, op;	/* op | flags */
@@ -41,7 +43,7 @@ struct blk_ring {
 	uint32_t done_tail;			/* client: answers read */
 	uint32_t done_head ALIGNED(64);		/* server: answers written */
 	uint32_t server_sleeps;
-	uint32_t refused;			/* server: not OK, the session is over and why (enum status) */
+	uint32_t refused; /* server: not OK, the session is over and why (enum status) */
 	struct blk_req req[BLK_SLOTS] ALIGNED(64);
 	struct blk_done done[BLK_SLOTS];
 };
@@ -49,22 +51,30 @@ static_assert(sizeof(struct blk_ring) <= BLK_RING_PAGES * PAGE_SIZE);
 
 /* Calls to a block server: labels. */
 enum blk_call : uint32_t {
-	BLK_CALL_INFO = 1,	/* w0 namespace index -> w0 blocks, w1 block bytes, w2 namespaces | read only << 32, w3 max transfer | sessions refused << 32, w4 reads, w5 writes, w6 flushes, w7 errors | requests refused << 32 */
-	BLK_CALL_NAME,		/* -> w0..w4 model, w5..w7 serial */
+	BLK_CALL_INFO = 1, /* w0 namespace index -> w0 blocks, w1 block bytes, w2 namespaces | read
+			      only << 32, w3 max transfer | sessions refused << 32, w4 reads, w5
+			      writes, w6 flushes, w7 errors | requests refused << 32 */
+	BLK_CALL_NAME,     /* -> w0..w4 model, w5..w7 serial */
 	/*
 	 * w7 of the answer: 1 when what is answered is durable, no flush needed.
-	 * E_QUOTA: this client has as many sessions as one may have; E_BUSY: all clients together have all there are.
+	 * E_QUOTA: this client has as many sessions as one may have; E_BUSY: all clients together
+	 * have all there are.
 	 */
-	BLK_CALL_OPEN,		/* handles: w0 data, w1 notification; w3 rights << 32 | index, w4 base, w5 len (0: all), w6 data bytes, w7 bits -> w0 handle to signal, w1 ring, w2 session, w3 len, w4 block bytes, w5 max transfer, w6 bits, w7 durable */
-	BLK_CALL_CLOSE,		/* w0 session */
-	BLK_CALL_STAY,		/* w0 session: answered when the session ends, OK; E_WOULD_BLOCK: call again, at once; E_STALE: there is none; E_PEER: the server died */
-	BLK_CALL_ROGUE,		/* test servers only: w0 IOVA, w1: 0 the device writes there, 1 it reads; 2 the controller is reset, 3 new sessions lose their buffer */
+	BLK_CALL_OPEN,  /* handles: w0 data, w1 notification; w3 rights << 32 | index, w4 base, w5
+			   len (0: all), w6 data bytes, w7 bits -> w0 handle to signal, w1 ring, w2
+			   session, w3 len, w4 block bytes, w5 max transfer, w6 bits, w7 durable */
+	BLK_CALL_CLOSE, /* w0 session */
+	BLK_CALL_STAY, /* w0 session: answered when the session ends, OK; E_WOULD_BLOCK: call again,
+			  at once; E_STALE: there is none; E_PEER: the server died */
+	BLK_CALL_ROGUE, /* test servers only: w0 IOVA, w1: 0 the device writes there, 1 it reads; 2
+			   the controller is reset, 3 new sessions lose their buffer */
 };
 
 /*
- * Badge of a handle to a block server: whom it was made for, as the device manager knows its callers, and below that a number that no
- * other handle has.  A session belongs to the handle that it was opened by; how many sessions there may be is counted by client, so more
- * handles bring no more of them.
+ * Badge of a handle to a block server: whom it was made for, as the device manager knows its
+ * callers, and below that a number that no other handle has.  A session belongs to the handle that
+ * it was opened by; how many sessions there may be is counted by client, so more handles bring no
+ * more of them.
  */
 enum { BLK_CLIENT_SHIFT = 48 };
 
@@ -72,7 +82,7 @@ static inline uint32_t blk_client(uint64_t badge) { return (uint32_t)(badge >> B
 
 /* --- client ---------------------------------------------------------------- */
 
-enum { BLK_OWN = BLK_SLOTS };			/* cookie of the library's own requests: one at a time */
+enum { BLK_OWN = BLK_SLOTS }; /* cookie of the library's own requests: one at a time */
 
 struct blk_slot {
 	uint64_t covers;			/* a flush: keep_mark when it was put */
@@ -87,49 +97,61 @@ struct blk {
 	handle_t ring_memory, data_memory, ntfn;
 	struct blk_ring *ring;
 	uint8_t *data;
-	uint64_t data_bytes, area_bytes;	/* the caller's part, and all of it: copies of writes come after */
+	uint64_t data_bytes,
+	    area_bytes; /* the caller's part, and all of it: copies of writes come after */
 	uint64_t server_bits, session;
 	uint64_t len, block_bytes, max_bytes;
 	uint32_t index, rights;
 	uint32_t head, done_tail, inflight;
 	struct blk_slot slot[BLK_SLOTS + 1];
-	struct blk_req kept[BLK_SLOTS + 1];	/* until answered: sent again to a server that was restarted */
-	struct blk_keep keep;			/* writes that were answered, until a flush covers them */
-	struct blk_answer early[BLK_SLOTS];	/* answers that came while the library waited for one of its own */
+	struct blk_req
+	    kept[BLK_SLOTS + 1]; /* until answered: sent again to a server that was restarted */
+	struct blk_keep keep;    /* writes that were answered, until a flush covers them */
+	struct blk_answer
+	    early[BLK_SLOTS]; /* answers that came while the library waited for one of its own */
 	uint32_t early_first, early_next;
 	uint64_t restarts, rewrites;		/* rewrites: kept writes that were put again */
-	enum status own_status, damage;		/* damage: of a kept write that could not be put again; the next flush tells */
+	enum status own_status,
+	    damage; /* damage: of a kept write that could not be put again; the next flush tells */
 	bool durable;				/* what is answered is */
 	uint32_t shown;				/* head as the server can see it */
 	uint32_t keeper;			/* its thread runs */
-	uint32_t lost;				/* the server is gone: its successor has to learn everything anew */
+	uint32_t lost; /* the server is gone: its successor has to learn everything anew */
 	uint8_t stack[BLK_STACK] ALIGNED(16);	/* the keeper's */
 };
 
 /*
- * A session on the index-th namespace, with a data area of data_bytes (rounded up to pages) at b->data.  *b is all zero or was closed, and
- * stays in its place: a thread of the session runs on a stack in it.  Waits at most 5 s for the server.
- * E_NOT_FOUND: no such namespace.  E_NO_MEMORY, E_QUOTA: this process has no more of what it takes, or the server gives it no more sessions
- * (E_BUSY).  E_PEER: no server.  E_BUSY also: the thread of the last session has not ended, as its server never answered.
+ * A session on the index-th namespace, with a data area of data_bytes (rounded up to pages) at
+ * b->data.  *b is all zero or was closed, and stays in its place: a thread of the session runs on a
+ * stack in it.  Waits at most 5 s for the server. E_NOT_FOUND: no such namespace.  E_NO_MEMORY,
+ * E_QUOTA: this process has no more of what it takes, or the server gives it no more sessions
+ * (E_BUSY).  E_PEER: no server.  E_BUSY also: the thread of the last session has not ended, as its
+ * server never answered.
  */
-NODISCARD enum status blk_open(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint64_t data_bytes);
+NODISCARD enum status
+blk_open(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint64_t data_bytes);
 /* Gives up what is in flight.  Waits for the server, at most 5 s for each of two answers. */
 void blk_close(struct blk *b);
 /*
- * E_WOULD_BLOCK: BLK_SLOTS are in flight or answered and not taken.  The cookie must be below BLK_SLOTS and not in flight.
+ * E_WOULD_BLOCK: BLK_SLOTS are in flight or answered and not taken.  The cookie must be below
+ * BLK_SLOTS and not in flight.
  *
- * A write is kept until a flush covers it, up to BLK_KEEP_BYTES and KEEP_WRITES of them.  One that finds no room flushes first: it waits
- * for the writes in flight and for a flush of its own, and that one's failure is its own (E_TIMED_OUT too).  One that is larger than the whole
- * room goes with FUA.
+ * A write is kept until a flush covers it, up to BLK_KEEP_BYTES and KEEP_WRITES of them.  One that
+ * finds no room flushes first: it waits for the writes in flight and for a flush of its own, and
+ * that one's failure is its own (E_TIMED_OUT too).  One that is larger than the whole room goes
+ * with FUA.
  */
-NODISCARD enum status blk_put(struct blk *b, uint32_t op, uint64_t at, uint64_t data, uint32_t bytes, uint32_t cookie);
+NODISCARD enum status
+blk_put(struct blk *b, uint32_t op, uint64_t at, uint64_t data, uint32_t bytes, uint32_t cookie);
 /* Shows the server what was put.  blk_next does so by itself before it sleeps, at less cost. */
 void blk_kick(struct blk *b);
 /*
- * Next answer, waiting until the deadline.  A server that was restarted meanwhile gets the writes that no flush covers again, in their order
- * and flushed, and then everything unanswered.  When one of those writes fails, the next flush does.
+ * Next answer, waiting until the deadline.  A server that was restarted meanwhile gets the writes
+ * that no flush covers again, in their order and flushed, and then everything unanswered.  When one
+ * of those writes fails, the next flush does.
  */
-NODISCARD enum status blk_next(struct blk *b, uint32_t *cookie, uint32_t *detail, uint64_t deadline);
+NODISCARD enum status
+blk_next(struct blk *b, uint32_t *cookie, uint32_t *detail, uint64_t deadline);
 /* Answers that can be taken without waiting. */
 static inline uint32_t
 blk_waiting(const struct blk *b)
@@ -138,8 +160,11 @@ blk_waiting(const struct blk *b)
 }
 
 /*
- * One request, start to end: at, bytes and data as in struct blk_req.  Nothing else may be in flight: the answer taken is the next one.  Waits
- * at most 60 s, since cloud disks may pause for long and a successor may have to start first; after E_TIMED_OUT the request is still in flight,
- * its data may still move, and the session should be closed.  Other errors are blk_put's, blk_next's and the server's answer.
+ * One request, start to end: at, bytes and data as in struct blk_req.  Nothing else may be in
+ * flight: the answer taken is the next one.  Waits at most 60 s, since cloud disks may pause for
+ * long and a successor may have to start first; after E_TIMED_OUT the request is still in flight,
+ * its data may still move, and the session should be closed.  Other errors are blk_put's,
+ * blk_next's and the server's answer.
  */
-NODISCARD enum status blk_do(struct blk *b, uint32_t op, uint64_t at, uint64_t data, uint32_t bytes);
+NODISCARD enum status
+blk_do(struct blk *b, uint32_t op, uint64_t at, uint64_t data, uint32_t bytes);

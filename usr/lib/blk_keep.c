@@ -37,7 +37,9 @@ keep_put(struct blk_keep *k, uint64_t at, uint32_t bytes)
 		begin += left;
 	if (begin + bytes - k->from > k->size)
 		return KEEP_NONE;
-	*numbered(k, k->next) = (struct kept_write){ .at = at, .data = k->base + begin % k->size, .end = begin + bytes, .bytes = bytes };
+	*numbered(k, k->next) = (struct kept_write){
+		.at = at, .data = k->base + begin % k->size, .end = begin + bytes, .bytes = bytes
+	};
 	k->to = begin + bytes;
 	k->unanswered++;
 	return k->next++ % KEEP_WRITES;

@@ -1,15 +1,17 @@
 /*
  * What a client of a block server keeps until a flush covers it (D12).
  *
- * A write that was answered may still be in a cache that goes with the server or its device.  So a copy of it stays here, in an area of the
- * session's data, in the order in which writes were put, until a flush that was put after its answer succeeds.  A successor of
- * the server gets the copies again in that order, before anything else.
+ * A write that was answered may still be in a cache that goes with the server or its device.  So a
+ * copy of it stays here, in an area of the session's data, in the order in which writes were put,
+ * until a flush that was put after its answer succeeds.  A successor of the server gets the copies
+ * again in that order, before anything else.
  *
- * A write with FUA is durable when it is answered, but while an older one is kept it is kept as well: put again without it, the older
- * one would come out on top.
+ * A write with FUA is durable when it is answered, but while an older one is kept it is kept as
+ * well: put again without it, the older one would come out on top.
  *
- *   records   first .. next - 1, by number; one that is not needed any more is dead, and goes when it is the first
- *   copies    a ring, in the order of records; a copy lies in one piece, and what is left at the end of the area is skipped
+ *   records   first .. next - 1, by number; one that is not needed any more is dead, and goes when
+ * it is the first copies    a ring, in the order of records; a copy lies in one piece, and what is
+ * left at the end of the area is skipped
  *
  * Bounded by both; who finds no room flushes first.  Pure; no locks.
  */
@@ -20,7 +22,7 @@
 enum { KEEP_WRITES = 128, KEEP_NONE = KEEP_WRITES };
 
 struct kept_write {
-	uint64_t at, data;		/* byte offsets: in the session's range, of the copy in its data */
+	uint64_t at, data; /* byte offsets: in the session's range, of the copy in its data */
 	uint64_t end;			/* where the next copy may begin, counted on and on */
 	uint64_t answered;		/* 0: not yet; else when, by the keep's clock */
 	uint32_t bytes;
@@ -29,7 +31,7 @@ struct kept_write {
 
 struct blk_keep {
 	uint64_t base, size;		/* (c) the area of copies within the data */
-	uint64_t from, to;		/* copies: where the first begins and the last ends, counted on and on */
+	uint64_t from, to; /* copies: where the first begins and the last ends, counted on and on */
 	uint64_t clock;			/* answers so far */
 	uint32_t first, next;
 	uint32_t unanswered;
@@ -48,5 +50,6 @@ static inline uint64_t keep_mark(const struct blk_keep *k) { return k->clock; }
 void keep_flushed(struct blk_keep *k, uint64_t mark);
 /* It could not be put again. */
 void keep_drop(struct blk_keep *k, uint32_t index);
-/* The kept writes that were answered, oldest first: the next one from number *n on, KEEP_NONE past the last.  *n begins with k->first. */
+/* The kept writes that were answered, oldest first: the next one from number *n on, KEEP_NONE past
+ * the last.  *n begins with k->first. */
 uint32_t keep_next(const struct blk_keep *k, uint32_t *n);

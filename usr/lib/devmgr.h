@@ -1,23 +1,27 @@
 /*
  * What the device manager and init answer, by label.  The reply's label is an enum status.
  *
- * Who calls is known by the badge of its handle, which init or the device manager minted for it: a driver's handle is good
- * for DEVMGR_READY only, and init looks up in the manifest what the caller's service may ask.
+ * Who calls is known by the badge of its handle, which init or the device manager minted for it: a
+ * driver's handle is good for DEVMGR_READY only, and init looks up in the manifest what the
+ * caller's service may ask.
  */
 #pragma once
 
 #include "usr/lib/os.h"
 
 enum devmgr_call : uint32_t {
-	DEVMGR_BLOCK = 1,	/* w0 n: the n-th block driver -> w0 handle (call), w1 n, w2 pid, w3 restarts, w4 function, w5 state; E_NO_DEVICE: nobody serves it any more, w4 and w5 tell why */
-	DEVMGR_KILL,		/* w0 pid */
-	DEVMGR_ROGUE,		/* w0 n: restart the n-th block driver as one that lies (tests) */
-	DEVMGR_READY,		/* from a driver: it serves from now on */
-	DEVMGR_LIST,		/* w0 n -> a struct supervised in w0..w7; E_NOT_FOUND past the last */
-	INIT_KILL = 100,	/* w0 pid */
-	INIT_KEEP,		/* w0 process, w1 endpoint, w2 device (handles); w3 function, w4 index, w5 restarts: kept for a successor */
-	INIT_KEPT,		/* w0 n -> the same */
-	INIT_LIST,		/* as DEVMGR_LIST */
+	DEVMGR_BLOCK =
+	    1, /* w0 n: the n-th block driver -> w0 handle (call), w1 n, w2 pid, w3 restarts, w4
+		  function, w5 state; E_NO_DEVICE: nobody serves it any more, w4 and w5 tell why */
+	DEVMGR_KILL,     /* w0 pid */
+	DEVMGR_ROGUE,    /* w0 n: restart the n-th block driver as one that lies (tests) */
+	DEVMGR_READY,    /* from a driver: it serves from now on */
+	DEVMGR_LIST,     /* w0 n -> a struct supervised in w0..w7; E_NOT_FOUND past the last */
+	INIT_KILL = 100, /* w0 pid */
+	INIT_KEEP,       /* w0 process, w1 endpoint, w2 device (handles); w3 function, w4 index, w5
+			    restarts: kept for a successor */
+	INIT_KEPT,       /* w0 n -> the same */
+	INIT_LIST,       /* as DEVMGR_LIST */
 };
 
 /* A program that somebody watches over. */
@@ -43,6 +47,7 @@ struct supervised {
 };
 static_assert(sizeof(struct supervised) <= sizeof(((struct msg *)0)->w));
 
-/* Prints how a process ended, with the names of functions from its program file (NULL: without), to the log.  Why it
- * ended, and when that began; EXIT_RUNNING when it cannot be told. */
-enum exit_reason epitaph_print(handle_t process, const uint8_t *image, uint64_t len, uint64_t *at_ns);
+/* Prints how a process ended, with the names of functions from its program file (NULL: without), to
+ * the log.  Why it ended, and when that began; EXIT_RUNNING when it cannot be told. */
+enum exit_reason
+epitaph_print(handle_t process, const uint8_t *image, uint64_t len, uint64_t *at_ns);

@@ -3,8 +3,8 @@
  *
  *
  * mapped      a queue is two granted runs of pages and two registers, which are stored to
- * checked     mediated or brokered, which look the same from here: a queue is the kernel's, registers are calls.  That
- *             registers cannot be mapped is how it is found out
+ * checked     mediated or brokered, which look the same from here: a queue is the kernel's,
+ * registers are calls.  That registers cannot be mapped is how it is found out
  */
 #include "usr/lib/drv.h"
 #include "kern/base/bits.h"
@@ -25,22 +25,29 @@ drv_window(struct drv_device *d, unsigned bar, struct drv_window *out)
 		(void)sys_handle_close(h);
 		return s;
 	}
-	*out = (struct drv_window){ .base = (volatile uint8_t *)(uintptr_t)va, .len = len, .handle = (uint32_t)h };
+	*out = (struct drv_window){
+		.base = (volatile uint8_t *)(uintptr_t)va, .len = len, .handle = (uint32_t)h
+	};
 	if (bar == 0)
 		d->window0 = *out;
 	return OK;
 }
 
 uint64_t
-drv_register(const struct drv_window *w, uint32_t offset, unsigned width, bool write, uint64_t value)
+drv_register(
+    const struct drv_window *w, uint32_t offset, unsigned width, bool write, uint64_t value)
 {
 	uint64_t got;
 
-	return sys_mmio_access(w->handle, offset, width | (write ? CONFIG_WRITE : 0), value, &got) == OK ? got : UINT64_MAX;
+	return sys_mmio_access(
+		   w->handle, offset, width | (write ? CONFIG_WRITE : 0), value, &got) == OK ?
+	    got :
+	    UINT64_MAX;
 }
 
 enum status
-drv_grant(struct drv_device *d, uint32_t memory, uint64_t len, enum dma_dir dir, bool map, struct drv_memory *out)
+drv_grant(struct drv_device *d, uint32_t memory, uint64_t len, enum dma_dir dir, bool map,
+    struct drv_memory *out)
 {
 	uint64_t buffer, iova, va = 0;
 	enum status s;
@@ -58,7 +65,11 @@ drv_grant(struct drv_device *d, uint32_t memory, uint64_t len, enum dma_dir dir,
 		return s;
 	}
 	*out = (struct drv_memory){
-		.ptr = (void *)(uintptr_t)va, .iova = { iova }, .len = len, .memory = memory, .buffer = (uint32_t)buffer,
+		.ptr = (void *)(uintptr_t)va,
+		.iova = { iova },
+		.len = len,
+		.memory = memory,
+		.buffer = (uint32_t)buffer,
 	};
 	return OK;
 }
@@ -97,7 +108,11 @@ drv_memory_free(struct drv_device *d, struct drv_memory *m)
 
 static bool checked(const struct drv_device *d) { return d->window0.base == NULL; }
 
-uint64_t drv_transfer_max(const struct drv_device *d) { return checked(d) ? PAGE_SIZE / 8 * PAGE_SIZE : UINT64_MAX; }
+uint64_t
+drv_transfer_max(const struct drv_device *d)
+{
+	return checked(d) ? PAGE_SIZE / 8 * PAGE_SIZE : UINT64_MAX;
+}
 
 /* One of the rings, mapped here; the handle is not needed any more. */
 static enum status
@@ -128,8 +143,8 @@ checked_queue(struct drv_device *d, uint32_t id, uint64_t entries, struct drv_qu
 }
 
 enum status
-drv_queue(struct drv_device *d, uint32_t id, uint32_t entries, uint32_t sq_entry, uint32_t cq_entry, uint64_t sq_at,
-    uint64_t cq_at, struct drv_queue *out)
+drv_queue(struct drv_device *d, uint32_t id, uint32_t entries, uint32_t sq_entry, uint32_t cq_entry,
+    uint64_t sq_at, uint64_t cq_at, struct drv_queue *out)
 {
 	uint64_t sq_bytes = (uint64_t)entries * sq_entry, cq_bytes = (uint64_t)entries * cq_entry;
 	enum status s;
@@ -200,7 +215,9 @@ drv_vectors(struct drv_device *d)
 	struct function_info f;
 	uint64_t n;
 
-	return sys_info(d->handle, INFO_FUNCTION, 0, (uint64_t)(uintptr_t)&f, sizeof(f), &n) == OK ? f.msix_vectors : 0;
+	return sys_info(d->handle, INFO_FUNCTION, 0, (uint64_t)(uintptr_t)&f, sizeof(f), &n) == OK ?
+	    f.msix_vectors :
+	    0;
 }
 
 enum status

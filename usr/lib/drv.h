@@ -1,5 +1,6 @@
 /*
- * A claimed device, as a driver process holds it: the device's handle and the notification for its vectors.
+ * A claimed device, as a driver process holds it: the device's handle and the notification for its
+ * vectors.
  */
 #pragma once
 
@@ -8,7 +9,7 @@
 
 struct drv_device {
 	handle_t handle, ntfn;
-	uint64_t seen;			/* bits that drv_wait took from the notification: the program's, too */
-	struct drv_window window0;	/* base NULL: the kernel checks registers and queue entries */
+	uint64_t seen; /* bits that drv_wait took from the notification: the program's, too */
+	struct drv_window window0; /* base NULL: the kernel checks registers and queue entries */
 	const struct dma_status *status;	/* mapped with the first look */
 };

@@ -1,9 +1,9 @@
 /*
  * Reading the boot manifest: manifest.h.
  *
- * What a node may hold is a table of fields: name, type, bounds, and where the value goes.  Reading a node is walking
- * its properties and looking each up in the table, so nothing can be there that the table does not know.  Questions about
- * more than one property come after that, by name.
+ * What a node may hold is a table of fields: name, type, bounds, and where the value goes.  Reading
+ * a node is walking its properties and looking each up in the table, so nothing can be there that
+ * the table does not know.  Questions about more than one property come after that, by name.
  */
 #include "usr/lib/manifest.h"
 #include "kern/base/bits.h"
@@ -11,16 +11,22 @@
 #include "kern/base/str.h"
 #include "kern/machine/fdt.h"
 
-enum : uint32_t { NAME_MAX = 23, SHORT_NAME_MAX = 19, ARGS_MAX = 500, PRIORITY_TOP = 24, MS_MAX = 3'600'000 };
+enum : uint32_t {
+	NAME_MAX = 23,
+	SHORT_NAME_MAX = 19,
+	ARGS_MAX = 500,
+	PRIORITY_TOP = 24,
+	MS_MAX = 3'600'000
+};
 
 enum kind : uint8_t {
-	K_TEXT,			/* one string of at most "max" bytes -> const char * */
-	K_NUMBER,		/* one cell, min .. max -> uint32_t */
-	K_CHOICE,		/* one of "words" -> its index, uint32_t */
-	K_SET,			/* any of "words" -> a bit each, uint32_t */
-	K_NAMES,		/* up to "max" short strings -> const char *[] */
-	K_PAIR,			/* two cells, each min .. max -> uint32_t[2] */
-	K_CELLS,		/* up to MANIFEST_CELLS cells of at most "max" -> struct manifest_cells */
+	K_TEXT,   /* one string of at most "max" bytes -> const char * */
+	K_NUMBER, /* one cell, min .. max -> uint32_t */
+	K_CHOICE, /* one of "words" -> its index, uint32_t */
+	K_SET,    /* any of "words" -> a bit each, uint32_t */
+	K_NAMES,  /* up to "max" short strings -> const char *[] */
+	K_PAIR,   /* two cells, each min .. max -> uint32_t[2] */
+	K_CELLS,  /* up to MANIFEST_CELLS cells of at most "max" -> struct manifest_cells */
 };
 
 struct field {
@@ -32,14 +38,15 @@ struct field {
 };
 
 static const char *const restart_words[] = { "always", "never", "limit", NULL };
-static const char *const cap_words[] = { "console", "devices", "info", "log", "power", "archive", "control", "keep",
-	"trace", NULL };
+static const char *const cap_words[] = { "console", "devices", "info", "log", "power", "archive",
+	"control", "keep", "trace", NULL };
 static const char *const allow_words[] = { "allowed", "forbidden", NULL };
 static const char *const doorbell_words[] = { "mediated", "mapped", NULL };
 static const char *const domain_words[] = { "none", NULL };
 static const char *const fault_words[] = { "report", "restart", NULL };
 static const char *const provides_words[] = { "nothing", "block", "net", NULL };
-static const char *const consent_words[] = { "not-validated", "fault-reporting-none", "interrupt-isolation-none", NULL };
+static const char *const consent_words[] = { "not-validated", "fault-reporting-none",
+	"interrupt-isolation-none", NULL };
 
 /* Both structures begin with a struct manifest_task. */
 #define TASK(member)	offsetof(struct manifest_task, member)
@@ -94,8 +101,9 @@ static void PRINTF(4, 5)
 complain(const struct reader *r, const char *node, const char *property, const char *format, ...)
 {
 	char line[MANIFEST_LINE];
-	size_t n = fmt_buf(line, sizeof(line), "manifest: /%s%s%.40s%s%.40s: ", r->parent, node != NULL ? "/" : "",
-	    node != NULL ? node : "", property != NULL ? ": " : "", property != NULL ? property : "");
+	size_t n = fmt_buf(line, sizeof(line), "manifest: /%s%s%.40s%s%.40s: ", r->parent,
+	    node != NULL ? "/" : "", node != NULL ? node : "", property != NULL ? ": " : "",
+	    property != NULL ? property : "");
 	va_list ap;
 
 	va_start(ap, format);
@@ -131,7 +139,8 @@ printable(const char *p, uint32_t len)
 	return true;
 }
 
-/* The next string of a list that begins at *at; NULL at the end or when it is not ended.  *n is its length. */
+/* The next string of a list that begins at *at; NULL at the end or when it is not ended.  *n is its
+ * length. */
 static const char *
 next_string(const char *value, uint32_t len, uint32_t *at, uint32_t *n)
 {
@@ -157,9 +166,11 @@ word_index(const char *const *words, const char *s)
 
 /* Values of type string and list of strings. */
 static bool
-read_words(const struct reader *r, const char *node, const struct field *f, const char *value, uint32_t len, void *to)
+read_words(const struct reader *r, const char *node, const struct field *f, const char *value,
+    uint32_t len, void *to)
 {
-	uint32_t at = 0, n = 0, count = 0, bits = 0, most = f->kind == K_TEXT ? f->max : SHORT_NAME_MAX;
+	uint32_t at = 0, n = 0, count = 0, bits = 0,
+		 most = f->kind == K_TEXT ? f->max : SHORT_NAME_MAX;
 	char valid[100];
 	const char *s;
 
@@ -168,8 +179,10 @@ read_words(const struct reader *r, const char *node, const struct field *f, cons
 		return false;
 	}
 	while ((s = next_string(value, len, &at, &n)) != NULL) {
-		if (!printable(s, n) || (f->words == NULL && (n < (f->kind == K_TEXT ? f->min : 1) || n > most))) {
-			complain(r, node, f->name, "must have at most %u printable characters", most);
+		if (!printable(s, n) ||
+		    (f->words == NULL && (n < (f->kind == K_TEXT ? f->min : 1) || n > most))) {
+			complain(
+			    r, node, f->name, "must have at most %u printable characters", most);
 			return false;
 		}
 		if (count != 0 && (f->kind == K_TEXT || f->kind == K_CHOICE)) {
@@ -184,7 +197,8 @@ read_words(const struct reader *r, const char *node, const struct field *f, cons
 			uint32_t i = word_index(f->words, s);
 
 			if (i == UINT32_MAX) {
-				complain(r, node, f->name, "\"%.24s\" is not known; valid: %s", s, list(f->words, valid, sizeof(valid)));
+				complain(r, node, f->name, "\"%.24s\" is not known; valid: %s", s,
+				    list(f->words, valid, sizeof(valid)));
 				return false;
 			}
 			bits |= f->kind == K_SET ? 1u << i : i;
@@ -199,7 +213,8 @@ read_words(const struct reader *r, const char *node, const struct field *f, cons
 }
 
 static bool
-read_numbers(const struct reader *r, const char *node, const struct field *f, const uint8_t *value, uint32_t len, void *to)
+read_numbers(const struct reader *r, const char *node, const struct field *f, const uint8_t *value,
+    uint32_t len, void *to)
 {
 	uint32_t want = f->kind == K_NUMBER ? 1 : f->kind == K_PAIR ? 2 : 0;
 	uint32_t *out = to, n = len / 4;
@@ -212,7 +227,8 @@ read_numbers(const struct reader *r, const char *node, const struct field *f, co
 	}
 	if (len % 4 != 0 || n == 0 || (want != 0 && n != want) || n > MANIFEST_CELLS) {
 		if (want != 0)
-			complain(r, node, f->name, "must be %s", want == 1 ? "one number" : "two numbers");
+			complain(r, node, f->name, "must be %s",
+			    want == 1 ? "one number" : "two numbers");
 		else
 			complain(r, node, f->name, "must be 1 to %u numbers", MANIFEST_CELLS);
 		return false;
@@ -221,7 +237,8 @@ read_numbers(const struct reader *r, const char *node, const struct field *f, co
 		uint64_t v = fdt_cells(value + 4 * i, 1);
 
 		if (v < f->min || v > f->max) {
-			complain(r, node, f->name, "%llu is not in %u .. %u", (unsigned long long)v, f->min, f->max);
+			complain(r, node, f->name, "%llu is not in %u .. %u", (unsigned long long)v,
+			    f->min, f->max);
 			return false;
 		}
 		out[i] = (uint32_t)v;
@@ -238,9 +255,11 @@ find_field(const struct field *f, size_t n, const char *name)
 	return NULL;
 }
 
-/* All properties of a node, into the structure.  False when something was wrong: all of it is said. */
+/* All properties of a node, into the structure.  False when something was wrong: all of it is said.
+ */
 static bool
-read_node(const struct reader *r, uint32_t node, const struct field *own, size_t own_count, void *to)
+read_node(
+    const struct reader *r, uint32_t node, const struct field *own, size_t own_count, void *to)
 {
 	struct manifest_task *task = to;
 	const char *name = fdt_name(r->t, node), *property;
@@ -281,7 +300,8 @@ read_node(const struct reader *r, uint32_t node, const struct field *own, size_t
 		seen |= bit;
 	}
 	if (fdt_child(r->t, node) != FDT_NONE) {
-		complain(r, name, NULL, "unknown node \"%.40s\" in it", fdt_name(r->t, fdt_child(r->t, node)));
+		complain(r, name, NULL, "unknown node \"%.40s\" in it",
+		    fdt_name(r->t, fdt_child(r->t, node)));
 		good = false;
 	}
 	if (!good)
@@ -308,8 +328,10 @@ read_service(const struct reader *r, uint32_t node)
 	if (!read_node(r, node, service_fields, ARRAY_SIZE(service_fields), &s))
 		return;
 	for (uint32_t i = 0; i < m->service_count; i++) {
-		if (s.serves != NULL && m->service[i].serves != NULL && strcmp(s.serves, m->service[i].serves) == 0) {
-			complain(r, s.task.node, "serves", "%s serves \"%s\" already", m->service[i].task.node, s.serves);
+		if (s.serves != NULL && m->service[i].serves != NULL &&
+		    strcmp(s.serves, m->service[i].serves) == 0) {
+			complain(r, s.task.node, "serves", "%s serves \"%s\" already",
+			    m->service[i].task.node, s.serves);
 			return;
 		}
 	}
@@ -334,7 +356,8 @@ read_driver(const struct reader *r, uint32_t node)
 	else if (d.ids.count % 2 != 0)
 		complain(r, d.task.node, "ids", "must be pairs of vendor and device");
 	else if ((d.task.caps & ~grantable) != 0)
-		complain(r, d.task.node, "capabilities", "a driver may have \"info\" and \"log\", and its device");
+		complain(r, d.task.node, "capabilities",
+		    "a driver may have \"info\" and \"log\", and its device");
 	else if (m->driver_count == MANIFEST_DRIVERS)
 		complain(r, d.task.node, NULL, "more than %u drivers", MANIFEST_DRIVERS);
 	else
@@ -356,7 +379,8 @@ check_uses(const struct reader *r)
 			bool found = false;
 
 			for (uint32_t k = 0; k < m->service_count; k++)
-				found |= m->service[k].serves != NULL && strcmp(m->service[k].serves, name) == 0;
+				found |= m->service[k].serves != NULL &&
+				    strcmp(m->service[k].serves, name) == 0;
 			if (found)
 				s->uses[kept++] = name;
 			else
@@ -390,7 +414,8 @@ manifest_read(struct manifest *m, const void *blob, size_t len, manifest_say *sa
 
 		r.parent = "";
 		if ((!services && !drivers) || seen[services]) {
-			complain(&r, NULL, NULL, "%s node \"%.40s\"", services || drivers ? "second" : "unknown", fdt_name(&t, n));
+			complain(&r, NULL, NULL, "%s node \"%.40s\"",
+			    services || drivers ? "second" : "unknown", fdt_name(&t, n));
 			continue;
 		}
 		seen[services] = true;
@@ -411,7 +436,8 @@ manifest_read(struct manifest *m, const void *blob, size_t len, manifest_say *sa
 }
 
 bool
-manifest_matches(const struct manifest_driver *d, uint32_t class_code, uint16_t vendor, uint16_t device)
+manifest_matches(
+    const struct manifest_driver *d, uint32_t class_code, uint16_t vendor, uint16_t device)
 {
 	for (uint32_t i = 0; i < d->classes.count; i++)
 		if ((class_code & d->class_mask) == (d->classes.v[i] & d->class_mask))

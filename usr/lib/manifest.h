@@ -1,10 +1,11 @@
 /*
- * The boot manifest: which programs run, with which capabilities, budgets and policies.  A device tree, compiled by dtc
- * from dts/manifest/; docs/manifest.md describes every property.
+ * The boot manifest: which programs run, with which capabilities, budgets and policies.  A device
+ * tree, compiled by dtc from dts/manifest/; docs/manifest.md describes every property.
  *
- * The reader is pure and bounded.  It is strict: an unknown property or node, a value of the wrong type or out of its
- * range, a name that is used twice is one line of complaint that names node and property, and that node is left
- * out; the others stand.  Strings point into the blob, which must stay as it is.
+ * The reader is pure and bounded.  It is strict: an unknown property or node, a value of the wrong
+ * type or out of its range, a name that is used twice is one line of complaint that names node and
+ * property, and that node is left out; the others stand.  Strings point into the blob, which must
+ * stay as it is.
  */
 #pragma once
 
@@ -47,14 +48,16 @@ struct manifest_task {
 static inline struct process_limits
 manifest_limits(const struct manifest_task *t)
 {
-	return (struct process_limits){ t->pages, t->objects, t->threads, t->processes, t->vectors, 0 };
+	return (
+	    struct process_limits){ t->pages, t->objects, t->threads, t->processes, t->vectors, 0 };
 }
 
 struct manifest_service {
 	struct manifest_task task;
 	const char *serves;		/* name of its endpoint, or NULL */
 	const char *uses[MANIFEST_USES];	/* endpoints that it may call; NULL past the last */
-	const char *when;		/* word of the kernel's command line without which it is not started, or NULL */
+	const char
+	    *when; /* word of the kernel's command line without which it is not started, or NULL */
 };
 
 struct manifest_cells { uint32_t count, v[MANIFEST_CELLS]; };
@@ -72,7 +75,8 @@ enum manifest_consent : uint32_t {
 
 struct manifest_driver {
 	struct manifest_task task;
-	/* A function matches when its class is in "classes" (under the mask) or its ids are in "ids". */
+	/* A function matches when its class is in "classes" (under the mask) or its ids are in
+	 * "ids". */
 	struct manifest_cells classes, ids;	/* ids: vendor, device, vendor, device ... */
 	uint32_t class_mask;
 	uint32_t provides;		/* enum manifest_provides */
@@ -82,7 +86,8 @@ struct manifest_driver {
 	uint32_t doorbell;		/* enum manifest_doorbell */
 	uint32_t consent;		/* CONSENT_* */
 	uint32_t on_fault;		/* enum manifest_on_fault */
-	uint32_t fault_limit;		/* faults after which the device stays off; 0: the kernel's own limit only */
+	uint32_t fault_limit; /* faults after which the device stays off; 0: the kernel's own limit
+				 only */
 };
 
 struct manifest {
@@ -95,11 +100,14 @@ struct manifest {
 /* One line, printable, without an end of line. */
 typedef void manifest_say(void *arg, const char *line);
 
-/* E_CORRUPT: no device tree at all; said as well.  What is wrong in the tree is said and left out. */
-NODISCARD enum status manifest_read(struct manifest *m, const void *blob, size_t len, manifest_say *say, void *arg);
+/* E_CORRUPT: no device tree at all; said as well.  What is wrong in the tree is said and left out.
+ */
+NODISCARD enum status
+manifest_read(struct manifest *m, const void *blob, size_t len, manifest_say *say, void *arg);
 
-bool manifest_matches(const struct manifest_driver *d, uint32_t class_code, uint16_t vendor, uint16_t device);
+bool manifest_matches(
+    const struct manifest_driver *d, uint32_t class_code, uint16_t vendor, uint16_t device);
 
-/* What follows "WORD=" on a kernel command line, up to a blank: its length in *len.  "WORD" alone has length 0.  NULL: the
- * word is not there. */
+/* What follows "WORD=" on a kernel command line, up to a blank: its length in *len.  "WORD" alone
+ * has length 0.  NULL: the word is not there. */
 const char *manifest_word(const char *cmdline, const char *word, size_t *len);

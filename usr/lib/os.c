@@ -20,7 +20,8 @@ __stack_chk_fail(void)
 __attribute__((no_stack_protector)) void
 start(void *info, uint64_t len)
 {
-	if (((const struct boot_info *)info)->magic == BOOT_MAGIC && len == sizeof(struct boot_info)) {
+	if (((const struct boot_info *)info)->magic == BOOT_MAGIC &&
+	    len == sizeof(struct boot_info)) {
 		boot_info = info;
 		kernel_handle = boot_info->kernel;
 	} else {
@@ -50,7 +51,8 @@ print_raw(const char *text, size_t len)
 	while (len != 0) {
 		uint64_t n = 0;
 
-		if (sys_console(kernel_handle, 0, (uint64_t)(uintptr_t)text, len, &n) != OK || n == 0)
+		if (sys_console(kernel_handle, 0, (uint64_t)(uintptr_t)text, len, &n) != OK ||
+		    n == 0)
 			return;
 		text += n;
 		len -= n;
@@ -98,8 +100,8 @@ log_line(unsigned level, const char *format, ...)
 	va_start(ap, format);
 	n = fmt_vbuf(buffer, sizeof(buffer), format, ap);
 	va_end(ap);
-	(void)sys_log(kernel_handle, 0, level, (uint64_t)(uintptr_t)buffer, n < sizeof(buffer) ? n : sizeof(buffer) - 1,
-	    &r0, &r1);
+	(void)sys_log(kernel_handle, 0, level, (uint64_t)(uintptr_t)buffer,
+	    n < sizeof(buffer) ? n : sizeof(buffer) - 1, &r0, &r1);
 }
 
 void
@@ -113,7 +115,8 @@ die(const char *format, ...)
 	va_start(ap, format);
 	n = fmt_vbuf(buffer, sizeof(buffer), format, ap);
 	va_end(ap);
-	(void)sys_log(kernel_handle, 0, 0, (uint64_t)(uintptr_t)buffer, n < sizeof(buffer) ? n : sizeof(buffer) - 1, &r0, &r1);
+	(void)sys_log(kernel_handle, 0, 0, (uint64_t)(uintptr_t)buffer,
+	    n < sizeof(buffer) ? n : sizeof(buffer) - 1, &r0, &r1);
 	(void)sys_process_exit(1);
 	for (;;)
 		;
@@ -126,7 +129,8 @@ service_ready(void)
 	handle_t manager = start_handle("devmgr");
 
 	if (manager != HANDLE_NONE)
-		(void)msg_call(manager, &m, now_ns() + 5 * NS_PER_S);	/* only the measurement is lost */
+		(void)msg_call(
+		    manager, &m, now_ns() + 5 * NS_PER_S); /* only the measurement is lost */
 }
 
 uint64_t
@@ -183,7 +187,9 @@ take(struct msg *m, const struct sysregs *r)
 enum status
 msg_call(handle_t endpoint, struct msg *m, uint64_t deadline)
 {
-	struct sysregs r = { .call = tag_of(m, SYS_ipc_call), .target = endpoint, .deadline = deadline };
+	struct sysregs r = {
+		.call = tag_of(m, SYS_ipc_call), .target = endpoint, .deadline = deadline
+	};
 
 	memcpy(r.w, m->w, sizeof(r.w));
 	sys_full(&r);
@@ -195,7 +201,9 @@ msg_call(handle_t endpoint, struct msg *m, uint64_t deadline)
 enum status
 msg_recv(handle_t endpoint, handle_t ntfn, struct msg *m, uint64_t deadline)
 {
-	struct sysregs r = { .call = SYS_ipc_recv, .target = endpoint | (uint64_t)ntfn << 32, .deadline = deadline };
+	struct sysregs r = { .call = SYS_ipc_recv,
+		.target = endpoint | (uint64_t)ntfn << 32,
+		.deadline = deadline };
 
 	sys_full(&r);
 	if ((r.call & CALL_NUMBER) == OK) {

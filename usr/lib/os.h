@@ -1,7 +1,8 @@
 /*
  * What every program has: how it was started, printing, memory, messages.
  *
- * A program starts with nothing but the handles its spawner gave it, by name, in a start block that is mapped read-only.
+ * A program starts with nothing but the handles its spawner gave it, by name, in a start block that
+ * is mapped read-only.
  */
 #pragma once
 
@@ -22,7 +23,8 @@ struct start_block {
 	char args[START_ARGS];		/* one string, for the program to read as it likes */
 };
 
-/* The program's main: its start block (or init's boot information).  The result is the exit code. */
+/* The program's main: its start block (or init's boot information).  The result is the exit code.
+ */
 NOINLINE int main(void);	/* noinline: backtraces show it */
 
 extern const struct start_block *start_info;
@@ -42,7 +44,8 @@ void log_line(unsigned level, const char *format, ...) PRINTF(2, 3);
 /* Logs one line, of at most 199 characters, as an error, and ends the process with exit code 1. */
 NORETURN void die(const char *format, ...) PRINTF(1, 2);
 
-/* A driver's word to the device manager that it serves from now on: how long recovery took is measured up to here. */
+/* A driver's word to the device manager that it serves from now on: how long recovery took is
+ * measured up to here. */
 void service_ready(void);
 
 /* Nanoseconds since boot: the clock of all deadlines. */
@@ -64,19 +67,24 @@ struct msg {
 };
 
 /*
- * Deadlines are nanoseconds since boot, or DEADLINE_NEVER; 0 does not wait for the other side to come (E_WOULD_BLOCK).
+ * Deadlines are nanoseconds since boot, or DEADLINE_NEVER; 0 does not wait for the other side to
+ * come (E_WOULD_BLOCK).
  *
- * The answer comes in *m, its label too; on an error *m is as it was.  E_TIMED_OUT: the call is taken back, and a reply finds nothing.
- * E_PEER: the server ended.  E_HANDLE, E_STALE, E_TYPE, E_RIGHTS: of the endpoint or of a handle that goes along.
+ * The answer comes in *m, its label too; on an error *m is as it was.  E_TIMED_OUT: the call is
+ * taken back, and a reply finds nothing. E_PEER: the server ended.  E_HANDLE, E_STALE, E_TYPE,
+ * E_RIGHTS: of the endpoint or of a handle that goes along.
  */
 NODISCARD enum status msg_call(handle_t endpoint, struct msg *m, uint64_t deadline);
-/* Waits for a call, or for the notification (HANDLE_NONE: none).  E_BUSY: another thread waits for that notification. */
+/* Waits for a call, or for the notification (HANDLE_NONE: none).  E_BUSY: another thread waits for
+ * that notification. */
 NODISCARD enum status msg_recv(handle_t endpoint, handle_t ntfn, struct msg *m, uint64_t deadline);
-/* Answers the call that m->token names, and never waits.  E_PEER: the caller is gone or has given up. */
+/* Answers the call that m->token names, and never waits.  E_PEER: the caller is gone or has given
+ * up. */
 NODISCARD enum status msg_reply(struct msg *m);
 
 /* Archive access for programs that hold it. */
-const uint8_t *archive_file(const uint8_t *archive, uint64_t len, const char *name, uint64_t *file_len);
+const uint8_t *
+archive_file(const uint8_t *archive, uint64_t len, const char *name, uint64_t *file_len);
 
 /* Spawning: a program file into a new process with a start block.  On OK *process is its handle. */
 struct spawn {
@@ -88,12 +96,18 @@ struct spawn {
 	uint64_t restarts;
 	uint8_t priority;
 	uint32_t count;
-	struct { const char *name; handle_t handle; uint32_t rights; } give[START_NAMES];	/* rights 0: all that the handle has */
+	struct {
+		const char *name;
+		handle_t handle;
+		uint32_t rights;
+	} give[START_NAMES]; /* rights 0: all that the handle has */
 };
 enum status spawn(struct spawn *s, handle_t *process);
 
-/* The same; when the caller has not got so much to give, with what it has: s->limits says it then. */
+/* The same; when the caller has not got so much to give, with what it has: s->limits says it then.
+ */
 enum status spawn_within(struct spawn *s, handle_t *process);
 
-/* Name of the function an address lies in, from a program file's symbol table; NULL when unknown. */
+/* Name of the function an address lies in, from a program file's symbol table; NULL when unknown.
+ */
 const char *symbol_of(const uint8_t *image, uint64_t len, uint64_t address, uint64_t *offset);

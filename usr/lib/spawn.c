@@ -15,10 +15,20 @@ struct elf_header {
 	uint16_t ehsize, phentsize, phnum, shentsize, shnum, shstrndx;
 };
 struct elf_segment { uint32_t type, flags; uint64_t offset, vaddr, paddr, filesz, memsz, align; };
-struct elf_section { uint32_t name, type; uint64_t flags, addr, offset, size; uint32_t link, info; uint64_t align, entsize; };
+struct elf_section {
+	uint32_t name, type;
+	uint64_t flags, addr, offset, size;
+	uint32_t link, info;
+	uint64_t align, entsize;
+};
 struct elf_symbol { uint32_t name; uint8_t info, other; uint16_t section; uint64_t value, size; };
 
-enum : uint64_t { STACK_PAGES = 16, STACK_TOP = 0x7fff'0000'0000, PAGES_LEAST = 256, OBJECTS_LEAST = 64 };
+enum : uint64_t {
+	STACK_PAGES = 16,
+	STACK_TOP = 0x7fff'0000'0000,
+	PAGES_LEAST = 256,
+	OBJECTS_LEAST = 64
+};
 
 const uint8_t *
 archive_file(const uint8_t *a, uint64_t len, const char *name, uint64_t *file_len)
@@ -39,7 +49,8 @@ archive_file(const uint8_t *a, uint64_t len, const char *name, uint64_t *file_le
 
 /* Pages of a new process: made and filled here, then mapped there. */
 static enum status
-place(handle_t process, uint64_t va, uint64_t head, const uint8_t *from, uint64_t bytes, uint64_t pages, uint64_t prot)
+place(handle_t process, uint64_t va, uint64_t head, const uint8_t *from, uint64_t bytes,
+    uint64_t pages, uint64_t prot)
 {
 	uint64_t h, here, there;
 	enum status s = sys_mem_create(pages, 0, &h);
@@ -70,10 +81,12 @@ spawn(struct spawn *sp, handle_t *process)
 	if (sp->image_len < sizeof(h))
 		return E_CORRUPT;
 	memcpy(&h, sp->image, sizeof(h));
-	if (memcmp(h.ident, "\177ELF\2\1\1", 7) != 0 || h.type != 2 || h.phentsize != sizeof(struct elf_segment) ||
+	if (memcmp(h.ident, "\177ELF\2\1\1", 7) != 0 || h.type != 2 ||
+	    h.phentsize != sizeof(struct elf_segment) ||
 	    !range_within(h.phoff, (uint64_t)h.phnum * h.phentsize, 0, sp->image_len))
 		return E_CORRUPT;
-	s = sys_process_create((uint64_t)(uintptr_t)sp->name, strlen(sp->name), (uint64_t)(uintptr_t)&sp->limits, &p);
+	s = sys_process_create(
+	    (uint64_t)(uintptr_t)sp->name, strlen(sp->name), (uint64_t)(uintptr_t)&sp->limits, &p);
 	if (s != OK)
 		return s;
 	for (unsigned i = 0; i < h.phnum && s == OK; i++) {
@@ -82,15 +95,19 @@ spawn(struct spawn *sp, handle_t *process)
 		memcpy(&g, sp->image + h.phoff + i * sizeof(g), sizeof(g));
 		if (g.type != 1 || g.memsz == 0)
 			continue;
-		if (g.filesz > g.memsz || !range_within(g.offset, g.filesz, 0, sp->image_len) || g.memsz > 64 * MIB)
+		if (g.filesz > g.memsz || !range_within(g.offset, g.filesz, 0, sp->image_len) ||
+		    g.memsz > 64 * MIB)
 			s = E_CORRUPT;
 		else
-			s = place((handle_t)p, align_down(g.vaddr, PAGE_SIZE), g.vaddr & PAGE_MASK, sp->image + g.offset,
-			    g.filesz, pages_of((g.vaddr & PAGE_MASK) + g.memsz),
-			    ((g.flags & 4) != 0 ? 1 : 0) | ((g.flags & 2) != 0 ? 2 : 0) | ((g.flags & 1) != 0 ? 4 : 0));
+			s = place((handle_t)p, align_down(g.vaddr, PAGE_SIZE), g.vaddr & PAGE_MASK,
+			    sp->image + g.offset, g.filesz,
+			    pages_of((g.vaddr & PAGE_MASK) + g.memsz),
+			    ((g.flags & 4) != 0 ? 1 : 0) | ((g.flags & 2) != 0 ? 2 : 0) |
+				((g.flags & 1) != 0 ? 4 : 0));
 	}
 	if (s == OK)
-		s = place((handle_t)p, STACK_TOP - STACK_PAGES * PAGE_SIZE, 0, NULL, 0, STACK_PAGES, 3);
+		s = place(
+		    (handle_t)p, STACK_TOP - STACK_PAGES * PAGE_SIZE, 0, NULL, 0, STACK_PAGES, 3);
 	if (s == OK)
 		s = sys_mem_create(1, 0, &sh);
 	if (s != OK)
@@ -106,8 +123,10 @@ spawn(struct spawn *sp, handle_t *process)
 
 			s = sys_handle_info(sp->give[i].handle, &type_rights, &badge);
 			if (s == OK)
-				s = sys_handle_give(p, sp->give[i].handle, sp->give[i].rights != 0 ? sp->give[i].rights :
-				    type_rights >> 32, &given);
+				s = sys_handle_give(p, sp->give[i].handle,
+				    sp->give[i].rights != 0 ? sp->give[i].rights :
+							      type_rights >> 32,
+				    &given);
 			str_copy(b->handle[i].name, sp->give[i].name, START_NAME);
 			b->handle[i].handle = (handle_t)given;
 			b->count = i + 1;
@@ -118,7 +137,8 @@ spawn(struct spawn *sp, handle_t *process)
 		s = sys_mem_map(p, sh, 0, PAGE_SIZE, 0, 1, &va);
 	(void)sys_handle_close(sh);
 	if (s == OK)
-		s = sys_thread_create(p, h.entry, STACK_TOP, va, PAGE_SIZE, sp->priority | CPU_ANY << 8, &id);
+		s = sys_thread_create(
+		    p, h.entry, STACK_TOP, va, PAGE_SIZE, sp->priority | CPU_ANY << 8, &id);
 	if (s == OK) {
 		*process = (handle_t)p;
 		return OK;
@@ -139,7 +159,8 @@ lower(struct process_limits *l)
 
 	if (sys_info(HANDLE_NONE, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&p, sizeof(p), &n) != OK)
 		return false;
-	l->pages = min_u64(l->pages, (p.pages_max - p.pages) / 4 * 3);		/* the program is loaded out of the rest */
+	l->pages = min_u64(
+	    l->pages, (p.pages_max - p.pages) / 4 * 3); /* the program is loaded out of the rest */
 	l->objects = min_u64(l->objects, (p.objects_max - p.objects) / 4 * 3);
 	l->threads = (uint32_t)min_u64(l->threads, p.threads_max - p.threads_used);
 	if (p.processes < p.processes_max)
@@ -175,7 +196,8 @@ symbol_of(const uint8_t *image, uint64_t len, uint64_t address, uint64_t *offset
 	if (len < sizeof(h))
 		return NULL;
 	memcpy(&h, image, sizeof(h));
-	if (h.shentsize != sizeof(struct elf_section) || !range_within(h.shoff, (uint64_t)h.shnum * h.shentsize, 0, len))
+	if (h.shentsize != sizeof(struct elf_section) ||
+	    !range_within(h.shoff, (uint64_t)h.shnum * h.shentsize, 0, len))
 		return NULL;
 	for (unsigned i = 0; i < h.shnum; i++) {
 		struct elf_section s, names;
@@ -186,11 +208,13 @@ symbol_of(const uint8_t *image, uint64_t len, uint64_t address, uint64_t *offset
 		memcpy(&names, image + h.shoff + s.link * sizeof(s), sizeof(s));
 		if (!range_within(names.offset, names.size, 0, len))
 			continue;
-		for (uint64_t k = 0; k + sizeof(struct elf_symbol) <= s.size; k += sizeof(struct elf_symbol)) {
+		for (uint64_t k = 0; k + sizeof(struct elf_symbol) <= s.size;
+		    k += sizeof(struct elf_symbol)) {
 			struct elf_symbol y;
 
 			memcpy(&y, image + s.offset + k, sizeof(y));
-			if ((y.info & 15) == 2 && y.value <= address && y.value >= best_at && y.name < names.size) {
+			if ((y.info & 15) == 2 && y.value <= address && y.value >= best_at &&
+			    y.name < names.size) {
 				best_at = y.value;
 				best = (const char *)image + names.offset + y.name;
 			}

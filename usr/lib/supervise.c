@@ -17,8 +17,8 @@ supervise_serves(struct supervision *s, uint64_t now)
 }
 
 enum supervise_verdict
-supervise_ended(struct supervision *s, const struct restart_policy *p, enum exit_reason reason, uint64_t now,
-    uint64_t *restart_at)
+supervise_ended(struct supervision *s, const struct restart_policy *p, enum exit_reason reason,
+    uint64_t now, uint64_t *restart_at)
 {
 	uint64_t wait_ms = 0;
 
@@ -37,7 +37,8 @@ supervise_ended(struct supervision *s, const struct restart_policy *p, enum exit
 	if (s->quick > 1) {
 		uint32_t doublings = s->quick - 2;
 
-		wait_ms = doublings < 32 ? (uint64_t)p->backoff_ms[0] << doublings : p->backoff_ms[1];
+		wait_ms =
+		    doublings < 32 ? (uint64_t)p->backoff_ms[0] << doublings : p->backoff_ms[1];
 		if (wait_ms > p->backoff_ms[1])
 			wait_ms = p->backoff_ms[1];
 	}

@@ -25,67 +25,235 @@
 #define SYS_A_6 a, b, c, d, e, f
 #define SYS_STUB_0_0(name, nr) \
 	static inline enum status sys_##name(void) \
-	{ uint64_t x_, y_; enum status s_ = sys6(nr, SYS_A_0, &x_, &y_); (void)x_; (void)y_; return s_; }
+	{ \
+		uint64_t x_, y_; \
+		enum status s_ = sys6(nr, SYS_A_0, &x_, &y_); \
+		(void)x_; \
+		(void)y_; \
+		return s_; \
+	}
 #define SYS_STUB_0_1(name, nr) \
 	static inline enum status sys_##name(uint64_t *r0) \
-	{ uint64_t x_, y_; enum status s_ = sys6(nr, SYS_A_0, &x_, &y_); if (s_ == OK) *r0 = x_; (void)x_; (void)y_; return s_; }
+	{ \
+		uint64_t x_, y_; \
+		enum status s_ = sys6(nr, SYS_A_0, &x_, &y_); \
+		if (s_ == OK) \
+			*r0 = x_; \
+		(void)x_; \
+		(void)y_; \
+		return s_; \
+	}
 #define SYS_STUB_0_2(name, nr) \
 	static inline enum status sys_##name(uint64_t *r0, uint64_t *r1) \
-	{ uint64_t x_, y_; enum status s_ = sys6(nr, SYS_A_0, &x_, &y_); if (s_ == OK) *r0 = x_; if (s_ == OK) *r1 = y_; (void)x_; (void)y_; return s_; }
+	{ \
+		uint64_t x_, y_; \
+		enum status s_ = sys6(nr, SYS_A_0, &x_, &y_); \
+		if (s_ == OK) \
+			*r0 = x_; \
+		if (s_ == OK) \
+			*r1 = y_; \
+		(void)x_; \
+		(void)y_; \
+		return s_; \
+	}
 #define SYS_STUB_1_0(name, nr) \
 	static inline enum status sys_##name(SYS_P_1) \
-	{ uint64_t x_, y_; enum status s_ = sys6(nr, SYS_A_1, &x_, &y_); (void)x_; (void)y_; return s_; }
+	{ \
+		uint64_t x_, y_; \
+		enum status s_ = sys6(nr, SYS_A_1, &x_, &y_); \
+		(void)x_; \
+		(void)y_; \
+		return s_; \
+	}
 #define SYS_STUB_1_1(name, nr) \
 	static inline enum status sys_##name(SYS_P_1, uint64_t *r0) \
-	{ uint64_t x_, y_; enum status s_ = sys6(nr, SYS_A_1, &x_, &y_); if (s_ == OK) *r0 = x_; (void)x_; (void)y_; return s_; }
+	{ \
+		uint64_t x_, y_; \
+		enum status s_ = sys6(nr, SYS_A_1, &x_, &y_); \
+		if (s_ == OK) \
+			*r0 = x_; \
+		(void)x_; \
+		(void)y_; \
+		return s_; \
+	}
 #define SYS_STUB_1_2(name, nr) \
 	static inline enum status sys_##name(SYS_P_1, uint64_t *r0, uint64_t *r1) \
-	{ uint64_t x_, y_; enum status s_ = sys6(nr, SYS_A_1, &x_, &y_); if (s_ == OK) *r0 = x_; if (s_ == OK) *r1 = y_; (void)x_; (void)y_; return s_; }
+	{ \
+		uint64_t x_, y_; \
+		enum status s_ = sys6(nr, SYS_A_1, &x_, &y_); \
+		if (s_ == OK) \
+			*r0 = x_; \
+		if (s_ == OK) \
+			*r1 = y_; \
+		(void)x_; \
+		(void)y_; \
+		return s_; \
+	}
 #define SYS_STUB_2_0(name, nr) \
 	static inline enum status sys_##name(SYS_P_2) \
-	{ uint64_t x_, y_; enum status s_ = sys6(nr, SYS_A_2, &x_, &y_); (void)x_; (void)y_; return s_; }
+	{ \
+		uint64_t x_, y_; \
+		enum status s_ = sys6(nr, SYS_A_2, &x_, &y_); \
+		(void)x_; \
+		(void)y_; \
+		return s_; \
+	}
 #define SYS_STUB_2_1(name, nr) \
 	static inline enum status sys_##name(SYS_P_2, uint64_t *r0) \
-	{ uint64_t x_, y_; enum status s_ = sys6(nr, SYS_A_2, &x_, &y_); if (s_ == OK) *r0 = x_; (void)x_; (void)y_; return s_; }
+	{ \
+		uint64_t x_, y_; \
+		enum status s_ = sys6(nr, SYS_A_2, &x_, &y_); \
+		if (s_ == OK) \
+			*r0 = x_; \
+		(void)x_; \
+		(void)y_; \
+		return s_; \
+	}
 #define SYS_STUB_2_2(name, nr) \
 	static inline enum status sys_##name(SYS_P_2, uint64_t *r0, uint64_t *r1) \
-	{ uint64_t x_, y_; enum status s_ = sys6(nr, SYS_A_2, &x_, &y_); if (s_ == OK) *r0 = x_; if (s_ == OK) *r1 = y_; (void)x_; (void)y_; return s_; }
+	{ \
+		uint64_t x_, y_; \
+		enum status s_ = sys6(nr, SYS_A_2, &x_, &y_); \
+		if (s_ == OK) \
+			*r0 = x_; \
+		if (s_ == OK) \
+			*r1 = y_; \
+		(void)x_; \
+		(void)y_; \
+		return s_; \
+	}
 #define SYS_STUB_3_0(name, nr) \
 	static inline enum status sys_##name(SYS_P_3) \
-	{ uint64_t x_, y_; enum status s_ = sys6(nr, SYS_A_3, &x_, &y_); (void)x_; (void)y_; return s_; }
+	{ \
+		uint64_t x_, y_; \
+		enum status s_ = sys6(nr, SYS_A_3, &x_, &y_); \
+		(void)x_; \
+		(void)y_; \
+		return s_; \
+	}
 #define SYS_STUB_3_1(name, nr) \
 	static inline enum status sys_##name(SYS_P_3, uint64_t *r0) \
-	{ uint64_t x_, y_; enum status s_ = sys6(nr, SYS_A_3, &x_, &y_); if (s_ == OK) *r0 = x_; (void)x_; (void)y_; return s_; }
+	{ \
+		uint64_t x_, y_; \
+		enum status s_ = sys6(nr, SYS_A_3, &x_, &y_); \
+		if (s_ == OK) \
+			*r0 = x_; \
+		(void)x_; \
+		(void)y_; \
+		return s_; \
+	}
 #define SYS_STUB_3_2(name, nr) \
 	static inline enum status sys_##name(SYS_P_3, uint64_t *r0, uint64_t *r1) \
-	{ uint64_t x_, y_; enum status s_ = sys6(nr, SYS_A_3, &x_, &y_); if (s_ == OK) *r0 = x_; if (s_ == OK) *r1 = y_; (void)x_; (void)y_; return s_; }
+	{ \
+		uint64_t x_, y_; \
+		enum status s_ = sys6(nr, SYS_A_3, &x_, &y_); \
+		if (s_ == OK) \
+			*r0 = x_; \
+		if (s_ == OK) \
+			*r1 = y_; \
+		(void)x_; \
+		(void)y_; \
+		return s_; \
+	}
 #define SYS_STUB_4_0(name, nr) \
 	static inline enum status sys_##name(SYS_P_4) \
-	{ uint64_t x_, y_; enum status s_ = sys6(nr, SYS_A_4, &x_, &y_); (void)x_; (void)y_; return s_; }
+	{ \
+		uint64_t x_, y_; \
+		enum status s_ = sys6(nr, SYS_A_4, &x_, &y_); \
+		(void)x_; \
+		(void)y_; \
+		return s_; \
+	}
 #define SYS_STUB_4_1(name, nr) \
 	static inline enum status sys_##name(SYS_P_4, uint64_t *r0) \
-	{ uint64_t x_, y_; enum status s_ = sys6(nr, SYS_A_4, &x_, &y_); if (s_ == OK) *r0 = x_; (void)x_; (void)y_; return s_; }
+	{ \
+		uint64_t x_, y_; \
+		enum status s_ = sys6(nr, SYS_A_4, &x_, &y_); \
+		if (s_ == OK) \
+			*r0 = x_; \
+		(void)x_; \
+		(void)y_; \
+		return s_; \
+	}
 #define SYS_STUB_4_2(name, nr) \
 	static inline enum status sys_##name(SYS_P_4, uint64_t *r0, uint64_t *r1) \
-	{ uint64_t x_, y_; enum status s_ = sys6(nr, SYS_A_4, &x_, &y_); if (s_ == OK) *r0 = x_; if (s_ == OK) *r1 = y_; (void)x_; (void)y_; return s_; }
+	{ \
+		uint64_t x_, y_; \
+		enum status s_ = sys6(nr, SYS_A_4, &x_, &y_); \
+		if (s_ == OK) \
+			*r0 = x_; \
+		if (s_ == OK) \
+			*r1 = y_; \
+		(void)x_; \
+		(void)y_; \
+		return s_; \
+	}
 #define SYS_STUB_5_0(name, nr) \
 	static inline enum status sys_##name(SYS_P_5) \
-	{ uint64_t x_, y_; enum status s_ = sys6(nr, SYS_A_5, &x_, &y_); (void)x_; (void)y_; return s_; }
+	{ \
+		uint64_t x_, y_; \
+		enum status s_ = sys6(nr, SYS_A_5, &x_, &y_); \
+		(void)x_; \
+		(void)y_; \
+		return s_; \
+	}
 #define SYS_STUB_5_1(name, nr) \
 	static inline enum status sys_##name(SYS_P_5, uint64_t *r0) \
-	{ uint64_t x_, y_; enum status s_ = sys6(nr, SYS_A_5, &x_, &y_); if (s_ == OK) *r0 = x_; (void)x_; (void)y_; return s_; }
+	{ \
+		uint64_t x_, y_; \
+		enum status s_ = sys6(nr, SYS_A_5, &x_, &y_); \
+		if (s_ == OK) \
+			*r0 = x_; \
+		(void)x_; \
+		(void)y_; \
+		return s_; \
+	}
 #define SYS_STUB_5_2(name, nr) \
 	static inline enum status sys_##name(SYS_P_5, uint64_t *r0, uint64_t *r1) \
-	{ uint64_t x_, y_; enum status s_ = sys6(nr, SYS_A_5, &x_, &y_); if (s_ == OK) *r0 = x_; if (s_ == OK) *r1 = y_; (void)x_; (void)y_; return s_; }
+	{ \
+		uint64_t x_, y_; \
+		enum status s_ = sys6(nr, SYS_A_5, &x_, &y_); \
+		if (s_ == OK) \
+			*r0 = x_; \
+		if (s_ == OK) \
+			*r1 = y_; \
+		(void)x_; \
+		(void)y_; \
+		return s_; \
+	}
 #define SYS_STUB_6_0(name, nr) \
 	static inline enum status sys_##name(SYS_P_6) \
-	{ uint64_t x_, y_; enum status s_ = sys6(nr, SYS_A_6, &x_, &y_); (void)x_; (void)y_; return s_; }
+	{ \
+		uint64_t x_, y_; \
+		enum status s_ = sys6(nr, SYS_A_6, &x_, &y_); \
+		(void)x_; \
+		(void)y_; \
+		return s_; \
+	}
 #define SYS_STUB_6_1(name, nr) \
 	static inline enum status sys_##name(SYS_P_6, uint64_t *r0) \
-	{ uint64_t x_, y_; enum status s_ = sys6(nr, SYS_A_6, &x_, &y_); if (s_ == OK) *r0 = x_; (void)x_; (void)y_; return s_; }
+	{ \
+		uint64_t x_, y_; \
+		enum status s_ = sys6(nr, SYS_A_6, &x_, &y_); \
+		if (s_ == OK) \
+			*r0 = x_; \
+		(void)x_; \
+		(void)y_; \
+		return s_; \
+	}
 #define SYS_STUB_6_2(name, nr) \
 	static inline enum status sys_##name(SYS_P_6, uint64_t *r0, uint64_t *r1) \
-	{ uint64_t x_, y_; enum status s_ = sys6(nr, SYS_A_6, &x_, &y_); if (s_ == OK) *r0 = x_; if (s_ == OK) *r1 = y_; (void)x_; (void)y_; return s_; }
+	{ \
+		uint64_t x_, y_; \
+		enum status s_ = sys6(nr, SYS_A_6, &x_, &y_); \
+		if (s_ == OK) \
+			*r0 = x_; \
+		if (s_ == OK) \
+			*r1 = y_; \
+		(void)x_; \
+		(void)y_; \
+		return s_; \
+	}
 
 #define SYSCALL(number, name, in, out, text) SYS_STUB_##in##_##out(name, number)
 #include "kern/abi/syscalls.def"

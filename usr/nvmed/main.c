@@ -1,12 +1,14 @@
 /*
  * The NVMe server: one controller, its namespaces, and the clients' sessions.
  *
- * Two threads.  "serve" drives the device: it sleeps on one notification, whose bits say that a vector fired, that session n has
- * requests, or that one of the rare things happened (BIT_*).  A turn takes completions, takes requests, announces both, and shows
- * answers.  Nobody else touches sessions or queues.
+ * Two threads.  "serve" drives the device: it sleeps on one notification, whose bits say that a
+ * vector fired, that session n has requests, or that one of the rare things happened (BIT_*).  A
+ * turn takes completions, takes requests, announces both, and shows answers.  Nobody else touches
+ * sessions or queues.
  *
- * "listen" receives calls and hands each over, so that the busy thread need not wait for calls, too.  It also tells the time: while requests
- * are in the device it ticks once a second, and when there have been none for a second it stops until it is told that there are.
+ * "listen" receives calls and hands each over, so that the busy thread need not wait for calls,
+ * too.  It also tells the time: while requests are in the device it ticks once a second, and when
+ * there have been none for a second it stops until it is told that there are.
  */
 #include "kern/base/bits.h"
 #include "kern/base/mmio.h"
@@ -14,7 +16,12 @@
 
 enum { DEPTH = 1024, STACK_BYTES = 8192 };
 enum { BATCH = 32 };			/* completions that one look at the IOMMU is for */
-enum : uint64_t { TICK_NS = NS_PER_S, POLL_NS = 2 * NS_PER_MS, BIT_TAKEN = BIT(0), BIT_BUSY = BIT(1) };
+enum : uint64_t {
+	TICK_NS = NS_PER_S,
+	POLL_NS = 2 * NS_PER_MS,
+	BIT_TAKEN = BIT(0),
+	BIT_BUSY = BIT(1)
+};
 /* Seconds.  Cloud disks may pause for long: a command is given up late, and called slow before. */
 enum { SLOW_S = 30, ABORT_S = 120 };
 enum { ABORTED = 0x007 };		/* status of a command that ended by an abort */
@@ -36,7 +43,8 @@ tick(void)
 	}
 	store_relaxed(&resting, 1);
 	smp_full();
-	if (load_relaxed(&server.inflight) != 0)	/* put just now: the other thread may not have seen it */
+	if (load_relaxed(&server.inflight) !=
+	    0) /* put just now: the other thread may not have seen it */
 		store_relaxed(&resting, 0);
 }
 
@@ -46,7 +54,8 @@ listen(void)
 	uint64_t period = server.ctrl.polled ? POLL_NS : TICK_NS, next = now_ns() + period, bits;
 
 	for (;;) {
-		enum status s = msg_recv(endpoint, listener, &handed, load_relaxed(&resting) ? DEADLINE_NEVER : next);
+		enum status s = msg_recv(
+		    endpoint, listener, &handed, load_relaxed(&resting) ? DEADLINE_NEVER : next);
 
 		if (s == E_TIMED_OUT) {
 			tick();
@@ -78,14 +87,16 @@ complete(const struct nvme_done *d)
 		return;
 	server.done[r->io.op]++;
 	if (unlikely(e != OK))
-		complain("%s of %u blocks at %llu, namespace %u: %s (status type %u code 0x%02x)", request_text(r), r->io.blocks,
-		    (unsigned long long)r->io.lba, r->io.nsid, nvme_status_text(d->sct_sc), d->sct_sc >> 8, d->sct_sc & 0xff);
+		complain("%s of %u blocks at %llu, namespace %u: %s (status type %u code 0x%02x)",
+		    request_text(r), r->io.blocks, (unsigned long long)r->io.lba, r->io.nsid,
+		    nvme_status_text(d->sct_sc), d->sct_sc >> 8, d->sct_sc & 0xff);
 	if (unlikely(d->sct_sc == ABORTED))
 		e = E_TIMED_OUT;
 	request_done(r, unlikely(r->faults != server.faults) ? E_IO : e, d->sct_sc);
 }
 
-/* Was anything refused that the device did until now?  Then nothing that is in flight is believed (D11). */
+/* Was anything refused that the device did until now?  Then nothing that is in flight is believed
+ * (D11). */
 static ALWAYS_INLINE void
 look(void)
 {
@@ -95,7 +106,8 @@ look(void)
 		return;
 	if (now == UINT64_MAX)
 		die("the device was taken away");
-	complain("the IOMMU refused accesses of the device: %u requests in flight fail", server.inflight);
+	complain("the IOMMU refused accesses of the device: %u requests in flight fail",
+	    server.inflight);
 	server.faults = now;
 }
 
@@ -116,7 +128,8 @@ take_completions(struct nvme_ioq *q)
 	server.dirty |= 1u << (q->id - 1);
 }
 
-#define for_each_bit(n, set)	for (uint32_t set_ = (set), n; set_ != 0 && (n = lowest_bit(set_), true); set_ &= set_ - 1)
+#define for_each_bit(n, set) \
+	for (uint32_t set_ = (set), n; set_ != 0 && (n = lowest_bit(set_), true); set_ &= set_ - 1)
 
 /* One turn over queues and rings. */
 static void
@@ -158,7 +171,8 @@ may_sleep(void)
 	for_each_bit(n, server.live) {
 		const struct session *s = &server.session[n];
 
-		/* What stayed in a ring waits for completions, and they wake us: only what is new since the turn counts. */
+		/* What stayed in a ring waits for completions, and they wake us: only what is new
+		 * since the turn counts. */
 		if (load_acquire(&s->ring->head) != s->seen && !s->refused && !s->closing)
 			return false;
 	}
@@ -188,13 +202,17 @@ end_closing(void)
 
 enum { ROGUE_READ, ROGUE_WRITE, ROGUE_RESET, ROGUE_STRAY };
 
-/* The driver lies about an address: the kernel or the IOMMU must refuse it.  Or it resets its controller under load.  Only when started as "rogue". */
+/* The driver lies about an address: the kernel or the IOMMU must refuse it.  Or it resets its
+ * controller under load.  Only when started as "rogue". */
 static enum status
 rogue(struct msg *m)
 {
 	struct nvme_ioq *q = &server.ctrl.ioq[0];
-	struct nvme_io io = { .op = m->w[1] == ROGUE_WRITE ? NVME_OP_WRITE : NVME_OP_READ, .data = { m->w[0] }, .bytes = 4096,
-		.nsid = server.ctrl.ns[0].nsid, .blocks = 4096 / server.ctrl.ns[0].block_bytes };
+	struct nvme_io io = { .op = m->w[1] == ROGUE_WRITE ? NVME_OP_WRITE : NVME_OP_READ,
+		.data = { m->w[0] },
+		.bytes = 4096,
+		.nsid = server.ctrl.ns[0].nsid,
+		.blocks = 4096 / server.ctrl.ns[0].block_bytes };
 	uint64_t until = now_ns() + 5 * NS_PER_S;
 	struct nvme_done d = { 0 };
 	enum status s;
@@ -232,7 +250,8 @@ info(struct msg *m)
 	m->w[1] = ns->block_bytes;
 	m->w[0] = ns->blocks;
 	m->w[2] = (uint64_t)ns->read_only << 32 | server.ctrl.ns_count;
-	m->w[3] = (uint64_t)server.sessions_refused << 32 | (uint32_t)server.ctrl.max_transfer_bytes;
+	m->w[3] =
+	    (uint64_t)server.sessions_refused << 32 | (uint32_t)server.ctrl.max_transfer_bytes;
 	m->w[4] = server.done[NVME_OP_READ];
 	m->w[5] = server.done[NVME_OP_WRITE];
 	m->w[6] = server.done[NVME_OP_FLUSH];
@@ -338,7 +357,8 @@ sleep_until_signalled(void)
 	server.wake = NULL;
 	if (s == NULL)
 		(void)sys_ntfn_wait(server.device.ntfn, DEADLINE_NEVER, &bits);
-	else if (sys_ntfn_signal_wait(server.device.ntfn, DEADLINE_NEVER, s->client, s->client_bits, &bits) != OK)
+	else if (sys_ntfn_signal_wait(
+		     server.device.ntfn, DEADLINE_NEVER, s->client, s->client_bits, &bits) != OK)
 		bits = 0;	/* its notification is gone: look again, and sleep without it */
 	return bits;
 }
@@ -365,7 +385,8 @@ serve(void)
 			continue;
 		if ((bits & BIT_FAULT) != 0)
 			fault();
-		if ((bits & BIT_TICK) != 0 && (!server.ctrl.polled || ++polls % (TICK_NS / POLL_NS) == 0))
+		if ((bits & BIT_TICK) != 0 &&
+		    (!server.ctrl.polled || ++polls % (TICK_NS / POLL_NS) == 0))
 			recover_tick();
 		if ((bits & BIT_CALL) != 0)
 			call();
@@ -381,7 +402,8 @@ argument(const char *name, uint32_t otherwise)
 	for (const char *p = start_info->args; *p != 0; p++) {
 		uint32_t v = 0;
 
-		if ((p != start_info->args && p[-1] != ' ') || strncmp(p, name, n) != 0 || p[n] != '=')
+		if ((p != start_info->args && p[-1] != ' ') || strncmp(p, name, n) != 0 ||
+		    p[n] != '=')
 			continue;
 		for (p += n + 1; *p >= '0' && *p <= '9'; p++)
 			v = v * 10 + (uint32_t)(*p - '0');
@@ -396,7 +418,8 @@ cpus(void)
 	uint32_t n = 1;
 	uint64_t size;
 
-	(void)sys_info(start_handle("kernel"), INFO_CPUS, 0, (uint64_t)(uintptr_t)&n, sizeof(n), &size);
+	(void)sys_info(
+	    start_handle("kernel"), INFO_CPUS, 0, (uint64_t)(uintptr_t)&n, sizeof(n), &size);
 	return n;
 }
 
@@ -431,7 +454,8 @@ main(void)
 		server.request[i].next = server.free;
 		server.free = &server.request[i];
 	}
-	s = nvme_ctrl_start(c, &server.device, argument("queues", cpus()), argument("depth", DEPTH), &why);
+	s = nvme_ctrl_start(
+	    c, &server.device, argument("queues", cpus()), argument("depth", DEPTH), &why);
 	if (s != OK)
 		die("controller not usable: %s (%s)", why, status_text(s));
 	server.ioq_count = c->ioq_count;
@@ -439,16 +463,20 @@ main(void)
 	server.volatile_cache = c->volatile_cache;
 	(void)sys_watch(server.device.handle, server.device.ntfn, BIT_FAULT);
 	server.faults = drv_faults(&server.device);
-	log_line(2, "NVMe %u.%u, %s, serial %s, firmware %s: %u namespace%s, %u queue%s of %u, %llu KiB a transfer",
-	    c->version_major, c->version_minor, c->model, c->serial, c->firmware, c->ns_count, c->ns_count == 1 ? "" : "s",
-	    c->ioq_count, c->ioq_count == 1 ? "" : "s", c->depth,
+	log_line(2,
+	    "NVMe %u.%u, %s, serial %s, firmware %s: %u namespace%s, %u queue%s of %u, %llu KiB a transfer",
+	    c->version_major, c->version_minor, c->model, c->serial, c->firmware, c->ns_count,
+	    c->ns_count == 1 ? "" : "s", c->ioq_count, c->ioq_count == 1 ? "" : "s", c->depth,
 	    (unsigned long long)(c->max_transfer_bytes / KIB));
 	if (c->polled)
-		log_line(1, "no interrupt vector: completions are looked for every %u ms", (unsigned)(POLL_NS / NS_PER_MS));
-	/* As urgent as this thread, whose priority only the manifest knows: the highest that is allowed. */
+		log_line(1, "no interrupt vector: completions are looked for every %u ms",
+		    (unsigned)(POLL_NS / NS_PER_MS));
+	/* As urgent as this thread, whose priority only the manifest knows: the highest that is
+	 * allowed. */
 	for (priority = PRIORITY_MAX; ; priority--) {
-		s = sys_thread_create(HANDLE_NONE, (uint64_t)(uintptr_t)listen, (uint64_t)(uintptr_t)(listen_stack + STACK_BYTES) -
-		    STACK_ENTRY, 0, 0, priority | CPU_ANY << 8, &h);
+		s = sys_thread_create(HANDLE_NONE, (uint64_t)(uintptr_t)listen,
+		    (uint64_t)(uintptr_t)(listen_stack + STACK_BYTES) - STACK_ENTRY, 0, 0,
+		    priority | CPU_ANY << 8, &h);
 		if (s == OK)
 			break;
 		if (priority == 1)

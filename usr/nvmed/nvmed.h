@@ -28,7 +28,8 @@ struct request {
 	struct nvme_io io;
 	struct nvme_ioq *q;
 	struct request *next;		/* free, or to be put again */
-	uint64_t faults;		/* the device's, when it was put: if there are more when it completes it failed (D11) */
+	uint64_t faults; /* the device's, when it was put: if there are more when it completes it
+			    failed (D11) */
 	uint32_t resets;		/* that it was in flight during */
 };
 
@@ -61,13 +62,15 @@ struct server {
 	struct request *free;
 	struct request *again;		/* to be put again after a reset, before anything new */
 	uint64_t done[3], errors;	/* done: by operation; errors: answers that were not OK */
-	uint32_t refused, sessions_refused;	/* of errors, those for what a session may not have; not opened, or ended for lies */
+	uint32_t refused, sessions_refused; /* of errors, those for what a session may not have; not
+					       opened, or ended for lies */
 	uint64_t max_transfer_bytes;
 	bool volatile_cache;
 	bool closing;			/* some session is */
 	bool retry;			/* "again" was filled and not looked at yet */
 	uint32_t ioq_count;
-	struct session *wake;		/* its client sleeps: told when this thread sleeps, in the same call */
+	struct session
+	    *wake; /* its client sleeps: told when this thread sleeps, in the same call */
 	struct session session[SESSIONS];
 	struct nvme_ctrl ctrl;
 	struct drv_device device;
@@ -83,7 +86,8 @@ struct server {
 extern struct server server;
 
 /* session.c */
-/* The message of the call becomes that of the answer.  On OK its handles are kept, and w1 is to be closed after the reply. */
+/* The message of the call becomes that of the answer.  On OK its handles are kept, and w1 is to be
+ * closed after the reply. */
 enum status session_open(struct msg *m);
 /* NULL: there is none, or another client's. */
 struct session *session_find(uint64_t id, uint64_t badge);

@@ -5,11 +5,12 @@
  *   abort_s    it is aborted; a controller that obeys completes it, and its client gets E_TIMED_OUT
  *   GRACE_S    later, a command that is still there means a controller reset
  *
- * A reset comes at once when the controller stops (CSTS.CFS), or when a completion breaks a rule: then nothing that
- * it says is believed any more.  After the reset no request of before can move data.  Only then the request that caused it is
- * answered, and all others are put again in the new queues; one that was in flight during two resets fails.  A controller that
- * does not come back, or needs RESETS_MAX resets in RESETS_NS, is given up by name: this process ends, its device is taken apart and reset
- * as a whole (D7), and its clients give their requests to a successor (D12).
+ * A reset comes at once when the controller stops (CSTS.CFS), or when a completion breaks a rule:
+ * then nothing that it says is believed any more.  After the reset no request of before can move
+ * data.  Only then the request that caused it is answered, and all others are put again in the new
+ * queues; one that was in flight during two resets fails.  A controller that does not come back, or
+ * needs RESETS_MAX resets in RESETS_NS, is given up by name: this process ends, its device is taken
+ * apart and reset as a whole (D7), and its clients give their requests to a successor (D12).
  */
 #include "kern/base/bits.h"
 #include "usr/nvmed/nvmed.h"
@@ -62,13 +63,15 @@ recover_reset(const char *reason)
 	}
 	if (++count > RESETS_MAX)
 		die("given up after %u resets: %s", RESETS_MAX, reason);
-	log_line(1, "%s: the controller is reset, with %u requests in flight", reason, server.inflight);
+	log_line(
+	    1, "%s: the controller is reset, with %u requests in flight", reason, server.inflight);
 	for (uint32_t i = 0; i < REQUESTS; i++)
 		given_up[i] = server.request[i].session != NULL && was_aborted(&server.request[i]);
 	s = nvme_ctrl_restart(&server.ctrl, &why);
 	if (s != OK)
 		die("given up: the reset failed: %s (%s)", why, status_text(s));
-	/* Nothing moves data any more; the list is built backwards, so it is walked backwards to keep the order of slots. */
+	/* Nothing moves data any more; the list is built backwards, so it is walked backwards to
+	 * keep the order of slots. */
 	server.again = NULL;
 	for (uint32_t i = REQUESTS; i-- != 0; ) {
 		struct request *r = &server.request[i];
@@ -103,12 +106,12 @@ judge_age(struct nvme_ioq *q, uint32_t i)
 		return false;
 	}
 	if (age == server.slow_s)
-		complain("%s of %u blocks at %llu, namespace %u: no answer for %u s", request_text(r), r->io.blocks,
-		    (unsigned long long)r->io.lba, r->io.nsid, age);
+		complain("%s of %u blocks at %llu, namespace %u: no answer for %u s",
+		    request_text(r), r->io.blocks, (unsigned long long)r->io.lba, r->io.nsid, age);
 	if (server.abort_s == 0 || age < server.abort_s)
 		return true;
-	log_line(1, "%s of %u blocks at %llu, namespace %u: no answer for %u s: aborted", request_text(r), r->io.blocks,
-	    (unsigned long long)r->io.lba, r->io.nsid, age);
+	log_line(1, "%s of %u blocks at %llu, namespace %u: no answer for %u s: aborted",
+	    request_text(r), r->io.blocks, (unsigned long long)r->io.lba, r->io.nsid, age);
 	slot->since = q->now;
 	if (nvme_ctrl_abort(&server.ctrl, q, i) == E_TIMED_OUT) {
 		recover_reset("the controller does not answer an abort");

@@ -1,9 +1,10 @@
 /*
  * Sessions: a client's ring, its data area, and its byte range of a namespace.
  *
- * The ring is the client's to write.  Indices and entries are read once and judged (blk.h).  What an honest client can run into (a range,
- * an alignment, a right) is answered with a status; indices that cannot be end the session, and nothing of it is believed any
- * more.  Requests beyond the device's depth stay in the ring until completions make room.
+ * The ring is the client's to write.  Indices and entries are read once and judged (blk.h).  What
+ * an honest client can run into (a range, an alignment, a right) is answered with a status; indices
+ * that cannot be end the session, and nothing of it is believed any more.  Requests beyond the
+ * device's depth stay in the ring until completions make room.
  *
  * When a session closes, its requests in the device are waited for before the grant is taken back.
  */
@@ -37,7 +38,8 @@ complain(const char *format, ...)
 	va_start(ap, format);
 	fmt_vbuf(text, sizeof(text), format, ap);
 	va_end(ap);
-	log_line(1, "%s%s", text, lines == LINES_A_SECOND ? "; more like it in this second are not logged" : "");
+	log_line(1, "%s%s", text,
+	    lines == LINES_A_SECOND ? "; more like it in this second are not logged" : "");
 }
 
 const char *
@@ -104,8 +106,9 @@ judge(const struct session *s, const struct blk_req *r, struct nvme_io *io)
 	}
 	if (unlikely(((r->at | r->bytes) & mask) != 0 || (r->data & 3) != 0))
 		return E_ALIGN;
-	if (unlikely(r->bytes == 0 || r->bytes > server.max_transfer_bytes || !range_within(r->at, r->bytes, 0, s->len) ||
-	    !range_within(r->data, r->bytes, 0, s->data_bytes)))
+	if (unlikely(r->bytes == 0 || r->bytes > server.max_transfer_bytes ||
+		!range_within(r->at, r->bytes, 0, s->len) ||
+		!range_within(r->data, r->bytes, 0, s->data_bytes)))
 		return E_RANGE;
 	io->lba = (s->base + r->at) >> s->shift;
 	io->bytes = r->bytes;
@@ -118,8 +121,11 @@ judge(const struct session *s, const struct blk_req *r, struct nvme_io *io)
 static ALWAYS_INLINE bool
 take_one(struct session *s, const struct blk_req *from)
 {
-	struct blk_req r = { .at = once_load(&from->at), .data = once_load(&from->data),
-		.cookie = once_load(&from->cookie), .bytes = once_load(&from->bytes), .op = once_load(&from->op) };
+	struct blk_req r = { .at = once_load(&from->at),
+		.data = once_load(&from->data),
+		.cookie = once_load(&from->cookie),
+		.bytes = once_load(&from->bytes),
+		.op = once_load(&from->op) };
 	struct request *q = server.free;
 	enum status e;
 
@@ -167,8 +173,9 @@ session_take(struct session *s)
 	if (n == 0 || unlikely(s->refused || s->closing))
 		return;
 	/*
-	 * An honest client has at most BLK_SLOTS requests anywhere: written, in the device, or answered and not read.  It has
-	 * read the answers before it used their slots again, so done_tail, read after head, is not too old.
+	 * An honest client has at most BLK_SLOTS requests anywhere: written, in the device, or
+	 * answered and not read.  It has read the answers before it used their slots again, so
+	 * done_tail, read after head, is not too old.
 	 */
 	if (unlikely(n > BLK_SLOTS)) {
 		refuse(s, "it claims more requests than its ring holds");
@@ -193,7 +200,8 @@ session_wake(void)
 		(void)sys_ntfn_signal(s->client, s->client_bits);
 }
 
-/* Shows answers.  Of several clients that sleep, the last one is left to be woken by whoever comes next: see server.wake. */
+/* Shows answers.  Of several clients that sleep, the last one is left to be woken by whoever comes
+ * next: see server.wake. */
 void
 session_publish(struct session *s)
 {
@@ -227,7 +235,8 @@ session_end(struct session *s)
 	if (s->stays)
 		(void)msg_reply(&end);		/* a keeper that is gone needs no answer */
 	if (e != OK)
-		log_line(1, "the data area of session %u stays out of use: %s", number(s), status_text(e));
+		log_line(1, "the data area of session %u stays out of use: %s", number(s),
+		    status_text(e));
 	(void)sys_handle_close(s->data.memory);
 	(void)sys_handle_close(s->client);
 	drop_ring(s);
@@ -236,8 +245,9 @@ session_end(struct session *s)
 }
 
 /*
- * Nobody tells a server that a client died, but the call that its keeper stays in can tell: the answer "again" reaches nobody.  A living
- * keeper calls again at once.  A client without a keeper is none of ours, or died between two calls.
+ * Nobody tells a server that a client died, but the call that its keeper stays in can tell: the
+ * answer "again" reaches nobody.  A living keeper calls again at once.  A client without a keeper
+ * is none of ours, or died between two calls.
  */
 void
 session_probe(void)
@@ -295,7 +305,8 @@ judge_open(const struct msg *m, struct session *s)
 	if (e != OK || pages < pages_of(s->data_bytes))
 		return E_INVALID;
 	e = sys_handle_info(m->w[1], &type_rights, &badge);
-	if (e != OK || (uint32_t)type_rights != OBJ_NOTIFICATION || (type_rights >> 32 & RIGHT_SIGNAL) == 0)
+	if (e != OK || (uint32_t)type_rights != OBJ_NOTIFICATION ||
+	    (type_rights >> 32 & RIGHT_SIGNAL) == 0)
 		return E_INVALID;
 	return OK;
 }
@@ -307,10 +318,12 @@ judge_count(uint64_t badge)
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < SESSIONS; i++)
-		n += server.session[i].id != 0 && blk_client(server.session[i].badge) == blk_client(badge);
+		n += server.session[i].id != 0 &&
+		    blk_client(server.session[i].badge) == blk_client(badge);
 	if (n < SESSIONS_A_CLIENT)
 		return server.live == BITS(SESSIONS - 1, 0) ? E_BUSY : OK;
-	complain("client %u has %u sessions, as many as one may have: refused another", blk_client(badge), n);
+	complain("client %u has %u sessions, as many as one may have: refused another",
+	    blk_client(badge), n);
 	return E_QUOTA;
 }
 
@@ -335,13 +348,15 @@ session_open(struct msg *m)
 	e = judge_open(m, &new);
 	if (e != OK)
 		return e;
-	/* The ring is the server's own: a client could take memory of its own away while it is used here. */
+	/* The ring is the server's own: a client could take memory of its own away while it is used
+	 * here. */
 	new.ring = pages_alloc(BLK_RING_PAGES, &new.ring_memory);
 	if (new.ring == NULL)
 		return E_NO_MEMORY;
 	e = sys_handle_dup(new.ring_memory, RIGHT_READ | RIGHT_WRITE | RIGHT_GIVE, &ring);
 	if (e == OK) {
-		e = drv_grant(&server.device, (uint32_t)m->w[0], new.data_bytes, DMA_BOTH, false, &new.data);
+		e = drv_grant(
+		    &server.device, (uint32_t)m->w[0], new.data_bytes, DMA_BOTH, false, &new.data);
 		if (e != OK)
 			(void)sys_handle_close(ring);
 	}
@@ -349,7 +364,8 @@ session_open(struct msg *m)
 		drop_ring(&new);
 		return e;
 	}
-	if (server.stray)	/* what the device then does is refused, and it says success all the same */
+	if (server
+		.stray) /* what the device then does is refused, and it says success all the same */
 		(void)drv_revoke(&server.device, &new.data);
 	new.client = (handle_t)m->w[1];
 	new.client_bits = m->w[7];

@@ -1,14 +1,17 @@
 /*
- * rogue: a driver that attacks, for tests.  The manifest "rogue" gives it a controller of its own, beside one with an honest driver.
+ * rogue: a driver that attacks, for tests.  The manifest "rogue" gives it a controller of its own,
+ * beside one with an honest driver.
  *
- * It brings the controller up as a driver does.  Then it tries one forbidden thing after another, and says of each how it ended:
+ * It brings the controller up as a driver does.  Then it tries one forbidden thing after another,
+ * and says of each how it ended:
  *
  *     rogue: WHAT: refused: RULE        the kernel's rule for queue entries and registers
  *     rogue: WHAT: refused by the IOMMU, device says CODE      where doorbells are mapped
  *     rogue: WHAT: STATUS               how the call ended; "success" where it should not have been
  *
- * Queue entries are tried on the admin queue: a refused batch leaves the ring as it was, so each goes into the same place.  What only
- * the kernel's checks refuse is left out where doorbells are mapped.
+ * Queue entries are tried on the admin queue: a refused batch leaves the ring as it was, so each
+ * goes into the same place.  What only the kernel's checks refuse is left out where doorbells are
+ * mapped.
  */
 #include "dev/nvme/parts.h"
 #include "kern/base/bits.h"
@@ -16,8 +19,15 @@
 
 enum { MANY = 20'000, RELEASED_PAGES = 64, PATTERN = 0xa5 };
 enum : uint32_t {
-	CFG_COMMAND = 0x04, CFG_BAR0 = 0x10, CFG_CAPS = 0x34, CAP_ID_MSIX = 0x11, COMMAND_BUS_MASTER = 0x0407,
-	NVME_CMBMSC = 0x50, FEATURE_HOST_MEMORY = 0x0d, OPCODE_VENDOR = 0xc1, GUESS = 0x4020'0000,
+	CFG_COMMAND = 0x04,
+	CFG_BAR0 = 0x10,
+	CFG_CAPS = 0x34,
+	CAP_ID_MSIX = 0x11,
+	COMMAND_BUS_MASTER = 0x0407,
+	NVME_CMBMSC = 0x50,
+	FEATURE_HOST_MEMORY = 0x0d,
+	OPCODE_VENDOR = 0xc1,
+	GUESS = 0x4020'0000,
 };
 
 static struct drv_device device;
@@ -32,14 +42,16 @@ say(const char *what, enum status s, uint64_t rule)
 		log_line(2, "%s: %s", what, status_text(s));
 }
 
-/* ---- Configuration space, windows ------------------------------------------------------------------- */
+/* ---- Configuration space, windows
+ * ------------------------------------------------------------------- */
 
 static void
 config(const char *what, uint32_t offset, unsigned width, uint32_t value)
 {
 	uint64_t got;
 
-	say(what, sys_device_config(device.handle, offset, width | CONFIG_WRITE, value, &got), RULE_NONE);
+	say(what, sys_device_config(device.handle, offset, width | CONFIG_WRITE, value, &got),
+	    RULE_NONE);
 }
 
 static uint32_t
@@ -71,17 +83,23 @@ vector_table(void)
 {
 	uint64_t va, value;
 
-	say("map of the vector table", sys_mem_map(HANDLE_NONE, ctrl.regs.handle, 0, ctrl.regs.len + PAGE_SIZE, 0, 3, &va), RULE_NONE);
-	say("write of the vector table", sys_mmio_access(ctrl.regs.handle, ctrl.regs.len, 4 | CONFIG_WRITE, GUESS, &value), RULE_NONE);
+	say("map of the vector table",
+	    sys_mem_map(HANDLE_NONE, ctrl.regs.handle, 0, ctrl.regs.len + PAGE_SIZE, 0, 3, &va),
+	    RULE_NONE);
+	say("write of the vector table",
+	    sys_mmio_access(ctrl.regs.handle, ctrl.regs.len, 4 | CONFIG_WRITE, GUESS, &value),
+	    RULE_NONE);
 }
 
-/* ---- Registers and queue entries that the kernel checks --------------------------------------------- */
+/* ---- Registers and queue entries that the kernel checks
+ * --------------------------------------------- */
 
 static void
 store(const char *what, uint32_t offset, unsigned width, uint64_t value)
 {
 	uint64_t rule = RULE_NONE, unused;
-	enum status s = sys6(SYS_mmio_access, ctrl.regs.handle, offset, width | CONFIG_WRITE, value, 0, 0, &rule, &unused);
+	enum status s = sys6(SYS_mmio_access, ctrl.regs.handle, offset, width | CONFIG_WRITE, value,
+	    0, 0, &rule, &unused);
 
 	say(what, s, rule);
 }
@@ -90,7 +108,8 @@ static void
 commit(const char *what, uint32_t tail)
 {
 	uint64_t rule = RULE_NONE, entry;
-	enum status s = sys6(SYS_queue_commit, ctrl.admin.q.handle, tail, UINT32_MAX, 0, 0, 0, &rule, &entry);
+	enum status s =
+	    sys6(SYS_queue_commit, ctrl.admin.q.handle, tail, UINT32_MAX, 0, 0, 0, &rule, &entry);
 
 	say(what, s, rule);
 }
@@ -102,7 +121,8 @@ entry(const char *what, struct nvme_sqe e)
 	commit(what, (ctrl.admin.tail + 1) % ctrl.admin.entries);
 }
 
-/* Where doorbells are mapped: the device gets the entry, and its IOMMU has to refuse the access and to say so. */
+/* Where doorbells are mapped: the device gets the entry, and its IOMMU has to refuse the access and
+ * to say so. */
 static void
 device_entry(const char *what, struct nvme_sqe e)
 {
@@ -113,7 +133,8 @@ device_entry(const char *what, struct nvme_sqe e)
 
 	while (drv_faults(&device) == before && now_ns() < until)
 		sleep_until(now_ns() + NS_PER_MS);
-	log_line(2, "%s: %s, device says 0x%x", what, drv_faults(&device) != before ? "refused by the IOMMU" : status_text(s), code);
+	log_line(2, "%s: %s, device says 0x%x", what,
+	    drv_faults(&device) != before ? "refused by the IOMMU" : status_text(s), code);
 }
 
 static void
@@ -128,7 +149,9 @@ attempt(const char *what, struct nvme_sqe e)
 static struct nvme_sqe
 identify(uint64_t prp1, uint64_t prp2)
 {
-	return (struct nvme_sqe){ .cdw0 = ADMIN_IDENTIFY, .cdw10 = CNS_CONTROLLER, .prp1 = prp1, .prp2 = prp2 };
+	return (struct nvme_sqe){
+		.cdw0 = ADMIN_IDENTIFY, .cdw10 = CNS_CONTROLLER, .prp1 = prp1, .prp2 = prp2
+	};
 }
 
 static void
@@ -139,20 +162,31 @@ registers(void)
 	store("queue sizes replaced", NVME_AQA, 4, UINT32_MAX);
 	store("controller's own memory", NVME_CMBMSC, 8, GUESS | 3);
 	store("doorbell by hand", NVME_DOORBELLS, 4, 1);
-	store("pages of another size", NVME_CC, 4, CC_EN | FIELD_PREP(CC_MPS, 1) | FIELD_PREP(CC_IOSQES, 6) | FIELD_PREP(CC_IOCQES, 4));
+	store("pages of another size", NVME_CC, 4,
+	    CC_EN | FIELD_PREP(CC_MPS, 1) | FIELD_PREP(CC_IOSQES, 6) | FIELD_PREP(CC_IOCQES, 4));
 }
 
 static void
 commands(uint64_t in)
 {
 	entry("unknown opcode", (struct nvme_sqe){ .cdw0 = OPCODE_VENDOR });
-	entry("doorbell buffers", (struct nvme_sqe){ .cdw0 = ADMIN_DOORBELL_BUFFER, .prp1 = in, .prp2 = in });
-	entry("host memory buffer", (struct nvme_sqe){ .cdw0 = ADMIN_SET_FEATURES, .cdw10 = FEATURE_HOST_MEMORY, .cdw11 = 1 });
-	entry("queue of its own memory", (struct nvme_sqe){ .cdw0 = ADMIN_CREATE_CQ, .cdw10 = 1 | 7u << 16, .cdw11 = CQ_CONTIGUOUS,
-	    .prp1 = in });
-	entry("address as a scatter list", (struct nvme_sqe){ .cdw0 = ADMIN_IDENTIFY | 1u << 14, .cdw10 = CNS_CONTROLLER, .prp1 = in });
-	entry("command id out of range", (struct nvme_sqe){ .cdw0 = ADMIN_IDENTIFY | UINT32_C(0xffff) << 16, .cdw10 = CNS_CONTROLLER,
-	    .prp1 = in });
+	entry("doorbell buffers",
+	    (struct nvme_sqe){ .cdw0 = ADMIN_DOORBELL_BUFFER, .prp1 = in, .prp2 = in });
+	entry("host memory buffer",
+	    (struct nvme_sqe){
+		.cdw0 = ADMIN_SET_FEATURES, .cdw10 = FEATURE_HOST_MEMORY, .cdw11 = 1 });
+	entry("queue of its own memory",
+	    (struct nvme_sqe){ .cdw0 = ADMIN_CREATE_CQ,
+		.cdw10 = 1 | 7u << 16,
+		.cdw11 = CQ_CONTIGUOUS,
+		.prp1 = in });
+	entry("address as a scatter list",
+	    (struct nvme_sqe){
+		.cdw0 = ADMIN_IDENTIFY | 1u << 14, .cdw10 = CNS_CONTROLLER, .prp1 = in });
+	entry("command id out of range",
+	    (struct nvme_sqe){ .cdw0 = ADMIN_IDENTIFY | UINT32_C(0xffff) << 16,
+		.cdw10 = CNS_CONTROLLER,
+		.prp1 = in });
 	commit("tail past the ring", ctrl.admin.entries);
 }
 
@@ -181,13 +215,15 @@ forge(void)
 {
 	struct queue_info i;
 	uint64_t q, va;
-	enum status s = sys_queue_create(device.handle, ctrl.ioq_count + 1, 8, (uint64_t)(uintptr_t)&i, &q);
+	enum status s =
+	    sys_queue_create(device.handle, ctrl.ioq_count + 1, 8, (uint64_t)(uintptr_t)&i, &q);
 
 	if (s != OK) {
 		say("a queue to forge in", s, RULE_NONE);
 		return;
 	}
-	say("forged completion", sys_mem_map(HANDLE_NONE, i.cq_memory, 0, i.cq_bytes, 0, 3, &va), RULE_NONE);
+	say("forged completion", sys_mem_map(HANDLE_NONE, i.cq_memory, 0, i.cq_bytes, 0, 3, &va),
+	    RULE_NONE);
 }
 
 static void
@@ -197,11 +233,13 @@ storm(void)
 	unsigned good = 0;
 
 	for (unsigned n = 0; n < MANY; n++)
-		good += sys_queue_commit(ctrl.admin.q.handle, ctrl.admin.tail, UINT32_MAX, 0, &rule, &at) == OK;
+		good += sys_queue_commit(
+			    ctrl.admin.q.handle, ctrl.admin.tail, UINT32_MAX, 0, &rule, &at) == OK;
 	log_line(2, "doorbell storm: %u of %u rings without an entry taken", good, MANY);
 }
 
-/* ---- What is gone ----------------------------------------------------------------------------------- */
+/* ---- What is gone
+ * ----------------------------------------------------------------------------------- */
 
 static void
 rights(const struct drv_memory *in)
@@ -210,10 +248,13 @@ rights(const struct drv_memory *in)
 
 	if (sys_handle_dup(in->memory, RIGHT_READ, &h) != OK)
 		die("no handle");
-	say("grant for writing of memory that may only be read", sys_dma_map(device.handle, h, 0, PAGE_SIZE, DMA_FROM_DEVICE, &buffer,
-	    &iova), RULE_NONE);
-	say("grant past the end of memory", sys_dma_map(device.handle, in->memory, PAGE_SIZE, in->len, DMA_FROM_DEVICE, &buffer,
-	    &iova), RULE_NONE);
+	say("grant for writing of memory that may only be read",
+	    sys_dma_map(device.handle, h, 0, PAGE_SIZE, DMA_FROM_DEVICE, &buffer, &iova),
+	    RULE_NONE);
+	say("grant past the end of memory",
+	    sys_dma_map(
+		device.handle, in->memory, PAGE_SIZE, in->len, DMA_FROM_DEVICE, &buffer, &iova),
+	    RULE_NONE);
 	(void)sys_handle_close(h);
 }
 
@@ -245,8 +286,11 @@ generations(const struct drv_memory *out, bool checked)
 	say("reset", sys_device_reset(device.handle, now_ns() + 5 * NS_PER_S), RULE_NONE);
 	if (checked)
 		commit("queue of before the reset", ctrl.admin.tail);
-	say("end of the claim", sys_handle_revoke(device.handle, now_ns() + 5 * NS_PER_S), RULE_NONE);
-	say("grant after the end", sys_dma_map(device.handle, out->memory, 0, PAGE_SIZE, DMA_TO_DEVICE, &buffer, &iova), RULE_NONE);
+	say("end of the claim", sys_handle_revoke(device.handle, now_ns() + 5 * NS_PER_S),
+	    RULE_NONE);
+	say("grant after the end",
+	    sys_dma_map(device.handle, out->memory, 0, PAGE_SIZE, DMA_TO_DEVICE, &buffer, &iova),
+	    RULE_NONE);
 	if (checked)
 		commit("queue after the end", ctrl.admin.tail);
 	config("configuration after the end", CFG_COMMAND, 2, COMMAND_BUS_MASTER);
@@ -266,7 +310,8 @@ main(void)
 	device.ntfn = (handle_t)h;
 	if (nvme_ctrl_start(&ctrl, &device, 1, 64, &why) != OK)
 		die("controller not usable: %s", why);
-	if (nvme_ioq_settle(&ctrl.admin) != OK || drv_memory(&device, 2 * PAGE_SIZE, DMA_FROM_DEVICE, &in) != OK ||
+	if (nvme_ioq_settle(&ctrl.admin) != OK ||
+	    drv_memory(&device, 2 * PAGE_SIZE, DMA_FROM_DEVICE, &in) != OK ||
 	    drv_memory(&device, PAGE_SIZE, DMA_TO_DEVICE, &out) != OK)
 		die("no start");
 	checked = ctrl.regs.base == NULL;

@@ -1,6 +1,6 @@
 /*
- * Marked regions for the instruction-counting plugin (tests/bench/run): a no-op instruction at each end, which works in any
- * guest and costs nothing elsewhere.
+ * Marked regions for the instruction-counting plugin (tests/bench/run): a no-op instruction at each
+ * end, which works in any guest and costs nothing elsewhere.
  *
  * What takes two processes runs against a copy of this program (copy.h).
  */
@@ -8,7 +8,15 @@
 #include "usr/shell/copy.h"
 #include "usr/shell/shell.h"
 
-enum { ROUNDS = 10000, SIGNALS = 1000, READS_DEPTH_1 = 512, READS_DEPTH_32 = 4096, READS_LARGE = 512, PASSES = 9, GRANTS = 64 };
+enum {
+	ROUNDS = 10000,
+	SIGNALS = 1000,
+	READS_DEPTH_1 = 512,
+	READS_DEPTH_32 = 4096,
+	READS_LARGE = 512,
+	PASSES = 9,
+	GRANTS = 64
+};
 enum { PRIORITY = 10, PRIORITY_LOW = 5 };
 
 static struct blk disk;
@@ -42,7 +50,8 @@ round_trips(handle_t endpoint, uint64_t words)
 	uint64_t w[4] = { 0 };
 
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		uint64_t call = SYS_ipc_call | FIELD_PREP(TAG_WORDS, words), target = endpoint, token = 0;
+		uint64_t call = SYS_ipc_call | FIELD_PREP(TAG_WORDS, words), target = endpoint,
+			 token = 0;
 
 		sys_msg4(&call, &target, w, DEADLINE_NEVER, &token);
 	}
@@ -91,7 +100,8 @@ bench_signal(void)
 	enum status s = sys_ntfn_create(&n);
 
 	if (s == OK)
-		s = copy_start(&copy, signaller, (handle_t)n, RIGHT_SIGNAL, 0, PRIORITY_LOW, CPU_ANY);
+		s = copy_start(
+		    &copy, signaller, (handle_t)n, RIGHT_SIGNAL, 0, PRIORITY_LOW, CPU_ANY);
 	for (unsigned i = 0; i < SIGNALS && s == OK; i++) {
 		s = sys_ntfn_wait(n, DEADLINE_NEVER, &bits);
 		MARK(15);
@@ -103,7 +113,8 @@ bench_signal(void)
 	return s != OK;
 }
 
-/* n reads of "bytes" with "depth" in flight; a batch is put, then answers are taken and their slots used again. */
+/* n reads of "bytes" with "depth" in flight; a batch is put, then answers are taken and their slots
+ * used again. */
 static enum status
 reads(uint32_t n, uint32_t bytes, uint32_t depth)
 {
@@ -111,13 +122,16 @@ reads(uint32_t n, uint32_t bytes, uint32_t depth)
 	enum status s = OK;
 
 	for (; put < depth; put++)
-		s = blk_put(&disk, BLK_READ, (uint64_t)put * bytes, (uint64_t)put * bytes, bytes, put);
+		s = blk_put(
+		    &disk, BLK_READ, (uint64_t)put * bytes, (uint64_t)put * bytes, bytes, put);
 	blk_kick(&disk);
 	while (got < n && s == OK) {
 		s = blk_next(&disk, &cookie, &detail, DEADLINE_NEVER);
 		got++;
 		if (put < n) {
-			s = s == OK ? blk_put(&disk, BLK_READ, (uint64_t)(put % 1024) * bytes, (uint64_t)cookie * bytes, bytes, cookie) : s;
+			s = s == OK ? blk_put(&disk, BLK_READ, (uint64_t)(put % 1024) * bytes,
+					  (uint64_t)cookie * bytes, bytes, cookie) :
+				      s;
 			put++;
 		}
 	}
@@ -137,7 +151,8 @@ block_server(handle_t *out)
 	return msg_call(*out, &m, now_ns() + 5 * NS_PER_S) == OK && m.label == OK;
 }
 
-/* A region of reads, several times: how completions fall together is the host's doing, and the median is taken. */
+/* A region of reads, several times: how completions fall together is the host's doing, and the
+ * median is taken. */
 #define READS_REGION(id, what, n, bytes, depth) do { \
 	uint64_t t_ = now_ns(); \
 	for (unsigned i_ = 0; i_ < PASSES && s == OK; i_++) { \
@@ -180,7 +195,8 @@ bench_grant(void)
 	for (unsigned i = 0; i < 2 * GRANTS && s == OK; i++) {
 		if (i == GRANTS)
 			MARK(16);
-		s = block_server(&h) ? blk_open(&disk, h, 0, BLK_RIGHT_READ, PAGE_SIZE) : E_NOT_FOUND;
+		s = block_server(&h) ? blk_open(&disk, h, 0, BLK_RIGHT_READ, PAGE_SIZE) :
+				       E_NOT_FOUND;
 		if (s == OK)
 			blk_close(&disk);
 	}
@@ -201,15 +217,20 @@ bench_memory(void)
 	(void)block_server(&h);		/* at rest: the server is up */
 	if (sys_info(kernel, INFO_MEMORY, 0, (uint64_t)(uintptr_t)&m, sizeof(m), &n) != OK)
 		return 1;
-	print("memory at rest: %llu KiB\n", (unsigned long long)((m.total - m.free) * PAGE_SIZE / KIB));
+	print("memory at rest: %llu KiB\n",
+	    (unsigned long long)((m.total - m.free) * PAGE_SIZE / KIB));
 	return 0;
 }
 
 int
 cmd_bench(int argc, char **argv)
 {
-	static const struct { const char *name; int (*fn)(void); } parts[] = {
-		{ "memory", bench_memory }, { "ipc", bench_ipc }, { "signal", bench_signal }, { "disk", bench_disk },
+	static const struct { const char *name; int (*fn)(void);
+	} parts[] = {
+		{ "memory", bench_memory },
+		{ "ipc", bench_ipc },
+		{ "signal", bench_signal },
+		{ "disk", bench_disk },
 		{ "grant", bench_grant },
 	};
 	bool known = false;

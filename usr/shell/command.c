@@ -1,8 +1,9 @@
 /*
  * From a line to a command: words, quotes, semicolons, how many arguments a command takes, numbers.
  *
- * A command's synopsis ("DEV [OFFSET LENGTH]") is what help prints and also what is checked: words outside brackets must be
- * there, those inside may be, all of a bracket or none.  So a command never sees a number of arguments that it does not know.
+ * A command's synopsis ("DEV [OFFSET LENGTH]") is what help prints and also what is checked: words
+ * outside brackets must be there, those inside may be, all of a bracket or none.  So a command
+ * never sees a number of arguments that it does not know.
  */
 #include "usr/shell/shell.h"
 
@@ -174,7 +175,10 @@ run(char *line, const char *echo)
 bool
 number(const char *s, uint64_t *out)
 {
-	static const struct { char letter; uint8_t shift; } unit[] = { { 'k', 10 }, { 'm', 20 }, { 'g', 30 }, { 't', 40 } };
+	static const struct {
+		char letter;
+		uint8_t shift;
+	} unit[] = { { 'k', 10 }, { 'm', 20 }, { 'g', 30 }, { 't', 40 } };
 	uint64_t v = 0;
 	unsigned base = 10;
 	const char *begin;
@@ -185,8 +189,9 @@ number(const char *s, uint64_t *out)
 	}
 	for (begin = s; *s != 0; s++) {
 		char c = (char)(*s | 0x20);
-		unsigned d = *s >= '0' && *s <= '9' ? (unsigned)(*s - '0') : base == 16 && c >= 'a' && c <= 'f' ?
-		    (unsigned)(c - 'a' + 10) : 99;
+		unsigned d = *s >= '0' && *s <= '9'    ? (unsigned)(*s - '0') :
+		    base == 16 && c >= 'a' && c <= 'f' ? (unsigned)(c - 'a' + 10) :
+							 99;
 
 		if (d < base) {
 			if (v > (UINT64_MAX - d) / base)
@@ -241,7 +246,8 @@ cmd_help(int argc, char **argv)
 		fmt_buf(head, sizeof(head), "%s %s", c->name, c->args);
 		print("  %-31s %s\n", head, c->text);
 	}
-	print("\"help COMMAND\" tells more.  Commands are separated by semicolons, text with spaces goes in quotes, numbers\n"
+	print(
+	    "\"help COMMAND\" tells more.  Commands are separated by semicolons, text with spaces goes in quotes, numbers\n"
 	    "are as 12, 0x1f, 64K, 2M, 1G.  Ctrl-C stops a command; Tab completes a command;\n"
 	    "arrows and Ctrl-A E K U W edit the line (QEMU's terminal takes Ctrl-A itself: type it twice).\n");
 	return 0;
@@ -260,15 +266,18 @@ cmd_repeat(int argc UNUSED, char **argv)
 		int s;
 
 		if (interrupted()) {
-			print("repeat: stopped in round %llu of %llu\n", (unsigned long long)i + 1, (unsigned long long)n);
+			print("repeat: stopped in round %llu of %llu\n", (unsigned long long)i + 1,
+			    (unsigned long long)n);
 			return 1;
 		}
 		if (strlen(argv[2]) >= sizeof(line))
-			return usage("the commands are longer than %zu characters", sizeof(line) - 1);
+			return usage(
+			    "the commands are longer than %zu characters", sizeof(line) - 1);
 		str_copy(line, argv[2], sizeof(line));
 		s = run(line, NULL);
 		if (s != 0) {
-			print(was_interrupted() ? "repeat: stopped in round %llu of %llu\n" : "repeat: round %llu of %llu failed\n",
+			print(was_interrupted() ? "repeat: stopped in round %llu of %llu\n" :
+						  "repeat: round %llu of %llu failed\n",
 			    (unsigned long long)i + 1, (unsigned long long)n);
 			return s;
 		}

@@ -30,11 +30,13 @@ segment(handle_t process, uint64_t from, uint64_t end, uint64_t prot)
 }
 
 enum status
-copy_start(handle_t *out, copy_fn *fn, handle_t given, uint32_t rights, uint64_t arg, uint8_t priority, uint8_t cpu)
+copy_start(handle_t *out, copy_fn *fn, handle_t given, uint32_t rights, uint64_t arg,
+    uint8_t priority, uint8_t cpu)
 {
 	uint64_t p, h, va, there, id;
 	static const struct process_limits limits = { .pages = 384, .objects = 64, .threads = 4 };
-	enum status s = sys_process_create((uint64_t)(uintptr_t)"copy", 4, (uint64_t)(uintptr_t)&limits, &p);
+	enum status s =
+	    sys_process_create((uint64_t)(uintptr_t)"copy", 4, (uint64_t)(uintptr_t)&limits, &p);
 
 	if (s != OK)
 		return s;
@@ -46,14 +48,15 @@ copy_start(handle_t *out, copy_fn *fn, handle_t given, uint32_t rights, uint64_t
 	if (s == OK)
 		s = sys_mem_create(STACK_PAGES, 0, &h);
 	if (s == OK) {
-		s = sys_mem_map(p, h, 0, STACK_PAGES * PAGE_SIZE, STACK_TOP - STACK_PAGES * PAGE_SIZE, 3, &va);
+		s = sys_mem_map(
+		    p, h, 0, STACK_PAGES * PAGE_SIZE, STACK_TOP - STACK_PAGES * PAGE_SIZE, 3, &va);
 		(void)sys_handle_close(h);
 	}
 	if (s == OK)
 		s = sys_handle_give(p, given, rights, &there);
 	if (s == OK)
-		s = sys_thread_create(p, (uint64_t)(uintptr_t)fn, STACK_TOP - STACK_ENTRY, there, arg,
-		    priority | (uint64_t)cpu << 8, &id);
+		s = sys_thread_create(p, (uint64_t)(uintptr_t)fn, STACK_TOP - STACK_ENTRY, there,
+		    arg, priority | (uint64_t)cpu << 8, &id);
 	*out = (handle_t)p;
 	if (s != OK)
 		copy_end(out);

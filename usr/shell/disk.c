@@ -1,11 +1,14 @@
 /*
- * Commands about disks.  A disk is nvmeCnN: controller C as the device manager counts them, namespace N from 1.
+ * Commands about disks.  A disk is nvmeCnN: controller C as the device manager counts them,
+ * namespace N from 1.
  *
- * The device manager is asked for the server of a controller, and waited for while the driver starts; the server for a session (blk.h).
- * One session at a time, in "disk"; commands that read much keep DEPTH requests of CHUNK bytes in flight.  A server that is restarted
- * meanwhile is the library's affair, and is shown behind the result.
+ * The device manager is asked for the server of a controller, and waited for while the driver
+ * starts; the server for a session (blk.h). One session at a time, in "disk"; commands that read
+ * much keep DEPTH requests of CHUNK bytes in flight.  A server that is restarted meanwhile is the
+ * library's affair, and is shown behind the result.
  *
- * Not here clients that lie (liar.c), restarts with writes in flight (outlive.c), instructions an operation (bench.c).
+ * Not here clients that lie (liar.c), restarts with writes in flight (outlive.c), instructions an
+ * operation (bench.c).
  */
 #include "kern/base/bits.h"
 #include "usr/lib/blk.h"
@@ -13,7 +16,10 @@
 #include "usr/shell/shell.h"
 
 enum { CHUNK = 128 * 1024, DEPTH = 8, CONTROLLERS = 64 };
-enum : uint64_t { START_NS = 15 * NS_PER_S, SAY_NS = NS_PER_S };	/* how long a driver may start; when to say that one waits */
+enum : uint64_t {
+	START_NS = 15 * NS_PER_S,
+	SAY_NS = NS_PER_S
+}; /* how long a driver may start; when to say that one waits */
 
 static struct blk disk;
 
@@ -24,15 +30,19 @@ say_why(const char *name, uint32_t function, uint8_t state)
 	struct function_info f;
 	const char *why = "";
 
-	for (uint64_t i = 0; state == SUPERVISED_REFUSED && why[0] == 0 && info(INFO_FUNCTION, i, &f, sizeof(f)); i++)
+	for (uint64_t i = 0;
+	    state == SUPERVISED_REFUSED && why[0] == 0 && info(INFO_FUNCTION, i, &f, sizeof(f));
+	    i++)
 		if (((uint32_t)f.segment << 16 | f.rid) == function)
 			why = f.refused;
-	print("%s%s: %s%s%s\n", name, function_text(", ", function), supervised_text(state), why[0] != 0 ? ": " : "", why);
+	print("%s%s: %s%s%s\n", name, function_text(", ", function), supervised_text(state),
+	    why[0] != 0 ? ": " : "", why);
 }
 
 /*
- * The server of controller c, once it serves: while its driver starts this waits, for so long, and says so.  HANDLE_NONE: there is none,
- * and a line was printed that says why.  E_NOT_FOUND: there is no such controller; then nothing is printed.
+ * The server of controller c, once it serves: while its driver starts this waits, for so long, and
+ * says so.  HANDLE_NONE: there is none, and a line was printed that says why.  E_NOT_FOUND: there
+ * is no such controller; then nothing is printed.
  */
 static enum status
 server_of(uint64_t c, handle_t *out)
@@ -63,7 +73,8 @@ server_of(uint64_t c, handle_t *out)
 		}
 		(void)sys_handle_close(m.w[0]);
 		if (now - begin > START_NS || interrupted()) {
-			print("%s: no server after %llu ms: its driver %s\n", name, (unsigned long long)((now - begin) / NS_PER_MS),
+			print("%s: no server after %llu ms: its driver %s\n", name,
+			    (unsigned long long)((now - begin) / NS_PER_MS),
 			    supervised_text(state));
 			return E_TIMED_OUT;
 		}
@@ -99,7 +110,10 @@ disk_open(struct blk *b, const char *name, uint32_t rights, uint64_t bytes)
 		return false;
 	s = blk_open(b, e, (uint32_t)n - 1, rights, bytes);
 	if (s != OK) {
-		print("%s: %s\n", name, s == E_NOT_FOUND ? "the controller shows no such namespace; \"blk\" lists disks" : status_text(s));
+		print("%s: %s\n", name,
+		    s == E_NOT_FOUND ?
+			"the controller shows no such namespace; \"blk\" lists disks" :
+			status_text(s));
 		(void)sys_handle_close(e);
 		return false;
 	}
@@ -123,11 +137,14 @@ size_text(char *to, size_t size, uint64_t bytes)
 	if (bytes % MIB == 0)
 		fmt_buf(to, size, "%llu MiB", (unsigned long long)(bytes / MIB));
 	else if (bytes >= GIB)
-		fmt_buf(to, size, "%llu.%llu GiB", (unsigned long long)(bytes / GIB), (unsigned long long)(bytes % GIB * 10 / GIB));
+		fmt_buf(to, size, "%llu.%llu GiB", (unsigned long long)(bytes / GIB),
+		    (unsigned long long)(bytes % GIB * 10 / GIB));
 	else if (bytes >= MIB)
-		fmt_buf(to, size, "%llu.%llu MiB", (unsigned long long)(bytes / MIB), (unsigned long long)(bytes % MIB * 10 / MIB));
+		fmt_buf(to, size, "%llu.%llu MiB", (unsigned long long)(bytes / MIB),
+		    (unsigned long long)(bytes % MIB * 10 / MIB));
 	else
-		fmt_buf(to, size, "%llu.%llu KiB", (unsigned long long)(bytes / KIB), (unsigned long long)(bytes % KIB * 10 / KIB));
+		fmt_buf(to, size, "%llu.%llu KiB", (unsigned long long)(bytes / KIB),
+		    (unsigned long long)(bytes % KIB * 10 / KIB));
 }
 
 int
@@ -157,15 +174,20 @@ cmd_blk(int argc UNUSED, char **argv UNUSED)
 			if (msg_call(e, &m, now_ns() + 10 * NS_PER_S) != OK || m.label != OK)
 				break;
 			size_text(size, sizeof(size), m.w[0] * m.w[1]);
-			print("nvme%llun%llu %.40s serial %.20s: %s, %llu blocks of %llu bytes%s; reads %llu writes %llu flushes %llu "
-			    "errors %u refused %u, sessions refused %u\n", (unsigned long long)c, (unsigned long long)n + 1, (const char *)&name.w[0],
-			    (const char *)&name.w[5], size, (unsigned long long)m.w[0], (unsigned long long)m.w[1],
-			    m.w[2] >> 32 != 0 ? ", read only" : "", (unsigned long long)m.w[4], (unsigned long long)m.w[5],
-			    (unsigned long long)m.w[6], (uint32_t)m.w[7], (uint32_t)(m.w[7] >> 32), (uint32_t)(m.w[3] >> 32));
+			print(
+			    "nvme%llun%llu %.40s serial %.20s: %s, %llu blocks of %llu bytes%s; reads %llu writes %llu flushes %llu "
+			    "errors %u refused %u, sessions refused %u\n",
+			    (unsigned long long)c, (unsigned long long)n + 1,
+			    (const char *)&name.w[0], (const char *)&name.w[5], size,
+			    (unsigned long long)m.w[0], (unsigned long long)m.w[1],
+			    m.w[2] >> 32 != 0 ? ", read only" : "", (unsigned long long)m.w[4],
+			    (unsigned long long)m.w[5], (unsigned long long)m.w[6],
+			    (uint32_t)m.w[7], (uint32_t)(m.w[7] >> 32), (uint32_t)(m.w[3] >> 32));
 			found++;
 		}
 		if (found == before)
-			print("nvme%llu %.40s serial %.20s: no namespace with blocks\n", (unsigned long long)c, (const char *)&name.w[0],
+			print("nvme%llu %.40s serial %.20s: no namespace with blocks\n",
+			    (unsigned long long)c, (const char *)&name.w[0],
 			    (const char *)&name.w[5]);
 		(void)sys_handle_close(e);
 	}
@@ -184,7 +206,8 @@ cmd_sha256(int argc, char **argv)
 	bool ready[DEPTH] = { false };
 	int result = 1;
 
-	if (argc == 4 && (!want_number("OFFSET", argv[2], &offset) || !want_number("LENGTH", argv[3], &len)))
+	if (argc == 4 &&
+	    (!want_number("OFFSET", argv[2], &offset) || !want_number("LENGTH", argv[3], &len)))
 		return 1;
 	if (!disk_open(&disk, argv[1], BLK_RIGHT_READ, DEPTH * CHUNK))
 		return 1;
@@ -195,7 +218,8 @@ cmd_sha256(int argc, char **argv)
 		goto out;
 	}
 	if (((offset | len) & (disk.block_bytes - 1)) != 0) {
-		print("sha256: offset and length must be multiples of %llu\n", (unsigned long long)disk.block_bytes);
+		print("sha256: offset and length must be multiples of %llu\n",
+		    (unsigned long long)disk.block_bytes);
 		goto out;
 	}
 	chunk = (uint32_t)min_u64(CHUNK, disk.max_bytes);
@@ -206,11 +230,12 @@ cmd_sha256(int argc, char **argv)
 		enum status s;
 		bool put = false;
 
-		/* Chunk i goes through slot i mod DEPTH, so that they can be hashed in order as they come. */
+		/* Chunk i goes through slot i mod DEPTH, so that they can be hashed in order as
+		 * they come. */
 		while (asked < len && asked - done < (uint64_t)DEPTH * chunk) {
 			slot = (uint32_t)(asked / chunk % DEPTH);
-			s = blk_put(&disk, BLK_READ, offset + asked, (uint64_t)slot * CHUNK, (uint32_t)min_u64(chunk, len - asked),
-			    slot);
+			s = blk_put(&disk, BLK_READ, offset + asked, (uint64_t)slot * CHUNK,
+			    (uint32_t)min_u64(chunk, len - asked), slot);
 			if (s != OK)
 				break;
 			asked += min_u64(chunk, len - asked);
@@ -222,8 +247,8 @@ cmd_sha256(int argc, char **argv)
 		while (!ready[slot]) {
 			s = blk_next(&disk, &cookie, &detail, now_ns() + 60 * NS_PER_S);
 			if (s != OK) {
-				print("sha256: read at %llu: %s (device code 0x%x)\n", (unsigned long long)(offset + done), status_text(s),
-				    detail);
+				print("sha256: read at %llu: %s (device code 0x%x)\n",
+				    (unsigned long long)(offset + done), status_text(s), detail);
 				goto out;
 			}
 			ready[cookie % DEPTH] = true;
@@ -238,8 +263,10 @@ cmd_sha256(int argc, char **argv)
 		}
 		if (now_ns() - last > 2 * NS_PER_S) {
 			last = now_ns();
-			print("\r%llu of %llu MiB, %llu MiB/s ", (unsigned long long)(done / MIB), (unsigned long long)(len / MIB),
-			    (unsigned long long)(done / ((last - begin) / NS_PER_MS + 1) * 1000 / MIB));
+			print("\r%llu of %llu MiB, %llu MiB/s ", (unsigned long long)(done / MIB),
+			    (unsigned long long)(len / MIB),
+			    (unsigned long long)(done / ((last - begin) / NS_PER_MS + 1) * 1000 /
+				MIB));
 			print_flush();
 		}
 	}
@@ -258,7 +285,8 @@ out:
 	return result;
 }
 
-/* Why a command could not do what was asked; a range that is not on the disk with the disk's size. */
+/* Why a command could not do what was asked; a range that is not on the disk with the disk's size.
+ */
 static void
 say_failed(const char *command, enum status s)
 {
@@ -274,7 +302,8 @@ cmd_hexdump(int argc, char **argv)
 	uint64_t offset = 0, len = 256, first, span;
 	enum status s;
 
-	if ((argc > 2 && !want_number("OFFSET", argv[2], &offset)) || (argc > 3 && !want_number("LENGTH", argv[3], &len)))
+	if ((argc > 2 && !want_number("OFFSET", argv[2], &offset)) ||
+	    (argc > 3 && !want_number("LENGTH", argv[3], &len)))
 		return 1;
 	if (len > 64 * KIB)
 		return usage("%s are more than the 64K that can be shown at once", argv[3]);
@@ -282,7 +311,9 @@ cmd_hexdump(int argc, char **argv)
 		return 1;
 	first = align_down(offset, disk.block_bytes);
 	span = align_up(offset + len, disk.block_bytes) - first;
-	s = range_within(offset, len, 0, disk.len) ? blk_do(&disk, BLK_READ, first, 0, (uint32_t)span) : E_RANGE;
+	s = range_within(offset, len, 0, disk.len) ?
+	    blk_do(&disk, BLK_READ, first, 0, (uint32_t)span) :
+	    E_RANGE;
 	if (s != OK) {
 		say_failed("hexdump", s);
 	} else {
@@ -318,7 +349,9 @@ cmd_write(int argc UNUSED, char **argv)
 	first = align_down(offset, disk.block_bytes);
 	span = align_up(offset + len, disk.block_bytes) - first;
 	/* Blocks are read, changed, and written whole. */
-	s = range_within(offset, len, 0, disk.len) ? blk_do(&disk, BLK_READ, first, 0, (uint32_t)span) : E_RANGE;
+	s = range_within(offset, len, 0, disk.len) ?
+	    blk_do(&disk, BLK_READ, first, 0, (uint32_t)span) :
+	    E_RANGE;
 	if (s == OK) {
 		memcpy(disk.data + (offset - first), argv[3], len);
 		s = blk_do(&disk, BLK_WRITE, first, 0, (uint32_t)span);
@@ -362,7 +395,8 @@ reset_under_load(handle_t e)
 	}
 	for (uint32_t i = 0; i < N && s == OK && m.label == OK; i++)
 		good += blk_next(&disk, &cookie, &detail, now_ns() + 20 * NS_PER_S) == OK;
-	print("rogue: call %s, driver %s, %u of %u requests done\n", status_text(s), status_text((enum status)m.label), good, N);
+	print("rogue: call %s, driver %s, %u of %u requests done\n", status_text(s),
+	    status_text((enum status)m.label), good, N);
 	if (s == OK)
 		blk_close(&disk);
 	return good != N;
@@ -375,15 +409,18 @@ cmd_rogue(int argc, char **argv)
 	struct msg m;
 	handle_t e;
 	enum status s = E_INVALID;
-	bool reset = argc == 3 && argv[2][0] == 'x', stray = argc == 3 && strcmp(argv[2], "stray") == 0;
+	bool reset = argc == 3 && argv[2][0] == 'x',
+	     stray = argc == 3 && strcmp(argv[2], "stray") == 0;
 
-	if ((argc != 4 && !reset && !stray) || !number(argv[1], &c) || (argc == 4 && !number(argv[3], &iova))) {
+	if ((argc != 4 && !reset && !stray) || !number(argv[1], &c) ||
+	    (argc == 4 && !number(argv[3], &iova))) {
 		print("usage: rogue CONTROLLER r|w IOVA, or rogue CONTROLLER x|stray\n");
 		return 1;
 	}
 	/* The driver is started again as one that obeys such requests. */
 	m = (struct msg){ .label = DEVMGR_ROGUE, .words = 1, .w = { c } };
-	(void)msg_call(devmgr, &m, now_ns() + 5 * NS_PER_S);	/* a driver that does not obey refuses below */
+	(void)msg_call(
+	    devmgr, &m, now_ns() + 5 * NS_PER_S); /* a driver that does not obey refuses below */
 	if (server_of(c, &e) != OK)
 		return 1;
 	if (reset) {
@@ -392,10 +429,12 @@ cmd_rogue(int argc, char **argv)
 		(void)sys_handle_close(e);
 		return result;
 	}
-	m = (struct msg){ .label = BLK_CALL_ROGUE, .words = 2, .w = { iova, stray ? 3 : argv[2][0] == 'r' } };
+	m = (struct msg){
+		.label = BLK_CALL_ROGUE, .words = 2, .w = { iova, stray ? 3 : argv[2][0] == 'r' }
+	};
 	s = msg_call(e, &m, now_ns() + 20 * NS_PER_S);
-	print("rogue: call %s, driver %s, device status 0x%llx\n", status_text(s), status_text((enum status)m.label),
-	    (unsigned long long)m.w[0]);
+	print("rogue: call %s, driver %s, device status 0x%llx\n", status_text(s),
+	    status_text((enum status)m.label), (unsigned long long)m.w[0]);
 	(void)sys_handle_close(e);
 	return s != OK;
 }

@@ -1,15 +1,34 @@
 /*
  * The line editor: edit.h.
  *
- * What is on the screen is always the prompt and a window of the line; most keys draw both anew, from the start of the row.
- * Only a character at the end of a line that fits is just printed.
+ * What is on the screen is always the prompt and a window of the line; most keys draw both anew,
+ * from the start of the row. Only a character at the end of a line that fits is just printed.
  */
 #include "usr/shell/edit.h"
 #include "kern/base/fmt.h"
 #include "kern/base/str.h"
 
-enum { CTRL_A = 1, CTRL_B, CTRL_C, CTRL_D, CTRL_E, CTRL_F, BELL = 7, BACKSPACE, TAB, NEWLINE, CTRL_K, CTRL_L, RETURN, CTRL_N,
-	CTRL_P = 16, CTRL_U = 21, CTRL_W = 23, ESCAPE = 27, DELETE = 127 };
+enum {
+	CTRL_A = 1,
+	CTRL_B,
+	CTRL_C,
+	CTRL_D,
+	CTRL_E,
+	CTRL_F,
+	BELL = 7,
+	BACKSPACE,
+	TAB,
+	NEWLINE,
+	CTRL_K,
+	CTRL_L,
+	RETURN,
+	CTRL_N,
+	CTRL_P = 16,
+	CTRL_U = 21,
+	CTRL_W = 23,
+	ESCAPE = 27,
+	DELETE = 127
+};
 enum escape : uint8_t { NOT_ESCAPED, AFTER_ESCAPE, AFTER_BRACKET, AFTER_O };
 
 static void
@@ -121,7 +140,9 @@ recall(struct edit *e, unsigned back)
 	if (e->back == 0)
 		memcpy(e->typed, e->line, e->len + 1);
 	e->back = back;
-	e->len = str_copy(e->line, back == 0 ? e->typed : e->history[(e->next + EDIT_HISTORY - back) % EDIT_HISTORY], EDIT_LINE);
+	e->len = str_copy(e->line,
+	    back == 0 ? e->typed : e->history[(e->next + EDIT_HISTORY - back) % EDIT_HISTORY],
+	    EDIT_LINE);
 	e->cursor = e->len;
 	draw(e);
 }
@@ -148,7 +169,8 @@ static void
 remember(struct edit *e)
 {
 	if (e->len == 0 ||
-	    (e->used != 0 && strcmp(e->history[(e->next + EDIT_HISTORY - 1) % EDIT_HISTORY], e->line) == 0))
+	    (e->used != 0 &&
+		strcmp(e->history[(e->next + EDIT_HISTORY - 1) % EDIT_HISTORY], e->line) == 0))
 		return;
 	memcpy(e->history[e->next], e->line, e->len + 1);
 	e->next = (e->next + 1) % EDIT_HISTORY;
@@ -156,7 +178,8 @@ remember(struct edit *e)
 		e->used++;
 }
 
-/* The first word: as far as all candidates agree; a second time, with nothing to add, they are listed. */
+/* The first word: as far as all candidates agree; a second time, with nothing to add, they are
+ * listed. */
 static void
 complete(struct edit *e)
 {

@@ -1,10 +1,12 @@
 /*
- * A line editor for a terminal of 80 columns: a pure machine that is fed bytes and says what to print.
+ * A line editor for a terminal of 80 columns: a pure machine that is fed bytes and says what to
+ * print.
  *
- * Keys: printable characters insert; Backspace, Delete; left, right, Home, End and Ctrl-B F A E move; Ctrl-U K W delete to the
- * start, to the end, the word before; up, down and Ctrl-P N go through the history; Tab completes; Ctrl-L draws anew;
- * Ctrl-C gives the line up; Ctrl-D at an empty line ends.  Bytes that mean nothing are swallowed, escape sequences that are
- * not known as a whole.  A line longer than the terminal is wide is shown through a window around the cursor.
+ * Keys: printable characters insert; Backspace, Delete; left, right, Home, End and Ctrl-B F A E
+ * move; Ctrl-U K W delete to the start, to the end, the word before; up, down and Ctrl-P N go
+ * through the history; Tab completes; Ctrl-L draws anew; Ctrl-C gives the line up; Ctrl-D at an
+ * empty line ends.  Bytes that mean nothing are swallowed, escape sequences that are not known as a
+ * whole.  A line longer than the terminal is wide is shown through a window around the cursor.
  */
 #pragma once
 
@@ -37,7 +39,7 @@ struct edit {
 	bool after_return;		/* a newline now belongs to it */
 	char history[EDIT_HISTORY][EDIT_LINE];	/* a ring; next is the oldest or empty */
 	unsigned used, next;
-	unsigned back;			/* how far up; 0: the line being typed, kept in "typed" meanwhile */
+	unsigned back; /* how far up; 0: the line being typed, kept in "typed" meanwhile */
 	char typed[EDIT_LINE];
 };
 

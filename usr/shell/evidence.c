@@ -1,8 +1,9 @@
 /*
- * Evidence: what each step of the verdict over a device saw in this boot, as text for people and as one JSON object.
+ * Evidence: what each step of the verdict over a device saw in this boot, as text for people and as
+ * one JSON object.
  *
- * Labels are computed from what the kernel says it looked at; what nobody looked at is never claimed.  docs/evidence.md
- * tells the schema.
+ * Labels are computed from what the kernel says it looked at; what nobody looked at is never
+ * claimed.  docs/evidence.md tells the schema.
  */
 #include "usr/shell/shell.h"
 
@@ -76,35 +77,40 @@ json_unit(const struct unit_info *u)
 	print("\"broken\": %s, ", u->broken ? "true" : "false");
 	field("fault_reporting", u->fault_log ? "yes" : "none", ", ");
 	field("interrupt_isolation", u->interrupt_isolation ? "yes" : "none", ", ");
-	print("\"domains\": %u, \"faults\": %llu, \"faults_lost\": %llu }", u->domains, (unsigned long long)u->faults,
-	    (unsigned long long)u->faults_lost);
+	print("\"domains\": %u, \"faults\": %llu, \"faults_lost\": %llu }", u->domains,
+	    (unsigned long long)u->faults, (unsigned long long)u->faults_lost);
 }
 
 static void
 json_device(uint64_t index, const struct function_info *f)
 {
 	static const char *const backend[] = { "unsupported", "direct-remapping", "bounce-buffer" };
-	static const char *const status[] = { "Unsupported", "Direct-remapping", "Labeled-bounce-buffer" };
+	static const char *const status[] = { "Unsupported", "Direct-remapping",
+		"Labeled-bounce-buffer" };
 	struct device_info d;
 	struct evidence_info e;
 	bool claimed = claim_of(f, &d), direct = claimed && d.lane == LANE_DIRECT;
 	uint8_t verdict = f->verdict <= LANE_BROKERED ? f->verdict : LANE_UNSUPPORTED;
-	bool whole = direct && answer_of(index, "validated") == EVIDENCE_YES && answer_of(index, "interrupts") == EVIDENCE_YES;
+	bool whole = direct && answer_of(index, "validated") == EVIDENCE_YES &&
+	    answer_of(index, "interrupts") == EVIDENCE_YES;
 
 	print("    { ");
 	field("function", function_text("", (uint32_t)f->segment << 16 | f->rid), ", ");
-	print("\"vendor\": \"%04x\", \"device\": \"%04x\", \"class\": \"%06x\", ", f->vendor, f->device, f->class_code);
+	print("\"vendor\": \"%04x\", \"device\": \"%04x\", \"class\": \"%06x\", ", f->vendor,
+	    f->device, f->class_code);
 	field("kind", class_text(f->class_code), ", ");
 	print("\"group\": %u,\n      ", f->group);
 	print_driver(f);
-	print("\"claimed\": %s, \"bus_master\": %s, \"faults\": %u,\n      ", claimed ? "true" : "false",
-	    f->bus_master ? "true" : "false", f->faults);
+	print("\"claimed\": %s, \"bus_master\": %s, \"faults\": %u,\n      ",
+	    claimed ? "true" : "false", f->bus_master ? "true" : "false", f->faults);
 	field("backend", backend[claimed && d.lane <= LANE_BROKERED ? d.lane : verdict], ", ");
 	field("support_status", status[verdict], ", ");
 	field("reason", f->reason, ",\n      ");
 	field("direct_dma", direct ? "allowed" : "blocked", ", ");
-	field("hostile_hardware_isolation", whole ? "claimed" : "not-claimed", ",\n      \"steps\": [");
-	for (unsigned i = 0, n = 0; info(INFO_EVIDENCE, index * EVIDENCE_STEPS + i, &e, sizeof(e)); i++) {
+	field("hostile_hardware_isolation", whole ? "claimed" : "not-claimed",
+	    ",\n      \"steps\": [");
+	for (unsigned i = 0, n = 0; info(INFO_EVIDENCE, index * EVIDENCE_STEPS + i, &e, sizeof(e));
+	    i++) {
 		if (e.answer == EVIDENCE_NOT_ASKED)
 			continue;
 		print("%s\n        { ", n++ != 0 ? "," : "");
@@ -153,10 +159,14 @@ cmd_evidence(int argc, char **argv)
 	for (uint64_t i = 0; info(INFO_FUNCTION, i, &f, sizeof(f)); i++) {
 		if (f.is_bridge)
 			continue;
-		print("%04x:%02x:%02x.%x %04x:%04x class %06x: %s%s%s\n", f.segment, f.rid >> 8, f.rid >> 3 & 31, f.rid & 7, f.vendor,
-		    f.device, f.class_code, f.verdict == LANE_DIRECT ? "at most direct-remapping" :
-		    f.verdict == LANE_BROKERED ? "at most brokered" : "unsupported: ", f.reason, f.claimed ? ", claimed" : "");
-		for (unsigned step = 0; info(INFO_EVIDENCE, i * EVIDENCE_STEPS + step, &e, sizeof(e)); step++)
+		print("%04x:%02x:%02x.%x %04x:%04x class %06x: %s%s%s\n", f.segment, f.rid >> 8,
+		    f.rid >> 3 & 31, f.rid & 7, f.vendor, f.device, f.class_code,
+		    f.verdict == LANE_DIRECT       ? "at most direct-remapping" :
+			f.verdict == LANE_BROKERED ? "at most brokered" :
+						     "unsupported: ",
+		    f.reason, f.claimed ? ", claimed" : "");
+		for (unsigned step = 0;
+		    info(INFO_EVIDENCE, i * EVIDENCE_STEPS + step, &e, sizeof(e)); step++)
 			if (e.answer != EVIDENCE_NOT_ASKED)
 				print("  %-13s %-11s %s\n", e.step, word[e.answer & 3], e.text);
 	}

@@ -1,8 +1,9 @@
 /*
  * A client that lies to a block server in every way that the protocol allows it to write.
  *
- * Beside it runs an honest session, whose bytes are compared after every lie: whatever the liar gets, others must not notice.
- * Each line says what was tried and what came of it; the exit status counts what was not refused as it should.
+ * Beside it runs an honest session, whose bytes are compared after every lie: whatever the liar
+ * gets, others must not notice. Each line says what was tried and what came of it; the exit status
+ * counts what was not refused as it should.
  */
 #include "kern/base/bits.h"
 #include "usr/lib/blk.h"
@@ -36,7 +37,13 @@ judge(const char *what, enum status got, enum status want)
 static void
 bad_requests(const char *name)
 {
-	static const struct { const char *what; uint32_t op; uint64_t at, data; uint32_t bytes; enum status want; } r[] = {
+	static const struct {
+		const char *what;
+		uint32_t op;
+		uint64_t at, data;
+		uint32_t bytes;
+		enum status want;
+	} r[] = {
 		{ "a read behind the end", BLK_READ, 1ull << 40, 0, 512, E_RANGE },
 		{ "a read whose end wraps", BLK_READ, -4096ull, 0, 8192, E_RANGE },
 		{ "a read of nothing", BLK_READ, 0, 0, 0, E_RANGE },
@@ -66,7 +73,10 @@ static void
 bad_indices(const char *name)
 {
 	static const char *const what[] = {
-		"a head beyond the ring", "a head that went back", "answers read that were never written", "answers left unread",
+		"a head beyond the ring",
+		"a head that went back",
+		"answers read that were never written",
+		"answers left unread",
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(what); i++) {
@@ -121,8 +131,9 @@ race(const char *name)
 	if (!disk_open(&liar, name, BLK_RIGHT_READ, AREA))
 		return;
 	store_release(&race_on, 1);
-	if (sys_thread_create(HANDLE_NONE, (uint64_t)(uintptr_t)flip, (uint64_t)(uintptr_t)(stack + STACK_BYTES) - STACK_ENTRY,
-	    0, 0, 9 | CPU_ANY << 8, &id) != OK)	/* on one CPU: while this thread waits */
+	if (sys_thread_create(HANDLE_NONE, (uint64_t)(uintptr_t)flip,
+		(uint64_t)(uintptr_t)(stack + STACK_BYTES) - STACK_ENTRY, 0, 0, 9 | CPU_ANY << 8,
+		&id) != OK) /* on one CPU: while this thread waits */
 		store_release(&race_on, 0);
 	for (unsigned i = 0; i < RACES; i++) {
 		enum status s = blk_do(&liar, BLK_READ, 0, 0, 512);
@@ -135,12 +146,14 @@ race(const char *name)
 		store_release(&race_on, 2);
 	while (load_acquire(&race_on) != 0)
 		sleep_until(now_ns() + NS_PER_MS);
-	print("liar: %u requests that change while they are read: %u done, %u refused\n", RACES, done, refused);
+	print("liar: %u requests that change while they are read: %u done, %u refused\n", RACES,
+	    done, refused);
 	judge("requests that change while they are read", other == 0 ? OK : E_IO, OK);
 	disk_close(&liar);
 }
 
-/* Calls: sessions of others, objects that are not what they should be, more sessions than one may have. */
+/* Calls: sessions of others, objects that are not what they should be, more sessions than one may
+ * have. */
 static enum status
 call(handle_t endpoint, struct msg m)
 {
@@ -168,12 +181,16 @@ stay(void)
 		;
 }
 
-/* Two threads stay in one session: whoever comes second is refused.  Who that is does not matter. */
+/* Two threads stay in one session: whoever comes second is refused.  Who that is does not matter.
+ */
 static enum status
 stay_twice(void)
 {
-	struct msg m = { .label = BLK_CALL_OPEN, .words = 8, .handles = 3, .w = { liar.data_memory, liar.ntfn, 0,
-		(uint64_t)BLK_RIGHT_READ << 32, 0, 0, AREA, 1 } };
+	struct msg m = { .label = BLK_CALL_OPEN,
+		.words = 8,
+		.handles = 3,
+		.w = { liar.data_memory, liar.ntfn, 0, (uint64_t)BLK_RIGHT_READ << 32, 0, 0, AREA,
+		    1 } };
 	enum status s = msg_call(liar.endpoint, &m, now_ns() + 5 * NS_PER_S), mine;
 	uint64_t id;
 
@@ -183,12 +200,14 @@ stay_twice(void)
 	(void)sys_handle_close(m.w[1]);
 	stay_session = m.w[2];
 	store_relaxed(&stay_answer, 0);
-	s = sys_thread_create(HANDLE_NONE, (uint64_t)(uintptr_t)stay, (uint64_t)(uintptr_t)(stack + STACK_BYTES) - STACK_ENTRY,
-	    0, 0, 10 | CPU_ANY << 8, &id);
+	s = sys_thread_create(HANDLE_NONE, (uint64_t)(uintptr_t)stay,
+	    (uint64_t)(uintptr_t)(stack + STACK_BYTES) - STACK_ENTRY, 0, 0, 10 | CPU_ANY << 8, &id);
 	if (s != OK)
 		return s;
-	mine = call(liar.endpoint, (struct msg){ .label = BLK_CALL_STAY, .words = 1, .w = { stay_session } });
-	s = call(liar.endpoint, (struct msg){ .label = BLK_CALL_CLOSE, .words = 1, .w = { stay_session } });
+	mine = call(liar.endpoint,
+	    (struct msg){ .label = BLK_CALL_STAY, .words = 1, .w = { stay_session } });
+	s = call(liar.endpoint,
+	    (struct msg){ .label = BLK_CALL_CLOSE, .words = 1, .w = { stay_session } });
 	while (load_acquire(&stay_answer) == 0)
 		sleep_until(now_ns() + NS_PER_MS);
 	if (s != OK)
@@ -209,8 +228,11 @@ bad_calls(const char *name)
 	judge("staying in a session twice", stay_twice(), E_BUSY);
 	judge("staying in the session of another", call(liar.endpoint,
 	    (struct msg){ .label = BLK_CALL_STAY, .words = 1, .w = { honest.session } }), E_STALE);
-	open = (struct msg){ .label = BLK_CALL_OPEN, .words = 8, .handles = 3, .w = { liar.data_memory, liar.ntfn, 0,
-		(uint64_t)BLK_RIGHT_READ << 32, 0, 0, AREA, 1 } };
+	open = (struct msg){ .label = BLK_CALL_OPEN,
+		.words = 8,
+		.handles = 3,
+		.w = { liar.data_memory, liar.ntfn, 0, (uint64_t)BLK_RIGHT_READ << 32, 0, 0, AREA,
+		    1 } };
 	open.w[6] = AREA + PAGE_SIZE;
 	judge("a data area larger than its memory", call(liar.endpoint, open), E_INVALID);
 	open.w[6] = -1ull;
@@ -241,7 +263,8 @@ bad_calls(const char *name)
 	judge("no handles at all", call(liar.endpoint, open), E_INVALID);
 	open.label = 4711;
 	judge("a call that is none", call(liar.endpoint, open), E_INVALID);
-	judge("taking the ring away", sys_handle_revoke(liar.ring_memory, now_ns() + NS_PER_S), E_RIGHTS);
+	judge("taking the ring away", sys_handle_revoke(liar.ring_memory, now_ns() + NS_PER_S),
+	    E_RIGHTS);
 	if (sys_ntfn_create(&h) == OK) {
 		(void)sys_handle_revoke(liar.ntfn, now_ns() + NS_PER_S);
 		blk_kick(&liar);
@@ -249,7 +272,8 @@ bad_calls(const char *name)
 		(void)sys_handle_close(liar.ntfn);
 		liar.ntfn = (handle_t)h;
 	}
-	/* The grant outlives the object: the device may go on writing, into pages that are nobody else's. */
+	/* The grant outlives the object: the device may go on writing, into pages that are nobody
+	 * else's. */
 	(void)blk_put(&liar, BLK_READ, 0, 0, AREA, 9);
 	blk_kick(&liar);
 	(void)sys_handle_revoke(liar.data_memory, now_ns() + NS_PER_S);
@@ -266,7 +290,8 @@ too_many(const char *name)
 
 	if (!disk_open(&liar, name, BLK_RIGHT_READ, AREA))
 		return;
-	while (n < MANY && (s = blk_open(&many[n], liar.endpoint, 0, BLK_RIGHT_READ, PAGE_SIZE)) == OK)
+	while (
+	    n < MANY && (s = blk_open(&many[n], liar.endpoint, 0, BLK_RIGHT_READ, PAGE_SIZE)) == OK)
 		n++;
 	judge("more sessions than one client may have", s, E_QUOTA);
 	while (n-- != 0)
@@ -278,7 +303,8 @@ too_many(const char *name)
 	disk_close(&liar);
 }
 
-/* Sessions that end with requests in flight, after none, one, ... of their answers: the server lets go of each. */
+/* Sessions that end with requests in flight, after none, one, ... of their answers: the server lets
+ * go of each. */
 static void
 hasty(const char *name)
 {
@@ -301,7 +327,8 @@ hasty(const char *name)
 	judge("sessions that end with requests in flight", s, OK);
 }
 
-/* Sessions that nobody stays in, as of clients that died: they must not take the place of others for good. */
+/* Sessions that nobody stays in, as of clients that died: they must not take the place of others
+ * for good. */
 static void
 abandoned(const char *name)
 {
@@ -311,8 +338,12 @@ abandoned(const char *name)
 	if (!disk_open(&liar, name, BLK_RIGHT_READ, AREA))
 		return;
 	while (n++ < MANY && s == OK)
-		s = call(liar.endpoint, (struct msg){ .label = BLK_CALL_OPEN, .words = 8, .handles = 3, .w = { liar.data_memory,
-			liar.ntfn, 0, (uint64_t)BLK_RIGHT_READ << 32, 0, 0, AREA, 1 } });
+		s = call(liar.endpoint,
+		    (struct msg){ .label = BLK_CALL_OPEN,
+			.words = 8,
+			.handles = 3,
+			.w = { liar.data_memory, liar.ntfn, 0, (uint64_t)BLK_RIGHT_READ << 32, 0, 0,
+			    AREA, 1 } });
 	judge("sessions abandoned until there are no more", s, E_QUOTA);
 	sleep_until(now_ns() + 6 * NS_PER_S);
 	s = blk_open(&many[0], liar.endpoint, 0, BLK_RIGHT_READ, PAGE_SIZE);
@@ -326,7 +357,8 @@ abandoned(const char *name)
 int
 cmd_liar(int argc, char **argv)
 {
-	static void (*const lies[])(const char *) = { bad_requests, bad_indices, race, bad_calls, too_many, hasty };
+	static void (*const lies[])(
+	    const char *) = { bad_requests, bad_indices, race, bad_calls, too_many, hasty };
 	enum status s;
 
 	if (argc != 2 && (argc != 3 || strcmp(argv[2], "abandon") != 0)) {
@@ -347,7 +379,8 @@ cmd_liar(int argc, char **argv)
 		lies[i](argv[1]);
 	if (argc == 3 && !was_interrupted())
 		abandoned(argv[1]);
-	print("liar: %u failures, the server %s\n", failures, honest.restarts == 0 ? "lived" : "DIED");
+	print("liar: %u failures, the server %s\n", failures,
+	    honest.restarts == 0 ? "lived" : "DIED");
 	failures += honest.restarts != 0;
 	disk_close(&honest);
 	return was_interrupted() ? stopped() : failures != 0;

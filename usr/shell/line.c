@@ -1,8 +1,9 @@
 /*
- * The console as the shell's terminal: bytes for the line editor (edit.c), and Ctrl-C while a command runs.
+ * The console as the shell's terminal: bytes for the line editor (edit.c), and Ctrl-C while a
+ * command runs.
  *
- * What is typed while a command runs is kept for the next line; a Ctrl-C among it stops the command, and takes what was typed
- * before it along.
+ * What is typed while a command runs is kept for the next line; a Ctrl-C among it stops the
+ * command, and takes what was typed before it along.
  */
 #include "usr/shell/edit.h"
 #include "usr/shell/shell.h"
@@ -11,7 +12,7 @@ enum { AHEAD = 8192, CTRL_C = 3 };
 
 static struct edit editor;
 static handle_t ntfn;
-static char ahead[AHEAD];		/* typed and not used yet: from "first" on, "count" bytes, in a ring */
+static char ahead[AHEAD]; /* typed and not used yet: from "first" on, "count" bytes, in a ring */
 static size_t first, count;
 static bool stop, stopped_line;
 
@@ -35,7 +36,8 @@ line_start(void)
 	}
 }
 
-/* Takes what the console has and there is room for, or all, to find a Ctrl-C in it: other bytes are then dropped. */
+/* Takes what the console has and there is room for, or all, to find a Ctrl-C in it: other bytes are
+ * then dropped. */
 static void
 fill(bool all)
 {

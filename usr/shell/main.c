@@ -1,6 +1,6 @@
 /*
- * The shell: a prompt on the console, or the commands of the kernel command line ("cmd=", percent-encoded), after which it
- * says how they went and powers the machine off.
+ * The shell: a prompt on the console, or the commands of the kernel command line ("cmd=",
+ * percent-encoded), after which it says how they went and powers the machine off.
  */
 #include "kern/base/bits.h"
 #include "usr/shell/shell.h"
@@ -24,14 +24,16 @@ const struct command commands[] = {
 	{ "write", "DEV OFFSET TEXT", "writes text to a disk", cmd_write },
 	{ "flush", "DEV", "makes earlier writes durable", cmd_flush },
 	{ "bench", "[PART]", "what operations cost", cmd_bench },
-	{ "stress", "[ROUNDS]", "messages and signals from all sides, every answer checked", cmd_stress },
+	{ "stress", "[ROUNDS]", "messages and signals from all sides, every answer checked",
+	    cmd_stress },
 	{ "date", "", "the date, UTC", cmd_date },
 	{ "log", "[-d]", "the system log; with dates", cmd_log },
 	{ "trace", "[N]", "the last N things that the kernel traced", cmd_trace },
 	{ "kill", "PID|NAME", "ends a process", cmd_kill },
 	{ "killer", "NAME MILLISECONDS", "ends a process later, while commands go on", cmd_killer },
 	{ "repeat", "N \"COMMAND; ...\"", "runs commands N times", cmd_repeat },
-	{ "rogue", "CTRL r|w|x [IOVA]", "lets a driver lie, or reset under load (test)", cmd_rogue },
+	{ "rogue", "CTRL r|w|x [IOVA]", "lets a driver lie, or reset under load (test)",
+	    cmd_rogue },
 	{ "liar", "DEV [abandon]", "a client that lies to a disk's server (test)", cmd_liar },
 	{ "outlive", "DEV", "writes that the server does not live to flush (test)", cmd_outlive },
 	{ "sleep", "MILLISECONDS", "waits", cmd_sleep },
@@ -42,23 +44,30 @@ const struct command commands[] = {
 
 const struct note notes[] = {
 	{ "ps", "What is watched over and does not run is listed below, with the reason." },
-	{ "mem", "Pages are 4 KiB.  Of an owner: what it uses itself, and its quota; what it handed to its children is theirs.\n"
+	{ "mem",
+	    "Pages are 4 KiB.  Of an owner: what it uses itself, and its quota; what it handed to its children is theirs.\n"
 	    "\"refused\" counts what did not fit into a quota." },
-	{ "dma", "Addresses are those that the device uses; nobody sees physical ones.  Queues are listed where the kernel guards\n"
+	{ "dma",
+	    "Addresses are those that the device uses; nobody sees physical ones.  Queues are listed where the kernel guards\n"
 	    "them, with what it refused." },
-	{ "bench", "Parts: memory, ipc, signal, disk, grant, and ready, which only waits for a disk.  Regions are marked for the\n"
+	{ "bench",
+	    "Parts: memory, ipc, signal, disk, grant, and ready, which only waits for a disk.  Regions are marked for the\n"
 	    "counter of guest instructions (make bench)." },
-	{ "blk", "\"refused\" counts requests that asked for what their session may not have, \"sessions refused\" those that were not\n"
+	{ "blk",
+	    "\"refused\" counts requests that asked for what their session may not have, \"sessions refused\" those that were not\n"
 	    "opened, or that lied." },
-	{ "sha256", "The hash that sha256sum prints on the host.  OFFSET and LENGTH are multiples of the block size.\n"
+	{ "sha256",
+	    "The hash that sha256sum prints on the host.  OFFSET and LENGTH are multiples of the block size.\n"
 	    "As: sha256 nvme0n1 1M 64K" },
 	{ "hexdump", "256 bytes when LENGTH is not given.  As: hexdump nvme0n1 0x400 64" },
-	{ "write", "The blocks around the text are read, changed and written; \"flush\" makes them durable.\n"
+	{ "write",
+	    "The blocks around the text are read, changed and written; \"flush\" makes them durable.\n"
 	    "As: write nvme0n1 4096 \"some text\"" },
 	{ "kill", "Its supervisor starts it again, as the manifest says.  As: kill nvmed" },
 	{ "killer", "As: killer nvmed 200; sha256 nvme0n1" },
 	{ "repeat", "As: repeat 10 \"kill nvmed; sha256 nvme0n1 0 4096\"" },
-	{ "rogue", "The driver is started again as one that obeys: its device reads or writes that address, which was never\n"
+	{ "rogue",
+	    "The driver is started again as one that obeys: its device reads or writes that address, which was never\n"
 	    "granted.  As: rogue 0 w 0x5000.  Or, with x, it resets its controller under load." },
 	{ NULL, NULL },
 };

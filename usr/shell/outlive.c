@@ -1,8 +1,9 @@
 /*
  * "outlive DEV": writes that no flush covers, and a server that is ended before one does (D12).
  *
- * Block n of the disk's first 64 (of 4096 bytes) is written three times, as byte n, n + 64 and n + 128, some with FUA; nobody flushes.  Then the
- * server is killed, and a flush goes to its successor.  What must be on the disk is known, so it can also be looked at from outside.
+ * Block n of the disk's first 64 (of 4096 bytes) is written three times, as byte n, n + 64 and n +
+ * 128, some with FUA; nobody flushes.  Then the server is killed, and a flush goes to its
+ * successor.  What must be on the disk is known, so it can also be looked at from outside.
  */
 #include "usr/lib/blk.h"
 #include "usr/shell/shell.h"
@@ -18,7 +19,8 @@ write_all(uint32_t round)
 
 	for (uint32_t n = 0; n < BLOCKS && s == OK; n++) {
 		memset(disk.data, (int)(n + round * 64), BYTES);
-		s = blk_do(&disk, BLK_WRITE | (n % 7 == 0 && round == 1 ? BLK_FUA : 0), (uint64_t)n * BYTES, 0, BYTES);
+		s = blk_do(&disk, BLK_WRITE | (n % 7 == 0 && round == 1 ? BLK_FUA : 0),
+		    (uint64_t)n * BYTES, 0, BYTES);
 	}
 	return s;
 }
@@ -54,8 +56,9 @@ cmd_outlive(int argc UNUSED, char **argv)
 		for (uint32_t i = 0; i < BYTES && s == OK; i++)
 			wrong += disk.data[i] != n + (ROUNDS - 1) * 64;
 	}
-	print("outlive: %u writes, %llu restarts, %llu put again: %s, %u bytes wrong\n", BLOCKS * ROUNDS,
-	    (unsigned long long)disk.restarts, (unsigned long long)disk.rewrites, status_text(s), wrong);
+	print("outlive: %u writes, %llu restarts, %llu put again: %s, %u bytes wrong\n",
+	    BLOCKS * ROUNDS, (unsigned long long)disk.restarts, (unsigned long long)disk.rewrites,
+	    status_text(s), wrong);
 	disk_close(&disk);
 	return s != OK || wrong != 0;
 }

@@ -1,6 +1,7 @@
 /*
- * The shell's parts: the console and line editing (line.c, edit.c), lines to commands (command.c), commands about the system
- * (sys.c) and about disks (disk.c), a hostile client of disks (liar.c), one whose server dies (outlive.c), benchmarks (bench.c).
+ * The shell's parts: the console and line editing (line.c, edit.c), lines to commands (command.c),
+ * commands about the system (sys.c) and about disks (disk.c), a hostile client of disks (liar.c),
+ * one whose server dies (outlive.c), benchmarks (bench.c).
  */
 #pragma once
 
@@ -8,7 +9,8 @@
 
 extern handle_t kernel, devmgr, init;
 
-/* Reads one line with editing and history; "" after Ctrl-C, NULL for Ctrl-D on an empty line.  Good until the next. */
+/* Reads one line with editing and history; "" after Ctrl-C, NULL for Ctrl-D on an empty line.  Good
+ * until the next. */
 const char *line_read(const char *prompt);
 
 /* Ctrl-C was typed since the last look. */
@@ -48,8 +50,8 @@ int help_about(const struct command *c);
 /* For completion: the n-th command whose name begins so. */
 const char *command_name(void *arg, const char *prefix, size_t len, unsigned n);
 
-/* Runs the commands of a line, which it cuts up; 0: none failed.  echo: what to print before each, and the result so far
- * goes to run_failed; NULL: neither. */
+/* Runs the commands of a line, which it cuts up; 0: none failed.  echo: what to print before each,
+ * and the result so far goes to run_failed; NULL: neither. */
 int run(char *line, const char *echo);
 extern int run_failed;
 
@@ -63,6 +65,8 @@ const char *supervised_text(uint8_t state);
 bool supervised_at(bool drivers, uint64_t n, struct supervised *s);
 
 command_fn cmd_help, cmd_repeat;
-command_fn cmd_killer, cmd_ps, cmd_mem, cmd_memtest, cmd_cpus, cmd_date, cmd_trace, cmd_devices, cmd_evidence, cmd_iommu, cmd_dma;
+command_fn cmd_killer, cmd_ps, cmd_mem, cmd_memtest, cmd_cpus, cmd_date, cmd_trace, cmd_devices,
+    cmd_evidence, cmd_iommu, cmd_dma;
 command_fn cmd_log, cmd_kill, cmd_poweroff, cmd_reboot;
-command_fn cmd_blk, cmd_sha256, cmd_hexdump, cmd_write, cmd_flush, cmd_bench, cmd_rogue, cmd_sleep, cmd_stress;
+command_fn cmd_blk, cmd_sha256, cmd_hexdump, cmd_write, cmd_flush, cmd_bench, cmd_rogue, cmd_sleep,
+    cmd_stress;

@@ -1,11 +1,12 @@
 /*
  * "stress [ROUNDS]": messages and signals from all sides, every answer checked.
  *
- * Clients, each a process on some CPU, call one endpoint with 0 to 8 words and all kinds of deadlines.  Servers with two
- * threads each answer what they got, in every way there is: reply and receive in one call or in two, with and without a
- * deadline, twice.  A server is killed now and then and the next one starts.  A process that was never called
- * guesses tokens.  Then two threads of different priority signal each other, on one CPU and on two.  Last, two that talk all the
- * time must leave its share of the CPU to a third, who is as urgent as the caller.
+ * Clients, each a process on some CPU, call one endpoint with 0 to 8 words and all kinds of
+ * deadlines.  Servers with two threads each answer what they got, in every way there is: reply and
+ * receive in one call or in two, with and without a deadline, twice.  A server is killed now and
+ * then and the next one starts.  A process that was never called guesses tokens.  Then two threads
+ * of different priority signal each other, on one CPU and on two.  Last, two that talk all the time
+ * must leave its share of the CPU to a third, who is as urgent as the caller.
  *
  * Whoever sees something that must not be ends with its own exit code, which this command reports.
  */
@@ -13,7 +14,15 @@
 #include "usr/shell/copy.h"
 #include "usr/shell/shell.h"
 
-enum { CLIENTS = 4, SERVER_LIVES = 12, LIFE_MS = 15, LOOK_MS = 200, SHARE_MS = 300, PRIORITY = 10, PRIORITY_LOW = 5 };
+enum {
+	CLIENTS = 4,
+	SERVER_LIVES = 12,
+	LIFE_MS = 15,
+	LOOK_MS = 200,
+	SHARE_MS = 300,
+	PRIORITY = 10,
+	PRIORITY_LOW = 5
+};
 enum exit : uint64_t {
 	EXIT_GOOD = 100,
 	BAD_STATUS, BAD_ANSWER, BAD_LABEL,			/* client */
@@ -52,10 +61,12 @@ answer(uint64_t word, uint64_t badge)
 static void
 client(uint64_t endpoint, uint64_t arg)
 {
-	uint64_t badge = arg >> 32, rounds = arg & UINT32_MAX, r = arg * 0x9e3779b97f4a7c15 + 1, answered = 0;
+	uint64_t badge = arg >> 32, rounds = arg & UINT32_MAX, r = arg * 0x9e3779b97f4a7c15 + 1,
+		 answered = 0;
 
 	for (uint64_t n = 0; n < rounds; n++) {
-		uint64_t words = next(&r) % 9, label = next(&r) >> 32, sent[8], deadline = DEADLINE_NEVER;
+		uint64_t words = next(&r) % 9, label = next(&r) >> 32, sent[8],
+			 deadline = DEADLINE_NEVER;
 		struct sysregs m = { .target = endpoint };
 		enum status s;
 
@@ -73,7 +84,8 @@ client(uint64_t endpoint, uint64_t arg)
 			continue;
 		if (s != OK)
 			leave(BAD_STATUS);
-		if (FIELD_GET(TAG_LABEL, m.call) != (~label & UINT32_MAX) || FIELD_GET(TAG_WORDS, m.call) != words)
+		if (FIELD_GET(TAG_LABEL, m.call) != (~label & UINT32_MAX) ||
+		    FIELD_GET(TAG_WORDS, m.call) != words)
 			leave(BAD_LABEL);
 		for (unsigned i = 0; i < words; i++)
 			if (m.w[i] != answer(sent[i], badge))
@@ -106,7 +118,8 @@ serve(uint64_t endpoint, uint64_t seed)
 			leave(BAD_RECEIVE);
 		for (unsigned i = 0; i < FIELD_GET(TAG_WORDS, m.call); i++)
 			m.w[i] = answer(m.w[i], badge);
-		m.call = (m.call & TAG_WORDS) | FIELD_PREP(TAG_LABEL, ~FIELD_GET(TAG_LABEL, m.call) & UINT32_MAX);
+		m.call = (m.call & TAG_WORDS) |
+		    FIELD_PREP(TAG_LABEL, ~FIELD_GET(TAG_LABEL, m.call) & UINT32_MAX);
 		m.deadline = next(&r) % 8 == 0 ? now_ns() + next(&r) % 100000 : DEADLINE_NEVER;
 		if (next(&r) % 8 != 0) {
 			m.call |= SYS_ipc_reply_recv;
@@ -132,8 +145,9 @@ server(uint64_t endpoint, uint64_t seed)
 {
 	uint64_t id;
 
-	(void)sys_thread_create(HANDLE_NONE, (uint64_t)(uintptr_t)serve, (uint64_t)(uintptr_t)stack[1] - STACK_ENTRY, endpoint,
-	    seed ^ 0x5555, PRIORITY | CPU_ANY << 8, &id);
+	(void)sys_thread_create(HANDLE_NONE, (uint64_t)(uintptr_t)serve,
+	    (uint64_t)(uintptr_t)stack[1] - STACK_ENTRY, endpoint, seed ^ 0x5555,
+	    PRIORITY | CPU_ANY << 8, &id);
 	serve(endpoint, seed);
 }
 
@@ -162,7 +176,8 @@ signal_low(uint64_t rounds, uint64_t seed)
 
 	for (uint64_t i = 0; i < rounds; i++) {
 		(void)sys_ntfn_signal(there_and_back[0], BIT(i % 64));
-		if (sys_ntfn_wait(there_and_back[1], next(&r) % 4 == 0 ? now_ns() + 20 * NS_PER_S : DEADLINE_NEVER, &bits) != OK)
+		if (sys_ntfn_wait(there_and_back[1],
+			next(&r) % 4 == 0 ? now_ns() + 20 * NS_PER_S : DEADLINE_NEVER, &bits) != OK)
 			leave(SIGNAL_LOST);
 		if (bits != BIT((i + 1) % 64))
 			leave(SIGNAL_WRONG);
@@ -176,12 +191,15 @@ signals(uint64_t handle UNUSED, uint64_t arg)
 {
 	uint64_t rounds = arg & UINT32_MAX, r = arg + 1, bits, id;
 
-	if (sys_ntfn_create(&there_and_back[0]) != OK || sys_ntfn_create(&there_and_back[1]) != OK ||
-	    sys_thread_create(HANDLE_NONE, (uint64_t)(uintptr_t)signal_low, (uint64_t)(uintptr_t)stack[1] - STACK_ENTRY, rounds,
-	    r, PRIORITY_LOW | (arg >> 32 & 0xff) << 8, &id) != OK)
+	if (sys_ntfn_create(&there_and_back[0]) != OK ||
+	    sys_ntfn_create(&there_and_back[1]) != OK ||
+	    sys_thread_create(HANDLE_NONE, (uint64_t)(uintptr_t)signal_low,
+		(uint64_t)(uintptr_t)stack[1] - STACK_ENTRY, rounds, r,
+		PRIORITY_LOW | (arg >> 32 & 0xff) << 8, &id) != OK)
 		leave(BAD_STATUS);
 	for (uint64_t i = 0; i < rounds; i++) {
-		if (sys_ntfn_wait(there_and_back[0], next(&r) % 4 == 0 ? now_ns() + 20 * NS_PER_S : DEADLINE_NEVER, &bits) != OK)
+		if (sys_ntfn_wait(there_and_back[0],
+			next(&r) % 4 == 0 ? now_ns() + 20 * NS_PER_S : DEADLINE_NEVER, &bits) != OK)
 			leave(SIGNAL_LOST);
 		if (bits != BIT(i % 64))
 			leave(SIGNAL_WRONG);
@@ -261,7 +279,8 @@ wait_all(handle_t ntfn, uint64_t all, uint64_t deadline)
 	uint64_t bits;
 
 	while (all != 0 && !interrupted()) {
-		enum status s = sys_ntfn_wait(ntfn, min_u64(deadline, now_ns() + LOOK_MS * NS_PER_MS), &bits);
+		enum status s =
+		    sys_ntfn_wait(ntfn, min_u64(deadline, now_ns() + LOOK_MS * NS_PER_MS), &bits);
 
 		if (s == OK)
 			all &= ~bits;
@@ -287,7 +306,8 @@ went_well(handle_t process, bool for_ever, const char *who, uint64_t *answered)
 	*answered += e.exit_code >> 8;
 	if (!for_ever && e.reason == EXIT_NORMAL && (e.exit_code & 0xff) == EXIT_GOOD)
 		return true;
-	print("stress: %s ended with reason %u, code %llu\n", who, e.reason, (unsigned long long)e.exit_code & 0xff);
+	print("stress: %s ended with reason %u, code %llu\n", who, e.reason,
+	    (unsigned long long)e.exit_code & 0xff);
 	return false;
 }
 
@@ -298,25 +318,31 @@ messages(uint64_t rounds, handle_t ntfn, uint64_t *answered)
 	uint64_t e, minted, end = now_ns() + 120 * NS_PER_S, seed = now_ns();
 	bool good = sys_endpoint_create(&e) == OK;
 
-	good = good && copy_start(&guess, forger, (handle_t)e, RIGHT_CALL, seed, PRIORITY_LOW, CPU_ANY) == OK;
+	good = good &&
+	    copy_start(&guess, forger, (handle_t)e, RIGHT_CALL, seed, PRIORITY_LOW, CPU_ANY) == OK;
 	for (unsigned i = 0; i < CLIENTS && good; i++) {
-		good = sys_endpoint_mint(e, i + 1, &minted) == OK && copy_start(&clients[i], client, (handle_t)minted, RIGHT_CALL,
-		    (uint64_t)(i + 1) << 32 | rounds, PRIORITY, CPU_ANY) == OK && sys_watch(clients[i], ntfn, BIT(i)) == OK;
+		good = sys_endpoint_mint(e, i + 1, &minted) == OK &&
+		    copy_start(&clients[i], client, (handle_t)minted, RIGHT_CALL,
+			(uint64_t)(i + 1) << 32 | rounds, PRIORITY, CPU_ANY) == OK &&
+		    sys_watch(clients[i], ntfn, BIT(i)) == OK;
 		(void)sys_handle_close(minted);
 	}
-	/* The next server is there before the last one is killed, so calls always find somebody in the end. */
+	/* The next server is there before the last one is killed, so calls always find somebody in
+	 * the end. */
 	for (unsigned life = 0; life < SERVER_LIVES && good; life++) {
 		handle_t *s = &servers[life % 2];
 
 		copy_end(s);
-		good = copy_start(s, server, (handle_t)e, RIGHT_RECV, seed + life, PRIORITY, CPU_ANY) == OK;
+		good = copy_start(s, server, (handle_t)e, RIGHT_RECV, seed + life, PRIORITY,
+			   CPU_ANY) == OK;
 		good = pause_until(now_ns() + LIFE_MS * NS_PER_MS) && good;
 		good = good && went_well(*s, true, "a server", answered);
 	}
 	if (!good && !was_interrupted())
 		print("stress: not everything could be started, or did not last\n");
 	good = good && wait_all(ntfn, BIT(CLIENTS) - 1, end);
-	good = good && went_well(guess, true, "the forger", answered) && went_well(servers[(SERVER_LIVES - 1) % 2], true, "the last server", answered);
+	good = good && went_well(guess, true, "the forger", answered) &&
+	    went_well(servers[(SERVER_LIVES - 1) % 2], true, "the last server", answered);
 	for (unsigned i = 0; i < CLIENTS; i++) {
 		good = good && went_well(clients[i], false, "a client", answered);
 		copy_end(&clients[i]);
@@ -342,22 +368,28 @@ cmd_stress(int argc, char **argv)
 	if (sys_ntfn_create(&n) != OK || sys_endpoint_create(&e) != OK)
 		return 1;
 	good = messages(rounds, (handle_t)n, &answered);
-	for (uint8_t cpu = 0; cpu < 2 && !was_interrupted() && sys_info(kernel, INFO_CPU, cpu, (uint64_t)(uintptr_t)&c, sizeof(c), &len) == OK; cpu++) {
+	for (uint8_t cpu = 0; cpu < 2 && !was_interrupted() &&
+	    sys_info(kernel, INFO_CPU, cpu, (uint64_t)(uintptr_t)&c, sizeof(c), &len) == OK;
+	    cpu++) {
 		handle_t pair = HANDLE_NONE;
-		enum status s = copy_start(&pair, signals, (handle_t)e, RIGHT_CALL, rounds | (uint64_t)cpu << 32, PRIORITY, 0);
+		enum status s = copy_start(&pair, signals, (handle_t)e, RIGHT_CALL,
+		    rounds | (uint64_t)cpu << 32, PRIORITY, 0);
 
 		if (s == OK) {
-			good = sys_watch(pair, n, BIT(CLIENTS + cpu)) == OK && wait_all((handle_t)n, BIT(CLIENTS + cpu), now_ns() + 60 * NS_PER_S) && good;
+			good = sys_watch(pair, n, BIT(CLIENTS + cpu)) == OK &&
+			    wait_all((handle_t)n, BIT(CLIENTS + cpu), now_ns() + 60 * NS_PER_S) &&
+			    good;
 			good = went_well(pair, false, "a pair that signals", &answered) && good;
 		}
 		copy_end(&pair);
 	}
-	good = !was_interrupted() && shares((handle_t)e, PRIORITY_LOW) && shares((handle_t)e, PRIORITY) && good;
+	good = !was_interrupted() && shares((handle_t)e, PRIORITY_LOW) &&
+	    shares((handle_t)e, PRIORITY) && good;
 	(void)sys_handle_close(n);
 	(void)sys_handle_close(e);
 	if (was_interrupted())
 		return stopped();
-	print("stress: %llu calls of %llu answered, %s\n", (unsigned long long)answered, (unsigned long long)rounds * CLIENTS,
-	    good ? "and every answer was right" : "FAILED");
+	print("stress: %llu calls of %llu answered, %s\n", (unsigned long long)answered,
+	    (unsigned long long)rounds * CLIENTS, good ? "and every answer was right" : "FAILED");
 	return !good;
 }

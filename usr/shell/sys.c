@@ -1,8 +1,10 @@
 /*
  * Commands about the system.  What they show comes from info() and never holds a physical address.
  *
- * Lists are read by index until there is no more: what changes meanwhile may be missing, or shown as it was.  What a process uses is shown without the quotas that it handed to its children.  Restarts come from init
- * and the device manager, who are asked with a deadline and left out when they do not answer.
+ * Lists are read by index until there is no more: what changes meanwhile may be missing, or shown
+ * as it was.  What a process uses is shown without the quotas that it handed to its children.
+ * Restarts come from init and the device manager, who are asked with a deadline and left out when
+ * they do not answer.
  *
  * Not here disks (disk.c), evidence (evidence.c).
  */
@@ -68,15 +70,18 @@ read_watched(void)
 {
 	watched_count = 0;
 	for (unsigned k = 0; k < 2; k++)
-		for (uint64_t n = 0; watched_count < WATCHED && supervised_at(k == 1, n, &watched[watched_count]); n++)
+		for (uint64_t n = 0;
+		    watched_count < WATCHED && supervised_at(k == 1, n, &watched[watched_count]);
+		    n++)
 			watched_count++;
 }
 
 const char *
 supervised_text(uint8_t state)
 {
-	static const char *const text[] = { "runs", "is starting", "waits to be started again", "its device is not granted",
-		"given up: ended too often", "off: its device faulted too often", "finished" };
+	static const char *const text[] = { "runs", "is starting", "waits to be started again",
+		"its device is not granted", "given up: ended too often",
+		"off: its device faulted too often", "finished" };
 
 	return state < ARRAY_SIZE(text) ? text[state] : "?";
 }
@@ -98,24 +103,28 @@ cmd_ps(int argc UNUSED, char **argv UNUSED)
 
 	read_processes();
 	read_watched();
-	print("%4s %4s %-16s %-8s %4s %3s %9s %9s %7s %8s\n", "pid", "from", "name", "state", "prio", "thr", "cpu ms", "KiB",
-	    "handles", "restarts");
+	print("%4s %4s %-16s %-8s %4s %3s %9s %9s %7s %8s\n", "pid", "from", "name", "state",
+	    "prio", "thr", "cpu ms", "KiB", "handles", "restarts");
 	for (unsigned i = 0; i < process_count; i++) {
 		const struct process_info *p = &process[i];
 		char restarts[24] = "-";
 
 		for (unsigned k = 0; k < watched_count; k++)
 			if (watched[k].pid == p->id)
-				fmt_buf(restarts, sizeof(restarts), "%llu", (unsigned long long)watched[k].restarts);
-		print("%4u %4u %-16s %-8s %4u %3u %9llu %9llu %7u %8s\n", p->id, p->parent_id, p->name, states[p->state & 3],
-		    p->priority, p->threads, (unsigned long long)(p->cpu_ns / NS_PER_MS),
-		    (unsigned long long)own(p->pages, p->id, true) * (PAGE_SIZE / KIB), p->handles, restarts);
+				fmt_buf(restarts, sizeof(restarts), "%llu",
+				    (unsigned long long)watched[k].restarts);
+		print("%4u %4u %-16s %-8s %4u %3u %9llu %9llu %7u %8s\n", p->id, p->parent_id,
+		    p->name, states[p->state & 3], p->priority, p->threads,
+		    (unsigned long long)(p->cpu_ns / NS_PER_MS),
+		    (unsigned long long)own(p->pages, p->id, true) * (PAGE_SIZE / KIB), p->handles,
+		    restarts);
 	}
 	for (unsigned k = 0; k < watched_count; k++) {
 		const struct supervised *s = &watched[k];
 
 		if (s->pid == 0)
-			print("%s%s: %s, %llu restarts\n", s->name, s->driver ? function_text(" of ", s->function) : "",
+			print("%s%s: %s, %llu restarts\n", s->name,
+			    s->driver ? function_text(" of ", s->function) : "",
 			    supervised_text(s->state), (unsigned long long)s->restarts);
 	}
 	return 0;
@@ -124,30 +133,36 @@ cmd_ps(int argc UNUSED, char **argv UNUSED)
 int
 cmd_mem(int argc UNUSED, char **argv UNUSED)
 {
-	static const char *const names[] = { "", "kernel", "process", "memory", "endpoint", "notification", "device", "mmio",
-		"irq", "buffer", "queue" };
+	static const char *const names[] = { "", "kernel", "process", "memory", "endpoint",
+		"notification", "device", "mmio", "irq", "buffer", "queue" };
 	struct memory_info m;
 
 	static_assert(ARRAY_SIZE(names) == OBJ_TYPES);
 	if (!info(INFO_MEMORY, 0, &m, sizeof(m)))
 		return 1;
-	print("pages: total %llu free %llu kernel %llu tables %llu iommu %llu user %llu quarantined %llu\n",
+	print(
+	    "pages: total %llu free %llu kernel %llu tables %llu iommu %llu user %llu quarantined %llu\n",
 	    (unsigned long long)m.total, (unsigned long long)m.free, (unsigned long long)m.kernel,
 	    (unsigned long long)m.table, (unsigned long long)m.iommu, (unsigned long long)m.user,
 	    (unsigned long long)m.quarantined);
 	print("objects:");
 	for (unsigned i = 1; i < OBJ_TYPES; i++)
 		print(" %s %llu", names[i], (unsigned long long)m.by_type[i]);
-	print("\nhandles %llu, threads %llu, grants %llu of %llu pages\n", (unsigned long long)m.handles,
-	    (unsigned long long)m.threads, (unsigned long long)m.grants, (unsigned long long)m.grant_pages);
+	print("\nhandles %llu, threads %llu, grants %llu of %llu pages\n",
+	    (unsigned long long)m.handles, (unsigned long long)m.threads,
+	    (unsigned long long)m.grants, (unsigned long long)m.grant_pages);
 	read_processes();
-	print("%4s %-16s %10s %10s %9s %9s %8s %8s\n", "pid", "owner", "pages", "quota", "objects", "quota", "handles", "refused");
+	print("%4s %-16s %10s %10s %9s %9s %8s %8s\n", "pid", "owner", "pages", "quota", "objects",
+	    "quota", "handles", "refused");
 	for (unsigned i = 0; i < process_count; i++) {
 		const struct process_info *p = &process[i];
 
-		print("%4u %-16s %10llu %10llu %9llu %9llu %8u %8llu\n", p->id, p->name, (unsigned long long)own(p->pages, p->id, true),
-		    (unsigned long long)p->pages_max, (unsigned long long)own(p->objects, p->id, false),
-		    (unsigned long long)p->objects_max, p->handles, (unsigned long long)p->quota_refused);
+		print("%4u %-16s %10llu %10llu %9llu %9llu %8u %8llu\n", p->id, p->name,
+		    (unsigned long long)own(p->pages, p->id, true),
+		    (unsigned long long)p->pages_max,
+		    (unsigned long long)own(p->objects, p->id, false),
+		    (unsigned long long)p->objects_max, p->handles,
+		    (unsigned long long)p->quota_refused);
 	}
 	return 0;
 }
@@ -157,12 +172,14 @@ cmd_cpus(int argc UNUSED, char **argv UNUSED)
 {
 	struct cpu_info c;
 
-	print("%4s %10s %10s %10s %10s %12s %10s\n", "cpu", "busy ms", "idle ms", "interrupts", "switches", "stale TLBs",
-	    "shootdowns");
+	print("%4s %10s %10s %10s %10s %12s %10s\n", "cpu", "busy ms", "idle ms", "interrupts",
+	    "switches", "stale TLBs", "shootdowns");
 	for (uint64_t i = 0; info(INFO_CPU, i, &c, sizeof(c)); i++)
-		print("%4u %10llu %10llu %10llu %10llu %12llu %10llu\n", c.id, (unsigned long long)(c.busy_ns / NS_PER_MS),
+		print("%4u %10llu %10llu %10llu %10llu %12llu %10llu\n", c.id,
+		    (unsigned long long)(c.busy_ns / NS_PER_MS),
 		    (unsigned long long)(c.idle_ns / NS_PER_MS), (unsigned long long)c.interrupts,
-		    (unsigned long long)c.switches, (unsigned long long)c.tlb_flushes, (unsigned long long)c.shootdowns);
+		    (unsigned long long)c.switches, (unsigned long long)c.tlb_flushes,
+		    (unsigned long long)c.shootdowns);
 	return 0;
 }
 
@@ -173,23 +190,34 @@ function_text(const char *before, uint32_t function)
 	static unsigned next;
 	char *to = text[next++ % 4];
 
-	fmt_buf(to, sizeof(text[0]), "%s%04x:%02x:%02x.%x", before, function >> 16, function >> 8 & 0xff, function >> 3 & 31,
-	    function & 7);
+	fmt_buf(to, sizeof(text[0]), "%s%04x:%02x:%02x.%x", before, function >> 16,
+	    function >> 8 & 0xff, function >> 3 & 31, function & 7);
 	return to;
 }
 
 const char *
 class_text(uint32_t class_code)
 {
-	static const struct { uint32_t code, mask; const char *text; } name[] = {
-		{ 0x010802, 0xffffff, "NVMe controller" }, { 0x010601, 0xffffff, "SATA controller" },
-		{ 0x010000, 0xff0000, "storage" }, { 0x020000, 0xffff00, "Ethernet controller" },
-		{ 0x020000, 0xff0000, "network" }, { 0x030000, 0xff0000, "display" }, { 0x040000, 0xff0000, "multimedia" },
-		{ 0x060000, 0xffff00, "host bridge" }, { 0x060100, 0xffff00, "ISA bridge" },
-		{ 0x060400, 0xffff00, "PCI bridge" }, { 0x060000, 0xff0000, "bridge" },
-		{ 0x070000, 0xff0000, "communication" }, { 0x080600, 0xffff00, "IOMMU" }, { 0x080000, 0xff0000, "system" },
-		{ 0x0c0300, 0xffff00, "USB controller" }, { 0x0c0500, 0xffff00, "SMBus controller" },
-		{ 0x0c0000, 0xff0000, "serial bus" }, { 0x120000, 0xff0000, "accelerator" },
+	static const struct { uint32_t code, mask; const char *text;
+	} name[] = {
+		{ 0x010802, 0xffffff, "NVMe controller" },
+		{ 0x010601, 0xffffff, "SATA controller" },
+		{ 0x010000, 0xff0000, "storage" },
+		{ 0x020000, 0xffff00, "Ethernet controller" },
+		{ 0x020000, 0xff0000, "network" },
+		{ 0x030000, 0xff0000, "display" },
+		{ 0x040000, 0xff0000, "multimedia" },
+		{ 0x060000, 0xffff00, "host bridge" },
+		{ 0x060100, 0xffff00, "ISA bridge" },
+		{ 0x060400, 0xffff00, "PCI bridge" },
+		{ 0x060000, 0xff0000, "bridge" },
+		{ 0x070000, 0xff0000, "communication" },
+		{ 0x080600, 0xffff00, "IOMMU" },
+		{ 0x080000, 0xff0000, "system" },
+		{ 0x0c0300, 0xffff00, "USB controller" },
+		{ 0x0c0500, 0xffff00, "SMBus controller" },
+		{ 0x0c0000, 0xff0000, "serial bus" },
+		{ 0x120000, 0xff0000, "accelerator" },
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(name); i++)
@@ -221,27 +249,33 @@ print_function(const struct function_info *f, unsigned depth)
 	struct function_info below;
 	struct device_info d;
 
-	print("%*s%s %04x:%04x %06x %-*s group %-3u ", (int)(2 * depth), "", function_text("", id), f->vendor, f->device,
-	    f->class_code, (int)(depth < 8 ? 20 - 2 * depth : 4), class_text(f->class_code), f->group);
+	print("%*s%s %04x:%04x %06x %-*s group %-3u ", (int)(2 * depth), "", function_text("", id),
+	    f->vendor, f->device, f->class_code, (int)(depth < 8 ? 20 - 2 * depth : 4),
+	    class_text(f->class_code), f->group);
 	if (f->is_bridge)
 		print("buses %02x-%02x\n", f->bus_secondary, f->bus_subordinate);
 	else if (f->claimed)
-		print("%sbus master %s, %u fault%s\n", driver_text(id), f->bus_master ? "on" : "off", f->faults,
-		    f->faults == 1 ? "" : "s");
+		print("%sbus master %s, %u fault%s\n", driver_text(id),
+		    f->bus_master ? "on" : "off", f->faults, f->faults == 1 ? "" : "s");
 	else
 		print("free, bus master %s\n", f->bus_master ? "on" : "off");
 	if (!f->is_bridge)
-		print("%*s  %s%s%s%s%s\n", (int)(2 * depth), "", f->verdict == LANE_DIRECT ? "direct-remapping" :
-		    f->verdict == LANE_BROKERED ? "brokered" : "unsupported: ",
+		print("%*s  %s%s%s%s%s\n", (int)(2 * depth), "",
+		    f->verdict == LANE_DIRECT       ? "direct-remapping" :
+			f->verdict == LANE_BROKERED ? "brokered" :
+						      "unsupported: ",
 		    f->verdict == LANE_UNSUPPORTED || f->reason[0] == 0 ? "" : " by ", f->reason,
 		    f->verdict == LANE_UNSUPPORTED || f->refused[0] == 0 ? "" : ", refused: ",
 		    f->verdict == LANE_UNSUPPORTED ? "" : f->refused);
 	for (uint64_t i = 0; f->claimed && info(INFO_DEVICE, i, &d, sizeof(d)); i++)
 		if (d.segment == f->segment && d.rid == f->rid)
-			print("%*s  domain on %s: %llu grant%s of %llu KiB\n", (int)(2 * depth), "", d.domain,
-			    (unsigned long long)d.grants, d.grants == 1 ? "" : "s", (unsigned long long)(d.grant_pages * PAGE_SIZE / KIB));
-	for (uint64_t i = 0; f->is_bridge && depth < 16 && info(INFO_FUNCTION, i, &below, sizeof(below)); i++)
-		if (below.segment == f->segment && below.parent_rid == f->rid && below.rid != f->rid)
+			print("%*s  domain on %s: %llu grant%s of %llu KiB\n", (int)(2 * depth), "",
+			    d.domain, (unsigned long long)d.grants, d.grants == 1 ? "" : "s",
+			    (unsigned long long)(d.grant_pages * PAGE_SIZE / KIB));
+	for (uint64_t i = 0;
+	    f->is_bridge && depth < 16 && info(INFO_FUNCTION, i, &below, sizeof(below)); i++)
+		if (below.segment == f->segment && below.parent_rid == f->rid &&
+		    below.rid != f->rid)
 			print_function(&below, depth + 1);
 }
 
@@ -264,12 +298,14 @@ cmd_iommu(int argc UNUSED, char **argv UNUSED)
 	uint64_t i;
 
 	for (i = 0; info(INFO_UNIT, i, &u, sizeof(u)); i++) {
-		print("%s: %s%s%s%s\n", u.name, u.features, u.interrupt_isolation ? "" : ", interrupt_isolation=none",
-		    u.fault_log ? "" : ", fault_reporting=none",
-		    u.broken ? ", BROKEN" : "");
-		print("  domains %u, endpoints %u, maps %llu, unmaps %llu, invalidations %llu, syncs %llu, faults %llu, lost %llu\n",
-		    u.domains, u.endpoints, (unsigned long long)u.maps, (unsigned long long)u.unmaps,
-		    (unsigned long long)u.invalidations, (unsigned long long)u.syncs, (unsigned long long)u.faults,
+		print("%s: %s%s%s%s\n", u.name, u.features,
+		    u.interrupt_isolation ? "" : ", interrupt_isolation=none",
+		    u.fault_log ? "" : ", fault_reporting=none", u.broken ? ", BROKEN" : "");
+		print(
+		    "  domains %u, endpoints %u, maps %llu, unmaps %llu, invalidations %llu, syncs %llu, faults %llu, lost %llu\n",
+		    u.domains, u.endpoints, (unsigned long long)u.maps,
+		    (unsigned long long)u.unmaps, (unsigned long long)u.invalidations,
+		    (unsigned long long)u.syncs, (unsigned long long)u.faults,
 		    (unsigned long long)u.faults_lost);
 	}
 	if (i == 0)
@@ -311,13 +347,16 @@ print_grants(void)
 		unsigned end = i;
 
 		g = grant[i];
-		for (; (i == 0 || grant[i - 1].owner != g.owner) && end < n && grant[end].owner == g.owner; end++)
+		for (; (i == 0 || grant[i - 1].owner != g.owner) && end < n &&
+		    grant[end].owner == g.owner;
+		    end++)
 			bytes += grant[end].len_bytes;
 		if (end != i)
-			print("%s (%u): %u grant%s, %llu KiB\n", process_name(g.owner), g.owner, end - i, end - i == 1 ? "" : "s",
-			    (unsigned long long)(bytes / KIB));
-		print("  %02x:%02x.%x iova 0x%llx %llu KiB %s\n", g.rid >> 8, g.rid >> 3 & 31, g.rid & 7,
-		    (unsigned long long)g.iova, (unsigned long long)(g.len_bytes / KIB), dirs[g.dir & 3]);
+			print("%s (%u): %u grant%s, %llu KiB\n", process_name(g.owner), g.owner,
+			    end - i, end - i == 1 ? "" : "s", (unsigned long long)(bytes / KIB));
+		print("  %02x:%02x.%x iova 0x%llx %llu KiB %s\n", g.rid >> 8, g.rid >> 3 & 31,
+		    g.rid & 7, (unsigned long long)g.iova, (unsigned long long)(g.len_bytes / KIB),
+		    dirs[g.dir & 3]);
 	}
 	if (seen > n)
 		print("and %llu grants more\n", (unsigned long long)(seen - n));
@@ -330,15 +369,19 @@ cmd_dma(int argc UNUSED, char **argv UNUSED)
 	struct queue_counts q;
 
 	for (uint64_t i = 0; info(INFO_DEVICE, i, &d, sizeof(d)); i++)
-		print("%04x:%02x:%02x.%x on %s: %llu grants, %llu pages, %llu table pages, generation %u, %llu register accesses refused\n",
-		    d.segment, d.rid >> 8, d.rid >> 3 & 31, d.rid & 7, d.domain, (unsigned long long)d.grants,
-		    (unsigned long long)d.grant_pages, (unsigned long long)d.table_pages, d.generation,
+		print(
+		    "%04x:%02x:%02x.%x on %s: %llu grants, %llu pages, %llu table pages, generation %u, %llu register accesses refused\n",
+		    d.segment, d.rid >> 8, d.rid >> 3 & 31, d.rid & 7, d.domain,
+		    (unsigned long long)d.grants, (unsigned long long)d.grant_pages,
+		    (unsigned long long)d.table_pages, d.generation,
 		    (unsigned long long)d.registers_refused);
 	for (uint64_t i = 0; info(INFO_QUEUE, i, &q, sizeof(q)); i++)
-		print("  queue %u of %02x:%02x.%x: %llu entries, %llu completions, %llu batches refused%s%s\n", q.id, q.rid >> 8,
-		    q.rid >> 3 & 31, q.rid & 7, (unsigned long long)q.accepted, (unsigned long long)q.completed,
-		    (unsigned long long)q.refused, q.refused != 0 ? ", the last: " : "", q.refused != 0 ?
-		    dma_rule_text((enum dma_rule)q.last_rule) : "");
+		print(
+		    "  queue %u of %02x:%02x.%x: %llu entries, %llu completions, %llu batches refused%s%s\n",
+		    q.id, q.rid >> 8, q.rid >> 3 & 31, q.rid & 7, (unsigned long long)q.accepted,
+		    (unsigned long long)q.completed, (unsigned long long)q.refused,
+		    q.refused != 0 ? ", the last: " : "",
+		    q.refused != 0 ? dma_rule_text((enum dma_rule)q.last_rule) : "");
 	read_processes();
 	print_grants();
 	return 0;
@@ -403,7 +446,9 @@ cmd_log(int argc, char **argv)
 		return usage("\"%s\" is no option", argv[1]);
 	if (argc > 1 && !wall_at_boot(&boot))
 		return 1;
-	while (sys_log(kernel, 1, cursor, (uint64_t)(uintptr_t)text, sizeof(text), &n, &cursor) == OK && n != 0 && !interrupted()) {
+	while (sys_log(kernel, 1, cursor, (uint64_t)(uintptr_t)text, sizeof(text), &n, &cursor) ==
+		OK &&
+	    n != 0 && !interrupted()) {
 		if (boot != 0)
 			dated(text, n, boot);
 		else
@@ -467,7 +512,8 @@ cmd_trace(int argc, char **argv)
 		return 1;
 	}
 	for (uint64_t cpu = 0; ; cpu++, n += got / sizeof(*r)) {
-		s = sys_info(kernel, INFO_TRACE, cpu, (uint64_t)(uintptr_t)(r + n), ROOM - n * sizeof(*r), &got);
+		s = sys_info(kernel, INFO_TRACE, cpu, (uint64_t)(uintptr_t)(r + n),
+		    ROOM - n * sizeof(*r), &got);
 		if (s != OK)
 			break;
 	}
@@ -492,17 +538,24 @@ cmd_kill(int argc UNUSED, char **argv)
 
 	by_number = number(argv[1], &asked);
 	for (uint64_t i = 0; info(INFO_PROCESS, i, &p, sizeof(p)); i++)
-		if (by_number ? p.id == asked : strcmp(p.name, argv[1]) == 0 && p.state == PROCESS_RUNNING)
+		if (by_number ? p.id == asked :
+				strcmp(p.name, argv[1]) == 0 && p.state == PROCESS_RUNNING)
 			pid = p.id;
 	for (unsigned k = 0; k < 2 && pid != 0; k++) {
-		struct msg m = { .label = k == 0 ? DEVMGR_KILL : INIT_KILL, .words = 1, .w = { pid } };
+		struct msg m = {
+			.label = k == 0 ? DEVMGR_KILL : INIT_KILL, .words = 1, .w = { pid }
+		};
 
-		if (msg_call(k == 0 ? devmgr : init, &m, now_ns() + 5 * NS_PER_S) == OK && m.label == OK)
+		if (msg_call(k == 0 ? devmgr : init, &m, now_ns() + 5 * NS_PER_S) == OK &&
+		    m.label == OK)
 			return 0;
 	}
-	print("kill: %s: %s\n", argv[1], pid == 0 ? by_number ? "no process has that number" : "no process of that name runs" :
-	    pid == 1 ? "it ends only with the machine: poweroff, reboot" :
-	    "not a service or driver that somebody watches over; \"ps\" lists processes");
+	print("kill: %s: %s\n", argv[1],
+	    pid == 0 ?
+		by_number ? "no process has that number" : "no process of that name runs" :
+		pid == 1 ?
+		"it ends only with the machine: poweroff, reboot" :
+		"not a service or driver that somebody watches over; \"ps\" lists processes");
 	return 1;
 }
 
@@ -533,18 +586,20 @@ memory_round(handle_t memory, uint64_t offset, uint64_t len, uint64_t va, uint64
 		else
 			bad += *w != pattern(offset + i, round);
 	}
-	for (uint64_t i = 0; info(INFO_PROCESS, i, &p, sizeof(p)) && strcmp(p.name, "shell") != 0; i++)
+	for (uint64_t i = 0; info(INFO_PROCESS, i, &p, sizeof(p)) && strcmp(p.name, "shell") != 0;
+	    i++)
 		;
-	print("memtest: %s %llu KiB from %llu KiB on, %llu large leaves, %llu wrong\n", fill ? "wrote" : "read",
-	    (unsigned long long)(len / KIB), (unsigned long long)(offset / KIB), (unsigned long long)p.large_leaves,
+	print("memtest: %s %llu KiB from %llu KiB on, %llu large leaves, %llu wrong\n",
+	    fill ? "wrote" : "read", (unsigned long long)(len / KIB),
+	    (unsigned long long)(offset / KIB), (unsigned long long)p.large_leaves,
 	    (unsigned long long)bad);
 	s = sys_mem_unmap(HANDLE_NONE, at, len);
 	return s == OK && bad == 0;
 }
 
 /*
- * The same memory at the same address: as large leaves, then shifted by a page, which takes small ones, and so on.  Every way is
- * written once and read by the others.
+ * The same memory at the same address: as large leaves, then shifted by a page, which takes small
+ * ones, and so on.  Every way is written once and read by the others.
  */
 int
 cmd_memtest(int argc, char **argv)
@@ -600,8 +655,9 @@ cmd_killer(int argc UNUSED, char **argv)
 	str_copy(later.name, argv[1], sizeof(later.name));
 	later.at = now_ns() + ms * NS_PER_MS;
 	later.running = true;
-	if (sys_thread_create(HANDLE_NONE, (uint64_t)(uintptr_t)kill_later, (uint64_t)(uintptr_t)(later_stack +
-	    sizeof(later_stack)) - STACK_ENTRY, 0, 0, 10 | CPU_ANY << 8, &id) != OK) {
+	if (sys_thread_create(HANDLE_NONE, (uint64_t)(uintptr_t)kill_later,
+		(uint64_t)(uintptr_t)(later_stack + sizeof(later_stack)) - STACK_ENTRY, 0, 0,
+		10 | CPU_ANY << 8, &id) != OK) {
 		later.running = false;
 		return 1;
 	}

@@ -1,6 +1,7 @@
 /*
- * First claims whose claimer does not wait: he gives up, or is killed.  The kernel's live test of the IOMMU goes on by itself, the
- * claim ends with it, and the next one finds how it went.  Two disk controllers, because a test is made once.
+ * First claims whose claimer does not wait: he gives up, or is killed.  The kernel's live test of
+ * the IOMMU goes on by itself, the claim ends with it, and the next one finds how it went.  Two
+ * disk controllers, because a test is made once.
  */
 #include "usr/trial/trial.h"
 
@@ -14,7 +15,9 @@ nth_controller(handle_t kernel, unsigned n)
 	struct function_info f;
 	uint64_t size;
 
-	for (uint64_t i = 0; sys_info(kernel, INFO_FUNCTION, i, (uint64_t)(uintptr_t)&f, sizeof(f), &size) == OK; i++)
+	for (uint64_t i = 0;
+	    sys_info(kernel, INFO_FUNCTION, i, (uint64_t)(uintptr_t)&f, sizeof(f), &size) == OK;
+	    i++)
 		if (f.class_code == NVME_CLASS && n-- == 0)
 			return (uint64_t)f.segment << 16 | f.rid;
 	die("too few disk controllers");
@@ -23,7 +26,8 @@ nth_controller(handle_t kernel, unsigned n)
 static enum status
 try_claim(handle_t kernel, unsigned n, uint64_t deadline, uint64_t *device)
 {
-	return sys_device_claim(kernel, nth_controller(kernel, n), CLAIM_MAPPED_DOORBELLS | CLAIM_CONSENT_INTERRUPTS, deadline, device);
+	return sys_device_claim(kernel, nth_controller(kernel, n),
+	    CLAIM_MAPPED_DOORBELLS | CLAIM_CONSENT_INTERRUPTS, deadline, device);
 }
 
 /* Until somebody has the device, who is not us. */
@@ -34,7 +38,9 @@ wait_busy(unsigned n)
 	uint64_t size, found = nth_controller(boot_info->kernel, n);
 
 	for (unsigned i = 0; i < 10'000; i++) {
-		for (uint64_t k = 0; sys_info(boot_info->kernel, INFO_DEVICE, k, (uint64_t)(uintptr_t)&d, sizeof(d), &size) == OK; k++)
+		for (uint64_t k = 0; sys_info(boot_info->kernel, INFO_DEVICE, k,
+					 (uint64_t)(uintptr_t)&d, sizeof(d), &size) == OK;
+		    k++)
 			if (((uint64_t)d.segment << 16 | d.rid) == found)
 				return;
 		sleep_until(now_ns() + NS_PER_MS / 10);
@@ -62,8 +68,12 @@ claim_later(unsigned n)
 void
 live(void)
 {
-	struct spawn sp = { .name = "claimer", .args = "claim", .limits = { .pages = 256, .objects = 64, .threads = 4 }, .priority = 5,
-		.count = 1, .give = { { "kernel", boot_info->kernel, 0 } } };
+	struct spawn sp = { .name = "claimer",
+		.args = "claim",
+		.limits = { .pages = 256, .objects = 64, .threads = 4 },
+		.priority = 5,
+		.count = 1,
+		.give = { { "kernel", boot_info->kernel, 0 } } };
 	uint64_t device, t;
 	struct epitaph e;
 	handle_t child;
@@ -74,7 +84,8 @@ live(void)
 	print("trial: an impatient claim: %s; ", status_text(s));
 	claim_later(0);
 
-	sp.image = archive_file((const uint8_t *)(uintptr_t)boot_info->archive_va, boot_info->archive_len, "init", &sp.image_len);
+	sp.image = archive_file((const uint8_t *)(uintptr_t)boot_info->archive_va,
+	    boot_info->archive_len, "init", &sp.image_len);
 	if (sp.image == NULL || spawn(&sp, &child) != OK)
 		die("no child");
 	wait_busy(1);
@@ -82,7 +93,8 @@ live(void)
 	(void)sys_process_kill(child, 77);
 	code = result_of(child, &e);
 	t = now_ns() - t;
-	print("trial: killed within a claim: code %u after %s; ", code, t < SOON_NS ? "less than 50 ms" : "long");
+	print("trial: killed within a claim: code %u after %s; ", code,
+	    t < SOON_NS ? "less than 50 ms" : "long");
 	claim_later(1);
 }
 

@@ -1,19 +1,22 @@
 /*
- * trial: a root task for tests, in init's place in an archive of their own.  "trial=WHAT" on the command line:
+ * trial: a root task for tests, in init's place in an archive of their own.  "trial=WHAT" on the
+ * command line:
  *
  *     death        claims the disk controller, grants it a page (bus mastering goes on), and faults
- *     reset        claims the disk controller and has children reset it: two at a time; while the claim ends; killed within
- *     live         claims a disk controller and gives up; has a child claim another, and kills it
- *     end=MIB      makes processes with that much memory mapped, small pages and large, and kills each: how late is a
- *                  thread of higher priority that wakes up every 100 us meanwhile?  With QEMU's -icount shift=0 a
- *                  nanosecond is an instruction, so lateness is the longest path that lets nobody in.  The same for a process with
- *                  many handles, for one that nobody ever started and whose last handle is closed, and for a claim with many grants
- *     registers    makes windows onto the controller's registers, uses each once, and gives it up: what stayed?
- *     watches      tries to watch what it was given without the right to
- *     vectors      has a child with the controller take vectors until it is refused; then a driver of its own needs one
- *     memory       takes all memory, then makes threads with room for a stack each and nothing more
+ *     reset        claims the disk controller and has children reset it: two at a time; while the
+ * claim ends; killed within live         claims a disk controller and gives up; has a child claim
+ * another, and kills it end=MIB      makes processes with that much memory mapped, small pages and
+ * large, and kills each: how late is a thread of higher priority that wakes up every 100 us
+ * meanwhile?  With QEMU's -icount shift=0 a nanosecond is an instruction, so lateness is the
+ * longest path that lets nobody in.  The same for a process with many handles, for one that nobody
+ * ever started and whose last handle is closed, and for a claim with many grants registers    makes
+ * windows onto the controller's registers, uses each once, and gives it up: what stayed? watches
+ * tries to watch what it was given without the right to vectors      has a child with the
+ * controller take vectors until it is refused; then a driver of its own needs one memory takes all
+ * memory, then makes threads with room for a stack each and nothing more
  *
- * It ends by switching the machine off, but for "death".  A child runs the same program: it has a start block.
+ * It ends by switching the machine off, but for "death".  A child runs the same program: it has a
+ * start block.
  */
 #include "kern/base/bits.h"
 #include "usr/trial/trial.h"
@@ -47,7 +50,8 @@ controller(struct function_info *f)
 	uint64_t size, i = 0;
 
 	do
-		if (sys_info(boot_info->kernel, INFO_FUNCTION, i++, (uint64_t)(uintptr_t)f, sizeof(*f), &size) != OK)
+		if (sys_info(boot_info->kernel, INFO_FUNCTION, i++, (uint64_t)(uintptr_t)f,
+			sizeof(*f), &size) != OK)
 			die("no disk controller");
 	while (f->class_code != NVME_CLASS);
 }
@@ -68,8 +72,8 @@ claim(void)
 	uint64_t device, memory, buffer, iova;
 
 	controller(&f);
-	if (sys_device_claim(boot_info->kernel, (uint64_t)f.segment << 16 | f.rid, CLAIM_MAPPED_DOORBELLS |
-	    CLAIM_CONSENT_INTERRUPTS, DEADLINE_NEVER, &device) != OK)
+	if (sys_device_claim(boot_info->kernel, (uint64_t)f.segment << 16 | f.rid,
+		CLAIM_MAPPED_DOORBELLS | CLAIM_CONSENT_INTERRUPTS, DEADLINE_NEVER, &device) != OK)
 		die("no claim");
 	if (sys_mem_create(1, 0, &memory) != OK ||
 	    sys_dma_map(device, memory, 0, PAGE_SIZE, DMA_FROM_DEVICE, &buffer, &iova) != OK)
@@ -105,12 +109,16 @@ look_at(handle_t device)
 static handle_t
 resetter(handle_t device, uint32_t rights)
 {
-	struct spawn sp = { .name = "resetter", .limits = { .pages = 256, .objects = 64, .threads = 4 }, .priority = 5, .count = 1,
+	struct spawn sp = { .name = "resetter",
+		.limits = { .pages = 256, .objects = 64, .threads = 4 },
+		.priority = 5,
+		.count = 1,
 		.give = { { "device", device, rights } } };
 	uint32_t before = look_at(device).generation;
 	handle_t child;
 
-	sp.image = archive_file((const uint8_t *)(uintptr_t)boot_info->archive_va, boot_info->archive_len, "init", &sp.image_len);
+	sp.image = archive_file((const uint8_t *)(uintptr_t)boot_info->archive_va,
+	    boot_info->archive_len, "init", &sp.image_len);
 	if (sp.image == NULL || spawn(&sp, &child) != OK)
 		die("no child");
 	for (unsigned i = 0; look_at(device).generation == before; i++) {
@@ -129,8 +137,11 @@ result_of(handle_t child, struct epitaph *e)
 	uint64_t size;
 
 	for (unsigned i = 0; i < 20'000; i++) {
-		if (sys_info(child, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&p, sizeof(p), &size) == OK && p.state == PROCESS_DEAD &&
-		    sys_info(child, INFO_EPITAPH, 0, (uint64_t)(uintptr_t)e, sizeof(*e), &size) == OK) {
+		if (sys_info(child, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&p, sizeof(p), &size) ==
+			OK &&
+		    p.state == PROCESS_DEAD &&
+		    sys_info(child, INFO_EPITAPH, 0, (uint64_t)(uintptr_t)e, sizeof(*e), &size) ==
+			OK) {
 			(void)sys_handle_close(child);
 			return (unsigned)e->exit_code;
 		}
@@ -157,7 +168,8 @@ resets(void)
 	child = resetter(device, RIGHT_MANAGE | RIGHT_READ);
 	s = sys_handle_revoke(device, now_ns() + 20 * NS_PER_S);
 	print("trial: end within a reset: %s; ", status_text(s));
-	print("the reset: %s; mastering %u\n", status_text((enum status)result_of(child, &e)), is_mastering());
+	print("the reset: %s; mastering %u\n", status_text((enum status)result_of(child, &e)),
+	    is_mastering());
 	device = claim();
 
 	child = resetter(device, RIGHT_MANAGE | RIGHT_READ);
@@ -168,7 +180,8 @@ resets(void)
 	s = sys_device_reset(device, DEADLINE_NEVER);
 	print("trial: killed within a reset: code %u after %s; another: %s; ", (unsigned)value,
 	    t < 50 * NS_PER_MS ? "less than 50 ms" : "long", status_text(s));
-	for (unsigned i = 0; i < 1000 && (s = sys_device_reset(device, DEADLINE_NEVER)) == E_BUSY; i++)
+	for (unsigned i = 0; i < 1000 && (s = sys_device_reset(device, DEADLINE_NEVER)) == E_BUSY;
+	    i++)
 		sleep_until(now_ns() + NS_PER_MS);
 	print("later: %s, mastering %u\n", status_text(s), is_mastering());
 	s = sys_device_reset(device, now_ns() + NS_PER_MS);
@@ -196,8 +209,11 @@ fat_process(uint64_t pages, bool large)
 {
 	uint64_t p, va, memory, chunk = large ? CHUNK_PAGES : 1, at = MAP_AT;
 	/* Its tables; the memory is paid by this process, which makes it. */
-	struct process_limits limits = { .pages = pages / (large ? 64 : 8) + 4096, .objects = 60'000, .threads = 1 };
-	enum status s = sys_process_create((uint64_t)(uintptr_t)"fat", 3, (uint64_t)(uintptr_t)&limits, &p);
+	struct process_limits limits = {
+		.pages = pages / (large ? 64 : 8) + 4096, .objects = 60'000, .threads = 1
+	};
+	enum status s =
+	    sys_process_create((uint64_t)(uintptr_t)"fat", 3, (uint64_t)(uintptr_t)&limits, &p);
 
 	/* Single pages lie apart, so that each has a leaf of its own and many have a table. */
 	for (uint64_t done = 0; s == OK && done < pages; done += chunk) {
@@ -219,7 +235,9 @@ is_dead(handle_t process)
 	struct process_info info;
 	uint64_t size;
 
-	return sys_info(process, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&info, sizeof(info), &size) != OK || info.state == PROCESS_DEAD;
+	return sys_info(process, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&info, sizeof(info),
+		   &size) != OK ||
+	    info.state == PROCESS_DEAD;
 }
 
 /* Its handle is stale by then: looked up among all. */
@@ -229,7 +247,9 @@ is_unclaimed(handle_t device UNUSED)
 	struct device_info d;
 	uint64_t size;
 
-	return sys_info(boot_info->kernel, INFO_DEVICE, 0, (uint64_t)(uintptr_t)&d, sizeof(d), &size) != OK || d.state == DEVICE_FREE;
+	return sys_info(boot_info->kernel, INFO_DEVICE, 0, (uint64_t)(uintptr_t)&d, sizeof(d),
+		   &size) != OK ||
+	    d.state == DEVICE_FREE;
 }
 
 static uint64_t
@@ -238,7 +258,8 @@ free_pages(void)
 	struct memory_info m;
 	uint64_t size;
 
-	if (sys_info(boot_info->kernel, INFO_MEMORY, 0, (uint64_t)(uintptr_t)&m, sizeof(m), &size) != OK)
+	if (sys_info(
+		boot_info->kernel, INFO_MEMORY, 0, (uint64_t)(uintptr_t)&m, sizeof(m), &size) != OK)
 		die("no look at memory");
 	return m.free;
 }
@@ -260,8 +281,9 @@ beat(const char *what, bool (*over)(handle_t), handle_t h)
 		if (now - start > 60 * NS_PER_S)
 			die("%s: no end after a minute", what);
 	} while (!over(h));
-	print("trial: %s: %llu wake-ups, the latest %llu ns late, %llu pages came back\n", what, (unsigned long long)beats,
-	    (unsigned long long)worst, (unsigned long long)(free_pages() - before));
+	print("trial: %s: %llu wake-ups, the latest %llu ns late, %llu pages came back\n", what,
+	    (unsigned long long)beats, (unsigned long long)worst,
+	    (unsigned long long)(free_pages() - before));
 }
 
 static void
@@ -277,10 +299,13 @@ end_of(handle_t process, const char *what)
 static handle_t
 many_handles(void)
 {
-	static const struct process_limits limits = { .pages = 4096, .objects = 20'000, .threads = 1 };
+	static const struct process_limits limits = {
+		.pages = 4096, .objects = 20'000, .threads = 1
+	};
 	uint64_t p, n, there;
 
-	if (sys_process_create((uint64_t)(uintptr_t)"handles", 7, (uint64_t)(uintptr_t)&limits, &p) != OK)
+	if (sys_process_create(
+		(uint64_t)(uintptr_t)"handles", 7, (uint64_t)(uintptr_t)&limits, &p) != OK)
 		die("no process");
 	for (unsigned i = 0; i < 8000; i += 2) {
 		if (sys_ntfn_create(&n) != OK || sys_handle_give(p, n, UINT32_MAX, &there) != OK ||
@@ -307,10 +332,12 @@ grants(handle_t device, uint64_t pages, unsigned single)
 	uint64_t memory, buffer, iova;
 
 	if (sys_mem_create(pages, 0, &memory) != OK ||
-	    sys_dma_map(device, memory, PAGE_SIZE, (pages - 1) * PAGE_SIZE, DMA_BOTH, &buffer, &iova) != OK)
+	    sys_dma_map(
+		device, memory, PAGE_SIZE, (pages - 1) * PAGE_SIZE, DMA_BOTH, &buffer, &iova) != OK)
 		die("no grant of %llu pages", (unsigned long long)pages);
 	for (unsigned i = 0; i < single; i++)
-		if (sys_dma_map(device, memory, i % pages * PAGE_SIZE, PAGE_SIZE, DMA_FROM_DEVICE, &buffer, &iova) != OK)
+		if (sys_dma_map(device, memory, i % pages * PAGE_SIZE, PAGE_SIZE, DMA_FROM_DEVICE,
+			&buffer, &iova) != OK)
 			die("no grant");
 	(void)sys_handle_close(memory);
 }
@@ -324,7 +351,8 @@ ends(uint64_t mib)
 	end_of(fat_process(min_u64(pages, 20'000), false), "single pages");
 	end_of(fat_process(pages, true), "large pages");
 	end_of(many_handles(), "many handles");
-	/* Never started, and nobody is left who knows of it: its end is not its last holder's work. */
+	/* Never started, and nobody is left who knows of it: its end is not its last holder's work.
+	 */
 	p = fat_process(min_u64(pages, 4000), false);
 	print("trial: abandoned: closing took %llu ns\n", (unsigned long long)closing_takes(p));
 	sleep_until(now_ns() + NS_PER_S);

@@ -21,8 +21,10 @@ check(struct cmos c, const char *want)
 ATF_TC_WITHOUT_HEAD(decimal_and_binary_say_the_same);
 ATF_TC_BODY(decimal_and_binary_say_the_same, tc)
 {
-	check((struct cmos){ 0x56, 0x34, 0x12, 0x31, 0x12, 0x26, 0x20, CMOS_B_24 }, "2026-12-31 12:34:56");
-	check((struct cmos){ 56, 34, 12, 31, 12, 26, 20, CMOS_B_24 | CMOS_B_BINARY }, "2026-12-31 12:34:56");
+	check((struct cmos){ 0x56, 0x34, 0x12, 0x31, 0x12, 0x26, 0x20, CMOS_B_24 },
+	    "2026-12-31 12:34:56");
+	check((struct cmos){ 56, 34, 12, 31, 12, 26, 20, CMOS_B_24 | CMOS_B_BINARY },
+	    "2026-12-31 12:34:56");
 }
 
 ATF_TC_WITHOUT_HEAD(twelve_hours_have_a_midnight_and_a_noon);

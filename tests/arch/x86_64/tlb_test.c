@@ -1,8 +1,9 @@
 /*
  * arch/x86_64/tlb.h: who forgets what, in every order in which two CPUs can take their steps.
  *
- * CPU 0 changes an entry; CPU 1 loads the space, uses it, leaves it, and comes back.  CPU 1 remembers an entry as a
- * TLB does: from its first use until it is told to forget.  The rule: a use after the change is over sees the new entry.
+ * CPU 0 changes an entry; CPU 1 loads the space, uses it, leaves it, and comes back.  CPU 1
+ * remembers an entry as a TLB does: from its first use until it is told to forget.  The rule: a use
+ * after the change is over sees the new entry.
  */
 #include <atf-c.h>
 #include <string.h>
@@ -42,7 +43,8 @@ step_b(struct world *w)
 	case USE: case USE_AGAIN:
 		if (w->remembered == NOTHING)
 			w->remembered = w->entry;
-		ATF_REQUIRE_MSG(!w->over || w->remembered == NEW, "an old entry was used after the change was over");
+		ATF_REQUIRE_MSG(!w->over || w->remembered == NEW,
+		    "an old entry was used after the change was over");
 		break;
 	case UNLOAD:
 		w->runs = false;
@@ -57,7 +59,9 @@ step_b(struct world *w)
 static bool
 may_answer(const struct world *w)
 {
-	return w->asked && (w->b % ROUND == USE || w->b % ROUND == USE_AGAIN || w->b % ROUND == UNLOAD || w->b % ROUND == ENTER);
+	return w->asked &&
+	    (w->b % ROUND == USE || w->b % ROUND == USE_AGAIN || w->b % ROUND == UNLOAD ||
+		w->b % ROUND == ENTER);
 }
 
 static void

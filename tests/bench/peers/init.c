@@ -1,9 +1,9 @@
 /*
- * The first and only program of the Linux guest that "make bench PEERS=1" measures: the operations of usr/shell/bench.c
- * by Linux's own means, between the same marks.
+ * The first and only program of the Linux guest that "make bench PEERS=1" measures: the operations
+ * of usr/shell/bench.c by Linux's own means, between the same marks.
  *
- * Freestanding: system calls by their instruction, so one compiler serves both architectures and no C library is needed.
- * Its first instruction is the mark of the end of booting.
+ * Freestanding: system calls by their instruction, so one compiler serves both architectures and no
+ * C library is needed. Its first instruction is the mark of the end of booting.
  *
  *   2  getpid                                       10,000 times
  *   4  a futex handed to and fro by two processes   5,000 round trips
@@ -18,20 +18,51 @@
 
 #if defined(__aarch64__)
 enum {
-	NR_exit = 93, NR_write = 64, NR_read = 63, NR_openat = 56, NR_close = 57, NR_pread64 = 67, NR_mount = 40,
-	NR_finit_module = 273, NR_nanosleep = 101, NR_getpid = 172, NR_clone = 220, NR_futex = 98, NR_mmap = 222,
-	NR_reboot = 142, NR_io_uring_setup = 425, NR_io_uring_enter = 426, O_DIRECT = 0x10000,
+	NR_exit = 93,
+	NR_write = 64,
+	NR_read = 63,
+	NR_openat = 56,
+	NR_close = 57,
+	NR_pread64 = 67,
+	NR_mount = 40,
+	NR_finit_module = 273,
+	NR_nanosleep = 101,
+	NR_getpid = 172,
+	NR_clone = 220,
+	NR_futex = 98,
+	NR_mmap = 222,
+	NR_reboot = 142,
+	NR_io_uring_setup = 425,
+	NR_io_uring_enter = 426,
+	O_DIRECT = 0x10000,
 };
 #define MARK(id) __asm__ volatile(".inst 0xd280001f | ((0x5a00 | %c0) << 5)" :: "i"(id) : "memory")
-__asm__(".globl _start\n_start: .inst 0xd280001f | ((0x5a00 | 254) << 5)\n mov x29, #0\n bl linux_main\n");
+__asm__(
+    ".globl _start\n_start: .inst 0xd280001f | ((0x5a00 | 254) << 5)\n mov x29, #0\n bl linux_main\n");
 #else
 enum {
-	NR_exit = 60, NR_write = 1, NR_read = 0, NR_openat = 257, NR_close = 3, NR_pread64 = 17, NR_mount = 165,
-	NR_finit_module = 313, NR_nanosleep = 35, NR_getpid = 39, NR_clone = 56, NR_futex = 202, NR_mmap = 9,
-	NR_reboot = 169, NR_io_uring_setup = 425, NR_io_uring_enter = 426, O_DIRECT = 0x4000,
+	NR_exit = 60,
+	NR_write = 1,
+	NR_read = 0,
+	NR_openat = 257,
+	NR_close = 3,
+	NR_pread64 = 17,
+	NR_mount = 165,
+	NR_finit_module = 313,
+	NR_nanosleep = 35,
+	NR_getpid = 39,
+	NR_clone = 56,
+	NR_futex = 202,
+	NR_mmap = 9,
+	NR_reboot = 169,
+	NR_io_uring_setup = 425,
+	NR_io_uring_enter = 426,
+	O_DIRECT = 0x4000,
 };
-#define MARK(id) __asm__ volatile(".byte 0x0f, 0x1f, 0x80; .long 0x5a4d0000 | %c0" :: "i"(id) : "memory")
-__asm__(".globl _start\n_start: .byte 0x0f, 0x1f, 0x80; .long 0x5a4d00fe\n xorl %ebp, %ebp\n call linux_main\n");
+#define MARK(id) \
+	__asm__ volatile(".byte 0x0f, 0x1f, 0x80; .long 0x5a4d0000 | %c0" ::"i"(id) : "memory")
+__asm__(
+    ".globl _start\n_start: .byte 0x0f, 0x1f, 0x80; .long 0x5a4d00fe\n xorl %ebp, %ebp\n call linux_main\n");
 #endif
 
 static long
@@ -46,21 +77,35 @@ call(long nr, long a, long b, long c, long d, long e, long f)
 	register long x4 __asm__("x4") = e;
 	register long x5 __asm__("x5") = f;
 
-	__asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
+	__asm__ volatile("svc #0"
+	    : "+r"(x0)
+	    : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+	    : "memory");
 	return x0;
 #else
 	register long r10 __asm__("r10") = d;
 	register long r8 __asm__("r8") = e;
 	register long r9 __asm__("r9") = f;
 
-	__asm__ volatile("syscall" : "+a"(nr) : "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+	__asm__ volatile("syscall"
+	    : "+a"(nr)
+	    : "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+	    : "rcx", "r11", "memory");
 	return nr;
 #endif
 }
 
 enum : long {
-	AT_FDCWD = -100, SIGCHLD = 17, MAP_SHARED_ANONYMOUS = 0x21, MAP_SHARED = 1, PROT_RW = 3,
-	FUTEX_WAIT = 0, FUTEX_WAKE = 1, MAGIC1 = 0xfee1dead, MAGIC2 = 672274793, POWER_OFF = 0x4321fedc,
+	AT_FDCWD = -100,
+	SIGCHLD = 17,
+	MAP_SHARED_ANONYMOUS = 0x21,
+	MAP_SHARED = 1,
+	PROT_RW = 3,
+	FUTEX_WAIT = 0,
+	FUTEX_WAKE = 1,
+	MAGIC1 = 0xfee1dead,
+	MAGIC2 = 672274793,
+	POWER_OFF = 0x4321fedc,
 };
 
 static void
@@ -151,14 +196,27 @@ round_trips(void)
 enum : uint64_t { RING_SQ = 0, RING_SQES = 0x10000000 };
 enum { ENTRIES = 64, OP_READ = 22, GETEVENTS = 1 };
 
-struct sq_offsets { uint32_t head, tail, mask, entries, flags, dropped, array, resv1; uint64_t user; };
-struct cq_offsets { uint32_t head, tail, mask, entries, overflow, cqes, flags, resv1; uint64_t user; };
+struct sq_offsets {
+	uint32_t head, tail, mask, entries, flags, dropped, array, resv1;
+	uint64_t user;
+};
+struct cq_offsets {
+	uint32_t head, tail, mask, entries, overflow, cqes, flags, resv1;
+	uint64_t user;
+};
 struct params {
 	uint32_t sq_entries, cq_entries, flags, sq_cpu, sq_idle, features, wq_fd, resv[3];
 	struct sq_offsets sq;
 	struct cq_offsets cq;
 };
-struct sqe { uint8_t op, flags; uint16_t prio; int32_t fd; uint64_t off, addr; uint32_t len, rw; uint64_t user, pad[3]; };
+struct sqe {
+	uint8_t op, flags;
+	uint16_t prio;
+	int32_t fd;
+	uint64_t off, addr;
+	uint32_t len, rw;
+	uint64_t user, pad[3];
+};
 struct cqe { uint64_t user; int32_t res; uint32_t flags; };
 static_assert(sizeof(struct params) == 120 && sizeof(struct sqe) == 64 && sizeof(struct cqe) == 16);
 
@@ -174,7 +232,8 @@ ring_open(void)
 		return 0;
 	/* One mapping holds both rings (IORING_FEAT_SINGLE_MMAP, since 5.4). */
 	u.ring = (uint8_t *)call(NR_mmap, 0, 65536, PROT_RW, MAP_SHARED, u.fd, RING_SQ);
-	u.sqe = (struct sqe *)call(NR_mmap, 0, ENTRIES * sizeof(struct sqe), PROT_RW, MAP_SHARED, u.fd, RING_SQES);
+	u.sqe = (struct sqe *)call(
+	    NR_mmap, 0, ENTRIES * sizeof(struct sqe), PROT_RW, MAP_SHARED, u.fd, RING_SQES);
 	return (long)u.ring > 0 && (long)u.sqe > 0;
 }
 
@@ -195,8 +254,11 @@ reads(uint32_t count, uint32_t len, uint32_t depth)
 
 		for (uint32_t i = 0; i < depth; i++, tail++) {
 			u.sqe[tail & mask] = (struct sqe){
-				.op = OP_READ, .fd = (int32_t)disk, .off = (uint64_t)((done + i) % 1024) * len,
-				.addr = (uint64_t)(uintptr_t)data + (uint64_t)i * len, .len = len,
+				.op = OP_READ,
+				.fd = (int32_t)disk,
+				.off = (uint64_t)((done + i) % 1024) * len,
+				.addr = (uint64_t)(uintptr_t)data + (uint64_t)i * len,
+				.len = len,
 			};
 			field(u.p.sq.array)[tail & mask] = tail & mask;
 		}
@@ -204,7 +266,8 @@ reads(uint32_t count, uint32_t len, uint32_t depth)
 		(void)call(NR_io_uring_enter, u.fd, depth, depth, GETEVENTS, 0, 0);
 		head = *field(u.p.cq.head);
 		for (uint32_t i = 0; i < depth; i++, head++)
-			if (((struct cqe *)(u.ring + u.p.cq.cqes))[head & *field(u.p.cq.mask)].res != (int32_t)len)
+			if (((struct cqe *)(u.ring + u.p.cq.cqes))[head & *field(u.p.cq.mask)]
+				.res != (int32_t)len)
 				off("peer: a read failed\n");
 		__atomic_store_n(field(u.p.cq.head), head, __ATOMIC_RELEASE);
 	}

@@ -1,10 +1,13 @@
 /*
  * AMD-Vi interrupt remapping against the strict software unit: who may send what (D9).
  */
-/* LINK: dev/iommu/amdvi.c dev/iommu/amdvi_tables.c dev/iommu/amdvi_queue.c dev/iommu/amdvi_event.c
- * LINK: dev/iommu/amdvi_irq.c dev/iommu/iopt.c dev/iommu/fmt_amdv1.c dev/iommu/cmdring.c kern/quota.c
+/* LINK: dev/iommu/amdvi.c dev/iommu/amdvi_tables.c dev/iommu/amdvi_queue.c
+ * LINK: dev/iommu/amdvi_event.c
+ * LINK: dev/iommu/amdvi_irq.c dev/iommu/iopt.c dev/iommu/fmt_amdv1.c dev/iommu/cmdring.c
+ * LINK: kern/quota.c
  * LINK: kern/base/fmt.c kern/base/str.c
- * LINK: tests/lib/fake_kernel.c tests/lib/fake_panic.c tests/lib/model_amdvi.c tests/lib/model_amdvi_cache.c */
+ * LINK: tests/lib/fake_kernel.c tests/lib/fake_panic.c tests/lib/model_amdvi.c
+ * LINK: tests/lib/model_amdvi_cache.c */
 #include "tests/lib/amdvi_stage.h"
 
 enum : uint32_t { DEVICE = 0x28, OTHER = 0x30 };
@@ -41,7 +44,11 @@ arrives(uint32_t rid, const struct sent *s, uint32_t processor, uint8_t vector)
 	return i.delivered && i.remapped && i.vector == vector && i.processor == processor;
 }
 
-static bool refuses(uint32_t rid, uint32_t data) { return !model_amdvi_send(model, rid, data).delivered; }
+static bool
+refuses(uint32_t rid, uint32_t data)
+{
+	return !model_amdvi_send(model, rid, data).delivered;
+}
 
 ATF_TC_WITHOUT_HEAD(remapping_starts_and_nothing_arrives);
 ATF_TC_BODY(remapping_starts_and_nothing_arrives, tc)
@@ -71,19 +78,23 @@ ATF_TC_BODY(a_forged_message_does_not_arrive, tc)
 		a = open_entry(DEVICE, 3, 0x41);
 		b = open_entry(OTHER, 0, 0x42);
 		line = open_entry(IOAPIC, 0, 0x30);
-		ATF_CHECK(arrives(DEVICE, &a, 3, 0x41) && arrives(OTHER, &b, 0, 0x42) && arrives(IOAPIC, &line, 0, 0x30));
+		ATF_CHECK(arrives(DEVICE, &a, 3, 0x41) && arrives(OTHER, &b, 0, 0x42) &&
+		    arrives(IOAPIC, &line, 0, 0x30));
 		ATF_CHECK_EQ(line.m.line, 0x30);	/* by which the end of interrupt finds it */
 		while (unit->ops->drain_faults(unit, f, 8, &lost) != 0)
 			;
 		ATF_CHECK(refuses(OTHER, a.m.data));	/* another's number in its own table */
 		if (unit->facts.fault_log && !v->unit.late_events) {
 			ATF_REQUIRE_EQ(unit->ops->drain_faults(unit, f, 8, &lost), 1);
-			ATF_CHECK(f[0].kind == FAULT_INTERRUPT && f[0].endpoint == OTHER && f[0].iova == 0);
+			ATF_CHECK(f[0].kind == FAULT_INTERRUPT && f[0].endpoint == OTHER &&
+			    f[0].iova == 0);
 		}
 		ATF_CHECK(refuses(DEVICE ^ 1, a.m.data) && refuses(0x300, a.m.data));
-		ATF_CHECK(refuses(DEVICE, 0x42) && refuses(DEVICE, 0x7ff) && refuses(DEVICE, 0x100 | a.m.data));
+		ATF_CHECK(refuses(DEVICE, 0x42) && refuses(DEVICE, 0x7ff) &&
+		    refuses(DEVICE, 0x100 | a.m.data));
 		ATF_CHECK(blocked(IOAPIC ^ 8, AT));
-		ATF_CHECK(refused(IOAPIC, RAM, true));	/* its messages pass, its memory accesses do not */
+		ATF_CHECK(
+		    refused(IOAPIC, RAM, true)); /* its messages pass, its memory accesses do not */
 		NO_VIOLATION(v);
 	}
 }
@@ -101,7 +112,8 @@ ATF_TC_BODY(a_closed_entry_is_past_when_its_ticket_is, tc)
 		model_amdvi_hang(model, true);
 		t = unit->irqmap->close(unit, DEVICE, a.entry);
 		ATF_CHECK_EQ(unit->ops->ticket_poll(unit, t), E_WOULD_BLOCK);
-		ATF_CHECK(arrives(DEVICE, &a, 1, 0x50));	/* cached: this is why the vector must wait */
+		ATF_CHECK(
+		    arrives(DEVICE, &a, 1, 0x50)); /* cached: this is why the vector must wait */
 		model_amdvi_hang(model, false);
 		ATF_REQUIRE_EQ(wait_for(t), OK);
 		ATF_CHECK(refuses(DEVICE, a.m.data));
@@ -223,7 +235,8 @@ ATF_TC_BODY(what_keeps_remapping_off_is_said_by_name, tc)
 		ATF_REQUIRE_EQ(amdvi_driver.probe(machine, 0), OK);
 		unit = fake_units[0];
 		ATF_CHECK(!unit->facts.interrupt_isolation && unit->irqmap == NULL);
-		ATF_CHECK_MSG(fake_logged(kind == 1 ? "every I/O APIC" : "EFR.GA"), "%s", fake_log());
+		ATF_CHECK_MSG(
+		    fake_logged(kind == 1 ? "every I/O APIC" : "EFR.GA"), "%s", fake_log());
 		ATF_CHECK(model_amdvi_message(model, IOAPIC));
 		ATF_CHECK(!model_amdvi_message(model, DEVICE));
 		make(&domain);

@@ -1,9 +1,13 @@
 /*
- * The AMD-Vi driver against the strict software unit: take-over, refusals, domains, aliases, events, reserved memory.
+ * The AMD-Vi driver against the strict software unit: take-over, refusals, domains, aliases,
+ * events, reserved memory.
  */
-/* LINK: dev/iommu/amdvi.c dev/iommu/amdvi_tables.c dev/iommu/amdvi_queue.c dev/iommu/amdvi_event.c
- * LINK: dev/iommu/amdvi_irq.c dev/iommu/iopt.c dev/iommu/fmt_amdv1.c dev/iommu/cmdring.c kern/quota.c kern/base/fmt.c kern/base/str.c
- * LINK: tests/lib/fake_kernel.c tests/lib/fake_panic.c tests/lib/model_amdvi.c tests/lib/model_amdvi_cache.c */
+/* LINK: dev/iommu/amdvi.c dev/iommu/amdvi_tables.c dev/iommu/amdvi_queue.c
+ * LINK: dev/iommu/amdvi_event.c
+ * LINK: dev/iommu/amdvi_irq.c dev/iommu/iopt.c dev/iommu/fmt_amdv1.c dev/iommu/cmdring.c
+ * LINK: kern/quota.c kern/base/fmt.c kern/base/str.c
+ * LINK: tests/lib/fake_kernel.c tests/lib/fake_panic.c tests/lib/model_amdvi.c
+ * LINK: tests/lib/model_amdvi_cache.c */
 #include "tests/lib/amdvi_stage.h"
 
 /* ---- Take-over ---- */
@@ -15,17 +19,20 @@ ATF_TC_BODY(every_kind_of_unit_is_taken_over_by_the_rules, tc)
 	FOR_EACH_VARIANT(v) {
 		start(v);
 		NO_VIOLATION(v);
-		ATF_CHECK_EQ(model_amdvi_control(model), CTL_IOMMU_EN | CTL_HT_TUN | CTL_EVTLOG_EN | CTL_PASS_PW | CTL_CMDBUF_EN |
-		    (v->memory.not_coherent ? 0 : CTL_COHERENT));
+		ATF_CHECK_EQ(model_amdvi_control(model),
+		    CTL_IOMMU_EN | CTL_HT_TUN | CTL_EVTLOG_EN | CTL_PASS_PW | CTL_CMDBUF_EN |
+			(v->memory.not_coherent ? 0 : CTL_COHERENT));
 		ATF_CHECK(model_amdvi_flushed(model));
 		ATF_CHECK_EQ(unit->facts.coherent, !v->memory.not_coherent);
 		ATF_CHECK_EQ(unit->facts.fault_log, !v->unit.no_events);
 		ATF_CHECK_EQ(unit->facts.map_invalidates, v->unit.np_cache || v->unit.hidden);
 		ATF_CHECK(unit->facts.write_only && !unit->facts.interrupt_isolation);
 		for (uint32_t rid = 0; rid < 0x10000; rid += 1 + rid / 7)
-			ATF_REQUIRE_MSG(blocked(rid, AT) && blocked(rid, RAM), "%s: requester 0x%x", v->name, rid);
+			ATF_REQUIRE_MSG(blocked(rid, AT) && blocked(rid, RAM), "%s: requester 0x%x",
+			    v->name, rid);
 		ATF_CHECK(blocked(0xffff, AT));
-		ATF_CHECK(blocked(IOAPIC, RAM));	/* its interrupts pass, its memory accesses do not */
+		ATF_CHECK(
+		    blocked(IOAPIC, RAM)); /* its interrupts pass, its memory accesses do not */
 		NO_VIOLATION(v);
 	}
 }
@@ -39,7 +46,8 @@ ATF_TC_BODY(facts_say_what_the_unit_can_do, tc)
 	ATF_CHECK_EQ(unit->facts.output_bits, 40);
 	ATF_CHECK_EQ(unit->facts.domains_max, AMDVI_DOMAINS_MAX - 1);
 	ATF_CHECK(unit->facts.range_invalidation && !unit->facts.map_invalidates);
-	ATF_CHECK_STREQ(unit->facts.text, "AMD-Vi, 4 levels, 48 address bits, 4K/2M/1G, page invalidation");
+	ATF_CHECK_STREQ(
+	    unit->facts.text, "AMD-Vi, 4 levels, 48 address bits, 4K/2M/1G, page invalidation");
 	ATF_CHECK_STREQ(unit->name, "amdvi0");
 	start(&variants[9]);
 	ATF_CHECK_EQ(unit->facts.output_bits, 52);
@@ -51,8 +59,13 @@ ATF_TC_WITHOUT_HEAD(firmwares_translation_is_taken_over_without_a_window);
 ATF_TC_BODY(firmwares_translation_is_taken_over_without_a_window, tc)
 {
 	for (unsigned kind = 0; kind < 4; kind++) {
-		struct variant v = { .name = "firmware", .unit = { .firmware = true, .ack_delay = kind, .lag = kind,
-		    .firmware_engines = kind >= 1, .firmware_hole = kind >= 2, .np_cache = kind == 3 } };
+		struct variant v = { .name = "firmware",
+			.unit = { .firmware = true,
+			    .ack_delay = kind,
+			    .lag = kind,
+			    .firmware_engines = kind >= 1,
+			    .firmware_hole = kind >= 2,
+			    .np_cache = kind == 3 } };
 
 		set(&v);
 		model_amdvi_watch(model, 0x28, RAM + 0x5000);
@@ -108,10 +121,13 @@ is_refused(const struct variant *v, const char *why, bool blocks)
 ATF_TC_WITHOUT_HEAD(what_is_missing_is_said_by_name);
 ATF_TC_BODY(what_is_missing_is_said_by_name, tc)
 {
-	static const struct { struct variant v; const char *why; } bad[] = {
+	static const struct { struct variant v; const char *why;
+	} bad[] = {
 		{ { .name = "gone", .unit.gone = true }, "read as all ones" },
-		{ { .name = "no flush", .unit.efr = MODEL_AMDVI_EFR & ~(uint64_t)EFR_IA }, "EFR.IA" },
-		{ { .name = "other base", .unit.function_base = 0xfeb80001 }, "its registers at another place" },
+		{ { .name = "no flush", .unit.efr = MODEL_AMDVI_EFR & ~(uint64_t)EFR_IA },
+		    "EFR.IA" },
+		{ { .name = "other base", .unit.function_base = 0xfeb80001 },
+		    "its registers at another place" },
 		{ { .name = "other capability", .unit.header = 0x05 }, "no such capability" },
 	};
 
@@ -217,7 +233,7 @@ ATF_TC_BODY(commands_are_the_golden_vectors, tc)
 	ATF_CHECK_EQ(model_amdvi_command(model, n, 0), 0x3000'0001'0000'0000);
 	ATF_CHECK_EQ(model_amdvi_command(model, n++, 1), 0x7fff'ffff'ffff'f003);
 	ATF_CHECK_EQ(model_amdvi_command(model, n++, 1), 3);
-	map(&d, AT, page(0), PAGE_SIZE, IOMMU_READ);		/* from absent to present: nothing */
+	map(&d, AT, page(0), PAGE_SIZE, IOMMU_READ); /* from absent to present: nothing */
 	ATF_REQUIRE_EQ(wait_for(unmap(&d, AT, PAGE_SIZE)), OK);
 	ATF_CHECK_EQ(model_amdvi_command(model, n, 0), 0x3000'0001'0000'0000);
 	ATF_CHECK_EQ(model_amdvi_command(model, n++, 1), AT);
@@ -296,7 +312,7 @@ ATF_TC_BODY(attach_and_detach_are_asked_for_once_and_answered_right, tc)
 	t = unit->ops->detach(&a, 0xffff);
 	ATF_CHECK_EQ(unit->ops->detach(&a, 0xffff).seq, t.seq);
 	ATF_CHECK_EQ(unit->ops->ticket_poll(unit, t), E_WOULD_BLOCK);
-	ATF_CHECK_EQ(unit->ops->attach(&b, 0xffff), E_BUSY);	/* what it held may still be there */
+	ATF_CHECK_EQ(unit->ops->attach(&b, 0xffff), E_BUSY); /* what it held may still be there */
 	model_amdvi_hang(model, false);
 	ATF_CHECK_EQ(wait_for(t), OK);
 	ATF_CHECK_EQ(unit->ops->attach(&b, 0xffff), OK);
@@ -322,7 +338,8 @@ ATF_TC_BODY(an_alias_and_all_that_appear_as_it_are_attached_and_blocked_together
 		p = page(0);
 		ATF_REQUIRE_EQ(unit->ops->attach(&d, 0x200), OK);
 		map(&d, AT, p, PAGE_SIZE, IOMMU_READ);
-		ATF_CHECK(reaches(0x200, AT, p, false) && reaches(0x208, AT, p, false) && reaches(0x210, AT, p, false));
+		ATF_CHECK(reaches(0x200, AT, p, false) && reaches(0x208, AT, p, false) &&
+		    reaches(0x210, AT, p, false));
 		ATF_CHECK(blocked(0x300, AT) && blocked(0x218, AT));
 		ATF_CHECK_EQ(unit->endpoints, 1);
 		ATF_CHECK_EQ(unit->ops->attach(&o, 0x208), E_BUSY);
@@ -332,7 +349,8 @@ ATF_TC_BODY(an_alias_and_all_that_appear_as_it_are_attached_and_blocked_together
 		if (unit->facts.fault_log && !v->unit.late_events)
 			ATF_REQUIRE_EQ(unit->ops->drain_faults(unit, f, 1, &lost), 1);
 		if (unit->facts.fault_log && !v->unit.late_events)
-			ATF_CHECK_EQ_MSG(f[0].endpoint, 0x200, "%s", v->name);	/* the endpoint, by which the kernel knows it */
+			ATF_CHECK_EQ_MSG(f[0].endpoint, 0x200, "%s",
+			    v->name); /* the endpoint, by which the kernel knows it */
 		ATF_REQUIRE_EQ(wait_for(unit->ops->detach(&d, 0x200)), OK);
 		ATF_CHECK(blocked(0x200, AT) && blocked(0x208, AT) && blocked(0x210, AT));
 		ATF_CHECK(!model_amdvi_reaches(model, p));
@@ -374,7 +392,8 @@ ATF_TC_BODY(what_cannot_be_mapped_is_refused, tc)
 
 		start(v);
 		make(&d);
-#define MAP(at, to, len) unit->ops->map(&d, (struct iova){ at }, (struct paddr){ to }, len, IOMMU_READ)
+#define MAP(at, to, len) \
+	unit->ops->map(&d, (struct iova){ at }, (struct paddr){ to }, len, IOMMU_READ)
 		ATF_CHECK_EQ(MAP(BIT(48), RAM, PAGE_SIZE), E_RANGE);
 		ATF_CHECK_EQ(MAP(BIT(48) - PAGE_SIZE, RAM, 2 * PAGE_SIZE), E_RANGE);
 		ATF_CHECK_EQ(MAP(AT, out, PAGE_SIZE), E_RANGE);
@@ -392,7 +411,9 @@ ATF_TC_BODY(what_cannot_be_mapped_is_refused, tc)
 		ATF_CHECK_EQ(MAP(0xfc'ffff'f000, RAM, PAGE_SIZE), OK);
 		ATF_CHECK_EQ(MAP(0x100'0000'0000, RAM, PAGE_SIZE), OK);
 #undef MAP
-		ATF_CHECK_EQ(unit->ops->map_doorbell(&d, (struct iova){ AT }, (struct paddr){ 0xfee0'0000 }), E_UNSUPPORTED);
+		ATF_CHECK_EQ(
+		    unit->ops->map_doorbell(&d, (struct iova){ AT }, (struct paddr){ 0xfee0'0000 }),
+		    E_UNSUPPORTED);
 		NO_VIOLATION(v);
 	}
 }
@@ -435,7 +456,9 @@ ATF_TC_BODY(quota_and_memory_run_out_with_an_error_code, tc)
 	}
 	fake_fail_alloc(-1);
 	make(&d);
-	ATF_CHECK_EQ(unit->ops->map(&d, (struct iova){ AT }, (struct paddr){ page(0) }, PAGE_SIZE, IOMMU_READ), E_QUOTA);
+	ATF_CHECK_EQ(unit->ops->map(
+			 &d, (struct iova){ AT }, (struct paddr){ page(0) }, PAGE_SIZE, IOMMU_READ),
+	    E_QUOTA);
 	unit->ops->domain_fini(&d);
 	ATF_CHECK_EQ(quota.pages, 0);
 }
@@ -471,13 +494,13 @@ ATF_TC_BODY(faults_are_reported_with_device_address_and_kind, tc)
 	ATF_REQUIRE_EQ(unit->ops->drain_faults(unit, f, 16, &lost), 10);
 	ATF_CHECK(unit->ops->quiet(unit, true, &ticket));
 	ATF_CHECK(!lost);
-	ATF_CHECK(f[0].kind == FAULT_NOT_MAPPED && f[0].iova == AT + 0x7123 && f[0].endpoint == 0x28 && !f[0].write &&
-	    f[0].address_valid && f[0].code == 2);
+	ATF_CHECK(f[0].kind == FAULT_NOT_MAPPED && f[0].iova == AT + 0x7123 &&
+	    f[0].endpoint == 0x28 && !f[0].write && f[0].address_valid && f[0].code == 2);
 	ATF_CHECK(f[1].kind == FAULT_PERMISSION && f[1].iova == AT + 8 && f[1].write);
 	ATF_CHECK(f[2].kind == FAULT_BLOCKED && f[2].endpoint == 0x29);
 	ATF_CHECK(f[3].kind == FAULT_ADDRESS);
 	ATF_CHECK(f[4].kind == FAULT_INTERRUPT && !f[4].address_valid && f[4].iova == 0);
-	for (unsigned i = 5; i < 8; i++)	/* D3: what may be an address of memory is not told */
+	for (unsigned i = 5; i < 8; i++) /* D3: what may be an address of memory is not told */
 		ATF_CHECK(f[i].kind == FAULT_CONFIG && !f[i].address_valid && f[i].iova == 0);
 	ATF_CHECK_EQ(f[8].kind, FAULT_TRANSLATED);
 	ATF_CHECK_EQ(f[9].kind, FAULT_OTHER);
@@ -508,7 +531,8 @@ ATF_TC_BODY(the_log_wraps_overflows_and_goes_on, tc)
 					ATF_REQUIRE_EQ(f[i].iova, want++ * PAGE_SIZE);
 				if (k == 0)
 					continue;
-				(void)unit_read64(amdvi_of(unit)->regs, AMDVI_EVT_TAIL);	/* time goes by */
+				(void)unit_read64(
+				    amdvi_of(unit)->regs, AMDVI_EVT_TAIL); /* time goes by */
 				(void)unit_read64(amdvi_of(unit)->regs, AMDVI_EVT_TAIL);
 				(void)unit_read64(amdvi_of(unit)->regs, AMDVI_EVT_TAIL);
 				(void)unit_read64(amdvi_of(unit)->regs, AMDVI_EVT_TAIL);
@@ -523,7 +547,7 @@ ATF_TC_BODY(the_log_wraps_overflows_and_goes_on, tc)
 			n = unit->ops->drain_faults(unit, f, 16, &lost);
 		ATF_CHECK_EQ(got, 255);
 		(void)model_amdvi_dma(model, 0x28, 0x9000, false);
-		ATF_CHECK_EQ(unit->ops->drain_faults(unit, f, 16, &lost), 1);	/* it records again */
+		ATF_CHECK_EQ(unit->ops->drain_faults(unit, f, 16, &lost), 1); /* it records again */
 		ATF_CHECK(!lost && f[0].iova == 0x9000);
 		NO_VIOLATION(v);
 	}
@@ -570,9 +594,14 @@ ATF_TC_BODY(reserved_memory_and_the_machines_own_functions_stay_blocked_by_name,
 
 	set(&variants[0]);
 	machine->reserved_count = 2;
-	machine->reserved[0] = (struct machine_reserved){ .base = 0x7b00'0000, .len = 0x20000, .requesters = true, .id_base = 0x100,
-	    .id_count = 8 };
-	machine->reserved[1] = (struct machine_reserved){ .base = 0x7c00'0000, .len = 0x1000, .segment = 1, .any_device = true };
+	machine->reserved[0] = (struct machine_reserved){ .base = 0x7b00'0000,
+		.len = 0x20000,
+		.requesters = true,
+		.id_base = 0x100,
+		.id_count = 8 };
+	machine->reserved[1] = (struct machine_reserved){
+		.base = 0x7c00'0000, .len = 0x1000, .segment = 1, .any_device = true
+	};
 	ATF_REQUIRE_EQ(amdvi_driver.probe(machine, 0), OK);
 	unit = fake_units[0];
 	make(&d);
@@ -583,7 +612,8 @@ ATF_TC_BODY(reserved_memory_and_the_machines_own_functions_stay_blocked_by_name,
 	ATF_CHECK_EQ(unit->ops->attach(&d, 0x200), E_REFUSED);	/* one that appears as it */
 	ATF_CHECK_EQ(unit->ops->attach(&d, MODEL_AMDVI_RID), E_REFUSED);
 	ATF_CHECK_EQ(unit->ops->attach(&d, IOAPIC), E_REFUSED);
-	ATF_CHECK(blocked(0x107, 0x7b00'0000) && blocked(0x200, AT) && blocked(MODEL_AMDVI_RID, AT));
+	ATF_CHECK(
+	    blocked(0x107, 0x7b00'0000) && blocked(0x200, AT) && blocked(MODEL_AMDVI_RID, AT));
 	ATF_CHECK_EQ(unit->ops->attach(&d, 0x108), OK);
 	machine->reserved_lost = true;
 	ATF_CHECK_EQ(unit->ops->attach(&d, 0x109), E_REFUSED);

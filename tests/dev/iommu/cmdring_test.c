@@ -180,7 +180,8 @@ storm(enum cmdring_style style, struct fake_setup setup)
 	for (unsigned turn = 0; turn < 20000; turn++) {
 		switch (fake_random() % 4) {
 		case 0:
-			for (uint64_t n = fake_random() % 4; n != 0 && cmdring_room(&ring) != 0; n--) {
+			for (uint64_t n = fake_random() % 4; n != 0 && cmdring_room(&ring) != 0;
+			    n--) {
 				put++;
 				cmdring_put(&ring, put << 8 | 1, ~put);
 				if (watches < ARRAY_SIZE(watch)) {
@@ -202,7 +203,8 @@ storm(enum cmdring_style style, struct fake_setup setup)
 			break;
 		}
 		case 2:
-			for (uint64_t n = fake_random() % size; n != 0 && hardware < shown; n--, hardware++) {
+			for (uint64_t n = fake_random() % size; n != 0 && hardware < shown;
+			    n--, hardware++) {
 				uint64_t at = slots_pa + 16 * (hardware % size);
 				uint64_t lo = fake_device_load(at), hi = fake_device_load(at + 8);
 
@@ -210,7 +212,8 @@ storm(enum cmdring_style style, struct fake_setup setup)
 					ATF_REQUIRE_EQ(hi, 7);
 					synced_upto = fetched;
 					if (style == CMDRING_PLAIN)
-						ATF_REQUIRE(cmdring_reported(&ring, (uint32_t)(lo >> 8)));
+						ATF_REQUIRE(
+						    cmdring_reported(&ring, (uint32_t)(lo >> 8)));
 				} else {
 					fetched++;
 					ATF_REQUIRE_EQ(lo >> 8, fetched);
@@ -238,11 +241,15 @@ ATF_TC_BODY(a_ticket_is_past_exactly_when_its_sync_is_done, tc)
 {
 	for (uint64_t seed = 0; seed < 8; seed++) {
 		storm(CMDRING_WRAP, (struct fake_setup){ .bytes = MIB, .seed = seed });
-		storm(CMDRING_WRAP, (struct fake_setup){ .bytes = MIB, .seed = seed, .order = FAKE_WEAK });
-		storm(CMDRING_WRAP, (struct fake_setup){ .bytes = MIB, .seed = seed, .not_coherent = true });
+		storm(CMDRING_WRAP,
+		    (struct fake_setup){ .bytes = MIB, .seed = seed, .order = FAKE_WEAK });
+		storm(CMDRING_WRAP,
+		    (struct fake_setup){ .bytes = MIB, .seed = seed, .not_coherent = true });
 		storm(CMDRING_PLAIN, (struct fake_setup){ .bytes = MIB, .seed = seed });
-		storm(CMDRING_PLAIN, (struct fake_setup){ .bytes = MIB, .seed = seed, .order = FAKE_TSO });
-		storm(CMDRING_PLAIN, (struct fake_setup){ .bytes = MIB, .seed = seed, .not_coherent = true });
+		storm(CMDRING_PLAIN,
+		    (struct fake_setup){ .bytes = MIB, .seed = seed, .order = FAKE_TSO });
+		storm(CMDRING_PLAIN,
+		    (struct fake_setup){ .bytes = MIB, .seed = seed, .not_coherent = true });
 	}
 }
 

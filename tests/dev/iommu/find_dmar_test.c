@@ -1,7 +1,9 @@
 /*
- * dev/iommu/find_dmar.c: units, scopes and reserved regions; and that what is refused never helps a device.
+ * dev/iommu/find_dmar.c: units, scopes and reserved regions; and that what is refused never helps a
+ * device.
  *
- * LINK: dev/iommu/find_dmar.c kern/machine/acpi_tables.c kern/machine/machine.c kern/machine/idmap.c
+ * LINK: dev/iommu/find_dmar.c kern/machine/acpi_tables.c kern/machine/machine.c
+ * LINK: kern/machine/idmap.c
  * LINK: kern/base/fmt.c kern/base/str.c tests/lib/acpi_build.c
  */
 #include <atf-c.h>
@@ -102,7 +104,9 @@ unit_of(uint8_t device, uint8_t function, bool *reserved)
 	const char *why;
 	bool dummy;
 
-	return machine_find_iommu(&m, &p, &unit, &id, reserved != NULL ? reserved : &dummy, &why) ? (int)unit : -1;
+	return machine_find_iommu(&m, &p, &unit, &id, reserved != NULL ? reserved : &dummy, &why) ?
+	    (int)unit :
+	    -1;
 }
 
 ATF_TC_WITHOUT_HEAD(units_and_regions_are_read);
@@ -128,15 +132,20 @@ ATF_TC_BODY(units_and_regions_are_read, tc)
 	finish();
 	ATF_CHECK_EQ(m.note_count, 0);
 	ATF_REQUIRE_EQ(m.iommu_count, 2);
-	ATF_CHECK(m.iommu[0].kind == IOMMU_VTD && m.iommu[0].base == 0xfed90000 && m.iommu[0].len == 0x1000);
+	ATF_CHECK(m.iommu[0].kind == IOMMU_VTD && m.iommu[0].base == 0xfed90000 &&
+	    m.iommu[0].len == 0x1000);
 	ATF_CHECK(!m.iommu[0].include_all && m.iommu[1].include_all && m.iommu[1].len == 0x2000);
-	ATF_CHECK(m.iommu[0].host_width == 39 && m.iommu[0].intr_remap && !m.iommu[0].x2apic_opt_out && m.iommu[0].opt_in);
+	ATF_CHECK(m.iommu[0].host_width == 39 && m.iommu[0].intr_remap &&
+	    !m.iommu[0].x2apic_opt_out && m.iommu[0].opt_in);
 	ATF_REQUIRE_EQ(m.scope_count, 5);
-	ATF_CHECK(m.scope[1].kind == SCOPE_BRIDGE && m.scope[1].path_len == 2 && m.scope[1].path[0] == 0xe0 && m.scope[1].path[1] == 1);
-	ATF_CHECK(m.scope[2].kind == SCOPE_IOAPIC && m.scope[2].enumeration_id == 2 && m.scope[2].start_bus == 0xf0 && m.scope[2].path[0] == 0xf8);
+	ATF_CHECK(m.scope[1].kind == SCOPE_BRIDGE && m.scope[1].path_len == 2 &&
+	    m.scope[1].path[0] == 0xe0 && m.scope[1].path[1] == 1);
+	ATF_CHECK(m.scope[2].kind == SCOPE_IOAPIC && m.scope[2].enumeration_id == 2 &&
+	    m.scope[2].start_bus == 0xf0 && m.scope[2].path[0] == 0xf8);
 	ATF_CHECK(m.scope[3].kind == SCOPE_HPET);
 	ATF_REQUIRE_EQ(m.reserved_count, 1);
-	ATF_CHECK(m.reserved[0].base == 0x7b800000 && m.reserved[0].len == 0x4800000 && !m.reserved[0].any_device && !m.reserved[0].absurd);
+	ATF_CHECK(m.reserved[0].base == 0x7b800000 && m.reserved[0].len == 0x4800000 &&
+	    !m.reserved[0].any_device && !m.reserved[0].absurd);
 	ATF_CHECK(unit_of(2, 0, &reserved) == 0 && reserved);
 	ATF_CHECK(unit_of(3, 0, &reserved) == 1 && !reserved);
 	ATF_CHECK(!m.scopes_lost);
@@ -156,7 +165,8 @@ ATF_TC_BODY(absurd_subtables_end_the_walk_and_with_it_the_rest, tc)
 		finish();
 		ATF_CHECK(noted("DMAR: subtable at 0x40 has length"));
 		ATF_CHECK_EQ(m.iommu_count, 1);
-		ATF_CHECK_EQ(unit_of(2, 0, &reserved), -1);	/* a unit behind that point may have it */
+		ATF_CHECK_EQ(
+		    unit_of(2, 0, &reserved), -1); /* a unit behind that point may have it */
 		ATF_CHECK(reserved);				/* and a region too */
 	}
 	start();
@@ -234,7 +244,7 @@ ATF_TC_BODY(more_units_and_scopes_than_fit_are_not_the_rest, tc)
 	finish();
 	ATF_CHECK_EQ(m.iommu_count, MACHINE_IOMMU_MAX);
 	ATF_CHECK_EQ(unit_of(0, 0, NULL), 1);
-	ATF_CHECK_EQ(unit_of(MACHINE_IOMMU_MAX - 1, 0, NULL), -1);	/* the one that found no room */
+	ATF_CHECK_EQ(unit_of(MACHINE_IOMMU_MAX - 1, 0, NULL), -1); /* the one that found no room */
 	ATF_CHECK_EQ(unit_of(31, 0, NULL), 0);
 	start();
 	(void)drhd(16, 1, 0, 0xfed00000);
@@ -254,8 +264,12 @@ ATF_TC_BODY(more_units_and_scopes_than_fit_are_not_the_rest, tc)
 ATF_TC_WITHOUT_HEAD(a_reserved_region_that_cannot_be_still_holds_its_devices);
 ATF_TC_BODY(a_reserved_region_that_cannot_be_still_holds_its_devices, tc)
 {
-	static const struct { uint64_t base, last; } bad[] = {
-		{ 0x7000'1000, 0x7000'0fff }, { 0x7000'0800, 0x7000'0fff }, { 0x7000'0000, 0x7000'0ffe }, { 0, UINT64_MAX },
+	static const struct { uint64_t base, last;
+	} bad[] = {
+		{ 0x7000'1000, 0x7000'0fff },
+		{ 0x7000'0800, 0x7000'0fff },
+		{ 0x7000'0000, 0x7000'0ffe },
+		{ 0, UINT64_MAX },
 		{ 0x1000'0000, 0x1000'0fff },
 	};
 	bool reserved;

@@ -1,7 +1,9 @@
 /*
- * dev/iommu/find_iort.c: the graph as runs of requester ids, the off-by-one of real firmware, and graphs that lie.
+ * dev/iommu/find_iort.c: the graph as runs of requester ids, the off-by-one of real firmware, and
+ * graphs that lie.
  *
- * LINK: dev/iommu/find_iort.c kern/machine/acpi_tables.c kern/machine/machine.c kern/machine/idmap.c
+ * LINK: dev/iommu/find_iort.c kern/machine/acpi_tables.c kern/machine/machine.c
+ * LINK: kern/machine/idmap.c
  * LINK: kern/base/fmt.c kern/base/str.c tests/lib/acpi_build.c
  */
 #include <atf-c.h>
@@ -61,7 +63,8 @@ node(uint8_t type, uint8_t revision, uint16_t len, uint32_t n)
 }
 
 static void
-map(uint32_t at, uint32_t len, uint32_t i, uint32_t in, uint32_t less_one, uint32_t out, uint32_t to, uint32_t flags)
+map(uint32_t at, uint32_t len, uint32_t i, uint32_t in, uint32_t less_one, uint32_t out,
+    uint32_t to, uint32_t flags)
 {
 	uint8_t *p = body + at + len + 20 * i;
 
@@ -155,7 +158,8 @@ ATF_TC_BODY(a_chain_of_identity_maps, tc)
 	ATF_REQUIRE_EQ(m.iommu_count, 1);
 	ATF_CHECK(m.iommu[0].kind == IOMMU_SMMUV3 && m.iommu[0].base == 0x9050000);
 	ATF_CHECK(m.iommu[0].coherent_known && !m.iommu[0].coherent && !m.iommu[0].msi_known);
-	ATF_CHECK(m.iommu[0].eventq.id == 106 && m.iommu[0].priq.id == 107 && m.iommu[0].gerror.id == 108 && m.iommu[0].cmdq_sync.id == 109);
+	ATF_CHECK(m.iommu[0].eventq.id == 106 && m.iommu[0].priq.id == 107 &&
+	    m.iommu[0].gerror.id == 108 && m.iommu[0].cmdq_sync.id == 109);
 	ATF_CHECK(find(0, 0x1234) && unit == 0 && id == 0x1234);
 	ATF_CHECK(its(0x1234) && unit == 1 && id == 0x1234);
 	ATF_CHECK(m.host[0].dma_coherent && m.host[0].dma_last == 0);
@@ -187,7 +191,8 @@ ATF_TC_BODY(both_hops_are_composed, tc)
 	finish();
 	ATF_CHECK_EQ(m.note_count, 0);
 	ATF_REQUIRE_EQ(m.iommu_count, 2);
-	ATF_CHECK(m.iommu[0].coherent && m.iommu[0].msi_known && m.iommu[0].msi_its == 0 && m.iommu[0].msi_device_id == 0x77);
+	ATF_CHECK(m.iommu[0].coherent && m.iommu[0].msi_known && m.iommu[0].msi_its == 0 &&
+	    m.iommu[0].msi_device_id == 0x77);
 	ATF_CHECK(find(0, 0x0042) && unit == 0 && id == 0x1042);
 	ATF_CHECK(find(0, 0x0180) && unit == 1 && id == 0x0080);
 	ATF_CHECK(!find(0, 0x0242));
@@ -211,7 +216,8 @@ ATF_TC_BODY(a_count_that_is_one_too_large_loses_its_last_id, tc)
 		start();
 		s = smmu(0x9050000, 0);
 		r = root(0, 3);
-		map(r, 36, order, 0x0000, 0x0100, 0x1000, s, 0);	/* 0 to 0x100, which should be 0xff */
+		map(r, 36, order, 0x0000, 0x0100, 0x1000, s,
+		    0); /* 0 to 0x100, which should be 0xff */
 		map(r, 36, 1 - order, 0x0100, 0x0100, 0x2000, s, 0);
 		map(r, 36, 2, 0x0200, 0, 0x3000, s, 0);			/* a single one */
 		finish();
@@ -226,7 +232,9 @@ ATF_TC_BODY(a_count_that_is_one_too_large_loses_its_last_id, tc)
 ATF_TC_WITHOUT_HEAD(any_other_overlap_is_nobodys);
 ATF_TC_BODY(any_other_overlap_is_nobodys, tc)
 {
-	static const struct { uint32_t in, last; } second[] = { { 0x80, 0x100 }, { 0, 0x100 }, { 0x40, 1 }, { 0x10, 0 }, { 0, 0 } };
+	static const struct {
+		uint32_t in, last;
+	} second[] = { { 0x80, 0x100 }, { 0, 0x100 }, { 0x40, 1 }, { 0x10, 0 }, { 0, 0 } };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(second); i++) {
 		uint32_t s, r, g;
@@ -236,7 +244,7 @@ ATF_TC_BODY(any_other_overlap_is_nobodys, tc)
 		s = smmu(0x9050000, 0);
 		r = root(0, 3);
 		map(r, 36, 0, 0, 0x100, 0x1000, s, 0);
-		map(r, 36, 1, second[i].in, second[i].last, 0x2000, g, 0);	/* perhaps no unit */
+		map(r, 36, 1, second[i].in, second[i].last, 0x2000, g, 0); /* perhaps no unit */
 		map(r, 36, 2, 0x8000, 0xff, 0x8000, s, 0);
 		finish();
 		ATF_CHECK(noted("overlaps another"));
@@ -286,15 +294,18 @@ ATF_TC_BODY(regions_that_firmware_uses_hold_their_streams, tc)
 	map(at, 68, 1, 0, 3, 0x20, s, 0);
 	finish();
 	ATF_REQUIRE_EQ(m.reserved_count, 4);
-	ATF_CHECK(m.reserved[0].stream_ids && m.reserved[0].iommu == 0 && m.reserved[0].id_base == 0x10 && m.reserved[0].id_count == 1);
-	ATF_CHECK(m.reserved[0].base == 0x80000000 && m.reserved[0].len == 0x10000 && !m.reserved[0].absurd);
+	ATF_CHECK(m.reserved[0].stream_ids && m.reserved[0].iommu == 0 &&
+	    m.reserved[0].id_base == 0x10 && m.reserved[0].id_count == 1);
+	ATF_CHECK(m.reserved[0].base == 0x80000000 && m.reserved[0].len == 0x10000 &&
+	    !m.reserved[0].absurd);
 	ATF_CHECK(m.reserved[1].absurd && !m.reserved[2].absurd && m.reserved[3].absurd);
 	ATF_CHECK(m.reserved[2].id_base == 0x20 && m.reserved[2].id_count == 4);
 	ATF_CHECK(find(0, 0x10) && reserved);
 	ATF_CHECK(find(0, 0x11) && !reserved);
 	ATF_CHECK(find(0, 0x23) && reserved);
 	ATF_CHECK(find(0, 0x24) && !reserved);
-	/* Regions outside the node: its streams are held all the same.  Streams outside: everybody is. */
+	/* Regions outside the node: its streams are held all the same.  Streams outside: everybody
+	 * is. */
 	for (unsigned i = 0; i < 2; i++) {
 		start();
 		s = smmu(0x9050000, 0);
@@ -425,13 +436,15 @@ ATF_TC_BODY(bent_tables_are_read_within_their_bytes, tc)
 		ab_put32(body + at + 24, 28);
 		map(at, 48, 0, 0, 0, 0x10, s, 1);
 		for (unsigned k = 0; k <= run % 4; k++)
-			body[48 + (unsigned)rand() % (used - 48)] = (uint8_t)(rand() % 3 == 0 ? 0xff : rand());
+			body[48 + (unsigned)rand() % (used - 48)] =
+			    (uint8_t)(rand() % 3 == 0 ? 0xff : rand());
 		if (run % 5 == 0)
 			used = 48 + (unsigned)rand() % (used - 48);
 		finish();
 		for (unsigned k = 0; k < 4; k++)
 			if (find(0, (uint16_t)rand()))
-				ATF_REQUIRE(unit < m.iommu_count && m.iommu[unit].kind == IOMMU_SMMUV3);
+				ATF_REQUIRE(
+				    unit < m.iommu_count && m.iommu[unit].kind == IOMMU_SMMUV3);
 	}
 }
 

@@ -1,7 +1,9 @@
 /*
- * dev/iommu/find_ivrs.c: units, who is behind them, reserved memory; and that what is refused never helps a device.
+ * dev/iommu/find_ivrs.c: units, who is behind them, reserved memory; and that what is refused never
+ * helps a device.
  *
- * LINK: dev/iommu/find_ivrs.c kern/machine/acpi_tables.c kern/machine/machine.c kern/machine/idmap.c
+ * LINK: dev/iommu/find_ivrs.c kern/machine/acpi_tables.c kern/machine/machine.c
+ * LINK: kern/machine/idmap.c
  * LINK: kern/base/fmt.c kern/base/str.c tests/lib/acpi_build.c
  */
 #include <atf-c.h>
@@ -103,8 +105,10 @@ unit_of(uint16_t rid, uint32_t *id, bool *reserved)
 	const char *why;
 	bool dummy;
 
-	return machine_find_iommu(&m, &p, &unit, id != NULL ? id : &dummy_id, reserved != NULL ? reserved : &dummy, &why) ?
-	    (int)unit : -1;
+	return machine_find_iommu(&m, &p, &unit, id != NULL ? id : &dummy_id,
+		   reserved != NULL ? reserved : &dummy, &why) ?
+	    (int)unit :
+	    -1;
 }
 
 /* AMD-01 .. AMD-07 */
@@ -132,8 +136,10 @@ ATF_TC_BODY(units_and_lists_are_read, tc)
 	finish();
 	ATF_CHECK_EQ_MSG(m.note_count, 0, "%s", m.note[0]);
 	ATF_REQUIRE_EQ(m.iommu_count, 1);
-	ATF_CHECK(m.iommu[0].kind == IOMMU_AMDVI && m.iommu[0].base == 0xfed80000 && m.iommu[0].len == 0x4000);
-	ATF_CHECK(m.iommu[0].host_width == 40 && m.iommu[0].requester == 0x10 && m.iommu[0].capability == 0x40);
+	ATF_CHECK(m.iommu[0].kind == IOMMU_AMDVI && m.iommu[0].base == 0xfed80000 &&
+	    m.iommu[0].len == 0x4000);
+	ATF_CHECK(m.iommu[0].host_width == 40 && m.iommu[0].requester == 0x10 &&
+	    m.iommu[0].capability == 0x40);
 	ATF_CHECK_EQ(m.iommu[0].ivhd_flags, 0xa5);
 	for (uint32_t rid = 0x100; rid < 0x200; rid++)
 		ATF_REQUIRE(unit_of((uint16_t)rid, &id, NULL) == 0 && id == rid);
@@ -146,8 +152,8 @@ ATF_TC_BODY(units_and_lists_are_read, tc)
 	ATF_CHECK_EQ(unit_of(0x508, NULL, NULL), -1);
 	ATF_CHECK_EQ(unit_of(0x200, NULL, NULL), -1);
 	ATF_REQUIRE_EQ(m.scope_count, 2);
-	ATF_CHECK(m.scope[0].kind == SCOPE_IOAPIC && m.scope[0].enumeration_id == 3 && m.scope[0].start_bus == 0 &&
-	    m.scope[0].path[0] == 0xa0 && m.scope[0].iommu == 0);
+	ATF_CHECK(m.scope[0].kind == SCOPE_IOAPIC && m.scope[0].enumeration_id == 3 &&
+	    m.scope[0].start_bus == 0 && m.scope[0].path[0] == 0xa0 && m.scope[0].iommu == 0);
 	ATF_CHECK(m.scope[1].kind == SCOPE_HPET && m.scope[1].path[0] == 0xa2);
 }
 
@@ -187,7 +193,8 @@ ATF_TC_BODY(of_several_forms_the_highest_counts, tc)
 		finish();
 		ATF_CHECK_EQ(m.iommu_count, 1);
 		for (unsigned i = 0; i < 3; i++)
-			ATF_CHECK_EQ(unit_of((uint16_t)(0x100 + i), NULL, NULL), i == best ? 0 : -1);
+			ATF_CHECK_EQ(
+			    unit_of((uint16_t)(0x100 + i), NULL, NULL), i == best ? 0 : -1);
 		ATF_CHECK_EQ(m.note_count, 0);
 	}
 	/* A unit that only the old form names is not used, and keeps its devices. */
@@ -217,7 +224,11 @@ ATF_TC_BODY(a_list_that_makes_no_sense_protects_nobody_behind_that_point, tc)
 		case 3: entry(32, 0xf1, 0, 0, 0, 0); break;
 		case 4: entry(22, 0xf0, 0x120, 0, 0, 0); body[used - 1] = 200; break;
 		case 5: entry(8, 0xf0, 0x120, 0, 0, 0); break;
-		case 6: entry(4, 0x42, 0x120, 0, 0, 0); used--; ab_put16(block + 2, (uint16_t)(body + used - block)); break;
+		case 6:
+			entry(4, 0x42, 0x120, 0, 0, 0);
+			used--;
+			ab_put16(block + 2, (uint16_t)(body + used - block));
+			break;
 		}
 		if (kind < 3)
 			entry(4, 2, 0x140, 0, 0, 0);
@@ -314,7 +325,11 @@ ATF_TC_BODY(who_is_claimed_by_two_units_has_none, tc)
 	finish();
 	ATF_CHECK(noted("requesters 0x280 to 0x2ff are claimed by two units"));
 	for (uint32_t rid = 0x100; rid < 0x400; rid++)
-		ATF_REQUIRE_EQ_MSG(unit_of((uint16_t)rid, NULL, NULL), rid < 0x280 ? 0 : rid < 0x300 ? -1 : 1, "0x%x", rid);
+		ATF_REQUIRE_EQ_MSG(unit_of((uint16_t)rid, NULL, NULL),
+		    rid < 0x280     ? 0 :
+			rid < 0x300 ? -1 :
+				      1,
+		    "0x%x", rid);
 	/* No room to say so: then neither run counts. */
 	start();
 	ivhd(0x11, 0x10, 0xfed80000);
@@ -360,9 +375,14 @@ ATF_TC_BODY(more_units_and_entries_than_fit_lead_nowhere, tc)
 ATF_TC_WITHOUT_HEAD(reserved_memory_holds_its_devices);
 ATF_TC_BODY(reserved_memory_holds_its_devices, tc)
 {
-	static const struct { uint64_t base, len; } bad[] = {
-		{ 0x7000'0000, 0 }, { 0x7000'0800, 0x1000 }, { 0x7000'0000, 0x800 }, { 0x1000'0000, 0x1000 },
-		{ UINT64_MAX & ~PAGE_MASK, 0x2000 }, { 0x1000, UINT64_MAX & ~PAGE_MASK },
+	static const struct { uint64_t base, len;
+	} bad[] = {
+		{ 0x7000'0000, 0 },
+		{ 0x7000'0800, 0x1000 },
+		{ 0x7000'0000, 0x800 },
+		{ 0x1000'0000, 0x1000 },
+		{ UINT64_MAX & ~PAGE_MASK, 0x2000 },
+		{ 0x1000, UINT64_MAX & ~PAGE_MASK },
 	};
 	bool reserved;
 
@@ -373,7 +393,8 @@ ATF_TC_BODY(reserved_memory_holds_its_devices, tc)
 	ivmd(0x22, 0x200, 0x2ff, 0x7100'0000, 0x10000);
 	finish();
 	ATF_REQUIRE_EQ(m.reserved_count, 2);
-	ATF_CHECK(m.reserved[0].base == 0x7000'0000 && m.reserved[0].len == 0x10000 && !m.reserved[0].absurd);
+	ATF_CHECK(m.reserved[0].base == 0x7000'0000 && m.reserved[0].len == 0x10000 &&
+	    !m.reserved[0].absurd);
 	for (uint32_t rid = 0; rid < 0x400; rid++) {
 		ATF_REQUIRE_EQ(unit_of((uint16_t)rid, NULL, &reserved), 0);
 		ATF_REQUIRE_EQ_MSG(reserved, rid == 0x100 || rid >> 8 == 2, "0x%x", rid);
@@ -423,7 +444,8 @@ ATF_TC_BODY(bent_tables_are_read_within_their_bytes, tc)
 	for (unsigned run = 0; run < 5000; run++) {
 		start();
 		for (unsigned i = 0; i < 3; i++) {
-			ivhd(i == 2 ? 0x10 : 0x11, (uint16_t)(0x10 + (i << 12)), 0xfed80000 + i * 0x4000);
+			ivhd(i == 2 ? 0x10 : 0x11, (uint16_t)(0x10 + (i << 12)),
+			    0xfed80000 + i * 0x4000);
 			entry(4, 3, (uint16_t)(i << 12), 0, 0, 0);
 			entry(4, 4, (uint16_t)((i << 12) + 0xfff), 0, 0, 0);
 			entry(8, 0x42, (uint16_t)(i << 12), 0x18, 0, 0);
@@ -435,7 +457,8 @@ ATF_TC_BODY(bent_tables_are_read_within_their_bytes, tc)
 		if (run % 3 == 0)
 			used = 36 + (unsigned)rand() % (used - 36);
 		finish();
-		ATF_REQUIRE(m.stream_map_count <= MACHINE_IDMAP_MAX && m.reserved_count <= MACHINE_RESERVED_MAX);
+		ATF_REQUIRE(m.stream_map_count <= MACHINE_IDMAP_MAX &&
+		    m.reserved_count <= MACHINE_RESERVED_MAX);
 	}
 }
 

@@ -1,8 +1,10 @@
 /*
  * dev/iommu/find_smmu.c: units and maps of two machines, and maps that lead nowhere.
  *
- * LINK: dev/iommu/find_smmu.c kern/machine/fdt_machine.c kern/machine/fdt_irq.c kern/machine/fdt.c
- * LINK: kern/machine/machine.c kern/machine/idmap.c kern/base/fmt.c kern/base/str.c tests/lib/fdt_build.c
+ * LINK: dev/iommu/find_smmu.c kern/machine/fdt_machine.c kern/machine/fdt_irq.c
+ * LINK: kern/machine/fdt.c
+ * LINK: kern/machine/machine.c kern/machine/idmap.c kern/base/fmt.c kern/base/str.c
+ * LINK: tests/lib/fdt_build.c
  */
 #include <atf-c.h>
 #include <stdlib.h>
@@ -67,10 +69,12 @@ ATF_TC_BODY(a_virtual_machines_unit_and_maps_are_found, tc)
 	read_tree(virt, sizeof(virt));
 	ATF_CHECK_EQ(m.note_count, 0);
 	ATF_REQUIRE_EQ(m.iommu_count, 1);
-	ATF_CHECK(u->kind == IOMMU_SMMUV3 && u->base == 0x9050000 && u->len == 0x20000 && u->model == 0);
+	ATF_CHECK(
+	    u->kind == IOMMU_SMMUV3 && u->base == 0x9050000 && u->len == 0x20000 && u->model == 0);
 	ATF_CHECK(u->coherent_known && u->coherent);
 	ATF_CHECK(u->eventq.present && u->eventq.id == 106 && !u->eventq.level);
-	ATF_CHECK(u->priq.id == 107 && u->cmdq_sync.id == 108 && u->gerror.id == 109 && !u->combined.present);
+	ATF_CHECK(u->priq.id == 107 && u->cmdq_sync.id == 108 && u->gerror.id == 109 &&
+	    !u->combined.present);
 	ATF_CHECK(find(0, 0x0108) && unit == 0 && id == 0x0108);
 	ATF_CHECK(find(0, 0xffff) && id == 0xffff);
 	ATF_CHECK(machine_find_its(&m, 0, 0x0108, &unit, &id) && unit == 0 && id == 0x0108);
@@ -96,7 +100,8 @@ ATF_TC_BODY(a_boards_maps_lead_to_the_right_units_or_nowhere, tc)
 	ATF_CHECK_STREQ(why, "firmware's id map leads it to no IOMMU");
 	ATF_CHECK(!find(1, 0x0000));
 	ATF_CHECK(machine_find_its(&m, 0, 0x23ff, &unit, &id) && unit == 1 && id == 0x83ff);
-	ATF_CHECK(machine_find_its(&m, 1, 0x1234, &unit, &id) && unit == 0 && id == 0x1234);	/* msi-parent */
+	ATF_CHECK(machine_find_its(&m, 1, 0x1234, &unit, &id) && unit == 0 &&
+	    id == 0x1234); /* msi-parent */
 }
 
 /* A host bridge with these maps, a unit (phandle 1) and something else (phandle 2). */
@@ -149,15 +154,15 @@ ATF_TC_BODY(entries_that_make_no_sense_are_dead_ends, tc)
 	small(MAP(0, 2, 0, 0x100, 0, 1, 0, 0x10000), 1, 0x9000000);
 	ATF_CHECK(!find(0, 0x80));
 	ATF_CHECK(find(0, 0x100));
-	small(MAP(0, 1, 0xffffff00, 0x101, 0, 1, 0, 0x10000), 1, 0x9000000);	/* stream ids wrap */
+	small(MAP(0, 1, 0xffffff00, 0x101, 0, 1, 0, 0x10000), 1, 0x9000000); /* stream ids wrap */
 	ATF_CHECK(noted("absurd run"));
 	ATF_CHECK(!find(0, 0x80));
 	small(MAP(0x10000, 1, 0, 0x100), 1, 0x9000000);
 	ATF_CHECK(!find(0, 0));
 	small(MAP(0, 1, 0, 0), 1, 0x9000000);				/* an empty run */
 	ATF_CHECK(!find(0, 0));
-	ATF_CHECK_EQ(m.note_count, 5);					/* all of the machine's missing parts */
-	small(MAP(0, 1, 5, 6, 0x10000), 2, 0x9000000);			/* two cells: we know no such unit */
+	ATF_CHECK_EQ(m.note_count, 5);                 /* all of the machine's missing parts */
+	small(MAP(0, 1, 5, 6, 0x10000), 2, 0x9000000); /* two cells: we know no such unit */
 	ATF_CHECK(noted("smmu takes 2 cells"));
 	ATF_CHECK(!find(0, 0));
 	small(MAP(0, 1, 5, 6, 0x10000), 0xffffffff, 0x9000000);
@@ -192,13 +197,15 @@ ATF_TC_BODY(bent_trees_are_read_within_their_bytes, tc)
 	for (unsigned run = 0; run < 4000; run++) {
 		memcpy(bent, soc, sizeof(soc));
 		for (unsigned k = 0; k <= run % 4; k++)
-			bent[(size_t)rand() % sizeof(soc)] = (uint8_t)(rand() % 3 == 0 ? 0xff : rand());
+			bent[(size_t)rand() % sizeof(soc)] =
+			    (uint8_t)(rand() % 3 == 0 ? 0xff : rand());
 		memset(&m, 0, sizeof(m));
 		(void)fdt_machine(&m, bent, sizeof(soc));
 		find_smmu_fdt(&m, bent, sizeof(soc));
 		for (unsigned k = 0; k < 8; k++)
 			if (find(0, (uint16_t)rand()))
-				ATF_REQUIRE(unit < m.iommu_count && m.iommu[unit].kind == IOMMU_SMMUV3);
+				ATF_REQUIRE(
+				    unit < m.iommu_count && m.iommu[unit].kind == IOMMU_SMMUV3);
 	}
 	free(bent);
 }

@@ -1,7 +1,8 @@
 /*
  * dev/iommu/find_viot.c: virtio units, who is behind them, and what leads nowhere.
  *
- * LINK: dev/iommu/find_viot.c kern/machine/acpi_tables.c kern/machine/machine.c kern/machine/idmap.c
+ * LINK: dev/iommu/find_viot.c kern/machine/acpi_tables.c kern/machine/machine.c
+ * LINK: kern/machine/idmap.c
  * LINK: kern/base/fmt.c kern/base/str.c tests/lib/acpi_build.c
  */
 #include <atf-c.h>
@@ -60,7 +61,8 @@ unit(uint16_t segment, uint16_t rid)
 }
 
 static void
-range(uint32_t out, uint16_t segment, uint16_t last_segment, uint16_t first, uint16_t last, uint16_t to)
+range(uint32_t out, uint16_t segment, uint16_t last_segment, uint16_t first, uint16_t last,
+    uint16_t to)
 {
 	uint8_t *e = node(1, 24);
 
@@ -96,7 +98,8 @@ unit_of(uint16_t segment, uint16_t rid, uint32_t *id)
 	const char *why;
 	bool reserved;
 
-	return machine_find_iommu(&m, &p, &u, id != NULL ? id : &dummy, &reserved, &why) ? (int)u : -1;
+	return machine_find_iommu(&m, &p, &u, id != NULL ? id : &dummy, &reserved, &why) ? (int)u :
+											   -1;
 }
 
 /* VIO-30, VIO-31 */
@@ -111,9 +114,11 @@ ATF_TC_BODY(units_and_ranges_are_read_and_the_unit_itself_is_left_out, tc)
 	finish();
 	ATF_CHECK_EQ_MSG(m.note_count, 0, "%s", m.note[0]);
 	ATF_REQUIRE_EQ(m.iommu_count, 1);
-	ATF_CHECK(m.iommu[0].kind == IOMMU_VIRTIO && m.iommu[0].requester == 8 && m.iommu[0].segment == 0);
+	ATF_CHECK(m.iommu[0].kind == IOMMU_VIRTIO && m.iommu[0].requester == 8 &&
+	    m.iommu[0].segment == 0);
 	for (uint32_t rid = 0; rid < 0x10000; rid += rid < 32 ? 1 : 99)
-		ATF_REQUIRE(unit_of(0, (uint16_t)rid, &id) == (rid == 8 ? -1 : 0) && (rid == 8 || id == rid));
+		ATF_REQUIRE(unit_of(0, (uint16_t)rid, &id) == (rid == 8 ? -1 : 0) &&
+		    (rid == 8 || id == rid));
 	ATF_CHECK_EQ(unit_of(1, 0, NULL), -1);
 	start();
 	{

@@ -3,7 +3,8 @@
  * the device sees it, after every single store.
  */
 /* LINK: dev/iommu/iopt.c dev/iommu/fmt_vmsa.c dev/iommu/fmt_vtdss.c dev/iommu/fmt_amdv1.c
- * LINK: kern/quota.c kern/base/fmt.c tests/lib/fake_kernel.c tests/lib/fake_panic.c tests/lib/walk.c */
+ * LINK: kern/quota.c kern/base/fmt.c tests/lib/fake_kernel.c tests/lib/fake_panic.c
+ * LINK: tests/lib/walk.c */
 #include <atf-c.h>
 #include <string.h>
 
@@ -21,10 +22,26 @@ enum : uint64_t { SIZES = BIT(12) | BIT(21) | BIT(30), TO = 0x10'0000'0000, AT =
 enum kind { S1, S2, SS, V1, KINDS };
 
 static const struct iopt_shape shapes[KINDS] = {
-	[S1] = { .format = &fmt_vmsa_s1, .input_bits = 39, .output_bits = 44, .coherent = true, .leaf_sizes = SIZES },
-	[S2] = { .format = &fmt_vmsa_s2, .input_bits = 40, .output_bits = 44, .coherent = true, .leaf_sizes = SIZES },
-	[SS] = { .format = &fmt_vtdss, .input_bits = 48, .output_bits = 46, .coherent = true, .leaf_sizes = SIZES },
-	[V1] = { .format = &fmt_amdv1, .input_bits = 48, .output_bits = 46, .coherent = true, .leaf_sizes = SIZES,
+	[S1] = { .format = &fmt_vmsa_s1,
+	    .input_bits = 39,
+	    .output_bits = 44,
+	    .coherent = true,
+	    .leaf_sizes = SIZES },
+	[S2] = { .format = &fmt_vmsa_s2,
+	    .input_bits = 40,
+	    .output_bits = 44,
+	    .coherent = true,
+	    .leaf_sizes = SIZES },
+	[SS] = { .format = &fmt_vtdss,
+	    .input_bits = 48,
+	    .output_bits = 46,
+	    .coherent = true,
+	    .leaf_sizes = SIZES },
+	[V1] = { .format = &fmt_amdv1,
+	    .input_bits = 48,
+	    .output_bits = 46,
+	    .coherent = true,
+	    .leaf_sizes = SIZES,
 	    .flags = AMDV1_SNOOP },
 };
 
@@ -36,12 +53,13 @@ static void
 walk(uint64_t at, struct walk *w)
 {
 	if (shape.format == &fmt_vtdss)
-		walk_vtdss(tree.root.v, iopt_top(&shape) + 1, shape.output_bits, (shape.flags & VTDSS_SNOOP) != 0, at, w);
+		walk_vtdss(tree.root.v, iopt_top(&shape) + 1, shape.output_bits,
+		    (shape.flags & VTDSS_SNOOP) != 0, at, w);
 	else if (shape.format == &fmt_amdv1)
 		walk_amdv1(tree.root.v, iopt_top(&shape) + 1, shape.output_bits, at, w);
 	else
-		walk_vmsa(shape.format == &fmt_vmsa_s1 ? 1 : 2, tree.root.v, 3 - iopt_top(&shape), shape.input_bits,
-		    shape.output_bits, at, w);
+		walk_vmsa(shape.format == &fmt_vmsa_s1 ? 1 : 2, tree.root.v, 3 - iopt_top(&shape),
+		    shape.input_bits, shape.output_bits, at, w);
 }
 
 static void
@@ -86,7 +104,8 @@ reaches(uint64_t at, uint64_t to, uint8_t access)
 	if (w.result != WALK_OK || w.to != to || w.read != ((access & IOPT_READ) != 0 ||
 	    (shape.format == &fmt_vmsa_s1)) || w.write != ((access & IOPT_WRITE) != 0))
 		return false;
-	return iopt_lookup(&tree, (struct iova){ at }, &leaf) && leaf.to.v == to && leaf.size_lg2 == w.size_lg2;
+	return iopt_lookup(&tree, (struct iova){ at }, &leaf) && leaf.to.v == to &&
+	    leaf.size_lg2 == w.size_lg2;
 }
 
 static bool
@@ -103,7 +122,8 @@ ATF_TC_WITHOUT_HEAD(entries_are_the_golden_vectors);
 ATF_TC_BODY(entries_are_the_golden_vectors, tc)
 {
 	struct paddr ram = { 0x42000000 }, its = { 0x08090000 }, ram_x86 = { 0x02000000 };
-	const struct iopt_format *s1 = &fmt_vmsa_s1, *s2 = &fmt_vmsa_s2, *ss = &fmt_vtdss, *v1 = &fmt_amdv1;
+	const struct iopt_format *s1 = &fmt_vmsa_s1, *s2 = &fmt_vmsa_s2, *ss = &fmt_vtdss,
+				 *v1 = &fmt_amdv1;
 
 	ATF_CHECK_EQ(s1->leaf(ram, 0, IOPT_READ | IOPT_WRITE, 0), 0x0060000042000F4B);
 	ATF_CHECK_EQ(s1->leaf(ram, 0, IOPT_WRITE, 0), 0x0060000042000F4B);
@@ -147,13 +167,14 @@ ATF_TC_BODY(the_amd_walk_follows_skipped_levels_and_coded_sizes, tc)
 	top = frame_ptr(root);
 	bottom = frame_ptr(low);
 	top[1] = low.v | 3ull << 61 | 1 << 9 | 1;			/* level 4 to level 1 */
-	for (unsigned i = 0; i < 16; i++)				/* 64 KiB: bits 12..14 set, bit 15 clear */
+	for (unsigned i = 0; i < 16; i++) /* 64 KiB: bits 12..14 set, bit 15 clear */
 		bottom[16 + i] = 0x1234'0000 | 7 << 12 | 1ull << 61 | 7 << 9 | 1;
 	walk_amdv1(root.v, 4, 46, BIT(39) + 0x1'8123, &w);
-	ATF_CHECK(w.result == WALK_OK && w.to == 0x1234'8123 && w.size_lg2 == 16 && w.read && !w.write && w.tables == 1);
-	walk_amdv1(root.v, 4, 46, BIT(39) + 2 * MIB, &w);		/* bits of a skipped level */
+	ATF_CHECK(w.result == WALK_OK && w.to == 0x1234'8123 && w.size_lg2 == 16 && w.read &&
+	    !w.write && w.tables == 1);
+	walk_amdv1(root.v, 4, 46, BIT(39) + 2 * MIB, &w); /* bits of a skipped level */
 	ATF_CHECK_EQ(w.result, WALK_NONE);
-	bottom[0] = 0x1234'0000 | 2 << 9 | 1;				/* a table above its own level */
+	bottom[0] = 0x1234'0000 | 2 << 9 | 1; /* a table above its own level */
 	walk_amdv1(root.v, 4, 46, BIT(39), &w);
 	ATF_CHECK_EQ(w.result, WALK_MALFORMED);
 }
@@ -161,20 +182,37 @@ ATF_TC_BODY(the_amd_walk_follows_skipped_levels_and_coded_sizes, tc)
 ATF_TC_WITHOUT_HEAD(the_root_fits_the_width);
 ATF_TC_BODY(the_root_fits_the_width, tc)
 {
-	static const struct { const struct iopt_format *f; uint8_t bits; unsigned top, order; } want[] = {
-		{ &fmt_vmsa_s1, 39, 2, 0 }, { &fmt_vmsa_s1, 40, 3, 0 }, { &fmt_vmsa_s1, 48, 3, 0 },
-		{ &fmt_vmsa_s1, 32, 2, 0 }, { &fmt_vmsa_s2, 39, 2, 0 }, { &fmt_vmsa_s2, 40, 2, 1 },
-		{ &fmt_vmsa_s2, 43, 2, 4 }, { &fmt_vmsa_s2, 44, 3, 0 }, { &fmt_vmsa_s2, 48, 3, 0 },
-		{ &fmt_vmsa_s2, 32, 1, 2 }, { &fmt_vmsa_s2, 36, 2, 0 },
-		{ &fmt_vtdss, 39, 2, 0 }, { &fmt_vtdss, 48, 3, 0 }, { &fmt_vtdss, 57, 4, 0 },
-		{ &fmt_amdv1, 48, 3, 0 }, { &fmt_amdv1, 39, 2, 0 },
+	static const struct {
+		const struct iopt_format *f;
+		uint8_t bits;
+		unsigned top, order;
+	} want[] = {
+		{ &fmt_vmsa_s1, 39, 2, 0 },
+		{ &fmt_vmsa_s1, 40, 3, 0 },
+		{ &fmt_vmsa_s1, 48, 3, 0 },
+		{ &fmt_vmsa_s1, 32, 2, 0 },
+		{ &fmt_vmsa_s2, 39, 2, 0 },
+		{ &fmt_vmsa_s2, 40, 2, 1 },
+		{ &fmt_vmsa_s2, 43, 2, 4 },
+		{ &fmt_vmsa_s2, 44, 3, 0 },
+		{ &fmt_vmsa_s2, 48, 3, 0 },
+		{ &fmt_vmsa_s2, 32, 1, 2 },
+		{ &fmt_vmsa_s2, 36, 2, 0 },
+		{ &fmt_vtdss, 39, 2, 0 },
+		{ &fmt_vtdss, 48, 3, 0 },
+		{ &fmt_vtdss, 57, 4, 0 },
+		{ &fmt_amdv1, 48, 3, 0 },
+		{ &fmt_amdv1, 39, 2, 0 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
-		struct iopt_shape s = { .format = want[i].f, .input_bits = want[i].bits, .leaf_sizes = SIZES };
+		struct iopt_shape s = {
+			.format = want[i].f, .input_bits = want[i].bits, .leaf_sizes = SIZES
+		};
 
 		ATF_CHECK_EQ_MSG(iopt_top(&s), want[i].top, "%s %u", want[i].f->name, want[i].bits);
-		ATF_CHECK_EQ_MSG(iopt_root_order(&s), want[i].order, "%s %u", want[i].f->name, want[i].bits);
+		ATF_CHECK_EQ_MSG(
+		    iopt_root_order(&s), want[i].order, "%s %u", want[i].f->name, want[i].bits);
 	}
 }
 
@@ -184,7 +222,8 @@ ATF_TC_BODY(leaves_are_as_large_as_alignment_allows, tc)
 	struct iopt_cleared c;
 
 	for (enum kind k = S1; k < KINDS; k++) {
-		uint64_t at = 2 * GIB - 2 * MIB - PAGE_SIZE, to = TO + 2 * GIB - 2 * MIB - PAGE_SIZE;
+		uint64_t at = 2 * GIB - 2 * MIB - PAGE_SIZE,
+			 to = TO + 2 * GIB - 2 * MIB - PAGE_SIZE;
 		uint64_t len = PAGE_SIZE + 2 * MIB + GIB + 2 * MIB + PAGE_SIZE;
 		struct walk w;
 
@@ -457,9 +496,10 @@ is_state(const struct walk *w, const struct page *p)
 {
 	if (p->access == 0)
 		return w->result == WALK_NONE;
-	return w->result == WALK_OK && w->to == p->to && w->write == ((p->access & IOPT_WRITE) != 0) &&
-	    w->read == (shape.format == &fmt_vmsa_s1 || (p->access & IOPT_READ) != 0) && !w->executable &&
-	    (shape.format != &fmt_vmsa_s1 || !w->global);
+	return w->result == WALK_OK && w->to == p->to &&
+	    w->write == ((p->access & IOPT_WRITE) != 0) &&
+	    w->read == (shape.format == &fmt_vmsa_s1 || (p->access & IOPT_READ) != 0) &&
+	    !w->executable && (shape.format != &fmt_vmsa_s1 || !w->global);
 }
 
 static void
@@ -477,8 +517,8 @@ device_looks(void *arg, uint64_t pa, uint64_t before, uint64_t after)
 		walk(WINDOW + n * PAGE_SIZE, &w);
 		looks++;
 		if (!is_state(&w, &now_map[n]) && !is_state(&w, &next_map[n]))
-			atf_tc_fail("page %u is neither old nor new: result %u, entry 0x%llx", (unsigned)n, w.result,
-			    (unsigned long long)w.leaf);
+			atf_tc_fail("page %u is neither old nor new: result %u, entry 0x%llx",
+			    (unsigned)n, w.result, (unsigned long long)w.leaf);
 	}
 }
 
@@ -500,7 +540,9 @@ storm(enum kind kind, struct fake_setup setup)
 
 			for (uint64_t p = 0; p < owned[i].count; p++)
 				next_map[owned[i].first + p].access = 0;
-			ATF_REQUIRE_EQ(unmap(WINDOW + owned[i].first * PAGE_SIZE, owned[i].count * PAGE_SIZE), OK);
+			ATF_REQUIRE_EQ(
+			    unmap(WINDOW + owned[i].first * PAGE_SIZE, owned[i].count * PAGE_SIZE),
+			    OK);
 			owned[i] = owned[--n];
 		} else {
 			uint64_t first = fake_random() % PAGES, count = 1 + fake_random() % 8, to;
@@ -509,9 +551,11 @@ storm(enum kind kind, struct fake_setup setup)
 			enum status s;
 
 			if (fake_random() % 4 == 0)
-				first &= ~511ull, count = 512 * (1 + fake_random() % 3) + fake_random() % 3;
+				first &= ~511ull,
+				    count = 512 * (1 + fake_random() % 3) + fake_random() % 3;
 			count = min_u64(count, PAGES - first);
-			to = TO + (fake_random() % 2 == 0 ? first : fake_random() % PAGES) * PAGE_SIZE;
+			to = TO +
+			    (fake_random() % 2 == 0 ? first : fake_random() % PAGES) * PAGE_SIZE;
 			for (uint64_t p = 0; p < count; p++)
 				taken = taken || now_map[first + p].access != 0;
 			for (uint64_t p = 0; p < count && !taken; p++)
@@ -572,16 +616,27 @@ ATF_TC_BODY(other_granules_are_only_another_description, tc)
 	for (size_t i = 0; i < ARRAY_SIZE(granules); i++) {
 		uint64_t page = BIT(granules[i].page), block = page << granules[i].stride;
 		struct iopt_format toy = {
-			.name = "toy", .page_lg2 = granules[i].page, .stride_lg2 = granules[i].stride,
-			.leaf_sizes = page | block, .present_mask = 1, .leaf_mask = 2, .leaf_value = 0,
-			.address_mask = BITS(47, 14), .leaf = toy_leaf, .table = toy_table, .access = toy_access,
+			.name = "toy",
+			.page_lg2 = granules[i].page,
+			.stride_lg2 = granules[i].stride,
+			.leaf_sizes = page | block,
+			.present_mask = 1,
+			.leaf_mask = 2,
+			.leaf_value = 0,
+			.address_mask = BITS(47, 14),
+			.leaf = toy_leaf,
+			.table = toy_table,
+			.access = toy_access,
 		};
 		struct iopt_leaf leaf;
 
 		fake_kernel_init(&(struct fake_setup){ 0 });
 		quota = (struct quota){ .pages_max = 1000 };
-		shape = (struct iopt_shape){ .format = &toy, .input_bits = 42, .output_bits = 44, .coherent = true,
-		    .leaf_sizes = page | block };
+		shape = (struct iopt_shape){ .format = &toy,
+			.input_bits = 42,
+			.output_bits = 44,
+			.coherent = true,
+			.leaf_sizes = page | block };
 		ATF_REQUIRE_EQ(iopt_init(&tree, &shape, &quota), OK);
 		ATF_CHECK_EQ(map(PAGE_SIZE, TO, page, IOPT_READ), E_ALIGN);
 		ATF_REQUIRE_EQ(map(block - page, TO - page, block + 2 * page, IOPT_READ), OK);

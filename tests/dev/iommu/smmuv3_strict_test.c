@@ -16,9 +16,14 @@ ATF_TC_BODY(nothing_reaches_a_page_when_its_ticket_is_past, tc)
 	FOR_EACH_VARIANT(v) {
 		struct iommu_domain d;
 		uint64_t to = RAM + 32 * MIB;
-		static const struct { uint64_t len; bool large; } runs[] = {
-			{ PAGE_SIZE, false }, { 3 * PAGE_SIZE, false }, { 33 * PAGE_SIZE, false }, { 100 * PAGE_SIZE, false },
-			{ 2 * MIB, true }, { 6 * MIB + 5 * PAGE_SIZE, true },
+		static const struct { uint64_t len; bool large;
+		} runs[] = {
+			{ PAGE_SIZE, false },
+			{ 3 * PAGE_SIZE, false },
+			{ 33 * PAGE_SIZE, false },
+			{ 100 * PAGE_SIZE, false },
+			{ 2 * MIB, true },
+			{ 6 * MIB + 5 * PAGE_SIZE, true },
 		};
 
 		start(v);
@@ -37,8 +42,9 @@ ATF_TC_BODY(nothing_reaches_a_page_when_its_ticket_is_past, tc)
 			t = unmap(&d, AT, runs[i].len);
 			wait_past(t);
 			for (uint64_t o = 0; o < runs[i].len; o += PAGE_SIZE)
-				ATF_REQUIRE_MSG(!model_smmu_reaches(model, to + o), "%s: page %u of run %u", v->name,
-				    (unsigned)(o / PAGE_SIZE), (unsigned)i);
+				ATF_REQUIRE_MSG(!model_smmu_reaches(model, to + o),
+				    "%s: page %u of run %u", v->name, (unsigned)(o / PAGE_SIZE),
+				    (unsigned)i);
 			ATF_CHECK(blocked(0x18, AT));
 			to += 8 * MIB;
 			if (to + 8 * MIB > RAM + 64 * MIB)
@@ -62,7 +68,8 @@ ATF_TC_BODY(many_unmaps_share_a_sync_and_a_doorbell, tc)
 	make(&d);
 	ATF_REQUIRE_EQ(unit->ops->attach(&d, 0x18), OK);
 	for (uint64_t i = 0; i < ARRAY_SIZE(t); i++)
-		ATF_REQUIRE_EQ(map(&d, AT + i * PAGE_SIZE, RAM + i * PAGE_SIZE, PAGE_SIZE, IOMMU_READ), OK);
+		ATF_REQUIRE_EQ(
+		    map(&d, AT + i * PAGE_SIZE, RAM + i * PAGE_SIZE, PAGE_SIZE, IOMMU_READ), OK);
 	(void)model_smmu_doorbells(model);
 	(void)model_smmu_executed(model, 0x46);
 	(void)model_smmu_executed(model, 0x12);
@@ -93,7 +100,8 @@ ATF_TC_BODY(a_range_takes_few_commands, tc)
 	ATF_REQUIRE_EQ(unit->ops->attach(&d, 0x18), OK);
 	ATF_REQUIRE_EQ(map(&d, 0x8000'0000, RAM, 4 * PAGE_SIZE, IOMMU_READ), OK);
 	wait_past(unmap(&d, 0x8000'0000, 4 * PAGE_SIZE));
-	ATF_CHECK_EQ(s->ring.slot[(s->ring.tail - 2) & 255][0], 0x0001000000003012 & ~0x3000ull | 2ull << 20);
+	ATF_CHECK_EQ(s->ring.slot[(s->ring.tail - 2) & 255][0],
+	    0x0001000000003012 & ~0x3000ull | 2ull << 20);
 	ATF_CHECK_EQ(s->ring.slot[(s->ring.tail - 2) & 255][1], 0x80000401);
 	ATF_CHECK_EQ(s->ring.slot[(s->ring.tail - 1) & 255][0], 0x46);
 	ATF_REQUIRE_EQ(map(&d, 0x8000'0000, RAM, 3 * PAGE_SIZE, IOMMU_READ), OK);
@@ -132,7 +140,8 @@ ATF_TC_BODY(a_range_takes_few_commands, tc)
 	wait_past(unmap(&d, AT, 17 * PAGE_SIZE));
 	ATF_CHECK_EQ(model_smmu_executed(model, 0x12), 0);
 	ATF_CHECK_EQ(model_smmu_executed(model, 0x11), 1);
-	ATF_REQUIRE_EQ(map(&d, AT, RAM, 8 * MIB, IOMMU_READ), OK);	/* by blocks, but for where a table stands */
+	ATF_REQUIRE_EQ(map(&d, AT, RAM, 8 * MIB, IOMMU_READ),
+	    OK); /* by blocks, but for where a table stands */
 	wait_past(unmap(&d, AT, 8 * MIB));
 	ATF_CHECK_EQ(model_smmu_executed(model, 0x11), 1);
 	ATF_REQUIRE_EQ(map(&d, AT + 2 * MIB, RAM, 6 * MIB, IOMMU_READ), OK);
@@ -160,8 +169,11 @@ ATF_TC_BODY(a_full_queue_delays_tickets_but_loses_nothing, tc)
 		ATF_REQUIRE_EQ(unit->ops->attach(&e, 0x28), OK);
 		ATF_REQUIRE_EQ(map(&e, AT, RAM, PAGE_SIZE, IOMMU_READ), OK);
 		for (uint64_t n = 0; n < ARRAY_SIZE(t); n++) {
-			ATF_REQUIRE_EQ(map(&d, AT + n * PAGE_SIZE, RAM + MIB + n * PAGE_SIZE, PAGE_SIZE, IOMMU_READ), OK);
-			ATF_REQUIRE(hits(0x18, AT + n * PAGE_SIZE, false, RAM + MIB + n * PAGE_SIZE));
+			ATF_REQUIRE_EQ(map(&d, AT + n * PAGE_SIZE, RAM + MIB + n * PAGE_SIZE,
+					   PAGE_SIZE, IOMMU_READ),
+			    OK);
+			ATF_REQUIRE(
+			    hits(0x18, AT + n * PAGE_SIZE, false, RAM + MIB + n * PAGE_SIZE));
 		}
 		model_smmu_hang(model, true);
 		for (uint64_t n = 0; n < ARRAY_SIZE(t); n++)
@@ -190,7 +202,8 @@ enum { DOMAINS = 3, STREAMS = 4, GRANTS = 24, SLOTS = 64 };
 
 struct grant { unsigned domain; uint64_t at, to, len; bool live, dying; struct iommu_ticket t; };
 
-/* Random life of domains under devices that never stop trying; freed memory is out of reach, always. */
+/* Random life of domains under devices that never stop trying; freed memory is out of reach,
+ * always. */
 static void
 storm(const struct variant *v, uint64_t seed)
 {
@@ -214,7 +227,8 @@ storm(const struct variant *v, uint64_t seed)
 			model_smmu_watch(model, sids[i], AT + j * 2 * PAGE_SIZE);
 	}
 	for (unsigned turn = 0; turn < 300; turn++) {
-		unsigned i = (unsigned)(fake_random() % GRANTS), n = (unsigned)(fake_random() % STREAMS);
+		unsigned i = (unsigned)(fake_random() % GRANTS),
+			 n = (unsigned)(fake_random() % STREAMS);
 		unsigned k = (unsigned)(fake_random() % DOMAINS);
 
 		switch (fake_random() % 8) {
@@ -240,16 +254,23 @@ storm(const struct variant *v, uint64_t seed)
 		case 2:
 		case 3:
 			if (!g[i].live && !g[i].dying) {
-				struct grant c = { .domain = k, .at = AT + fake_random() % 12 * PAGE_SIZE, .live = true,
-				    .len = (1 + fake_random() % 4) * PAGE_SIZE, .to = RAM + 24 * MIB + i * 64 * KIB };
+				struct grant c = { .domain = k,
+					.at = AT + fake_random() % 12 * PAGE_SIZE,
+					.live = true,
+					.len = (1 + fake_random() % 4) * PAGE_SIZE,
+					.to = RAM + 24 * MIB + i * 64 * KIB };
 
 				if (fake_random() % 8 == 0)
 					c.at = AT + 2 * MIB, c.to = RAM + 28 * MIB, c.len = 2 * MIB;
 				/* The kernel gives an address out again only after its ticket. */
 				for (unsigned j = 0; j < GRANTS; j++)
-					if (g[j].dying && g[j].domain == k && ranges_overlap(g[j].at, g[j].len, c.at, c.len))
+					if (g[j].dying && g[j].domain == k &&
+					    ranges_overlap(g[j].at, g[j].len, c.at, c.len))
 						c.live = false;
-				if (c.live && map(&d[k], c.at, c.to, c.len, fake_random() % 2 == 0 ? IOMMU_READ : IOMMU_READ | IOMMU_WRITE) == OK)
+				if (c.live &&
+				    map(&d[k], c.at, c.to, c.len,
+					fake_random() % 2 == 0 ? IOMMU_READ :
+								 IOMMU_READ | IOMMU_WRITE) == OK)
 					g[i] = c;
 			}
 			break;
@@ -267,16 +288,19 @@ storm(const struct variant *v, uint64_t seed)
 
 				g[i].dying = false;
 				for (unsigned j = 0; j < GRANTS; j++)
-					shared = shared || ((g[j].live || g[j].dying) && g[j].to == g[i].to);
+					shared = shared ||
+					    ((g[j].live || g[j].dying) && g[j].to == g[i].to);
 				for (uint64_t o = 0; o < g[i].len && !shared; o += PAGE_SIZE)
-					ATF_REQUIRE_MSG(!model_smmu_reaches(model, g[i].to + o), "%s, seed %u, turn %u", v->name,
-					    (unsigned)seed, turn);
+					ATF_REQUIRE_MSG(!model_smmu_reaches(model, g[i].to + o),
+					    "%s, seed %u, turn %u", v->name, (unsigned)seed, turn);
 			}
 			if (stream[n].domain < 0 && stream[n].dying && poll(stream[n].t) == OK)
 				ATF_REQUIRE(blocked(sids[n], AT));
 			for (unsigned j = 0; j < GRANTS; j++)
-				if (stream[n].domain >= 0 && g[j].live && g[j].domain == (unsigned)stream[n].domain)
-					ATF_REQUIRE(hits(sids[n], g[j].at + PAGE_SIZE / 2, false, g[j].to + PAGE_SIZE / 2));
+				if (stream[n].domain >= 0 && g[j].live &&
+				    g[j].domain == (unsigned)stream[n].domain)
+					ATF_REQUIRE(hits(sids[n], g[j].at + PAGE_SIZE / 2, false,
+					    g[j].to + PAGE_SIZE / 2));
 		}
 		NO_VIOLATION(v);
 	}
@@ -291,7 +315,8 @@ storm(const struct variant *v, uint64_t seed)
 			wait_past(unit->ops->detach(&d[stream[n].domain], sids[n]));
 	for (unsigned i = 0; i < DOMAINS; i++) {
 		unit->ops->domain_fini(&d[i]);
-		ATF_CHECK(frames - fake_frames(FRAME_FREE) <= 6u + 4 * 3);	/* what the unit keeps: descriptors, entries */
+		ATF_CHECK(frames - fake_frames(FRAME_FREE) <=
+		    6u + 4 * 3); /* what the unit keeps: descriptors, entries */
 	}
 	ATF_CHECK_EQ(quota.pages, 0);
 	NO_VIOLATION(v);
@@ -354,7 +379,9 @@ is_closed(const struct variant *v, struct iommu_domain *d, struct iommu_ticket t
 	ATF_CHECK(v->unit.no_gbpa || blocked(0x18, AT));
 	ATF_CHECK_EQ(unit->ops->attach(d, 0x30), E_QUARANTINED);
 	ATF_CHECK_EQ(map(d, 2 * AT, RAM, PAGE_SIZE, IOMMU_READ), E_QUARANTINED);
-	ATF_CHECK_EQ(unit->ops->domain_init(&(struct iommu_domain){ .unit = unit, .quota = &quota }), E_QUARANTINED);
+	ATF_CHECK_EQ(
+	    unit->ops->domain_init(&(struct iommu_domain){ .unit = unit, .quota = &quota }),
+	    E_QUARANTINED);
 	ATF_CHECK_EQ(poll((struct iommu_ticket){ 0 }), OK);
 	NO_VIOLATION(v);
 }
@@ -364,8 +391,9 @@ ATF_TC_BODY(an_unknown_state_closes_the_unit, tc)
 {
 	for (unsigned what = 0; what < 5; what++) {
 		const struct variant *v = &variants[what == 4 ? 2 : 0];
-		static const char *const why[] = { "refuses commands", "cannot read its command queue",
-			"service failure mode", "the kernel gave up", "cannot read its command queue" };
+		static const char *const why[] = { "refuses commands",
+			"cannot read its command queue", "service failure mode",
+			"the kernel gave up", "cannot read its command queue" };
 		struct iommu_domain d;
 		struct iommu_ticket t;
 		struct dma_fault f;
@@ -385,7 +413,8 @@ ATF_TC_BODY(an_unknown_state_closes_the_unit, tc)
 			ATF_REQUIRE_EQ(map(&d, AT, RAM, PAGE_SIZE, IOMMU_READ), OK);
 			t = unmap(&d, AT, PAGE_SIZE);
 			model_smmu_refuse(model, 0x12, 1);
-			smmu_of(unit)->repaired = smmu_of(unit)->ring.tail;	/* as if it had been replaced before */
+			smmu_of(unit)->repaired =
+			    smmu_of(unit)->ring.tail; /* as if it had been replaced before */
 			break;
 		case 1:
 		case 4:
@@ -439,7 +468,8 @@ ATF_TC_WITHOUT_HEAD(a_tag_is_used_again_only_after_its_flush);
 ATF_TC_BODY(a_tag_is_used_again_only_after_its_flush, tc)
 {
 	/* Eight bits of tags: 255 domains. */
-	struct variant v = { .name = "8-bit tags", .unit = { .idr0 = IDR0_V10 & ~(uint32_t)(BIT(12) | BIT(18)), .idr3 = 0x1414 } };
+	struct variant v = { .name = "8-bit tags",
+		.unit = { .idr0 = IDR0_V10 & ~(uint32_t)(BIT(12) | BIT(18)), .idr3 = 0x1414 } };
 
 	for (v.stage = 1; v.stage <= 2; v.stage++) {
 		static struct iommu_domain d[256];
@@ -500,7 +530,9 @@ ATF_TC_BODY(a_failed_domain_leaves_nothing, tc)
 		ATF_CHECK_EQ(unit->domains, 0);
 	}
 	quota.pages_max = quota.pages;
-	ATF_CHECK_EQ(unit->ops->domain_init(&(struct iommu_domain){ .unit = unit, .quota = &quota }), E_QUOTA);
+	ATF_CHECK_EQ(
+	    unit->ops->domain_init(&(struct iommu_domain){ .unit = unit, .quota = &quota }),
+	    E_QUOTA);
 }
 
 ATF_TP_ADD_TCS(tp)

@@ -21,7 +21,8 @@ ATF_TC_BODY(every_kind_of_unit_is_taken_over_by_the_rules, tc)
 		ATF_CHECK_EQ(model_smmu_cr0(model) & 13, 13);
 		ATF_CHECK(v->unit.no_gbpa || model_smmu_aborts_off(model));
 		for (uint32_t sid = 0; sid < 0x10000; sid += 1 + sid / 7)
-			ATF_REQUIRE_MSG(blocked(sid, AT) && blocked(sid, RAM), "%s: stream 0x%x", v->name, sid);
+			ATF_REQUIRE_MSG(
+			    blocked(sid, AT) && blocked(sid, RAM), "%s: stream 0x%x", v->name, sid);
 		ATF_CHECK(blocked(0x10000, RAM));
 		ATF_CHECK(blocked(UINT32_MAX, RAM));
 		NO_VIOLATION(v);
@@ -81,13 +82,17 @@ ATF_TC_BODY(entries_and_descriptors_are_the_golden_vectors, tc)
 ATF_TC_WITHOUT_HEAD(what_cannot_work_is_refused_by_name);
 ATF_TC_BODY(what_cannot_work_is_refused_by_name, tc)
 {
-	static const struct { uint32_t idr0, idr1, idr5; const char *cmdline, *why; } bad[] = {
+	static const struct { uint32_t idr0, idr1, idr5; const char *cmdline, *why;
+	} bad[] = {
 		{ IDR0_V10 & ~BIT(3), IDR1_QEMU, 0x74, NULL, "no AArch64 page tables" },
 		{ IDR0_V10 | BITS(22, 21), IDR1_QEMU, 0x74, NULL, "no little-endian page tables" },
 		{ IDR0_V10 & ~3u, IDR1_QEMU, 0x74, NULL, "neither stage 1 nor stage 2" },
-		{ IDR0_V10 & ~1u, IDR1_QEMU, 0x74, "smmu.stage=2", "no stage 2, which the command line asks for" },
-		{ IDR0_V10 & ~2u, IDR1_QEMU, 0x74, "smmu.stage=1", "no stage 1, which the command line asks for" },
-		{ (IDR0_V10 & ~BITS(25, 24)) | BIT(25), IDR1_QEMU, 0x74, NULL, "it stalls devices" },
+		{ IDR0_V10 & ~1u, IDR1_QEMU, 0x74, "smmu.stage=2",
+		    "no stage 2, which the command line asks for" },
+		{ IDR0_V10 & ~2u, IDR1_QEMU, 0x74, "smmu.stage=1",
+		    "no stage 1, which the command line asks for" },
+		{ (IDR0_V10 & ~BITS(25, 24)) | BIT(25), IDR1_QEMU, 0x74, NULL,
+		    "it stalls devices" },
 		{ IDR0_V10, IDR1_QEMU | BIT(30), 0x74, NULL, "tables or queues at fixed places" },
 		{ IDR0_V10, IDR1_QEMU | BIT(29), 0x74, NULL, "tables or queues at fixed places" },
 		{ IDR0_V10, IDR1_QEMU | BIT(28), 0x74, NULL, "tables or queues at fixed places" },
@@ -97,7 +102,10 @@ ATF_TC_BODY(what_cannot_work_is_refused_by_name, tc)
 	struct variant v = { .name = "bad" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		v.unit = (struct model_smmu_setup){ .idr0 = bad[i].idr0, .idr1 = bad[i].idr1, .idr5 = bad[i].idr5, .firmware = true };
+		v.unit = (struct model_smmu_setup){ .idr0 = bad[i].idr0,
+			.idr1 = bad[i].idr1,
+			.idr5 = bad[i].idr5,
+			.firmware = true };
 		v.cmdline = bad[i].cmdline;
 		describe(&v);
 		ATF_CHECK_EQ(power_on(&v), E_UNSUPPORTED);
@@ -121,7 +129,8 @@ ATF_TC_BODY(what_cannot_work_is_refused_by_name, tc)
 	machine.iommu[0].base += 0x1000;
 	ATF_CHECK_EQ(power_on(&v), E_UNSUPPORTED);
 	ATF_CHECK(fake_logged("64 KiB"));
-	v.unit = (struct model_smmu_setup){ .idr0 = UINT32_MAX, .idr1 = UINT32_MAX, .no_gbpa = true };
+	v.unit =
+	    (struct model_smmu_setup){ .idr0 = UINT32_MAX, .idr1 = UINT32_MAX, .no_gbpa = true };
 	describe(&v);
 	ATF_CHECK_EQ(power_on(&v), E_UNSUPPORTED);
 	ATF_CHECK(fake_logged("read as ones"));
@@ -170,8 +179,12 @@ ATF_TC_BODY(out_of_memory_at_any_point_of_probe_refuses, tc)
 		enum status s;
 
 		describe(v);
-		machine.reserved[machine.reserved_count++] = (struct machine_reserved){ .base = RESERVED, .len = MIB,
-		    .stream_ids = true, .id_base = 0x100, .id_count = 1 };
+		machine.reserved[machine.reserved_count++] =
+		    (struct machine_reserved){ .base = RESERVED,
+			    .len = MIB,
+			    .stream_ids = true,
+			    .id_base = 0x100,
+			    .id_count = 1 };
 		fake_kernel_init(&v->memory);
 		if (model != NULL)
 			model_smmu_destroy(model);
@@ -210,7 +223,8 @@ ATF_TC_BODY(a_device_reaches_exactly_what_is_mapped, tc)
 		ATF_CHECK_EQ(unit->endpoints, 3);
 		ATF_CHECK_EQ(unit->domains, 2);
 		ATF_REQUIRE_EQ(map(&a, AT, to, 3 * PAGE_SIZE, IOMMU_READ), OK);
-		ATF_REQUIRE_EQ(map(&a, AT + MIB, to + MIB, PAGE_SIZE, IOMMU_READ | IOMMU_WRITE), OK);
+		ATF_REQUIRE_EQ(
+		    map(&a, AT + MIB, to + MIB, PAGE_SIZE, IOMMU_READ | IOMMU_WRITE), OK);
 		ATF_REQUIRE_EQ(map(&b, AT, to + 2 * MIB, PAGE_SIZE, IOMMU_WRITE), OK);
 		ATF_CHECK_EQ(unit->ops->sync(&a).seq, 0);
 		ATF_CHECK(hits(0x18, AT + 2 * PAGE_SIZE + 5, false, to + 2 * PAGE_SIZE + 5));
@@ -220,11 +234,14 @@ ATF_TC_BODY(a_device_reaches_exactly_what_is_mapped, tc)
 		ATF_CHECK_EQ(model_smmu_dma(model, 0x18, AT, true).event, 0x13);
 		ATF_CHECK_EQ(model_smmu_dma(model, 0x18, AT + 3 * PAGE_SIZE, false).event, 0x10);
 		ATF_CHECK_EQ(model_smmu_dma(model, 0x18, BIT(40), false).event, 0x10);
-		ATF_CHECK_EQ(hits(0x20, AT, false, to + 2 * MIB), v->stage == 1);	/* write-only, where there is */
+		ATF_CHECK_EQ(hits(0x20, AT, false, to + 2 * MIB),
+		    v->stage == 1); /* write-only, where there is */
 		ATF_CHECK(blocked(0x19, AT));
 		ATF_CHECK_EQ(map(&a, AT, to, PAGE_SIZE, IOMMU_READ), E_EXISTS);
-		ATF_CHECK_EQ(map(&a, BIT(unit->facts.iova_bits), to, PAGE_SIZE, IOMMU_READ), E_RANGE);
-		ATF_CHECK_EQ(map(&a, 2 * AT, BIT(unit->facts.output_bits), PAGE_SIZE, IOMMU_READ), E_RANGE);
+		ATF_CHECK_EQ(
+		    map(&a, BIT(unit->facts.iova_bits), to, PAGE_SIZE, IOMMU_READ), E_RANGE);
+		ATF_CHECK_EQ(
+		    map(&a, 2 * AT, BIT(unit->facts.output_bits), PAGE_SIZE, IOMMU_READ), E_RANGE);
 		ATF_CHECK_EQ(map(&a, 2 * AT, to, PAGE_SIZE, 0), E_INVALID);
 		wait_past(unit->ops->detach(&b, 0x20));
 		ATF_CHECK(blocked(0x20, AT));
@@ -251,13 +268,17 @@ ATF_TC_BODY(the_doorbell_is_device_memory_and_one_page, tc)
 
 		start(&variants[i]);
 		make(&d);
-		ATF_REQUIRE_EQ(unit->ops->map_doorbell(&d, (struct iova){ 0x0800'0000 }, (struct paddr){ 0x0809'0000 }), OK);
+		ATF_REQUIRE_EQ(unit->ops->map_doorbell(
+				   &d, (struct iova){ 0x0800'0000 }, (struct paddr){ 0x0809'0000 }),
+		    OK);
 		ATF_REQUIRE_EQ(unit->ops->attach(&d, 0x18), OK);
 		ATF_CHECK(hits(0x18, 0x0800'0040, true, 0x0809'0040));
 		ATF_CHECK_EQ(model_smmu_dma(model, 0x18, 0x0800'1000, true).event, 0x10);
-		ATF_REQUIRE(iopt_lookup(&smmu_domain_of(&d)->pt, (struct iova){ 0x0800'0000 }, &leaf));
+		ATF_REQUIRE(
+		    iopt_lookup(&smmu_domain_of(&d)->pt, (struct iova){ 0x0800'0000 }, &leaf));
 		ATF_CHECK((leaf.access & IOPT_DEVICE) != 0);
-		ATF_CHECK_EQ(smmu_of(unit)->shape.format->leaf((struct paddr){ 0x0809'0000 }, 0, IOPT_WRITE | IOPT_DEVICE, 0),
+		ATF_CHECK_EQ(smmu_of(unit)->shape.format->leaf(
+				 (struct paddr){ 0x0809'0000 }, 0, IOPT_WRITE | IOPT_DEVICE, 0),
 		    want[variants[i].stage]);
 		NO_VIOLATION(&variants[i]);
 	}
@@ -344,13 +365,16 @@ ATF_TC_BODY(faults_name_device_address_and_kind, tc)
 		(void)model_smmu_dma(model, 0x18, AT + 0x10, true);
 		ATF_CHECK_EQ(drain(f, 8, &lost), 2);
 		ATF_CHECK(!lost);
-		ATF_CHECK(f[0].kind == FAULT_NOT_MAPPED && f[0].iova == AT + 0x5008 && f[0].endpoint == 0x18 && !f[0].write &&
-		    f[0].address_valid && f[0].code == 0x10);
-		ATF_CHECK(f[1].kind == FAULT_PERMISSION && f[1].iova == AT + 0x10 && f[1].write && f[1].code == 0x13);
+		ATF_CHECK(f[0].kind == FAULT_NOT_MAPPED && f[0].iova == AT + 0x5008 &&
+		    f[0].endpoint == 0x18 && !f[0].write && f[0].address_valid &&
+		    f[0].code == 0x10);
+		ATF_CHECK(f[1].kind == FAULT_PERMISSION && f[1].iova == AT + 0x10 && f[1].write &&
+		    f[1].code == 0x13);
 		ATF_CHECK_EQ(drain(f, 8, &lost), 0);
 		(void)model_smmu_dma(model, 0x20000, AT, true);
 		ATF_CHECK_EQ(drain(f, 8, &lost), 1);
-		ATF_CHECK(f[0].kind == FAULT_BLOCKED && f[0].endpoint == 0x20000 && !f[0].address_valid);
+		ATF_CHECK(
+		    f[0].kind == FAULT_BLOCKED && f[0].endpoint == 0x20000 && !f[0].address_valid);
 		NO_VIOLATION(v);
 	}
 }
@@ -367,7 +391,8 @@ is_quiet(void)
 	return unit->ops->quiet(unit, true, &t);
 }
 
-/* D11: a unit may keep its records back until a sync; without one an empty log is not believed to be all. */
+/* D11: a unit may keep its records back until a sync; without one an empty log is not believed to
+ * be all. */
 ATF_TC_WITHOUT_HEAD(behind_a_sync_every_refused_access_is_in_the_log);
 ATF_TC_BODY(behind_a_sync_every_refused_access_is_in_the_log, tc)
 {
@@ -387,7 +412,8 @@ ATF_TC_BODY(behind_a_sync_every_refused_access_is_in_the_log, tc)
 			(void)model_smmu_dma(model, 0x18, AT + round * 8, true);
 			if (round % 3 == 0)
 				(void)model_smmu_dma(model, 0x18, AT + round * 8, false);
-			ATF_REQUIRE_MSG(!unit->ops->quiet(unit, true, &t), "%s, round %u", v->name, round);
+			ATF_REQUIRE_MSG(
+			    !unit->ops->quiet(unit, true, &t), "%s, round %u", v->name, round);
 			ATF_REQUIRE(t.seq != 0);
 			wait_past(t);
 			ATF_REQUIRE_EQ(drain(f, 8, &lost), round % 3 == 0 ? 2 : 1);
@@ -487,22 +513,48 @@ ATF_TC_BODY(reserved_regions_stay_reachable_and_nothing_else, tc)
 		struct iommu_domain d;
 
 		describe(v);
-		machine.reserved[machine.reserved_count++] = (struct machine_reserved){ .base = RESERVED, .len = 2 * MIB,
-		    .stream_ids = true, .id_base = 0x40, .id_count = 2 };
-		machine.reserved[machine.reserved_count++] = (struct machine_reserved){ .base = RESERVED + 4 * MIB,
-		    .len = 2 * PAGE_SIZE, .stream_ids = true, .id_base = 0x41, .id_count = 1 };
-		machine.reserved[machine.reserved_count++] = (struct machine_reserved){ .base = RAM + MIB, .len = PAGE_SIZE,
-		    .stream_ids = true, .id_base = 0x50, .id_count = 4 };
-		machine.reserved[machine.reserved_count++] = (struct machine_reserved){ .base = RESERVED + 512, .len = PAGE_SIZE,
-		    .stream_ids = true, .id_base = 0x60, .id_count = 1 };
-		machine.reserved[machine.reserved_count++] = (struct machine_reserved){ .base = RESERVED, .len = PAGE_SIZE,
-		    .stream_ids = true, .iommu = 1, .id_base = 0x70, .id_count = 1 };
-		machine.reserved[machine.reserved_count++] = (struct machine_reserved){ .base = RESERVED, .len = PAGE_SIZE,
-		    .stream_ids = true, .id_base = 0x2'0000, .id_count = 1 };
+		machine.reserved[machine.reserved_count++] =
+		    (struct machine_reserved){ .base = RESERVED,
+			    .len = 2 * MIB,
+			    .stream_ids = true,
+			    .id_base = 0x40,
+			    .id_count = 2 };
+		machine.reserved[machine.reserved_count++] =
+		    (struct machine_reserved){ .base = RESERVED + 4 * MIB,
+			    .len = 2 * PAGE_SIZE,
+			    .stream_ids = true,
+			    .id_base = 0x41,
+			    .id_count = 1 };
+		machine.reserved[machine.reserved_count++] =
+		    (struct machine_reserved){ .base = RAM + MIB,
+			    .len = PAGE_SIZE,
+			    .stream_ids = true,
+			    .id_base = 0x50,
+			    .id_count = 4 };
+		machine.reserved[machine.reserved_count++] =
+		    (struct machine_reserved){ .base = RESERVED + 512,
+			    .len = PAGE_SIZE,
+			    .stream_ids = true,
+			    .id_base = 0x60,
+			    .id_count = 1 };
+		machine.reserved[machine.reserved_count++] =
+		    (struct machine_reserved){ .base = RESERVED,
+			    .len = PAGE_SIZE,
+			    .stream_ids = true,
+			    .iommu = 1,
+			    .id_base = 0x70,
+			    .id_count = 1 };
+		machine.reserved[machine.reserved_count++] =
+		    (struct machine_reserved){ .base = RESERVED,
+			    .len = PAGE_SIZE,
+			    .stream_ids = true,
+			    .id_base = 0x2'0000,
+			    .id_count = 1 };
 		ATF_REQUIRE_EQ(power_on(v), OK);
 		ATF_CHECK(hits(0x40, RESERVED + 0x1234, true, RESERVED + 0x1234));
 		ATF_CHECK(hits(0x41, RESERVED + 2 * MIB - 1, false, RESERVED + 2 * MIB - 1));
-		ATF_CHECK(hits(0x41, RESERVED + 4 * MIB + PAGE_SIZE, true, RESERVED + 4 * MIB + PAGE_SIZE));
+		ATF_CHECK(hits(
+		    0x41, RESERVED + 4 * MIB + PAGE_SIZE, true, RESERVED + 4 * MIB + PAGE_SIZE));
 		ATF_CHECK(blocked(0x40, RESERVED + 4 * MIB));
 		ATF_CHECK(blocked(0x40, RESERVED - 1));
 		ATF_CHECK(blocked(0x41, RESERVED + 2 * MIB));
@@ -526,15 +578,19 @@ ATF_TC_BODY(reserved_regions_stay_reachable_and_nothing_else, tc)
 	}
 	/* Above the usual width of addresses. */
 	describe(&variants[0]);
-	machine.reserved[machine.reserved_count++] = (struct machine_reserved){ .base = BIT(40), .len = MIB, .stream_ids = true,
-	    .id_base = 0x40, .id_count = 1 };
+	machine.reserved[machine.reserved_count++] = (struct machine_reserved){
+		.base = BIT(40), .len = MIB, .stream_ids = true, .id_base = 0x40, .id_count = 1
+	};
 	ATF_REQUIRE_EQ(power_on(&variants[0]), OK);
 	ATF_CHECK_EQ(unit->facts.iova_bits, 48);
 	ATF_CHECK(hits(0x40, BIT(40) + 5, true, BIT(40) + 5));
 	/* More streams than there is room for: the rest is blocked, and said so once. */
 	describe(&variants[0]);
-	machine.reserved[machine.reserved_count++] = (struct machine_reserved){ .base = RESERVED, .len = MIB, .stream_ids = true,
-	    .id_base = 0, .id_count = UINT32_MAX };
+	machine.reserved[machine.reserved_count++] = (struct machine_reserved){ .base = RESERVED,
+		.len = MIB,
+		.stream_ids = true,
+		.id_base = 0,
+		.id_count = UINT32_MAX };
 	ATF_REQUIRE_EQ(power_on(&variants[0]), OK);
 	ATF_CHECK(hits(15, RESERVED, true, RESERVED));
 	ATF_CHECK(blocked(16, RESERVED));
@@ -552,8 +608,12 @@ ATF_TC_BODY(shut_blocks_everything, tc)
 			struct iommu_domain d;
 
 			describe(v);
-			machine.reserved[machine.reserved_count++] = (struct machine_reserved){ .base = RESERVED, .len = MIB,
-			    .stream_ids = true, .id_base = 0x40, .id_count = 1 };
+			machine.reserved[machine.reserved_count++] =
+			    (struct machine_reserved){ .base = RESERVED,
+				    .len = MIB,
+				    .stream_ids = true,
+				    .id_base = 0x40,
+				    .id_count = 1 };
 			ATF_REQUIRE_EQ(power_on(v), OK);
 			make(&d);
 			ATF_REQUIRE_EQ(unit->ops->attach(&d, 0x18), OK);
@@ -565,7 +625,7 @@ ATF_TC_BODY(shut_blocks_everything, tc)
 			unit->ops->shut(unit);
 			if (hang && v->unit.no_gbpa)
 				continue;			/* nothing can be done there */
-			for (unsigned n = 0; n < 10; n++)	/* time for what shut does not wait for */
+			for (unsigned n = 0; n < 10; n++) /* time for what shut does not wait for */
 				(void)unit_read32(smmu_of(unit)->regs, SMMU_CR0ACK);
 			ATF_CHECK_MSG(blocked(0x18, AT), "%s", v->name);
 			ATF_CHECK(blocked(0x40, RESERVED));

@@ -1,8 +1,9 @@
 /*
- * The virtio-iommu driver against a strict software unit that answers late and in any order: take-over, refusals, domains,
- * tickets, events, and a unit that lies.
+ * The virtio-iommu driver against a strict software unit that answers late and in any order:
+ * take-over, refusals, domains, tickets, events, and a unit that lies.
  */
-/* LINK: dev/iommu/viommu.c dev/iommu/viommu_queue.c dev/iommu/viommu_pci.c kern/base/fmt.c kern/base/str.c
+/* LINK: dev/iommu/viommu.c dev/iommu/viommu_queue.c dev/iommu/viommu_pci.c kern/base/fmt.c
+ * LINK: kern/base/str.c
  * LINK: tests/lib/fake_kernel.c tests/lib/fake_panic.c tests/lib/model_viommu.c */
 #include <atf-c.h>
 #include <stdio.h>
@@ -22,16 +23,27 @@ struct variant { const char *name; struct fake_setup memory; struct model_viommu
 static const struct variant variants[] = {
 	{ .name = "at once" },
 	{ .name = "passes at first", .unit = { .bypass = true } },
-	{ .name = "late, in any order", .memory = { .seed = 3 }, .unit = { .lag = 3, .bypass = true } },
-	{ .name = "store order of x86", .memory = { .order = FAKE_TSO, .seed = 4 }, .unit = { .lag = 2 } },
+	{ .name = "late, in any order",
+	    .memory = { .seed = 3 },
+	    .unit = { .lag = 3, .bypass = true } },
+	{ .name = "store order of x86",
+	    .memory = { .order = FAKE_TSO, .seed = 4 },
+	    .unit = { .lag = 2 } },
 	{ .name = "weak order", .memory = { .order = FAKE_WEAK, .seed = 5 }, .unit = { .lag = 2 } },
-	{ .name = "small queue, few domains, 39 bits", .unit = { .queue_size = 8, .domain_first = 7, .domain_last = 10,
-	    .input_last = BIT(39) - 1, .lag = 1 } },
-	{ .name = "no bypass to switch, no probe, no MMIO", .unit = { .features = MODEL_VIOMMU_FEATURES & ~0x70ull } },
+	{ .name = "small queue, few domains, 39 bits",
+	    .unit = { .queue_size = 8,
+		.domain_first = 7,
+		.domain_last = 10,
+		.input_last = BIT(39) - 1,
+		.lag = 1 } },
+	{ .name = "no bypass to switch, no probe, no MMIO",
+	    .unit = { .features = MODEL_VIOMMU_FEATURES & ~0x70ull } },
 };
-#define FOR_EACH_VARIANT(v)	for (const struct variant *v = variants; v < variants + ARRAY_SIZE(variants); v++)
+#define FOR_EACH_VARIANT(v) \
+	for (const struct variant *v = variants; v < variants + ARRAY_SIZE(variants); v++)
 #define NO_VIOLATION(v) \
-	ATF_REQUIRE_MSG(model_viommu_violations(model) == 0, "%s: %s", (v)->name, model_viommu_violation(model))
+	ATF_REQUIRE_MSG(model_viommu_violations(model) == 0, "%s: %s", (v)->name, \
+	    model_viommu_violation(model))
 
 static struct machine machine;
 static struct model_viommu *model;
@@ -48,7 +60,8 @@ set(const struct variant *v)
 	model_viommu_function(0x18, 0x118);
 	memset(&machine, 0, sizeof(machine));
 	machine.iommu_count = 1;
-	machine.iommu[0] = (struct machine_iommu){ .kind = IOMMU_VIRTIO, .requester = MODEL_VIOMMU_RID };
+	machine.iommu[0] =
+	    (struct machine_iommu){ .kind = IOMMU_VIRTIO, .requester = MODEL_VIOMMU_RID };
 	machine.irqc.its_count = 1;
 }
 
@@ -116,7 +129,8 @@ unmap(struct iommu_domain *d, uint64_t at, uint64_t len)
 static bool
 blocked(uint32_t endpoint)
 {
-	struct model_viommu_dma r = model_viommu_dma(model, endpoint, AT, false), w = model_viommu_dma(model, endpoint, AT, true);
+	struct model_viommu_dma r = model_viommu_dma(model, endpoint, AT, false),
+				w = model_viommu_dma(model, endpoint, AT, true);
 
 	return !r.done && !w.done && r.reason == 1 && w.reason == 1;
 }
@@ -149,7 +163,8 @@ ATF_TC_BODY(every_kind_of_unit_is_taken_over_and_nobody_passes, tc)
 		start(v);
 		NO_VIOLATION(v);
 		ATF_CHECK(model_viommu_runs(model) && model_viommu_master());
-		ATF_CHECK(strstr(pci_functions[0].problem, "own IOMMU") != NULL);	/* nobody's to claim */
+		ATF_CHECK(
+		    strstr(pci_functions[0].problem, "own IOMMU") != NULL); /* nobody's to claim */
 		for (uint32_t e = 0; e < 0x200; e += 8)
 			ATF_REQUIRE_MSG(blocked(e), "%s: endpoint 0x%x", v->name, e);
 		ATF_CHECK_EQ(unit->domains + unit->endpoints, 0);
@@ -162,13 +177,16 @@ ATF_TC_WITHOUT_HEAD(facts_say_what_the_unit_can_do);
 ATF_TC_BODY(facts_say_what_the_unit_can_do, tc)
 {
 	start(&variants[0]);
-	ATF_CHECK_STREQ(unit->facts.text, "virtio-iommu, 48 address bits, granule 4 KiB, bypass off, probed, MMIO");
+	ATF_CHECK_STREQ(unit->facts.text,
+	    "virtio-iommu, 48 address bits, granule 4 KiB, bypass off, probed, MMIO");
 	ATF_CHECK_STREQ(unit->name, "viommu0");
-	ATF_CHECK(unit->facts.map_invalidates && unit->facts.write_only && unit->facts.fault_log && unit->facts.interrupt_isolation);
+	ATF_CHECK(unit->facts.map_invalidates && unit->facts.write_only && unit->facts.fault_log &&
+	    unit->facts.interrupt_isolation);
 	start(&variants[5]);
 	ATF_CHECK(unit->facts.iova_bits == 39 && unit->facts.domains_max == 4);
 	start(&variants[6]);
-	ATF_CHECK_STREQ(unit->facts.text, "virtio-iommu, 48 address bits, granule 4 KiB, no bypass");
+	ATF_CHECK_STREQ(
+	    unit->facts.text, "virtio-iommu, 48 address bits, granule 4 KiB, no bypass");
 	set(&variants[0]);		/* a PC: nobody checks messages (VIO-41) */
 	machine.irqc.its_count = 0;
 	ATF_REQUIRE_EQ(viommu_driver.probe(&machine, 0), OK);
@@ -178,14 +196,17 @@ ATF_TC_BODY(facts_say_what_the_unit_can_do, tc)
 ATF_TC_WITHOUT_HEAD(what_is_missing_is_said_by_name);
 ATF_TC_BODY(what_is_missing_is_said_by_name, tc)
 {
-	static const struct { const char *why; struct model_viommu_setup unit; } bad[] = {
+	static const struct { const char *why; struct model_viommu_setup unit;
+	} bad[] = {
 		{ "before 1.0", { .features = 0x77 } },
 		{ "F_MAP_UNMAP", { .features = 0x1'0000'0073 } },
 		{ "does not agree to its own features", { .features_refused = true } },
 		{ "attached to nothing would pass", { .bypass = true, .bypass_stuck = true } },
 		{ "smallest page is larger", { .page_sizes = ~0xffffull } },
-		{ "ranges of addresses or domains are empty", { .input_first = BIT(47), .input_last = BIT(46) } },
-		{ "ranges of addresses or domains are empty", { .domain_first = 9, .domain_last = 8 } },
+		{ "ranges of addresses or domains are empty",
+		    { .input_first = BIT(47), .input_last = BIT(46) } },
+		{ "ranges of addresses or domains are empty",
+		    { .domain_first = 9, .domain_last = 8 } },
 		{ "properties are too large", { .probe_size = 4096 } },
 		{ "queue of it is too small", { .queue_size = 2 } },
 		{ "notification register is outside", { .no_notify = true } },
@@ -282,7 +303,7 @@ ATF_TC_BODY(a_domain_lives_from_its_first_endpoint_to_its_last, tc)
 		ATF_CHECK(blocked(0x110) && reaches(0x118, AT, p, false));
 		t = unit->ops->detach(&d, 0x118);
 		(void)model_viommu_requests(model, VREQ_UNMAP);
-		ATF_CHECK_EQ(unmap(&d, AT, PAGE_SIZE).seq, t.seq);	/* its end is the mapping's */
+		ATF_CHECK_EQ(unmap(&d, AT, PAGE_SIZE).seq, t.seq); /* its end is the mapping's */
 		ATF_REQUIRE_EQ(wait_for(t), OK);
 		ATF_CHECK_EQ(model_viommu_requests(model, VREQ_UNMAP), 0);
 		ATF_CHECK(!model_viommu_reaches(model, p));
@@ -291,7 +312,8 @@ ATF_TC_BODY(a_domain_lives_from_its_first_endpoint_to_its_last, tc)
 		map(&d, AT, p, PAGE_SIZE, IOMMU_WRITE);
 		ATF_CHECK(reaches(0x110, AT, p, true));
 		ATF_REQUIRE_EQ(wait_for(unit->ops->detach(&d, 0x110)), OK);
-		ATF_CHECK_EQ(unit->ops->attach(&d, 0x110), E_STATE);	/* with mappings that the unit forgot */
+		ATF_CHECK_EQ(
+		    unit->ops->attach(&d, 0x110), E_STATE); /* with mappings that the unit forgot */
 		NO_VIOLATION(v);
 	}
 }
@@ -308,7 +330,8 @@ ATF_TC_BODY(attach_and_detach_are_asked_for_once_and_answered_right, tc)
 	ATF_REQUIRE_EQ(unit->ops->attach(&a, 0x110), OK);
 	ATF_CHECK_EQ(unit->ops->attach(&a, 0x110), E_BUSY);
 	ATF_CHECK_EQ(unit->ops->attach(&b, 0x110), E_BUSY);
-	ATF_CHECK_EQ(unit->ops->ticket_poll(unit, unit->ops->detach(&b, 0x110)), OK);	/* not b's: nothing happens */
+	ATF_CHECK_EQ(unit->ops->ticket_poll(unit, unit->ops->detach(&b, 0x110)),
+	    OK); /* not b's: nothing happens */
 	ATF_CHECK(!blocked(0x110));
 	ATF_CHECK_EQ(unit->ops->detach(&b, 0x999).seq, 0);
 	model_viommu_hang(model, true);
@@ -331,7 +354,8 @@ ATF_TC_BODY(attach_and_detach_are_asked_for_once_and_answered_right, tc)
 ATF_TC_WITHOUT_HEAD(what_cannot_be_mapped_is_refused);
 ATF_TC_BODY(what_cannot_be_mapped_is_refused, tc)
 {
-	struct variant v = { .name = "from 1 GiB, 64 KiB and 4 KiB", .unit = { .input_first = GIB, .input_last = BIT(40) - 1 } };
+	struct variant v = { .name = "from 1 GiB, 64 KiB and 4 KiB",
+		.unit = { .input_first = GIB, .input_last = BIT(40) - 1 } };
 	struct iommu_domain d;
 
 	start(&v);
@@ -356,16 +380,21 @@ ATF_TC_BODY(what_cannot_be_mapped_is_refused, tc)
 	ATF_CHECK_EQ(map_only(&d, 0x0809'f000, RAM, PAGE_SIZE, IOMMU_READ), E_RANGE);
 	ATF_CHECK_EQ(map_only(&d, 0x0800'0000, RAM, 2 * MIB, IOMMU_READ), E_RANGE);
 	ATF_CHECK_EQ(map_only(&d, 0x080a'0000, RAM, PAGE_SIZE, IOMMU_READ), OK);
-	ATF_CHECK_EQ(unit->ops->map_doorbell(&d, (struct iova){ 0x0800'0000 }, (struct paddr){ 0x0809'0000 }), OK);
+	ATF_CHECK_EQ(unit->ops->map_doorbell(
+			 &d, (struct iova){ 0x0800'0000 }, (struct paddr){ 0x0809'0000 }),
+	    OK);
 	ATF_REQUIRE_EQ(wait_for(unit->ops->sync(&d)), OK);
-	ATF_CHECK(reaches(0x110, 0x0800'0040, 0x0809'0040, true) && !reaches(0x110, 0x0800'0040, 0x0809'0040, false));
+	ATF_CHECK(reaches(0x110, 0x0800'0040, 0x0809'0040, true) &&
+	    !reaches(0x110, 0x0800'0040, 0x0809'0040, false));
 	NO_VIOLATION(&variants[0]);
 	set(&variants[0]);
 	machine.irqc.its_count = 0;
 	ATF_REQUIRE_EQ(viommu_driver.probe(&machine, 0), OK);
 	unit = fake_units[0];
 	make(&d);
-	ATF_CHECK_EQ(unit->ops->map_doorbell(&d, (struct iova){ 0x0800'0000 }, (struct paddr){ 0x0809'0000 }), E_UNSUPPORTED);
+	ATF_CHECK_EQ(unit->ops->map_doorbell(
+			 &d, (struct iova){ 0x0800'0000 }, (struct paddr){ 0x0809'0000 }),
+	    E_UNSUPPORTED);
 }
 
 /* ---- Tickets ---- */
@@ -377,7 +406,11 @@ ATF_TC_BODY(nothing_reaches_a_page_when_its_ticket_is_past, tc)
 	enum { SLOTS = 12 };
 
 	FOR_EACH_VARIANT(v) {
-		struct { uint64_t page; bool going, mapping; struct iommu_ticket t; } s[SLOTS] = { 0 };
+		struct {
+			uint64_t page;
+			bool going, mapping;
+			struct iommu_ticket t;
+		} s[SLOTS] = { 0 };
 		struct iommu_domain d;
 
 		start(v);
@@ -389,12 +422,14 @@ ATF_TC_BODY(nothing_reaches_a_page_when_its_ticket_is_past, tc)
 
 			if (s[k].mapping) {
 				if (unit->ops->ticket_poll(unit, s[k].t) == OK) {
-					ATF_REQUIRE_MSG(reaches(0x110, at, s[k].page, true), "%s, step %u", v->name, step);
+					ATF_REQUIRE_MSG(reaches(0x110, at, s[k].page, true),
+					    "%s, step %u", v->name, step);
 					s[k].mapping = false;
 				}
 			} else if (s[k].going) {
 				if (unit->ops->ticket_poll(unit, s[k].t) == OK) {
-					ATF_REQUIRE_MSG(!model_viommu_reaches(model, s[k].page), "%s, step %u", v->name, step);
+					ATF_REQUIRE_MSG(!model_viommu_reaches(model, s[k].page),
+					    "%s, step %u", v->name, step);
 					frame_free((struct paddr){ s[k].page }, 0);
 					s[k].page = 0;
 					s[k].going = false;
@@ -404,7 +439,9 @@ ATF_TC_BODY(nothing_reaches_a_page_when_its_ticket_is_past, tc)
 				s[k].going = true;
 			} else {
 				s[k].page = page(0);
-				ATF_REQUIRE_EQ(map_only(&d, at, s[k].page, PAGE_SIZE, IOMMU_READ | IOMMU_WRITE), OK);
+				ATF_REQUIRE_EQ(map_only(&d, at, s[k].page, PAGE_SIZE,
+						   IOMMU_READ | IOMMU_WRITE),
+				    OK);
 				s[k].t = unit->ops->sync(&d);
 				s[k].mapping = true;
 			}
@@ -452,14 +489,16 @@ ATF_TC_BODY(more_requests_than_slots_are_all_answered, tc)
 				NO_VIOLATION(v);
 		}
 		for (unsigned i = 0; i < N; i++)
-			t = unmap(&d, AT + i * PAGE_SIZE, PAGE_SIZE);	/* waits for the oldest when it must */
+			t = unmap(&d, AT + i * PAGE_SIZE,
+			    PAGE_SIZE); /* waits for the oldest when it must */
 		ATF_REQUIRE_EQ_MSG(wait_for(t), OK, "%s", v->name);
 		ATF_CHECK(!model_viommu_reaches(model, RAM));
 		model_viommu_hang(model, true);
 		while (map_only(&d, AT + n * PAGE_SIZE, RAM, PAGE_SIZE, IOMMU_READ) == OK)
 			n++;
 		ATF_CHECK(n > VIO_SLOTS / 2 && n < VIO_SLOTS);
-		ATF_CHECK_EQ(map_only(&d, AT + n * PAGE_SIZE, RAM, PAGE_SIZE, IOMMU_READ), E_NO_MEMORY);
+		ATF_CHECK_EQ(
+		    map_only(&d, AT + n * PAGE_SIZE, RAM, PAGE_SIZE, IOMMU_READ), E_NO_MEMORY);
 		model_viommu_hang(model, false);
 		ATF_REQUIRE_EQ(wait_for(unit->ops->sync(&d)), OK);
 		ATF_CHECK_EQ(map_only(&d, AT + n * PAGE_SIZE, RAM, PAGE_SIZE, IOMMU_READ), OK);
@@ -505,8 +544,9 @@ broken_by(const char *why)
 ATF_TC_WITHOUT_HEAD(an_answer_that_cannot_be_breaks_the_unit);
 ATF_TC_BODY(an_answer_that_cannot_be_breaks_the_unit, tc)
 {
-	static const char *const why[] = { "not asked", "not asked", "not asked", "refuses to unmap", "gave up", "refuses a mapping",
-		"refuses to unmap", "refuses to detach", "refuses to unmap" };
+	static const char *const why[] = { "not asked", "not asked", "not asked",
+		"refuses to unmap", "gave up", "refuses a mapping", "refuses to unmap",
+		"refuses to detach", "refuses to unmap" };
 
 	for (unsigned kind = 0; kind < ARRAY_SIZE(why); kind++) {
 		struct iommu_domain d;
@@ -524,7 +564,8 @@ ATF_TC_BODY(an_answer_that_cannot_be_breaks_the_unit, tc)
 		case 8: model_viommu_short(model); break;
 		}
 		if (kind == 5) {
-			ATF_REQUIRE_EQ(map_only(&d, AT + PAGE_SIZE, page(0), PAGE_SIZE, IOMMU_READ), OK);
+			ATF_REQUIRE_EQ(
+			    map_only(&d, AT + PAGE_SIZE, page(0), PAGE_SIZE, IOMMU_READ), OK);
 			t = unit->ops->sync(&d);
 		} else {
 			t = kind == 7 ? unit->ops->detach(&d, 0x110) : unmap(&d, AT, PAGE_SIZE);
@@ -535,7 +576,9 @@ ATF_TC_BODY(an_answer_that_cannot_be_breaks_the_unit, tc)
 		case 0: model_viommu_forge(model, 2); break;		/* of a pair that is free */
 		case 1: model_viommu_forge(model, 1); break;		/* the second of a pair */
 		case 2: model_viommu_forge(model, 0xffff'fffe); break;
-		case 3: model_viommu_run_ahead(model); break;		/* old bytes of the ring: answers without any */
+		case 3:
+			model_viommu_run_ahead(model);
+			break; /* old bytes of the ring: answers without any */
 		case 4: model_viommu_give_up(model); break;
 		}
 		ATF_CHECK_EQ(wait_for(t), E_QUARANTINED);
@@ -596,11 +639,13 @@ ATF_TC_BODY(faults_are_reported_and_what_was_dropped_is_said_to_be, tc)
 		(void)model_viommu_dma(model, 0x118, 0x5000, false);
 		ATF_REQUIRE_EQ(unit->ops->drain_faults(unit, f, 64, &lost), 2);
 		ATF_CHECK(unit->ops->quiet(unit, true, &t));
-		ATF_CHECK(f[0].kind == FAULT_NOT_MAPPED && f[0].iova == AT + 0x123 && f[0].write && f[0].endpoint == 0x110 &&
-		    f[0].address_valid && f[0].code == 2);
+		ATF_CHECK(f[0].kind == FAULT_NOT_MAPPED && f[0].iova == AT + 0x123 && f[0].write &&
+		    f[0].endpoint == 0x110 && f[0].address_valid && f[0].code == 2);
 		ATF_CHECK(f[1].kind == FAULT_BLOCKED && f[1].endpoint == 0x118 && !f[1].write);
 		ATF_CHECK(!lost);
-		size = v->unit.queue_size != 0 && v->unit.queue_size < VIO_EVENTS ? v->unit.queue_size : VIO_EVENTS;
+		size = v->unit.queue_size != 0 && v->unit.queue_size < VIO_EVENTS ?
+		    v->unit.queue_size :
+		    VIO_EVENTS;
 		for (unsigned i = 0; i < 100; i++)
 			(void)model_viommu_dma(model, 0x110, i * PAGE_SIZE, false);
 		for (uint32_t n = 1; n != 0; got += n) {

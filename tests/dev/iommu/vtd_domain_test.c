@@ -1,11 +1,14 @@
 /*
- * A domain over the VT-d driver, over a unit that caches whatever it may: a grant that is published is in force, and one
- * that is free is out of reach.
+ * A domain over the VT-d driver, over a unit that caches whatever it may: a grant that is published
+ * is in force, and one that is free is out of reach.
  */
-/* LINK: dev/iommu/vtd.c dev/iommu/vtd_tables.c dev/iommu/vtd_queue.c dev/iommu/vtd_fault.c dev/iommu/vtd_irq.c dev/iommu/iopt.c
- * LINK: dev/iommu/fmt_vtdss.c dev/iommu/cmdring.c kern/quota.c kern/base/fmt.c kern/base/str.c kern/base/itree.c
+/* LINK: dev/iommu/vtd.c dev/iommu/vtd_tables.c dev/iommu/vtd_queue.c dev/iommu/vtd_fault.c
+ * LINK: dev/iommu/vtd_irq.c dev/iommu/iopt.c
+ * LINK: dev/iommu/fmt_vtdss.c dev/iommu/cmdring.c kern/quota.c kern/base/fmt.c
+ * LINK: kern/base/str.c kern/base/itree.c
  * LINK: kern/dma/domain.c kern/dma/ledger.c kern/dma/iova.c kern/dma/fence.c
- * LINK: tests/lib/fake_kernel.c tests/lib/fake_panic.c tests/lib/fake_memory.c tests/lib/model_vtd.c tests/lib/model_vtd_cache.c
+ * LINK: tests/lib/fake_kernel.c tests/lib/fake_panic.c tests/lib/fake_memory.c
+ * LINK: tests/lib/model_vtd.c tests/lib/model_vtd_cache.c
  * LINK: tests/lib/model_vtd_irq.c */
 #include "tests/lib/vtd_stage.h"
 
@@ -25,8 +28,12 @@ static struct fake_memory memory;
 static enum status
 grant(struct grant *g, uint64_t first, uint64_t pages)
 {
-	struct ledger_grant want = { .owner = g, .memory = &memory.m, .offset = first * PAGE_SIZE, .len = pages * PAGE_SIZE,
-		.generation = 1, .dir = DMA_BOTH };
+	struct ledger_grant want = { .owner = g,
+		.memory = &memory.m,
+		.offset = first * PAGE_SIZE,
+		.len = pages * PAGE_SIZE,
+		.generation = 1,
+		.dir = DMA_BOTH };
 
 	return domain_grant(&domain, g, &want);
 }
@@ -57,7 +64,8 @@ ATF_TC_BODY(what_is_published_is_in_force, tc)
 		for (unsigned n = 0; n < ARRAY_SIZE(g); n++) {
 			uint64_t page = memory.run[0].base;
 
-			for (uint64_t at = IOVA_FIRST; at < IOVA_FIRST + 64 * PAGE_SIZE; at += PAGE_SIZE)
+			for (uint64_t at = IOVA_FIRST; at < IOVA_FIRST + 64 * PAGE_SIZE;
+			    at += PAGE_SIZE)
 				(void)model_vtd_dma(model, SID, at, true);
 			s = grant(&g[n], 0, 7);
 			for (unsigned i = 0; i < 10000 && s == E_WOULD_BLOCK; i++) {
@@ -67,7 +75,8 @@ ATF_TC_BODY(what_is_published_is_in_force, tc)
 			}
 			ATF_REQUIRE_MSG(s == OK, "%s: %s", v->name, status_text(s));
 			ATF_CHECK_MSG(reaches(SID, grant_iova(&g[n]).v, page, true), "%s", v->name);
-			ATF_CHECK_MSG(reaches(SID, grant_iova(&g[n]).v + 6 * PAGE_SIZE, memory.run[2].base + 3 * PAGE_SIZE, false),
+			ATF_CHECK_MSG(reaches(SID, grant_iova(&g[n]).v + 6 * PAGE_SIZE,
+					  memory.run[2].base + 3 * PAGE_SIZE, false),
 			    "%s", v->name);
 		}
 		for (unsigned n = 0; n < ARRAY_SIZE(g); n++) {

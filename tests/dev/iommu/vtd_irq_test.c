@@ -1,9 +1,12 @@
 /*
  * VT-d interrupt remapping against the strict software unit: who may send what (D9).
  */
-/* LINK: dev/iommu/vtd.c dev/iommu/vtd_tables.c dev/iommu/vtd_queue.c dev/iommu/vtd_fault.c dev/iommu/vtd_irq.c
- * LINK: dev/iommu/iopt.c dev/iommu/fmt_vtdss.c dev/iommu/cmdring.c kern/quota.c kern/base/fmt.c kern/base/str.c
- * LINK: tests/lib/fake_kernel.c tests/lib/fake_panic.c tests/lib/model_vtd.c tests/lib/model_vtd_cache.c
+/* LINK: dev/iommu/vtd.c dev/iommu/vtd_tables.c dev/iommu/vtd_queue.c dev/iommu/vtd_fault.c
+ * LINK: dev/iommu/vtd_irq.c
+ * LINK: dev/iommu/iopt.c dev/iommu/fmt_vtdss.c dev/iommu/cmdring.c kern/quota.c
+ * LINK: kern/base/fmt.c kern/base/str.c
+ * LINK: tests/lib/fake_kernel.c tests/lib/fake_panic.c tests/lib/model_vtd.c
+ * LINK: tests/lib/model_vtd_cache.c
  * LINK: tests/lib/model_vtd_irq.c */
 #include "tests/lib/vtd_stage.h"
 
@@ -14,15 +17,24 @@ enum : uint32_t { DEVICE = 0x28, OTHER = 0x30 };
 
 static const struct variant kinds[] = {
 	{ .name = "snooping", .unit = { .ecap = ECAP_REMAP } },
-	{ .name = "old format on", .unit = { .ecap = ECAP_REMAP, .old_format = true, .ack_delay = 2 } },
-	{ .name = "wide ids, slow", .memory = { .order = FAKE_TSO, .seed = 5 }, .unit = { .ecap = ECAP_REMAP | ECAP_EIM, .lag = 3 } },
-	{ .name = "caching mode, does not snoop", .memory = { .not_coherent = true }, .unit = { .cap = MODEL_VTD_CAP | CAP_CM, .lag = 2 } },
-	{ .name = "write buffer, weak order", .memory = { .order = FAKE_WEAK, .seed = 6 },
+	{ .name = "old format on",
+	    .unit = { .ecap = ECAP_REMAP, .old_format = true, .ack_delay = 2 } },
+	{ .name = "wide ids, slow",
+	    .memory = { .order = FAKE_TSO, .seed = 5 },
+	    .unit = { .ecap = ECAP_REMAP | ECAP_EIM, .lag = 3 } },
+	{ .name = "caching mode, does not snoop",
+	    .memory = { .not_coherent = true },
+	    .unit = { .cap = MODEL_VTD_CAP | CAP_CM, .lag = 2 } },
+	{ .name = "write buffer, weak order",
+	    .memory = { .order = FAKE_WEAK, .seed = 6 },
 	    .unit = { .cap = MODEL_VTD_CAP | CAP_RWBF, .ecap = ECAP_REMAP } },
-	{ .name = "firmware remaps", .unit = { .ecap = ECAP_REMAP | ECAP_PT, .firmware = true, .firmware_queue = true,
-	    .firmware_remapping = true } },
+	{ .name = "firmware remaps",
+	    .unit = { .ecap = ECAP_REMAP | ECAP_PT,
+		.firmware = true,
+		.firmware_queue = true,
+		.firmware_remapping = true } },
 };
-#define FOR_EACH_KIND(v)	for (const struct variant *v = kinds; v < kinds + ARRAY_SIZE(kinds); v++)
+#define FOR_EACH_KIND(v) for (const struct variant *v = kinds; v < kinds + ARRAY_SIZE(kinds); v++)
 
 static bool all_known = true, wide_cpus = true;
 
@@ -78,7 +90,8 @@ ATF_TC_BODY(remapping_starts_by_the_rules_and_nothing_arrives, tc)
 		NO_VIOLATION(v);
 		ATF_CHECK(unit->facts.interrupt_isolation && unit->irqmap != NULL);
 		ATF_CHECK(strstr(unit->facts.text, ", interrupt remapping") != NULL);
-		ATF_CHECK_EQ(model_vtd_status(model) & (GCMD_TE | GCMD_IRE | GCMD_CFI), GCMD_TE | GCMD_IRE);
+		ATF_CHECK_EQ(
+		    model_vtd_status(model) & (GCMD_TE | GCMD_IRE | GCMD_CFI), GCMD_TE | GCMD_IRE);
 		ATF_CHECK_EQ(model_vtd_entries(model), 0);
 		ATF_CHECK(refused_as(DEVICE, 0xfee0'0000, 0x31, 0x25));		/* the old format */
 		for (uint32_t i = 0; i < 1024; i += 37)
@@ -105,15 +118,20 @@ ATF_TC_BODY(a_forged_message_does_not_arrive, tc)
 		ATF_CHECK(arrives(OTHER, &b, 0, 0x42));
 		while (unit->ops->drain_faults(unit, f, 8, &lost) != 0)
 			;
-		ATF_CHECK(refused_as(OTHER, a.m.address, a.m.data, 0x26));	/* another's entry */
+		ATF_CHECK(refused_as(OTHER, a.m.address, a.m.data, 0x26)); /* another's entry */
 		n = unit->ops->drain_faults(unit, f, 8, &lost);
-		ATF_CHECK(n == 1 && f[0].kind == FAULT_INTERRUPT && f[0].endpoint == OTHER && f[0].code == 0x26 && f[0].iova == 0);
-		ATF_CHECK(refused_as(DEVICE ^ 1, a.m.address, a.m.data, 0x26));	/* another function of the same device */
+		ATF_CHECK(n == 1 && f[0].kind == FAULT_INTERRUPT && f[0].endpoint == OTHER &&
+		    f[0].code == 0x26 && f[0].iova == 0);
+		ATF_CHECK(refused_as(DEVICE ^ 1, a.m.address, a.m.data,
+		    0x26)); /* another function of the same device */
 		ATF_CHECK(refused_as(DEVICE | 0x100, a.m.address, a.m.data, 0x26));
-		ATF_CHECK(refused_as(0xffff, a.m.address, a.m.data, 0x26));	/* the unit of a plain write (VTD-113) */
+		ATF_CHECK(refused_as(
+		    0xffff, a.m.address, a.m.data, 0x26)); /* the unit of a plain write (VTD-113) */
 		ATF_CHECK(refused_as(DEVICE, 0xfee0'0010 | 77 << 5, 0, 0x22));	/* nobody's */
-		ATF_CHECK(refused_as(DEVICE, 0xfee0'3000, 0x41, 0x25));		/* the old format, right processor and vector */
-		ATF_CHECK(refused_as(DEVICE, a.m.address | 8, 5, 0x22));	/* with a sub-handle: another index */
+		ATF_CHECK(refused_as(DEVICE, 0xfee0'3000, 0x41,
+		    0x25)); /* the old format, right processor and vector */
+		ATF_CHECK(refused_as(
+		    DEVICE, a.m.address | 8, 5, 0x22)); /* with a sub-handle: another index */
 		/* Data is not looked at: vector and processor are the entry's. */
 		ATF_CHECK(model_vtd_send(model, DEVICE, a.m.address, 0x4099).vector == 0x41);
 		NO_VIOLATION(v);
@@ -134,7 +152,8 @@ ATF_TC_BODY(a_closed_entry_is_past_when_its_ticket_is, tc)
 		t = unit->irqmap->close(unit, DEVICE, a.entry);
 		ATF_CHECK(t.seq != 0);
 		ATF_CHECK_EQ(unit->ops->ticket_poll(unit, t), E_WOULD_BLOCK);
-		ATF_CHECK(arrives(DEVICE, &a, 1, 0x50));	/* cached: this is why the vector must wait */
+		ATF_CHECK(
+		    arrives(DEVICE, &a, 1, 0x50)); /* cached: this is why the vector must wait */
 		if ((v->unit.cap & CAP_CM) == 0) {
 			b = open_entry(OTHER, 2, 0x51);
 			ATF_CHECK(b.entry != a.entry);
@@ -245,7 +264,8 @@ ATF_TC_BODY(what_keeps_remapping_off_is_said_by_name, tc)
 {
 	for (unsigned kind = 0; kind < 5; kind++) {
 		struct variant v = kinds[0];
-		const char *why[] = { "ECAP.IR", "does not offer it", "every I/O APIC", "does not start", "no memory" };
+		const char *why[] = { "ECAP.IR", "does not offer it", "every I/O APIC",
+			"does not start", "no memory" };
 
 		if (kind == 0)
 			v.unit.ecap &= ~(uint64_t)ECAP_IR;
@@ -280,7 +300,7 @@ ATF_TC_BODY(entries_are_the_golden_vectors, tc)
 
 	remap(&kinds[0]);
 	v = vtd_of(unit);
-	ATF_CHECK_EQ(unit_read64(v->regs, VTD_IRTA) & PAGE_MASK, 9);	/* 1024 entries, 8-bit ids */
+	ATF_CHECK_EQ(unit_read64(v->regs, VTD_IRTA) & PAGE_MASK, 9); /* 1024 entries, 8-bit ids */
 	for (unsigned i = 0; i < 3; i++)
 		(void)open_entry(DEVICE, 0, 0x60);
 	s = open_entry(DEVICE, 0, 0x61);
@@ -288,7 +308,8 @@ ATF_TC_BODY(entries_are_the_golden_vectors, tc)
 	ATF_CHECK(s.m.address == 0xfee0'0070 && s.m.data == 0 && s.m.line == 0x61);
 	ATF_CHECK(v->irt[3][0] == 0x0061'0001 && v->irt[3][1] == 0x4'0028);
 	(void)unit->irqmap->close(unit, DEVICE, 3);
-	ATF_CHECK_EQ(model_vtd_descriptor(model, (uint32_t)v->ring.tail - 1, 0), 0x0000'0003'0000'0014);
+	ATF_CHECK_EQ(
+	    model_vtd_descriptor(model, (uint32_t)v->ring.tail - 1, 0), 0x0000'0003'0000'0014);
 }
 
 ATF_TP_ADD_TCS(tp)

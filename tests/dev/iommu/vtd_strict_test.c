@@ -1,10 +1,13 @@
 /*
- * The VT-d driver where it must be strict: nothing reaches a page whose ticket is past, whatever the
- * unit caches, however slow it is, and whatever goes wrong.
+ * The VT-d driver where it must be strict: nothing reaches a page whose ticket is past, whatever
+ * the unit caches, however slow it is, and whatever goes wrong.
  */
-/* LINK: dev/iommu/vtd.c dev/iommu/vtd_tables.c dev/iommu/vtd_queue.c dev/iommu/vtd_fault.c dev/iommu/vtd_irq.c
- * LINK: dev/iommu/iopt.c dev/iommu/fmt_vtdss.c dev/iommu/cmdring.c kern/quota.c kern/base/fmt.c kern/base/str.c
- * LINK: tests/lib/fake_kernel.c tests/lib/fake_panic.c tests/lib/model_vtd.c tests/lib/model_vtd_cache.c
+/* LINK: dev/iommu/vtd.c dev/iommu/vtd_tables.c dev/iommu/vtd_queue.c dev/iommu/vtd_fault.c
+ * LINK: dev/iommu/vtd_irq.c
+ * LINK: dev/iommu/iopt.c dev/iommu/fmt_vtdss.c dev/iommu/cmdring.c kern/quota.c
+ * LINK: kern/base/fmt.c kern/base/str.c
+ * LINK: tests/lib/fake_kernel.c tests/lib/fake_panic.c tests/lib/model_vtd.c
+ * LINK: tests/lib/model_vtd_cache.c
  * LINK: tests/lib/model_vtd_irq.c */
 #include "tests/lib/vtd_stage.h"
 
@@ -16,7 +19,8 @@ bool irqc_wide_ids(void) { return false; }
 
 /* ---- Strict unmap ---- */
 
-/* DMA-02, DMA-44, DMA-60: random life of domains; a page is free when its ticket is past, and no sooner. */
+/* DMA-02, DMA-44, DMA-60: random life of domains; a page is free when its ticket is past, and no
+ * sooner. */
 ATF_TC_WITHOUT_HEAD(nothing_reaches_a_page_when_its_ticket_is_past);
 ATF_TC_BODY(nothing_reaches_a_page_when_its_ticket_is_past, tc)
 {
@@ -24,7 +28,12 @@ ATF_TC_BODY(nothing_reaches_a_page_when_its_ticket_is_past, tc)
 
 	FOR_EACH_VARIANT(v) {
 		struct iommu_domain d[DOMAINS];
-		struct { uint64_t page, at, len; int domain; bool going; struct iommu_ticket t; } s[SLOTS] = { 0 };
+		struct {
+			uint64_t page, at, len;
+			int domain;
+			bool going;
+			struct iommu_ticket t;
+		} s[SLOTS] = { 0 };
 		struct { int domain; bool going; struct iommu_ticket t; } dev[DEVICES];
 
 		start(v);
@@ -37,13 +46,17 @@ ATF_TC_BODY(nothing_reaches_a_page_when_its_ticket_is_past, tc)
 		for (unsigned i = 0; i < DOMAINS; i++)
 			make(&d[i]);
 		for (unsigned step = 0; step < 400; step++) {
-			unsigned k = (unsigned)(fake_random() % SLOTS), n = (unsigned)(fake_random() % DEVICES);
+			unsigned k = (unsigned)(fake_random() % SLOTS),
+				 n = (unsigned)(fake_random() % DEVICES);
 
 			if (s[k].going) {
 				if (unit->ops->ticket_poll(unit, s[k].t) == OK) {
 					for (uint64_t p = 0; p < s[k].len; p += PAGE_SIZE)
-						ATF_REQUIRE_MSG(!model_vtd_reaches(model, s[k].page + p), "%s, step %u", v->name, step);
-					frame_free((struct paddr){ s[k].page }, log2_floor(s[k].len / PAGE_SIZE));
+						ATF_REQUIRE_MSG(
+						    !model_vtd_reaches(model, s[k].page + p),
+						    "%s, step %u", v->name, step);
+					frame_free((struct paddr){ s[k].page },
+					    log2_floor(s[k].len / PAGE_SIZE));
 					s[k].page = 0;
 					s[k].going = false;
 				}
@@ -57,9 +70,11 @@ ATF_TC_BODY(nothing_reaches_a_page_when_its_ticket_is_past, tc)
 				s[k].len = PAGE_SIZE << order;
 				s[k].at = AT + k * 4 * PAGE_SIZE;
 				s[k].page = page(order);
-				map(&d[s[k].domain], s[k].at, s[k].page, s[k].len, (enum iommu_rights)(1 + fake_random() % 3));
+				map(&d[s[k].domain], s[k].at, s[k].page, s[k].len,
+				    (enum iommu_rights)(1 + fake_random() % 3));
 			}
-			(void)model_vtd_dma(model, 0x28 + n * 0x100, AT + (fake_random() % (4 * SLOTS)) * PAGE_SIZE, fake_random() % 2);
+			(void)model_vtd_dma(model, 0x28 + n * 0x100,
+			    AT + (fake_random() % (4 * SLOTS)) * PAGE_SIZE, fake_random() % 2);
 			if (step % 3 != 0)
 				continue;
 			if (dev[n].going) {
@@ -73,16 +88,22 @@ ATF_TC_BODY(nothing_reaches_a_page_when_its_ticket_is_past, tc)
 				dev[n].going = true;
 			} else {
 				dev[n].domain = (int)(fake_random() % DOMAINS);
-				ATF_REQUIRE_EQ(unit->ops->attach(&d[dev[n].domain], 0x28 + n * 0x100), OK);
+				ATF_REQUIRE_EQ(
+				    unit->ops->attach(&d[dev[n].domain], 0x28 + n * 0x100), OK);
 			}
 			NO_VIOLATION(v);
 		}
 		for (unsigned n = 0; n < DEVICES; n++)
 			if (dev[n].domain >= 0)
-				ATF_REQUIRE_EQ(wait_for(unit->ops->detach(&d[dev[n].domain], 0x28 + n * 0x100)), OK);
+				ATF_REQUIRE_EQ(wait_for(unit->ops->detach(
+						   &d[dev[n].domain], 0x28 + n * 0x100)),
+				    OK);
 		for (unsigned k = 0; k < SLOTS; k++)
 			if (s[k].page != 0)
-				ATF_REQUIRE_EQ(wait_for(s[k].going ? s[k].t : unmap(&d[s[k].domain], s[k].at, s[k].len)), OK);
+				ATF_REQUIRE_EQ(wait_for(s[k].going ?
+						       s[k].t :
+						       unmap(&d[s[k].domain], s[k].at, s[k].len)),
+				    OK);
 		for (unsigned i = 0; i < DOMAINS; i++)
 			unit->ops->domain_fini(&d[i]);
 		ATF_CHECK_EQ(quota.pages, 0);
@@ -105,19 +126,25 @@ ATF_TC_BODY(invalidations_cover_their_range_and_not_half_of_the_domain, tc)
 		block = page(9);
 		for (unsigned round = 0; round < 60; round++) {
 			uint64_t pages = 1 + fake_random() % 40, first = fake_random() % 64;
-			uint64_t at = AT + 512 * MIB - 32 * PAGE_SIZE + first * PAGE_SIZE;	/* around a large boundary */
+			uint64_t at = AT + 512 * MIB - 32 * PAGE_SIZE +
+			    first * PAGE_SIZE; /* around a large boundary */
 			uint64_t far = at - 600 * PAGE_SIZE;
 
 			map(&d, at, block, pages * PAGE_SIZE, IOMMU_READ);
 			map(&d, far, block + 100 * PAGE_SIZE, PAGE_SIZE, IOMMU_READ);
 			for (uint64_t i = 0; i < pages; i++)
-				ATF_REQUIRE(reaches(0x28, at + i * PAGE_SIZE, block + i * PAGE_SIZE, false));
+				ATF_REQUIRE(reaches(
+				    0x28, at + i * PAGE_SIZE, block + i * PAGE_SIZE, false));
 			ATF_REQUIRE(reaches(0x28, far, block + 100 * PAGE_SIZE, false));
 			ATF_REQUIRE_EQ(wait_for(unmap(&d, at, pages * PAGE_SIZE)), OK);
 			for (uint64_t i = 0; i < pages; i++)
-				ATF_REQUIRE_EQ(model_vtd_dma(model, 0x28, at + i * PAGE_SIZE, false).reason, REASON_READ);
-			ATF_CHECK_EQ_MSG(model_vtd_reaches(model, block + 100 * PAGE_SIZE), (v->unit.cap & CAP_PSI) != 0 || v->unit.cap == 0,
-			    "%s: 0x%llx, %llu pages", v->name, (unsigned long long)at, (unsigned long long)pages);
+				ATF_REQUIRE_EQ(
+				    model_vtd_dma(model, 0x28, at + i * PAGE_SIZE, false).reason,
+				    REASON_READ);
+			ATF_CHECK_EQ_MSG(model_vtd_reaches(model, block + 100 * PAGE_SIZE),
+			    (v->unit.cap & CAP_PSI) != 0 || v->unit.cap == 0,
+			    "%s: 0x%llx, %llu pages", v->name, (unsigned long long)at,
+			    (unsigned long long)pages);
 			ATF_REQUIRE_EQ(wait_for(unmap(&d, far, PAGE_SIZE)), OK);
 		}
 		NO_VIOLATION(v);
@@ -127,7 +154,10 @@ ATF_TC_BODY(invalidations_cover_their_range_and_not_half_of_the_domain, tc)
 ATF_TC_WITHOUT_HEAD(a_range_becomes_one_or_two_commands);
 ATF_TC_BODY(a_range_becomes_one_or_two_commands, tc)
 {
-	static const struct { uint64_t page, pages, first, second; } want[] = {	/* high halves, less IH; 0: none */
+	static const struct {
+		uint64_t page, pages, first, second;
+	} want[] = {
+		/* high halves, less IH; 0: none */
 		{ 0x100, 1, 0x100'000, 0 },
 		{ 0x100, 2, 0x100'001, 0 },
 		{ 0x100, 3, 0x100'002, 0 },
@@ -148,13 +178,15 @@ ATF_TC_BODY(a_range_becomes_one_or_two_commands, tc)
 		uint32_t n = (uint32_t)u->ring.tail;
 
 		map(&d, want[i].page * PAGE_SIZE, RAM, want[i].pages * PAGE_SIZE, IOMMU_READ);
-		ATF_REQUIRE_EQ(wait_for(unmap(&d, want[i].page * PAGE_SIZE, want[i].pages * PAGE_SIZE)), OK);
+		ATF_REQUIRE_EQ(
+		    wait_for(unmap(&d, want[i].page * PAGE_SIZE, want[i].pages * PAGE_SIZE)), OK);
 		ATF_CHECK_EQ(model_vtd_descriptor(model, n, 0), 0x100f2);
-		ATF_CHECK_EQ_MSG(model_vtd_descriptor(model, n, 1), want[i].first | INV_IH, "%u: 0x%llx", i,
-			    (unsigned long long)model_vtd_descriptor(model, n, 1));
+		ATF_CHECK_EQ_MSG(model_vtd_descriptor(model, n, 1), want[i].first | INV_IH,
+		    "%u: 0x%llx", i, (unsigned long long)model_vtd_descriptor(model, n, 1));
 		ATF_CHECK_EQ(u->ring.tail - n, want[i].second == 0 ? 2 : 3);
 		if (want[i].second != 0)
-			ATF_CHECK_EQ(model_vtd_descriptor(model, n + 1, 1), want[i].second | INV_IH);
+			ATF_CHECK_EQ(
+			    model_vtd_descriptor(model, n + 1, 1), want[i].second | INV_IH);
 	}
 	start(&variants[11]);	/* mask of 64 pages at most: more takes the domain */
 	make(&d);
@@ -397,7 +429,9 @@ ATF_TC_BODY(a_replacement_that_is_refused_breaks_the_unit, tc)
 	broken_by("refuses");
 	/* Everything ends in quarantine from here on, and nothing is reused. */
 	ATF_CHECK_EQ(unit->ops->attach(&a, 0x30), E_QUARANTINED);
-	ATF_CHECK_EQ(unit->ops->map(&a, (struct iova){ AT }, (struct paddr){ RAM }, PAGE_SIZE, IOMMU_READ), E_QUARANTINED);
+	ATF_CHECK_EQ(
+	    unit->ops->map(&a, (struct iova){ AT }, (struct paddr){ RAM }, PAGE_SIZE, IOMMU_READ),
+	    E_QUARANTINED);
 	u = unit->ops->detach(&a, 0x28);
 	ATF_CHECK(u.seq != 0);
 	ATF_CHECK_EQ(unit->ops->ticket_poll(unit, u), E_QUARANTINED);
@@ -443,7 +477,8 @@ ATF_TC_BODY(dropped_waits_are_asked_for_again, tc)
 		model_vtd_hang(model, false);
 		for (unsigned i = 0; i < 4; i++) {
 			ATF_REQUIRE_EQ_MSG(wait_for(t[i]), OK, "%s", v->name);
-			ATF_REQUIRE_MSG(!model_vtd_reaches(model, p + i * PAGE_SIZE), "%s: %u", v->name, i);
+			ATF_REQUIRE_MSG(
+			    !model_vtd_reaches(model, p + i * PAGE_SIZE), "%s: %u", v->name, i);
 		}
 		ATF_CHECK_EQ(unit->counters.errors, 1);
 		ATF_CHECK_EQ(fake_broken, 0);

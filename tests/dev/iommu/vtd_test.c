@@ -1,9 +1,13 @@
 /*
- * The VT-d driver against the strict software unit: take-over, refusals, domains, faults, reserved regions.
+ * The VT-d driver against the strict software unit: take-over, refusals, domains, faults, reserved
+ * regions.
  */
-/* LINK: dev/iommu/vtd.c dev/iommu/vtd_tables.c dev/iommu/vtd_queue.c dev/iommu/vtd_fault.c dev/iommu/vtd_irq.c
- * LINK: dev/iommu/iopt.c dev/iommu/fmt_vtdss.c dev/iommu/cmdring.c kern/quota.c kern/base/fmt.c kern/base/str.c
- * LINK: tests/lib/fake_kernel.c tests/lib/fake_panic.c tests/lib/model_vtd.c tests/lib/model_vtd_cache.c
+/* LINK: dev/iommu/vtd.c dev/iommu/vtd_tables.c dev/iommu/vtd_queue.c dev/iommu/vtd_fault.c
+ * LINK: dev/iommu/vtd_irq.c
+ * LINK: dev/iommu/iopt.c dev/iommu/fmt_vtdss.c dev/iommu/cmdring.c kern/quota.c
+ * LINK: kern/base/fmt.c kern/base/str.c
+ * LINK: tests/lib/fake_kernel.c tests/lib/fake_panic.c tests/lib/model_vtd.c
+ * LINK: tests/lib/model_vtd_cache.c
  * LINK: tests/lib/model_vtd_irq.c */
 #include "tests/lib/vtd_stage.h"
 
@@ -21,12 +25,15 @@ ATF_TC_BODY(every_kind_of_unit_is_taken_over_by_the_rules, tc)
 	FOR_EACH_VARIANT(v) {
 		start(v);
 		NO_VIOLATION(v);
-		ATF_CHECK_EQ(model_vtd_status(model) & (GCMD_TE | GCMD_QIE | GCMD_IRE | GCMD_EAFL), GCMD_TE | GCMD_QIE);
+		ATF_CHECK_EQ(model_vtd_status(model) & (GCMD_TE | GCMD_QIE | GCMD_IRE | GCMD_EAFL),
+		    GCMD_TE | GCMD_QIE);
 		ATF_CHECK_EQ(unit->facts.coherent, !v->memory.not_coherent);
-		ATF_CHECK(unit->facts.write_only && unit->facts.fault_log && !unit->facts.interrupt_isolation);
+		ATF_CHECK(unit->facts.write_only && unit->facts.fault_log &&
+		    !unit->facts.interrupt_isolation);
 		ATF_CHECK_EQ(unit->facts.stage, 2);
 		for (uint32_t sid = 0; sid < 0x10000; sid += 1 + sid / 7)
-			ATF_REQUIRE_MSG(blocked(sid, AT) && blocked(sid, RAM), "%s: requester 0x%x", v->name, sid);
+			ATF_REQUIRE_MSG(blocked(sid, AT) && blocked(sid, RAM), "%s: requester 0x%x",
+			    v->name, sid);
 		NO_VIOLATION(v);
 	}
 }
@@ -40,7 +47,8 @@ ATF_TC_BODY(facts_say_what_the_unit_can_do, tc)
 	ATF_CHECK_EQ(unit->facts.output_bits, 48);
 	ATF_CHECK_EQ(unit->facts.domains_max, VTD_DIDS_MAX - 1);
 	ATF_CHECK(unit->facts.range_invalidation && !unit->facts.map_invalidates);
-	ATF_CHECK_STREQ(unit->facts.text, "VT-d 1.0, 4 levels, 48 address bits, 4K/2M/1G, page invalidation, drains");
+	ATF_CHECK_STREQ(unit->facts.text,
+	    "VT-d 1.0, 4 levels, 48 address bits, 4K/2M/1G, page invalidation, drains");
 	ATF_CHECK_STREQ(unit->name, "vtd0");
 	start(&variants[2]);
 	ATF_CHECK_EQ(unit->facts.iova_bits, 39);
@@ -64,10 +72,16 @@ ATF_TC_WITHOUT_HEAD(firmwares_translation_is_taken_over_without_a_window);
 ATF_TC_BODY(firmwares_translation_is_taken_over_without_a_window, tc)
 {
 	for (unsigned kind = 0; kind < 4; kind++) {
-		struct variant v = { .name = "firmware", .unit = { .firmware = true, .ack_delay = kind, .lag = kind,
-		    .ecap = MODEL_VTD_ECAP | ECAP_C | ECAP_PT, .firmware_queue = kind >= 1, .firmware_queue_stuck = kind == 2,
-		    .firmware_remapping = kind == 3, .protected_regions = kind == 3,
-		    .cap = MODEL_VTD_CAP | (kind == 3 ? CAP_PLMR : 0) } };
+		struct variant v = { .name = "firmware",
+			.unit = { .firmware = true,
+			    .ack_delay = kind,
+			    .lag = kind,
+			    .ecap = MODEL_VTD_ECAP | ECAP_C | ECAP_PT,
+			    .firmware_queue = kind >= 1,
+			    .firmware_queue_stuck = kind == 2,
+			    .firmware_remapping = kind == 3,
+			    .protected_regions = kind == 3,
+			    .cap = MODEL_VTD_CAP | (kind == 3 ? CAP_PLMR : 0) } };
 
 		fake_kernel_init(&v.memory);
 		if (model != NULL)
@@ -89,8 +103,10 @@ ATF_TC_BODY(firmwares_translation_is_taken_over_without_a_window, tc)
 ATF_TC_WITHOUT_HEAD(another_table_mode_of_firmware_is_left_with_a_word);
 ATF_TC_BODY(another_table_mode_of_firmware_is_left_with_a_word, tc)
 {
-	struct variant v = { .name = "scalable", .unit = { .firmware = true, .firmware_scalable = true,
-	    .ecap = MODEL_VTD_ECAP | ECAP_C | ECAP_PT } };
+	struct variant v = { .name = "scalable",
+		.unit = { .firmware = true,
+		    .firmware_scalable = true,
+		    .ecap = MODEL_VTD_ECAP | ECAP_C | ECAP_PT } };
 
 	start(&v);
 	NO_VIOLATION(&v);
@@ -157,19 +173,26 @@ ATF_TC_WITHOUT_HEAD(what_is_missing_is_said_by_name_and_everything_is_blocked);
 ATF_TC_BODY(what_is_missing_is_said_by_name_and_everything_is_blocked, tc)
 {
 	refused(&(struct variant){ .name = "gone", .unit.gone = true }, "read as all ones", false);
-	refused(&(struct variant){ .name = "no queue", .unit = { .ecap = (MODEL_VTD_ECAP | ECAP_C) & ~(uint64_t)ECAP_QI } },
+	refused(&(struct variant){ .name = "no queue",
+		    .unit = { .ecap = (MODEL_VTD_ECAP | ECAP_C) & ~(uint64_t)ECAP_QI } },
 	    "no queued invalidation", true);
-	refused(&(struct variant){ .name = "no levels", .unit = { .cap = CAP_WITH(0, CAP_SAGAW), .ecap = MODEL_VTD_ECAP | ECAP_C } },
+	refused(&(struct variant){ .name = "no levels",
+		    .unit = { .cap = CAP_WITH(0, CAP_SAGAW), .ecap = MODEL_VTD_ECAP | ECAP_C } },
 	    "CAP.SAGAW", true);
-	refused(&(struct variant){ .name = "width", .unit = { .host_width = 20, .ecap = MODEL_VTD_ECAP | ECAP_C } }, "address width", true);
-	refused(&(struct variant){ .name = "write buffer, no queue", .unit = { .cap = MODEL_VTD_CAP | CAP_RWBF,
-	    .ecap = (MODEL_VTD_ECAP | ECAP_C) & ~(uint64_t)ECAP_QI } }, "no queued invalidation", true);
+	refused(&(struct variant){ .name = "width",
+		    .unit = { .host_width = 20, .ecap = MODEL_VTD_ECAP | ECAP_C } },
+	    "address width", true);
+	refused(&(struct variant){ .name = "write buffer, no queue",
+		    .unit = { .cap = MODEL_VTD_CAP | CAP_RWBF,
+			.ecap = (MODEL_VTD_ECAP | ECAP_C) & ~(uint64_t)ECAP_QI } },
+	    "no queued invalidation", true);
 }
 
 static enum status
 probe_without(uint32_t never, bool hang)
 {
-	static const struct variant v = { .name = "stuck", .unit = { .ecap = MODEL_VTD_ECAP | ECAP_C } };
+	static const struct variant v = { .name = "stuck",
+		.unit = { .ecap = MODEL_VTD_ECAP | ECAP_C } };
 
 	if (model != NULL)
 		model_vtd_destroy(model);
@@ -202,7 +225,8 @@ ATF_TC_BODY(a_command_without_answer_is_a_refusal_in_bounded_time, tc)
 ATF_TC_WITHOUT_HEAD(no_memory_is_a_refusal_wherever_it_runs_out);
 ATF_TC_BODY(no_memory_is_a_refusal_wherever_it_runs_out, tc)
 {
-	static const struct variant v = { .name = "memory", .unit = { .ecap = MODEL_VTD_ECAP | ECAP_C } };
+	static const struct variant v = { .name = "memory",
+		.unit = { .ecap = MODEL_VTD_ECAP | ECAP_C } };
 	unsigned n = 0;
 	enum status s = E_NO_MEMORY;
 
@@ -273,8 +297,9 @@ ATF_TC_BODY(descriptors_are_the_golden_vectors, tc)
 	struct iommu_domain d;
 	struct iommu_ticket t;
 	uint32_t n = 0;
-	static const struct variant v = { .name = "no drains", .unit = { .ecap = MODEL_VTD_ECAP | ECAP_C,
-	    .cap = CAP_WITH(0, CAP_DWD | CAP_DRD) } };
+	static const struct variant v = { .name = "no drains",
+		.unit = {
+		    .ecap = MODEL_VTD_ECAP | ECAP_C, .cap = CAP_WITH(0, CAP_DWD | CAP_DRD) } };
 
 	start(&v);
 	/* Of probe: all contexts, WAIT, all translations, WAIT. */
@@ -287,7 +312,7 @@ ATF_TC_BODY(descriptors_are_the_golden_vectors, tc)
 	ATF_CHECK(fake_is_memory(model_vtd_descriptor(model, n++, 1), 4));
 	make(&d);
 	ATF_REQUIRE_EQ(unit->ops->attach(&d, 0x28), OK);
-	ATF_CHECK_EQ(model_vtd_descriptor(model, n, 0), 0);	/* from absent to present: nothing */
+	ATF_CHECK_EQ(model_vtd_descriptor(model, n, 0), 0); /* from absent to present: nothing */
 	map(&d, AT, page(0), PAGE_SIZE, IOMMU_READ);
 	t = unmap(&d, AT, PAGE_SIZE);
 	ATF_REQUIRE_EQ(wait_for(t), OK);
@@ -330,7 +355,8 @@ ATF_TC_BODY(a_device_reaches_what_its_domain_maps_and_nothing_else, tc)
 		NO_VIOLATION(v);
 		ATF_CHECK_MSG(reaches(0x28, AT + 0x1ff8, p + 0x1ff8, false), "%s", v->name);
 		ATF_CHECK_EQ(model_vtd_dma(model, 0x28, AT, true).reason, REASON_WRITE);
-		ATF_CHECK_EQ(model_vtd_dma(model, 0x28, AT + 2 * PAGE_SIZE, false).reason, REASON_READ);
+		ATF_CHECK_EQ(
+		    model_vtd_dma(model, 0x28, AT + 2 * PAGE_SIZE, false).reason, REASON_READ);
 		ATF_CHECK_EQ(model_vtd_dma(model, 0x28, p, false).reason, REASON_READ);
 		ATF_CHECK(reaches(0x30, AT, q, true));
 		ATF_CHECK_EQ(model_vtd_dma(model, 0x30, AT, false).reason, REASON_READ);
@@ -376,7 +402,7 @@ ATF_TC_BODY(attach_and_detach_are_asked_for_once_and_answered_right, tc)
 	t = unit->ops->detach(&a, 0xffff);
 	ATF_CHECK_EQ(unit->ops->detach(&a, 0xffff).seq, t.seq);
 	ATF_CHECK_EQ(unit->ops->ticket_poll(unit, t), E_WOULD_BLOCK);
-	ATF_CHECK_EQ(unit->ops->attach(&b, 0xffff), E_BUSY);	/* what it held may still be there */
+	ATF_CHECK_EQ(unit->ops->attach(&b, 0xffff), E_BUSY); /* what it held may still be there */
 	model_vtd_hang(model, false);
 	ATF_CHECK_EQ(wait_for(t), OK);
 	ATF_CHECK_EQ(unit->ops->attach(&b, 0xffff), OK);
@@ -414,7 +440,8 @@ ATF_TC_BODY(what_cannot_be_mapped_is_refused, tc)
 		make(&d);
 		top = BIT(unit->facts.iova_bits);
 		width = BIT(unit->facts.output_bits);
-#define MAP(at, to, len) unit->ops->map(&d, (struct iova){ at }, (struct paddr){ to }, len, IOMMU_READ)
+#define MAP(at, to, len) \
+	unit->ops->map(&d, (struct iova){ at }, (struct paddr){ to }, len, IOMMU_READ)
 		ATF_CHECK_EQ(MAP(top, RAM, PAGE_SIZE), E_RANGE);
 		ATF_CHECK_EQ(MAP(top - PAGE_SIZE, RAM, 2 * PAGE_SIZE), E_RANGE);
 		ATF_CHECK_EQ(MAP(0, width - PAGE_SIZE, 2 * PAGE_SIZE), E_RANGE);
@@ -432,7 +459,9 @@ ATF_TC_BODY(what_cannot_be_mapped_is_refused, tc)
 		ATF_CHECK_EQ(MAP(0xfedf'f000, RAM, PAGE_SIZE), OK);
 		ATF_CHECK_EQ(MAP(0xfef0'0000, RAM + PAGE_SIZE, PAGE_SIZE), OK);
 #undef MAP
-		ATF_CHECK_EQ(unit->ops->map_doorbell(&d, (struct iova){ AT }, (struct paddr){ 0xfee0'0000 }), E_UNSUPPORTED);
+		ATF_CHECK_EQ(
+		    unit->ops->map_doorbell(&d, (struct iova){ AT }, (struct paddr){ 0xfee0'0000 }),
+		    E_UNSUPPORTED);
 		NO_VIOLATION(v);
 	}
 }
@@ -451,7 +480,9 @@ ATF_TC_BODY(large_pages_are_used_where_the_unit_has_them, tc)
 		map(&d, AT, p, 2 * MIB, IOMMU_READ | IOMMU_WRITE);
 		ATF_CHECK(reaches(0x28, AT + 0x12'3450, p + 0x12'3450, true));
 		before = d.table_pages;
-		ATF_CHECK_EQ(before, (unit->facts.iova_bits - 4u) / 9 - ((unit->facts.page_sizes & BIT(21)) != 0 ? 1 : 0));
+		ATF_CHECK_EQ(before,
+		    (unit->facts.iova_bits - 4u) / 9 -
+			((unit->facts.page_sizes & BIT(21)) != 0 ? 1 : 0));
 		ATF_CHECK_EQ(quota.pages, before);
 		ATF_REQUIRE_EQ(wait_for(unmap(&d, AT, 2 * MIB)), OK);
 		frame_free((struct paddr){ p }, 9);
@@ -476,7 +507,9 @@ ATF_TC_BODY(quota_and_memory_run_out_with_an_error_code, tc)
 	}
 	fake_fail_alloc(-1);
 	make(&d);
-	ATF_CHECK_EQ(unit->ops->map(&d, (struct iova){ AT }, (struct paddr){ page(0) }, PAGE_SIZE, IOMMU_READ), E_QUOTA);
+	ATF_CHECK_EQ(unit->ops->map(
+			 &d, (struct iova){ AT }, (struct paddr){ page(0) }, PAGE_SIZE, IOMMU_READ),
+	    E_QUOTA);
 	unit->ops->domain_fini(&d);
 	ATF_CHECK_EQ(quota.pages, 0);
 }
@@ -510,8 +543,8 @@ ATF_TC_BODY(faults_are_reported_with_device_address_and_kind, tc)
 	ATF_CHECK(unit->ops->quiet(unit, true, &ticket));
 	ATF_CHECK_EQ(model_vtd_interrupts(model), 1);
 	ATF_CHECK(!lost);
-	ATF_CHECK(f[0].kind == FAULT_NOT_MAPPED && f[0].iova == AT + 0x7000 && f[0].endpoint == 0x28 && !f[0].write &&
-	    f[0].address_valid && f[0].code == 6);
+	ATF_CHECK(f[0].kind == FAULT_NOT_MAPPED && f[0].iova == AT + 0x7000 &&
+	    f[0].endpoint == 0x28 && !f[0].write && f[0].address_valid && f[0].code == 6);
 	ATF_CHECK(f[1].kind == FAULT_PERMISSION && f[1].iova == AT && f[1].write && f[1].code == 5);
 	ATF_CHECK(f[2].kind == FAULT_BLOCKED && f[2].endpoint == 0x29 && f[2].code == 2);
 	ATF_CHECK(f[3].kind == FAULT_BLOCKED && f[3].endpoint == 0x428 && f[3].code == 1);
@@ -554,7 +587,7 @@ ATF_TC_BODY(records_wrap_and_a_full_log_is_told, tc)
 		ATF_CHECK_EQ(unit->ops->drain_faults(unit, f, records + 1, &lost), records);
 		ATF_CHECK(lost);
 		(void)model_vtd_dma(model, 0x28, 0x9000, false);
-		ATF_CHECK_EQ(unit->ops->drain_faults(unit, f, 16, &lost), 1);	/* it records again */
+		ATF_CHECK_EQ(unit->ops->drain_faults(unit, f, 16, &lost), 1); /* it records again */
 		ATF_CHECK(!lost);
 		ATF_CHECK_EQ(f[0].iova, 0x9000);
 		NO_VIOLATION(v);
@@ -565,7 +598,8 @@ ATF_TC_WITHOUT_HEAD(without_an_interrupt_faults_are_polled);
 ATF_TC_BODY(without_an_interrupt_faults_are_polled, tc)
 {
 	for (unsigned k = 0; k < 2; k++) {
-		static const struct variant v = { .name = "polled", .unit = { .ecap = MODEL_VTD_ECAP | ECAP_C } };
+		static const struct variant v = { .name = "polled",
+			.unit = { .ecap = MODEL_VTD_ECAP | ECAP_C } };
 		struct dma_fault f;
 		bool lost;
 
@@ -599,7 +633,7 @@ ATF_TC_BODY(a_unit_that_vanished_reports_no_faults, tc)
 	(void)model_vtd_dma(model, 0x28, 0x5000, true);
 	model_vtd_die(model);
 	ATF_CHECK_EQ(unit->ops->drain_faults(unit, f, 4, &lost), 0);
-	ATF_CHECK(!unit->ops->quiet(unit, true, &ticket));	/* none is not the same as none known */
+	ATF_CHECK(!unit->ops->quiet(unit, true, &ticket)); /* none is not the same as none known */
 }
 
 /* ---- Reserved regions ---- */
@@ -616,14 +650,25 @@ ATF_TC_BODY(a_device_with_a_reserved_region_stays_blocked_by_name, tc)
 	describe(&variants[0]);
 	machine->reserved_count = 2;
 	machine->reserved[0] = (struct machine_reserved){ .base = 0x7b00'0000, .len = 0x20000 };
-	machine->reserved[1] = (struct machine_reserved){ .base = 0x7c00'0000, .len = 0x1000, .segment = 1 };
+	machine->reserved[1] =
+	    (struct machine_reserved){ .base = 0x7c00'0000, .len = 0x1000, .segment = 1 };
 	machine->scope_count = 3;
-	machine->scope[0] = (struct machine_scope){ .kind = SCOPE_ENDPOINT, .iommu = UINT32_MAX, .reserved = 0, .path_len = 1,
-	    .path = { 0x14 << 3 } };
-	machine->scope[1] = (struct machine_scope){ .kind = SCOPE_ENDPOINT, .iommu = UINT32_MAX, .reserved = 0, .path_len = 2,
-	    .path = { 0x1c << 3, 0 } };
-	machine->scope[2] = (struct machine_scope){ .kind = SCOPE_ENDPOINT, .iommu = UINT32_MAX, .reserved = 1, .segment = 1,
-	    .path_len = 1, .path = { 0x10 << 3 } };
+	machine->scope[0] = (struct machine_scope){ .kind = SCOPE_ENDPOINT,
+		.iommu = UINT32_MAX,
+		.reserved = 0,
+		.path_len = 1,
+		.path = { 0x14 << 3 } };
+	machine->scope[1] = (struct machine_scope){ .kind = SCOPE_ENDPOINT,
+		.iommu = UINT32_MAX,
+		.reserved = 0,
+		.path_len = 2,
+		.path = { 0x1c << 3, 0 } };
+	machine->scope[2] = (struct machine_scope){ .kind = SCOPE_ENDPOINT,
+		.iommu = UINT32_MAX,
+		.reserved = 1,
+		.segment = 1,
+		.path_len = 1,
+		.path = { 0x10 << 3 } };
 	ATF_REQUIRE_EQ(vtd_driver.probe(machine, 0), OK);
 	unit = fake_units[0];
 	quota = (struct quota){ .pages_max = UINT64_MAX };

@@ -1,5 +1,6 @@
 /*
- * dev/nvme/canary.c against the model of a controller: it writes what it is asked to and where, and every liar is named in time.
+ * dev/nvme/canary.c against the model of a controller: it writes what it is asked to and where, and
+ * every liar is named in time.
  *
  * LINK: dev/nvme/canary.c kern/base/str.c tests/lib/model_nvme.c tests/lib/fake_drv.c
  */
@@ -11,7 +12,15 @@
 #include "tests/lib/model_nvme.h"
 
 enum : uint64_t { POLL_NS = 100 * NS_PER_US, STRAY = 0xdead'0000 };
-enum : uint32_t { CAP = 0, CC = 0x14, CSTS = 0x1c, AQA = 0x24, ASQ = 0x28, ACQ = 0x30, DOORBELLS = 0x1000 };
+enum : uint32_t {
+	CAP = 0,
+	CC = 0x14,
+	CSTS = 0x1c,
+	AQA = 0x24,
+	ASQ = 0x28,
+	ACQ = 0x30,
+	DOORBELLS = 0x1000
+};
 
 static struct drv_device d;
 static struct model_nvme m;
@@ -70,8 +79,13 @@ begin(void)
 	memset(answers.ptr, 0xff, PAGE_SIZE);
 	memset(spill.ptr, 0xa5, PAGE_SIZE);
 	memset(target.ptr, 0xa5, PAGE_SIZE);
-	c = (struct canary){ .read = read_register, .write = write_register, .window_bytes = d.regs_len, .to_device = queue.ptr,
-		.from_device = answers.ptr, .to_device_address = queue.iova.v, .from_device_address = answers.iova.v,
+	c = (struct canary){ .read = read_register,
+		.write = write_register,
+		.window_bytes = d.regs_len,
+		.to_device = queue.ptr,
+		.from_device = answers.ptr,
+		.to_device_address = queue.iova.v,
+		.from_device_address = answers.iova.v,
 		.spill_address = spill.iova.v };
 }
 
@@ -105,7 +119,11 @@ run(enum canary_said (*what)(struct canary *, uint64_t), uint64_t patience)
 	}
 }
 
-static const char *stop(void) { return run(nvme_canary.stop, 9 * NS_PER_S); }	/* CAP.TO of the model, and a bit */
+static const char *
+stop(void)
+{
+	return run(nvme_canary.stop, 9 * NS_PER_S);
+} /* CAP.TO of the model, and a bit */
 static const char *start(void) { return run(nvme_canary.start, 9 * NS_PER_S); }
 
 static const char *
@@ -143,7 +161,8 @@ ATF_TC_BODY(it_writes_where_it_must_not_and_where_it_may, tc)
 		ATF_CHECK_EQ(d.faults, 1);
 		ATF_CHECK_EQ(untouched(&target, 0, PAGE_SIZE), PAGE_SIZE);
 		memset(spill.ptr, 0xa5, PAGE_SIZE);
-		BAD(nvme_canary.judge(&c, spill.ptr), "what the controller wrote is not what it was asked for");
+		BAD(nvme_canary.judge(&c, spill.ptr),
+		    "what the controller wrote is not what it was asked for");
 		GOOD(store(target.iova.v, true));
 		ATF_CHECK_EQ(d.faults, 1);
 		GOOD(nvme_canary.judge(&c, spill.ptr));
@@ -155,7 +174,9 @@ ATF_TC_BODY(it_writes_where_it_must_not_and_where_it_may, tc)
 		ATF_CHECK_EQ(m.enables, 1);
 		ATF_CHECK(!m.enabled);
 		/* D3: no address stays readable. */
-		ATF_CHECK_EQ(read_register(NULL, ASQ, 8) | read_register(NULL, ACQ, 8) | read_register(NULL, AQA, 4), 0);
+		ATF_CHECK_EQ(read_register(NULL, ASQ, 8) | read_register(NULL, ACQ, 8) |
+			read_register(NULL, AQA, 4),
+		    0);
 		end();
 	}
 }
@@ -189,7 +210,8 @@ ATF_TC_BODY(whatever_it_reports_for_a_stray_write_is_its_own_affair, tc)
 	GOOD(store(STRAY, false));
 	m.identify_status = 0x06;
 	GOOD(store(STRAY, false));
-	BAD(store(target.iova.v, true), "the controller reports an error for a write that was granted");
+	BAD(store(target.iova.v, true),
+	    "the controller reports an error for a write that was granted");
 	end();
 }
 
@@ -228,7 +250,8 @@ ATF_TC_BODY(one_that_does_not_start_or_stop_is_named_in_time, tc)
 	memcpy(d.regs + 0x68, &m.crto, 4);
 	m.never_ready = true;
 	GOOD(stop());
-	BAD(run(nvme_canary.start, 130 * NS_PER_S), "the controller did not become ready within CAP.TO");
+	BAD(run(nvme_canary.start, 130 * NS_PER_S),
+	    "the controller did not become ready within CAP.TO");
 	end();
 }
 

@@ -1,8 +1,9 @@
 /*
- * Bring-up, limits, trouble and reset against a strict controller (tests/lib/model_nvme.h): what it counts as a broken rule would
- * be a driver's mistake on real hardware.
+ * Bring-up, limits, trouble and reset against a strict controller (tests/lib/model_nvme.h): what it
+ * counts as a broken rule would be a driver's mistake on real hardware.
  */
-/* LINK: dev/nvme/ctrl.c dev/nvme/identify.c dev/nvme/ioq.c dev/nvme/prp.c dev/nvme/text.c tests/lib/fake_drv.c tests/lib/model_nvme.c */
+/* LINK: dev/nvme/ctrl.c dev/nvme/identify.c dev/nvme/ioq.c dev/nvme/prp.c dev/nvme/text.c
+ * LINK: tests/lib/fake_drv.c tests/lib/model_nvme.c */
 #include <atf-c.h>
 #include <string.h>
 
@@ -45,10 +46,16 @@ end(void)
 
 /* One command, completed; its status. */
 static enum status
-once(struct nvme_ioq *q, enum nvme_op op, uint32_t nsid, uint64_t lba, uint32_t blocks, struct drv_memory *m,
-    uint64_t offset, uint64_t bytes, bool fua)
+once(struct nvme_ioq *q, enum nvme_op op, uint32_t nsid, uint64_t lba, uint32_t blocks,
+    struct drv_memory *m, uint64_t offset, uint64_t bytes, bool fua)
 {
-	struct nvme_io io = { .op = op, .nsid = nsid, .lba = lba, .blocks = blocks, .bytes = bytes, .fua = fua, .cookie = m,
+	struct nvme_io io = { .op = op,
+		.nsid = nsid,
+		.lba = lba,
+		.blocks = blocks,
+		.bytes = bytes,
+		.fua = fua,
+		.cookie = m,
 		.data = { m->iova.v + offset } };
 	struct nvme_done d;
 	enum status s = nvme_ioq_put(q, &io);
@@ -112,13 +119,19 @@ ATF_TC_BODY(data_of_every_length_arrives, tc)
 		uint64_t offset = offsets[blocks % ARRAY_SIZE(offsets)], bytes = blocks * 512ull;
 
 		memset(m.ptr, 0, 16 * MIB);
-		ATF_REQUIRE_EQ(once(&ctrl.ioq[0], NVME_OP_READ, 1, blocks, blocks, &m, offset, bytes, false), OK);
-		ATF_REQUIRE(memcmp((uint8_t *)m.ptr + offset, model.ns[0].media + blocks * 512ull, bytes) == 0);
+		ATF_REQUIRE_EQ(
+		    once(&ctrl.ioq[0], NVME_OP_READ, 1, blocks, blocks, &m, offset, bytes, false),
+		    OK);
+		ATF_REQUIRE(memcmp((uint8_t *)m.ptr + offset, model.ns[0].media + blocks * 512ull,
+				bytes) == 0);
 		ATF_REQUIRE_EQ(((uint8_t *)m.ptr)[offset + bytes], 0);
 		for (uint64_t i = 0; i < bytes; i++)
 			((uint8_t *)m.ptr)[offset + i] ^= 0x5a;
-		ATF_REQUIRE_EQ(once(&ctrl.ioq[0], NVME_OP_WRITE, 1, blocks, blocks, &m, offset, bytes, false), OK);
-		ATF_REQUIRE(memcmp((uint8_t *)m.ptr + offset, model.ns[0].media + blocks * 512ull, bytes) == 0);
+		ATF_REQUIRE_EQ(
+		    once(&ctrl.ioq[0], NVME_OP_WRITE, 1, blocks, blocks, &m, offset, bytes, false),
+		    OK);
+		ATF_REQUIRE(memcmp((uint8_t *)m.ptr + offset, model.ns[0].media + blocks * 512ull,
+				bytes) == 0);
 	}
 	ATF_CHECK(model.largest > 4 * MIB);
 	no_rule_was_broken();
@@ -136,7 +149,8 @@ ATF_TC_BODY(the_largest_transfer_is_chained, tc)
 	ATF_REQUIRE_EQ_MSG(start(1, 2), OK, "%s", why);
 	ATF_CHECK_EQ(ctrl.max_transfer_bytes, NVME_TRANSFER_MAX);
 	ATF_REQUIRE_EQ(drv_memory(&dev, NVME_TRANSFER_MAX + PAGE_SIZE, DMA_BOTH, &m), OK);
-	ATF_REQUIRE_EQ(once(&ctrl.ioq[0], NVME_OP_READ, 1, 0, 65536, &m, 4, NVME_TRANSFER_MAX, false), OK);
+	ATF_REQUIRE_EQ(
+	    once(&ctrl.ioq[0], NVME_OP_READ, 1, 0, 65536, &m, 4, NVME_TRANSFER_MAX, false), OK);
 	ATF_CHECK(memcmp((uint8_t *)m.ptr + 4, model.ns[0].media, NVME_TRANSFER_MAX) == 0);
 	ATF_CHECK(model.list_pages >= 17);
 	no_rule_was_broken();
@@ -191,8 +205,14 @@ ATF_TC_BODY(what_the_capabilities_forbid_is_refused_by_name, tc)
 ATF_TC_WITHOUT_HEAD(the_smallest_and_the_largest_queues_work);
 ATF_TC_BODY(the_smallest_and_the_largest_queues_work, tc)
 {
-	static const struct { uint32_t mqes, want, depth; } c[] = {
-		{ 1, 1024, 2 }, { 2, 1024, 3 }, { 31, 1024, 32 }, { 0xffff, 100000, 1024 }, { 0xffff, 0, 2 }, { 0x7ff, 1000, 1000 },
+	static const struct { uint32_t mqes, want, depth;
+	} c[] = {
+		{ 1, 1024, 2 },
+		{ 2, 1024, 3 },
+		{ 31, 1024, 32 },
+		{ 0xffff, 100000, 1024 },
+		{ 0xffff, 0, 2 },
+		{ 0x7ff, 1000, 1000 },
 	};
 	struct drv_memory m;
 
@@ -203,7 +223,9 @@ ATF_TC_BODY(the_smallest_and_the_largest_queues_work, tc)
 		ATF_CHECK_EQ(ctrl.depth, c[i].depth);
 		ATF_REQUIRE_EQ(drv_memory(&dev, PAGE_SIZE, DMA_BOTH, &m), OK);
 		for (unsigned k = 0; k < 3 * c[i].depth; k++)
-			ATF_REQUIRE_EQ(once(&ctrl.ioq[1], NVME_OP_READ, 1, k % 2048, 1, &m, 0, 512, false), OK);
+			ATF_REQUIRE_EQ(
+			    once(&ctrl.ioq[1], NVME_OP_READ, 1, k % 2048, 1, &m, 0, 512, false),
+			    OK);
 		no_rule_was_broken();
 		end();
 	}
@@ -213,7 +235,8 @@ ATF_TC_WITHOUT_HEAD(a_wide_doorbell_stride_leaves_fewer_queues);
 ATF_TC_BODY(a_wide_doorbell_stride_leaves_fewer_queues, tc)
 {
 	power_up();
-	model.cap |= 9ull << 32;	/* 2 KiB apart: 0x1000 + 5 * 2 KiB is the last that fits into 0x4000 */
+	model.cap |=
+	    9ull << 32; /* 2 KiB apart: 0x1000 + 5 * 2 KiB is the last that fits into 0x4000 */
 	ATF_REQUIRE_EQ_MSG(start(4, 16), OK, "%s", why);
 	ATF_CHECK_EQ(ctrl.ioq_count, 2);
 	no_rule_was_broken();
@@ -270,28 +293,40 @@ ATF_TC_BODY(an_admin_command_without_an_answer_ends_in_time, tc)
 	model.identify_status = 0x06;
 	ATF_CHECK_EQ(start(1, 16), E_IO);
 	ATF_CHECK_STREQ(why, "identify failed");
-	ATF_CHECK_MSG(strstr(dev.log, "internal error (status type 0 code 0x06)") != NULL, "%s", dev.log);
+	ATF_CHECK_MSG(
+	    strstr(dev.log, "internal error (status type 0 code 0x06)") != NULL, "%s", dev.log);
 	end();
 }
 
 ATF_TC_WITHOUT_HEAD(odd_namespaces_are_left_out_by_name);
 ATF_TC_BODY(odd_namespaces_are_left_out_by_name, tc)
 {
-	static const struct { struct model_ns ns; const char *log; } odd[] = {
+	static const struct { struct model_ns ns; const char *log;
+	} odd[] = {
 		{ { .nsid = 7, .blocks = 0, .lbads = 9 }, NULL },
-		{ { .nsid = 7, .blocks = 100, .lbads = 9, .metadata = 8 }, "namespace 7 has metadata" },
+		{ { .nsid = 7, .blocks = 100, .lbads = 9, .metadata = 8 },
+		    "namespace 7 has metadata" },
 		{ { .nsid = 7, .blocks = 100, .lbads = 8 }, "namespace 7 has blocks of 2^8" },
 		{ { .nsid = 7, .blocks = 100, .lbads = 16 }, "namespace 7 has blocks of 2^16" },
 		{ { .nsid = 7, .blocks = 100, .lbads = 255 }, "namespace 7 has blocks of 2^255" },
-		{ { .nsid = 7, .blocks = 100, .lbads = 9, .flbas = 3, .nlbaf = 2 }, "namespace 7 uses format 3 of 3" },
-		{ { .nsid = 7, .blocks = UINT64_MAX, .lbads = 9 }, "namespace 7 claims 18446744073709551615 blocks" },
+		{ { .nsid = 7, .blocks = 100, .lbads = 9, .flbas = 3, .nlbaf = 2 },
+		    "namespace 7 uses format 3 of 3" },
+		{ { .nsid = 7, .blocks = UINT64_MAX, .lbads = 9 },
+		    "namespace 7 claims 18446744073709551615 blocks" },
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(odd); i++) {
 		power_up();
 		model.ns[1] = odd[i].ns;
-		model.ns[2] = (struct model_ns){ .nsid = 9, .blocks = 64, .lbads = 12, .flbas = 1 << 5 | 2, .nlbaf = 40, .write_protected = true };
-		model.ns[3] = (struct model_ns){ .nsid = 10, .blocks = 64, .lbads = 9, .flbas = 3 << 5 | 1, .nlbaf = 15 };
+		model.ns[2] = (struct model_ns){ .nsid = 9,
+			.blocks = 64,
+			.lbads = 12,
+			.flbas = 1 << 5 | 2,
+			.nlbaf = 40,
+			.write_protected = true };
+		model.ns[3] = (struct model_ns){
+			.nsid = 10, .blocks = 64, .lbads = 9, .flbas = 3 << 5 | 1, .nlbaf = 15
+		};
 		ATF_REQUIRE_EQ_MSG(start(1, 16), OK, "%s", why);
 		ATF_REQUIRE_EQ(ctrl.ns_count, 3);
 		ATF_CHECK_EQ(ctrl.ns[1].nsid, 9);
@@ -322,8 +357,14 @@ ATF_TC_BODY(version_1_0_is_asked_for_every_namespace, tc)
 ATF_TC_WITHOUT_HEAD(the_transfer_limit_is_the_controllers);
 ATF_TC_BODY(the_transfer_limit_is_the_controllers, tc)
 {
-	static const struct { uint8_t mdts; uint64_t max; } c[] = {
-		{ 0, NVME_TRANSFER_MAX }, { 1, 8192 }, { 5, 128 * KIB }, { 13, 32 * MIB }, { 14, NVME_TRANSFER_MAX }, { 255, NVME_TRANSFER_MAX },
+	static const struct { uint8_t mdts; uint64_t max;
+	} c[] = {
+		{ 0, NVME_TRANSFER_MAX },
+		{ 1, 8192 },
+		{ 5, 128 * KIB },
+		{ 13, 32 * MIB },
+		{ 14, NVME_TRANSFER_MAX },
+		{ 255, NVME_TRANSFER_MAX },
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(c); i++) {
@@ -338,9 +379,14 @@ ATF_TC_BODY(the_transfer_limit_is_the_controllers, tc)
 ATF_TC_WITHOUT_HEAD(queues_share_vectors_or_are_polled);
 ATF_TC_BODY(queues_share_vectors_or_are_polled, tc)
 {
-	static const struct { uint32_t vectors, denied, first, last; bool polled; } c[] = {
-		{ 16, 0, 1, 4, false }, { 3, 0, 1, 2, false }, { 1, 0, 0, 0, false }, { 0, 0, UINT32_MAX, UINT32_MAX, true },
-		{ 5, 0x1c, 1, 1, false }, { 5, 0x1f, UINT32_MAX, UINT32_MAX, true },
+	static const struct { uint32_t vectors, denied, first, last; bool polled;
+	} c[] = {
+		{ 16, 0, 1, 4, false },
+		{ 3, 0, 1, 2, false },
+		{ 1, 0, 0, 0, false },
+		{ 0, 0, UINT32_MAX, UINT32_MAX, true },
+		{ 5, 0x1c, 1, 1, false },
+		{ 5, 0x1f, UINT32_MAX, UINT32_MAX, true },
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(c); i++) {
@@ -412,8 +458,13 @@ static void
 put_reads(struct nvme_ioq *q, uint32_t n, struct drv_memory *m)
 {
 	for (uint32_t i = 0; i < n; i++) {
-		struct nvme_io io = { .op = NVME_OP_READ, .nsid = 1, .lba = i, .blocks = 1, .bytes = 512,
-			.data = { m->iova.v + i * 512ull }, .cookie = (void *)(uintptr_t)(i + 1) };
+		struct nvme_io io = { .op = NVME_OP_READ,
+			.nsid = 1,
+			.lba = i,
+			.blocks = 1,
+			.bytes = 512,
+			.data = { m->iova.v + i * 512ull },
+			.cookie = (void *)(uintptr_t)(i + 1) };
 
 		ATF_REQUIRE_EQ(nvme_ioq_put(q, &io), OK);
 	}
@@ -423,9 +474,13 @@ put_reads(struct nvme_ioq *q, uint32_t n, struct drv_memory *m)
 ATF_TC_WITHOUT_HEAD(a_lying_completion_ends_the_belief_until_a_reset);
 ATF_TC_BODY(a_lying_completion_ends_the_belief_until_a_reset, tc)
 {
-	static const struct { enum model_lie lie; const char *fault; uint32_t believed; } lies[] = {
-		{ LIE_CID, "not in flight", 3 }, { LIE_CID_OF_FREE, "not in flight", 3 }, { LIE_CID_TWICE, "not in flight", 4 },
-		{ LIE_SQ_HEAD, "submission head", 3 }, { LIE_SQ_ID, "another submission queue", 3 },
+	static const struct { enum model_lie lie; const char *fault; uint32_t believed;
+	} lies[] = {
+		{ LIE_CID, "not in flight", 3 },
+		{ LIE_CID_OF_FREE, "not in flight", 3 },
+		{ LIE_CID_TWICE, "not in flight", 4 },
+		{ LIE_SQ_HEAD, "submission head", 3 },
+		{ LIE_SQ_ID, "another submission queue", 3 },
 	};
 	struct nvme_done done[32];
 	struct drv_memory m;
@@ -441,7 +496,8 @@ ATF_TC_BODY(a_lying_completion_ends_the_belief_until_a_reset, tc)
 		for (uint32_t k = 0; k < lies[i].believed; k++)
 			ATF_CHECK_EQ(done[k].cookie, (void *)(uintptr_t)(k + 1));
 		ATF_REQUIRE(ctrl.ioq[1].fault != NULL);
-		ATF_CHECK_MSG(strstr(ctrl.ioq[1].fault, lies[i].fault) != NULL, "%s", ctrl.ioq[1].fault);
+		ATF_CHECK_MSG(
+		    strstr(ctrl.ioq[1].fault, lies[i].fault) != NULL, "%s", ctrl.ioq[1].fault);
 		ATF_CHECK_EQ(nvme_ctrl_trouble(&ctrl), ctrl.ioq[1].fault);
 		ATF_CHECK_EQ(nvme_ioq_take(&ctrl.ioq[1], done, 32), 0);
 
@@ -601,14 +657,19 @@ ATF_TC_BODY(a_full_queue_blocks_and_every_command_ends_once, tc)
 
 			for (uint32_t i = 0; i < n && out < 255; i++) {
 				uint32_t id = 0;
-				struct nvme_io io = { .op = NVME_OP_READ, .nsid = 1, .lba = i, .blocks = 1 + i % 32, .data = m.iova };
+				struct nvme_io io = { .op = NVME_OP_READ,
+					.nsid = 1,
+					.lba = i,
+					.blocks = 1 + i % 32,
+					.data = m.iova };
 
 				while (seen[id] != 0)
 					id++;
 				io.bytes = io.blocks * 512ull;
 				io.cookie = (void *)(uintptr_t)id;
 				if (nvme_ioq_put(q, &io) != OK) {
-					ATF_REQUIRE(nvme_ioq_inflight(q) == depths[d] - 1 || q->lists.free == 0);
+					ATF_REQUIRE(nvme_ioq_inflight(q) == depths[d] - 1 ||
+					    q->lists.free == 0);
 					break;
 				}
 				seen[id] = 1;

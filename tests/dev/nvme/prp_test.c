@@ -1,5 +1,6 @@
 /*
- * PRP lists, read as a controller reads them [Base 4.3]: a walker that knows nothing of the builder.
+ * PRP lists, read as a controller reads them [Base 4.3]: a walker that knows nothing of the
+ * builder.
  */
 /* LINK: dev/nvme/prp.c */
 #include <atf-c.h>
@@ -49,7 +50,8 @@ covers(const uint64_t prp[2], uint64_t at, uint64_t bytes)
 		if ((list & PAGE_MASK) == PAGE_SIZE - 8 && bytes > PAGE_SIZE) {
 			if ((e & PAGE_MASK) != 0)
 				return false;
-			list = e;	/* the last entry of a page, and more than a page to go: the next list */
+			list = e; /* the last entry of a page, and more than a page to go: the next
+				     list */
 			continue;
 		}
 		if (e != at)
@@ -68,13 +70,16 @@ ATF_TC_BODY(transfers_of_every_size_are_covered_in_order, tc)
 
 	start(32);
 	for (unsigned o = 0; o < ARRAY_SIZE(offsets); o++) {
-		for (uint64_t bytes = 512; bytes <= 8 * MIB; bytes += bytes < 16384 ? 512 : bytes < 2 * MIB ? 51712 : 333824) {
+		for (uint64_t bytes = 512; bytes <= 8 * MIB; bytes += bytes < 16384 ? 512 :
+			bytes < 2 * MIB                                             ? 51712 :
+										      333824) {
 			uint64_t prp[2];
 			uint16_t list;
 
 			ATF_REQUIRE(prp_build(&pool, DATA + offsets[o], bytes, prp, &list));
-			ATF_REQUIRE_MSG(covers(prp, DATA + offsets[o], bytes), "%llu bytes at offset %llu",
-			    (unsigned long long)bytes, (unsigned long long)offsets[o]);
+			ATF_REQUIRE_MSG(covers(prp, DATA + offsets[o], bytes),
+			    "%llu bytes at offset %llu", (unsigned long long)bytes,
+			    (unsigned long long)offsets[o]);
 			ATF_REQUIRE_EQ(32 - pool.free, prp_list_pages(DATA + offsets[o], bytes));
 			prp_free(&pool, list);
 			ATF_REQUIRE_EQ(pool.free, 32);

@@ -1,6 +1,6 @@
 /*
- * The NVMe translator, administration and registers: which commands there are, queues as the kernel bound them, what is learned from
- * the device, what the driver may write and read, completions.
+ * The NVMe translator, administration and registers: which commands there are, queues as the kernel
+ * bound them, what is learned from the device, what the driver may write and read, completions.
  *
  * LINK: dev/nvme/xlate.c dev/nvme/prp.c kern/dma/window.c
  */
@@ -26,20 +26,24 @@ ATF_TC_BODY(admin_opcodes_and_features_are_lists, tc)
 			ATF_CHECK_EQ(RULE_QUEUE, judge(&adm, &e));
 			break;
 		default:
-			ATF_CHECK_EQ_MSG(op == ADMIN_ABORT || op == ADMIN_ASYNC_EVENT ? RULE_NONE : RULE_OPCODE, judge(&adm, &e),
-			    "opcode %02x", op);
+			ATF_CHECK_EQ_MSG(
+			    op == ADMIN_ABORT || op == ADMIN_ASYNC_EVENT ? RULE_NONE : RULE_OPCODE,
+			    judge(&adm, &e), "opcode %02x", op);
 		}
 	}
 	for (unsigned fid = 0; fid < 256; fid++) {
 		bool known = fid == 1 || fid == 2 || (fid >= 4 && fid <= 9) || fid == 11;
 
 		e = (struct nvme_sqe){ .cdw0 = ADMIN_SET_FEATURES, .cdw10 = fid, .cdw11 = 1 };
-		ATF_CHECK_EQ_MSG(known ? RULE_NONE : RULE_FEATURE, judge(&adm, &e), "feature %02x", fid);
+		ATF_CHECK_EQ_MSG(
+		    known ? RULE_NONE : RULE_FEATURE, judge(&adm, &e), "feature %02x", fid);
 		ATF_CHECK(!known || reach_admin(out));
 		e.cdw0 = ADMIN_GET_FEATURES;
 		ATF_CHECK_EQ(known ? RULE_NONE : RULE_FEATURE, judge(&adm, &e));
 	}
-	e = (struct nvme_sqe){ .cdw0 = ADMIN_SET_FEATURES, .cdw10 = FEATURE_QUEUES, .prp1 = AT_BIG };
+	e = (struct nvme_sqe){
+		.cdw0 = ADMIN_SET_FEATURES, .cdw10 = FEATURE_QUEUES, .prp1 = AT_BIG
+	};
 	ATF_CHECK_EQ(RULE_FIELD, judge(&adm, &e));
 	e = (struct nvme_sqe){ .cdw0 = ADMIN_SET_FEATURES, .cdw10 = FEATURE_QUEUES | 1u << 31 };
 	ATF_CHECK_EQ(RULE_FIELD, judge(&adm, &e));
@@ -63,29 +67,53 @@ ATF_TC_BODY(admin_opcodes_and_features_are_lists, tc)
 ATF_TC_WITHOUT_HEAD(queues_are_created_as_bound_and_once);
 ATF_TC_BODY(queues_are_created_as_bound_and_once, tc)
 {
-	struct nvme_sqe sq = { .cdw0 = ADMIN_CREATE_SQ, .prp1 = NAME_SQ, .cdw10 = 1 | 63u << 16, .cdw11 = 1 | 1u << 16 };
-	struct nvme_sqe cq = { .cdw0 = ADMIN_CREATE_CQ, .prp1 = NAME_CQ, .cdw10 = 1 | 63u << 16, .cdw11 = 3 | 2u << 16 };
+	struct nvme_sqe sq = { .cdw0 = ADMIN_CREATE_SQ,
+		.prp1 = NAME_SQ,
+		.cdw10 = 1 | 63u << 16,
+		.cdw11 = 1 | 1u << 16 };
+	struct nvme_sqe cq = { .cdw0 = ADMIN_CREATE_CQ,
+		.prp1 = NAME_CQ,
+		.cdw10 = 1 | 63u << 16,
+		.cdw11 = 3 | 2u << 16 };
 	struct nvme_sqe e;
 
 	world(0);
 	ATF_CHECK_EQ(RULE_QUEUE, judge(&adm, &cq));
-	device.queue[1] = (struct xlate_bound){ .bound = true, .entries = 64, .sq_name = NAME_SQ, .cq_name = NAME_CQ,
-		.sq_address = AT_SQ, .cq_address = AT_CQ };
+	device.queue[1] = (struct xlate_bound){ .bound = true,
+		.entries = 64,
+		.sq_name = NAME_SQ,
+		.cq_name = NAME_CQ,
+		.sq_address = AT_SQ,
+		.cq_address = AT_CQ };
 	ATF_CHECK_EQ(RULE_NONE, judge(&adm, &cq));
 	ATF_CHECK_EQ(AT_CQ, out[3]);
 	ATF_CHECK_EQ(RULE_NONE, judge(&adm, &sq));
 	ATF_CHECK_EQ(AT_SQ, out[3]);
-	e = sq; e.prp1 = AT_SQ; ATF_CHECK_EQ(RULE_QUEUE, judge(&adm, &e));		/* not by the device's address */
-	e = sq; e.prp1 = AT_BIG; ATF_CHECK_EQ(RULE_QUEUE, judge(&adm, &e));	/* not the driver's memory */
+	e = sq;
+	e.prp1 = AT_SQ;
+	ATF_CHECK_EQ(RULE_QUEUE, judge(&adm, &e)); /* not by the device's address */
+	e = sq;
+	e.prp1 = AT_BIG;
+	ATF_CHECK_EQ(RULE_QUEUE, judge(&adm, &e)); /* not the driver's memory */
 	e = sq; e.prp1 = NAME_SQ + 64; ATF_CHECK_EQ(RULE_QUEUE, judge(&adm, &e));
 	e = sq; e.prp1 = NAME_CQ; ATF_CHECK_EQ(RULE_QUEUE, judge(&adm, &e));
-	e = sq; e.cdw10 += 1u << 16; ATF_CHECK_EQ(RULE_QUEUE, judge(&adm, &e));	/* longer than its memory */
-	e = sq; e.cdw10 += 1; ATF_CHECK_EQ(RULE_QUEUE, judge(&adm, &e));		/* another's id */
+	e = sq;
+	e.cdw10 += 1u << 16;
+	ATF_CHECK_EQ(RULE_QUEUE, judge(&adm, &e)); /* longer than its memory */
+	e = sq;
+	e.cdw10 += 1;
+	ATF_CHECK_EQ(RULE_QUEUE, judge(&adm, &e)); /* another's id */
 	e = sq; e.cdw10 = 0 | 63u << 16; ATF_CHECK_EQ(RULE_QUEUE, judge(&adm, &e));
 	e = sq; e.cdw10 = 40 | 63u << 16; ATF_CHECK_EQ(RULE_QUEUE, judge(&adm, &e));
-	e = sq; e.cdw11 &= ~1u; ATF_CHECK_EQ(RULE_QUEUE, judge(&adm, &e));		/* a list of pages as base */
-	e = sq; e.cdw11 += 1u << 16; ATF_CHECK_EQ(RULE_QUEUE, judge(&adm, &e));	/* completions into another queue */
-	e = cq; e.cdw11 = 3 | 4u << 16; ATF_CHECK_EQ(RULE_QUEUE, judge(&adm, &e));	/* a vector that it does not have */
+	e = sq;
+	e.cdw11 &= ~1u;
+	ATF_CHECK_EQ(RULE_QUEUE, judge(&adm, &e)); /* a list of pages as base */
+	e = sq;
+	e.cdw11 += 1u << 16;
+	ATF_CHECK_EQ(RULE_QUEUE, judge(&adm, &e)); /* completions into another queue */
+	e = cq;
+	e.cdw11 = 3 | 4u << 16;
+	ATF_CHECK_EQ(RULE_QUEUE, judge(&adm, &e)); /* a vector that it does not have */
 	e = cq; e.cdw11 &= ~1u; ATF_CHECK_EQ(RULE_QUEUE, judge(&adm, &e));
 	e = cq; e.cdw11 = 1; ATF_CHECK_EQ(RULE_NONE, judge(&adm, &e));		/* polled */
 	e = cq; e.cdw11 = 1 | 1u << 16; ATF_CHECK_EQ(RULE_QUEUE, judge(&adm, &e));
@@ -104,7 +132,10 @@ static void put32(uint8_t *p, uint32_t v) { memcpy(p, &v, 4); }
 ATF_TC_WITHOUT_HEAD(block_sizes_are_learned_from_the_device_and_not_from_the_driver);
 ATF_TC_BODY(block_sizes_are_learned_from_the_device_and_not_from_the_driver, tc)
 {
-	struct nvme_sqe e = { .cdw0 = ADMIN_IDENTIFY | 2u << 16, .nsid = 9, .prp1 = AT_IN + 512, .prp2 = AT_IN + PAGE_SIZE };
+	struct nvme_sqe e = { .cdw0 = ADMIN_IDENTIFY | 2u << 16,
+		.nsid = 9,
+		.prp1 = AT_IN + 512,
+		.prp2 = AT_IN + PAGE_SIZE };
 
 	world(0);
 	ATF_REQUIRE_EQ(RULE_NONE, judge(&adm, &e));
@@ -137,7 +168,7 @@ ATF_TC_BODY(block_sizes_are_learned_from_the_device_and_not_from_the_driver, tc)
 	put32(side[0] + NS_LBAF + 4 * 47, 12 << 16);
 	nvme_xlate.answered(&device, &slot[2]);
 	ATF_CHECK_EQ(12, device.lg2[9]);
-	slot[2].target = UINT32_MAX;				/* beyond the table: nothing is learned */
+	slot[2].target = UINT32_MAX; /* beyond the table: nothing is learned */
 	nvme_xlate.answered(&device, &slot[2]);
 
 	/* The controller's structure loses what leads elsewhere. */
@@ -146,7 +177,8 @@ ATF_TC_BODY(block_sizes_are_learned_from_the_device_and_not_from_the_driver, tc)
 	memset(side[0], 0xff, PAGE_SIZE);
 	nvme_xlate.answered(&device, &slot[2]);
 	for (unsigned i = 0; i < PAGE_SIZE; i++) {
-		bool hidden = (i >= ID_OACS && i < ID_OACS + 2) || (i >= ID_HMPRE && i < ID_HMPRE + 8) || (i >= ID_SGLS && i < ID_SGLS + 4);
+		bool hidden = (i >= ID_OACS && i < ID_OACS + 2) ||
+		    (i >= ID_HMPRE && i < ID_HMPRE + 8) || (i >= ID_SGLS && i < ID_SGLS + 4);
 
 		ATF_REQUIRE_EQ(hidden ? 0 : 0xff, side[0][i]);
 	}
@@ -160,7 +192,12 @@ ATF_TC_BODY(block_sizes_are_learned_from_the_device_and_not_from_the_driver, tc)
 /* ---- Registers ---- */
 
 static uint64_t cap;
-static uint64_t read_cap(void *arg, uint32_t offset, unsigned width) { (void)arg; return offset == NVME_CAP && width == 8 ? cap : 0; }
+static uint64_t
+read_cap(void *arg, uint32_t offset, unsigned width)
+{
+	(void)arg;
+	return offset == NVME_CAP && width == 8 ? cap : 0;
+}
 
 static enum dma_rule
 write_reg(uint32_t offset, unsigned width, uint64_t value, struct xlate_writes *w)
@@ -182,8 +219,12 @@ ATF_TC_BODY(the_kernel_writes_queue_registers_and_only_when_queues_are_bound, tc
 	device.stopped = true;
 	ATF_CHECK_EQ(RULE_ORDER, write_reg(NVME_CC, 4, on, &w));
 	ATF_CHECK_EQ(RULE_ORDER, write_reg(NVME_ASQ, 8, AT_BIG, &w));
-	device.queue[0] = (struct xlate_bound){ .bound = true, .entries = 32, .sq_name = NAME_SQ, .cq_name = NAME_CQ,
-		.sq_address = AT_SQ, .cq_address = AT_CQ };
+	device.queue[0] = (struct xlate_bound){ .bound = true,
+		.entries = 32,
+		.sq_name = NAME_SQ,
+		.cq_name = NAME_CQ,
+		.sq_address = AT_SQ,
+		.cq_address = AT_CQ };
 	/* The driver may say what it knows; it changes nothing. */
 	ATF_CHECK_EQ(RULE_NONE, write_reg(NVME_AQA, 4, 31 | 31u << 16, &w));
 	ATF_CHECK_EQ(0, w.count);
@@ -212,7 +253,8 @@ ATF_TC_BODY(the_kernel_writes_queue_registers_and_only_when_queues_are_bound, tc
 			continue;
 		ATF_CHECK_EQ_MSG(RULE_VALUE, write_reg(NVME_CC, 4, v, &w), "CC bit %u", bit);
 	}
-	/* Running: queue bases no longer change anything, a shutdown passes, a stop waits until it was ready. */
+	/* Running: queue bases no longer change anything, a shutdown passes, a stop waits until it
+	 * was ready. */
 	device.running = true;
 	device.stopped = false;
 	ATF_CHECK_EQ(RULE_NONE, write_reg(NVME_CC, 4, on | 1u << 14, &w));
@@ -243,11 +285,13 @@ ATF_TC_BODY(registers_show_no_address_and_no_other_door, tc)
 
 	world(0);
 	for (uint32_t at = 0; at < 0x2000; at += 4) {
-		bool shown = at == NVME_CAP || at == NVME_CAP + 4 || at == NVME_VS || at == NVME_CC || at == NVME_CSTS || at == NVME_AQA ||
-		    at == NVME_CRTO;
+		bool shown = at == NVME_CAP || at == NVME_CAP + 4 || at == NVME_VS ||
+		    at == NVME_CC || at == NVME_CSTS || at == NVME_AQA || at == NVME_CRTO;
 
-		ATF_REQUIRE_EQ(shown ? RULE_NONE : RULE_REGISTER, nvme_xlate.may_read(&device, at, 4));
-		ATF_REQUIRE_EQ(at == NVME_CAP ? RULE_NONE : RULE_REGISTER, nvme_xlate.may_read(&device, at, 8));
+		ATF_REQUIRE_EQ(
+		    shown ? RULE_NONE : RULE_REGISTER, nvme_xlate.may_read(&device, at, 4));
+		ATF_REQUIRE_EQ(at == NVME_CAP ? RULE_NONE : RULE_REGISTER,
+		    nvme_xlate.may_read(&device, at, 8));
 	}
 	v = ~1ull;
 	nvme_xlate.seen(&device, NVME_CAP, 8, &v);

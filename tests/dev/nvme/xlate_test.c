@@ -1,7 +1,8 @@
 /*
- * The NVMe translator and data: what dev/nvme builds it accepts, one changed address bit and it refuses; every rule; and that an
- * accepted entry reaches nothing but windows (tests/lib/nvme_reach.h), with windows as a unit makes them and as the kernel
- * brokers them (tests/lib/nvme_world.h).  Administration and registers: xlate_admin_test.c.
+ * The NVMe translator and data: what dev/nvme builds it accepts, one changed address bit and it
+ * refuses; every rule; and that an accepted entry reaches nothing but windows
+ * (tests/lib/nvme_reach.h), with windows as a unit makes them and as the kernel brokers them
+ * (tests/lib/nvme_world.h).  Administration and registers: xlate_admin_test.c.
  *
  * LINK: dev/nvme/xlate.c dev/nvme/ioq.c dev/nvme/prp.c kern/dma/window.c
  */
@@ -13,7 +14,11 @@ enum status drv_queue_commit(struct drv_queue *q, uint32_t sq_tail, uint32_t cq_
 static struct nvme_sqe
 read_cmd(uint64_t prp1, uint64_t prp2, uint32_t blocks)
 {
-	return (struct nvme_sqe){ .cdw0 = IO_READ | 3u << 16, .nsid = NSID, .prp1 = prp1, .prp2 = prp2, .cdw12 = blocks - 1 };
+	return (struct nvme_sqe){ .cdw0 = IO_READ | 3u << 16,
+		.nsid = NSID,
+		.prp1 = prp1,
+		.prp2 = prp2,
+		.cdw12 = blocks - 1 };
 }
 
 static const uint64_t ways[] = { 0, 0x7f'0000'0000 - AT_BIG };
@@ -37,14 +42,21 @@ driver_init(void)
 static enum status
 put(enum nvme_op op, uint64_t at, uint32_t blocks)
 {
-	return nvme_ioq_put(&driver, &(struct nvme_io){ .op = op, .nsid = NSID, .lba = 7, .blocks = blocks, .bytes = blocks * 512ull,
-		.data = { at }, .fua = true });
+	return nvme_ioq_put(&driver,
+	    &(struct nvme_io){ .op = op,
+		.nsid = NSID,
+		.lba = 7,
+		.blocks = blocks,
+		.bytes = blocks * 512ull,
+		.data = { at },
+		.fua = true });
 }
 
 ATF_TC_WITHOUT_HEAD(what_the_driver_builds_is_accepted_and_reaches_windows_only);
 ATF_TC_BODY(what_the_driver_builds_is_accepted_and_reaches_windows_only, tc)
 {
-	static const uint32_t blocks[] = { 1, 7, 8, 9, 16, 17, 24, 25, 64, 255, 256, 1024, 2048, 4000 };
+	static const uint32_t blocks[] = { 1, 7, 8, 9, 16, 17, 24, 25, 64, 255, 256, 1024, 2048,
+		4000 };
 	static const uint32_t offset[] = { 0, 4, 512, 4092, 4096, 5000 };
 
 	EACH_WAY(way) {
@@ -53,36 +65,47 @@ ATF_TC_BODY(what_the_driver_builds_is_accepted_and_reaches_windows_only, tc)
 				for (unsigned op = 0; op < 3; op++) {
 					world(ways[way]);
 					driver_init();
-					ATF_REQUIRE_EQ(OK, put((enum nvme_op)op, AT_BIG + offset[o], blocks[b]));
-					ATF_REQUIRE_EQ_MSG(RULE_NONE, judge(&io, &driver_ring[0]), "%u blocks at %u", blocks[b], offset[o]);
+					ATF_REQUIRE_EQ(OK,
+					    put((enum nvme_op)op, AT_BIG + offset[o], blocks[b]));
+					ATF_REQUIRE_EQ_MSG(RULE_NONE, judge(&io, &driver_ring[0]),
+					    "%u blocks at %u", blocks[b], offset[o]);
 					touched = 0;
 					ATF_CHECK(reach_io(out));
-					ATF_CHECK(op == NVME_OP_FLUSH ? touched == 0 : touched >= pages_of(blocks[b] * 512ull));
+					ATF_CHECK(op == NVME_OP_FLUSH ?
+						touched == 0 :
+						touched >= pages_of(blocks[b] * 512ull));
 					ATF_CHECK_EQ(op == NVME_OP_FLUSH ? 0 : 1, slot[0].grants);
-					ATF_CHECK(op == NVME_OP_FLUSH || slot[0].grant[0] == &grant_big);
+					ATF_CHECK(
+					    op == NVME_OP_FLUSH || slot[0].grant[0] == &grant_big);
 				}
 			}
 		}
 	}
 }
 
-/* Flips every bit of the addresses that the driver wrote, from the page's up: where that leaves the windows, it is refused. */
+/* Flips every bit of the addresses that the driver wrote, from the page's up: where that leaves the
+ * windows, it is refused. */
 ATF_TC_WITHOUT_HEAD(one_flipped_address_bit_is_refused);
 ATF_TC_BODY(one_flipped_address_bit_is_refused, tc)
 {
 	EACH_WAY(way) {
 		world(ways[way]);
-		for (unsigned bit = 22; bit < 64; bit++) {		/* the windows take less than 4 MiB */
+		for (unsigned bit = 22; bit < 64; bit++) { /* the windows take less than 4 MiB */
 			for (unsigned where = 0; where < 5; where++) {
 				struct nvme_sqe *e = &driver_ring[0];
 				uint64_t *list;
 
 				driver_init();
-				ATF_REQUIRE_EQ(OK, put(NVME_OP_READ, AT_BIG + 8 * PAGE_SIZE, where < 2 ? 16 : 64));
+				ATF_REQUIRE_EQ(OK,
+				    put(NVME_OP_READ, AT_BIG + 8 * PAGE_SIZE, where < 2 ? 16 : 64));
 				list = driver.lists.ptr;
 				ATF_REQUIRE_EQ(RULE_NONE, judge(&io, e));
-				*(where == 0 ? &e->prp1 : where == 1 || where == 2 ? &e->prp2 : where == 3 ? &list[0] : &list[6]) ^= 1ull << bit;
-				ATF_CHECK_EQ_MSG(RULE_WINDOW, judge(&io, e), "bit %u of address %u", bit, where);
+				*(where == 0                     ? &e->prp1 :
+					where == 1 || where == 2 ? &e->prp2 :
+					where == 3               ? &list[0] :
+								   &list[6]) ^= 1ull << bit;
+				ATF_CHECK_EQ_MSG(
+				    RULE_WINDOW, judge(&io, e), "bit %u of address %u", bit, where);
 			}
 		}
 		/* Bits below the page are alignment, but for PRP1's offset. */
@@ -122,7 +145,8 @@ ATF_TC_BODY(edges_of_windows_are_exact, tc)
 		ATF_CHECK_EQ(RULE_WINDOW, judge(&io, &e));
 		e = read_cmd(UINT64_MAX - 255, 0, 2);
 		ATF_CHECK_EQ(RULE_WINDOW, judge(&io, &e));
-		/* what the device sees is not what the driver may say: the kernel's pages, physical addresses */
+		/* what the device sees is not what the driver may say: the kernel's pages, physical
+		 * addresses */
 		e = read_cmd(AT_SIDE, 0, 8);
 		ATF_CHECK_EQ(RULE_WINDOW, judge(&io, &e));
 		if (ways[way] != 0) {
@@ -175,7 +199,9 @@ ATF_TC_BODY(directions_are_the_windows, tc)
 		e = read_cmd(AT_BIG, AT_IN, 24);
 		ATF_CHECK_EQ(RULE_DIRECTION, judge(&io, &e));
 		/* dataset management reads its ranges */
-		e = (struct nvme_sqe){ .cdw0 = IO_DATASET, .nsid = NSID, .prp1 = AT_IN, .cdw10 = 255, .cdw11 = 4 };
+		e = (struct nvme_sqe){
+			.cdw0 = IO_DATASET, .nsid = NSID, .prp1 = AT_IN, .cdw10 = 255, .cdw11 = 4
+		};
 		ATF_CHECK_EQ(RULE_DIRECTION, judge(&io, &e));
 		e.prp1 = AT_OUT;
 		ATF_CHECK_EQ(RULE_NONE, judge(&io, &e));
@@ -282,16 +308,20 @@ ATF_TC_BODY(io_opcodes_and_fields_are_lists, tc)
 
 	world(0);
 	for (unsigned op = 0; op < 256; op++) {
-		bool known = op == IO_FLUSH || op == IO_READ || op == IO_WRITE || op == IO_COMPARE || op == IO_WRITE_ZEROES ||
-		    op == IO_DATASET;
+		bool known = op == IO_FLUSH || op == IO_READ || op == IO_WRITE ||
+		    op == IO_COMPARE || op == IO_WRITE_ZEROES || op == IO_DATASET;
 
 		e = (struct nvme_sqe){ .cdw0 = op, .nsid = NSID, .prp1 = AT_BIG };
-		ATF_CHECK_EQ_MSG(known ? RULE_NONE : RULE_OPCODE, judge(&io, &e), "opcode %02x", op);
+		ATF_CHECK_EQ_MSG(
+		    known ? RULE_NONE : RULE_OPCODE, judge(&io, &e), "opcode %02x", op);
 	}
 	for (unsigned bit = 8; bit < 16; bit++) {
 		e = good;
 		e.cdw0 |= 1u << bit;
-		ATF_CHECK_EQ(bit < 10 ? RULE_FUSED : bit < 14 ? RULE_FIELD : RULE_SHAPE, judge(&io, &e));
+		ATF_CHECK_EQ(bit < 10 ? RULE_FUSED :
+			bit < 14      ? RULE_FIELD :
+					RULE_SHAPE,
+		    judge(&io, &e));
 	}
 	e = good; e.metadata = AT_BIG; ATF_CHECK_EQ(RULE_METADATA, judge(&io, &e));
 	e = good; e.cdw2_3 = 1; ATF_CHECK_EQ(RULE_FIELD, judge(&io, &e));

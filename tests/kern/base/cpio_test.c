@@ -25,8 +25,14 @@ add(char kind, const char *name, const char *text)
 	for (size_t i = 0; i < n; i++)
 		sum += (uint8_t)text[i];
 	used += (size_t)sprintf((char *)archive + used,
-	    "07070%c" "%08x%08x%08x%08x%08x%08x" "%08zx" "%08x%08x%08x%08x" "%08zx" "%08x",
-	    kind, 1u, 0100644u, 0u, 0u, 1u, 0u, n, 0u, 0u, 0u, 0u, strlen(name) + 1, kind == '2' ? sum : 0u);
+	    "07070%c"
+	    "%08x%08x%08x%08x%08x%08x"
+	    "%08zx"
+	    "%08x%08x%08x%08x"
+	    "%08zx"
+	    "%08x",
+	    kind, 1u, 0100644u, 0u, 0u, 1u, 0u, n, 0u, 0u, 0u, 0u, strlen(name) + 1,
+	    kind == '2' ? sum : 0u);
 	memcpy(archive + used, name, strlen(name) + 1);
 	used = (used + strlen(name) + 1 + 3) & ~(size_t)3;
 	memcpy(archive + used, text, n);
@@ -118,7 +124,8 @@ ATF_TC_BODY(a_changed_byte_of_a_checked_file_is_noticed, tc)
 ATF_TC_WITHOUT_HEAD(lengths_that_lie_are_refused);
 ATF_TC_BODY(lengths_that_lie_are_refused, tc)
 {
-	static const char *const lies[] = { "ffffffff", "fffffffc", "00000400", "0000000g", "-0000001", "        " };
+	static const char *const lies[] = { "ffffffff", "fffffffc", "00000400", "0000000g",
+		"-0000001", "        " };
 
 	for (unsigned i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
 		make('1');

@@ -43,14 +43,17 @@ same(const char *format, ...)
 ATF_TC_WITHOUT_HEAD(integers_of_every_length);
 ATF_TC_BODY(integers_of_every_length, tc)
 {
-	static const long long v[] = { 0, 1, -1, 9, 10, 127, 128, 255, 256, 32767, 32768, 65535, 65536,
-	    0x7fffffff, 0x80000000ll, 0xffffffffll, 0x100000000ll, INT64_MAX, INT64_MIN };
+	static const long long v[] = { 0, 1, -1, 9, 10, 127, 128, 255, 256, 32767, 32768, 65535,
+		65536, 0x7fffffff, 0x80000000ll, 0xffffffffll, 0x100000000ll, INT64_MAX,
+		INT64_MIN };
 
 	for (size_t i = 0; i < ARRAY_SIZE(v); i++) {
 		same("%d %u %x %X", (int)v[i], (unsigned)v[i], (unsigned)v[i], (unsigned)v[i]);
-		same("%ld %lu %lx %lX", (long)v[i], (unsigned long)v[i], (unsigned long)v[i], (unsigned long)v[i]);
+		same("%ld %lu %lx %lX", (long)v[i], (unsigned long)v[i], (unsigned long)v[i],
+		    (unsigned long)v[i]);
 		same("%lld %llu %llx", v[i], (unsigned long long)v[i], (unsigned long long)v[i]);
-		same("%zu %zx %ju %jd", (size_t)v[i], (size_t)v[i], (uintmax_t)v[i], (intmax_t)v[i]);
+		same(
+		    "%zu %zx %ju %jd", (size_t)v[i], (size_t)v[i], (uintmax_t)v[i], (intmax_t)v[i]);
 		same("%hd %hu %hx", (short)v[i], (unsigned short)v[i], (unsigned short)v[i]);
 		same("%hhd %hhu %hhx", (signed char)v[i], (unsigned char)v[i], (unsigned char)v[i]);
 		same("%i", (int)v[i]);

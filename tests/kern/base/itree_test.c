@@ -113,7 +113,8 @@ ATF_TC_BODY(random_changes_keep_order_balance_and_holes, tc)
 			ATF_REQUIRE_EQ(node[i].height, 0);
 			mark(i, -1);
 		} else {
-			uint64_t base = (uint64_t)rand() % SPACE, len = 1 + (uint64_t)rand() % (round % 2 ? 3 : 24);
+			uint64_t base = (uint64_t)rand() % SPACE,
+				 len = 1 + (uint64_t)rand() % (round % 2 ? 3 : 24);
 			bool free = true;
 
 			if (base + len > SPACE)
@@ -131,12 +132,14 @@ ATF_TC_BODY(random_changes_keep_order_balance_and_holes, tc)
 			check_lookups();
 		for (unsigned k = 0; k < 8; k++) {
 			uint64_t lo = (uint64_t)rand() % SPACE, hi = lo + (uint64_t)rand() % SPACE;
-			uint64_t len = 1 + (uint64_t)rand() % 12, align = 1ull << (rand() % 4), at = 0, want;
+			uint64_t len = 1 + (uint64_t)rand() % 12, align = 1ull << (rand() % 4),
+				 at = 0, want;
 
 			want = gap_by_hand(lo, hi, len, align);
 			if (itree_gap(&tree, lo, hi, len, align, &at)) {
 				ATF_REQUIRE_MSG(want <= at, "%lu, not %lu", at, want);
-				ATF_REQUIRE(is_aligned(at, align) && at >= lo && at + len - 1 <= hi);
+				ATF_REQUIRE(
+				    is_aligned(at, align) && at >= lo && at + len - 1 <= hi);
 				for (uint64_t a = at; a < at + len && a < SPACE; a++)
 					ATF_REQUIRE(owner[a] < 0);
 				if (align == 1)
@@ -144,7 +147,8 @@ ATF_TC_BODY(random_changes_keep_order_balance_and_holes, tc)
 			} else if (align == 1) {
 				ATF_REQUIRE_EQ(want, UINT64_MAX);
 			} else {
-				/* Allowed to miss an unlucky hole, never one in which alignment cannot fail. */
+				/* Allowed to miss an unlucky hole, never one in which alignment
+				 * cannot fail. */
 				ATF_REQUIRE_EQ(gap_by_hand(lo, hi, len + align - 1, 1), UINT64_MAX);
 			}
 		}
@@ -155,7 +159,8 @@ ATF_TC_WITHOUT_HEAD(the_ends_of_the_number_range_are_addresses_like_others);
 ATF_TC_BODY(the_ends_of_the_number_range_are_addresses_like_others, tc)
 {
 	struct itree t = { 0 };
-	struct itree_node lo = { .base = 0, .last = 0 }, hi = { .base = UINT64_MAX, .last = UINT64_MAX };
+	struct itree_node lo = { .base = 0, .last = 0 },
+			  hi = { .base = UINT64_MAX, .last = UINT64_MAX };
 	struct itree_node all = { .base = 0, .last = UINT64_MAX };
 	uint64_t at;
 
@@ -189,7 +194,9 @@ ATF_TC_BODY(a_record_can_take_over_another_ones_place, tc)
 		inside[i] = true;
 	}
 	for (unsigned k = 0; k < 3; k++) {	/* a leaf, an inner one, the root */
-		struct itree_node *from = k == 0 ? itree_first(&tree) : k == 1 ? itree_find(&tree, 150) : tree.root;
+		struct itree_node *from = k == 0 ? itree_first(&tree) :
+		    k == 1                       ? itree_find(&tree, 150) :
+						   tree.root;
 		uint64_t at = from->base;
 
 		itree_replace(&tree, from, &heir[k]);

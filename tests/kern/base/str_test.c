@@ -75,14 +75,16 @@ ATF_TC_BODY(compares_bytes_as_unsigned, tc)
 		for (size_t flip = 0; flip < 40; flip++) {
 			memcpy(ours, from, ROOM);
 			ours[flip] ^= 0x80;
-			ATF_REQUIRE_EQ(sign(base_memcmp(ours, from, n)), sign(memcmp(ours, from, n)));
+			ATF_REQUIRE_EQ(
+			    sign(base_memcmp(ours, from, n)), sign(memcmp(ours, from, n)));
 		}
 }
 
 ATF_TC_WITHOUT_HEAD(measures_and_compares_strings);
 ATF_TC_BODY(measures_and_compares_strings, tc)
 {
-	static const char *const s[] = { "", "a", "ab", "abc", "abd", "b", "\xff", "a\xff", "nvme0n1" };
+	static const char *const s[] = { "", "a", "ab", "abc", "abd", "b", "\xff", "a\xff",
+		"nvme0n1" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(s); i++) {
 		ATF_CHECK_EQ(base_strlen(s[i]), strlen(s[i]));
@@ -91,7 +93,8 @@ ATF_TC_BODY(measures_and_compares_strings, tc)
 		for (size_t j = 0; j < ARRAY_SIZE(s); j++) {
 			ATF_CHECK_EQ(sign(base_strcmp(s[i], s[j])), sign(strcmp(s[i], s[j])));
 			for (size_t n = 0; n < 5; n++)
-				ATF_CHECK_EQ(sign(base_strncmp(s[i], s[j], n)), sign(strncmp(s[i], s[j], n)));
+				ATF_CHECK_EQ(sign(base_strncmp(s[i], s[j], n)),
+				    sign(strncmp(s[i], s[j], n)));
 		}
 		for (int c = 0; c < 256; c++)
 			ATF_CHECK_EQ(base_strchr(s[i], c), strchr(s[i], c));

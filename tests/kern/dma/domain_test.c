@@ -1,8 +1,10 @@
 /*
  * kern/dma/domain.c over a unit that is late, never answers, or fails half-way.
  *
- * LINK: kern/dma/domain.c kern/dma/ledger.c kern/dma/iova.c kern/dma/fence.c kern/base/itree.c kern/quota.c
- * LINK: kern/base/fmt.c kern/base/str.c tests/lib/fake_kernel.c tests/lib/fake_memory.c tests/lib/fake_panic.c
+ * LINK: kern/dma/domain.c kern/dma/ledger.c kern/dma/iova.c kern/dma/fence.c
+ * LINK: kern/base/itree.c kern/quota.c
+ * LINK: kern/base/fmt.c kern/base/str.c tests/lib/fake_kernel.c tests/lib/fake_memory.c
+ * LINK: tests/lib/fake_panic.c
  */
 #include <atf-c.h>
 #include <string.h>
@@ -50,7 +52,8 @@ unit_domain_fini(struct iommu_domain *d)
 }
 
 static enum status
-unit_map(struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len, enum iommu_rights rights)
+unit_map(
+    struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len, enum iommu_rights rights)
 {
 	enum status s;
 
@@ -107,8 +110,13 @@ unit_poll(struct iommu_unit *unit, struct iommu_ticket t)
 }
 
 static const struct iommu_ops ops = {
-	.domain_init = unit_domain_init, .domain_fini = unit_domain_fini, .map = unit_map, .sync = unit_sync,
-	.unmap = unit_unmap, .map_doorbell = unit_map_doorbell, .ticket_poll = unit_poll,
+	.domain_init = unit_domain_init,
+	.domain_fini = unit_domain_fini,
+	.map = unit_map,
+	.sync = unit_sync,
+	.unmap = unit_unmap,
+	.map_doorbell = unit_map_doorbell,
+	.ticket_poll = unit_poll,
 };
 
 static struct iommu_unit unit;
@@ -135,8 +143,12 @@ begin(void)
 static enum status
 grant_pages(unsigned n, uint64_t first, uint64_t pages)
 {
-	struct ledger_grant want = { .owner = &g[n], .memory = &memory.m, .offset = first * PAGE_SIZE,
-		.len = pages * PAGE_SIZE, .generation = 5, .dir = DMA_BOTH };
+	struct ledger_grant want = { .owner = &g[n],
+		.memory = &memory.m,
+		.offset = first * PAGE_SIZE,
+		.len = pages * PAGE_SIZE,
+		.generation = 5,
+		.dir = DMA_BOTH };
 
 	return domain_grant(&d, &g[n], &want);
 }
@@ -173,7 +185,8 @@ ATF_TC_BODY(a_grant_is_in_force_at_once_where_absence_is_not_cached, tc)
 	end();
 }
 
-/* D2, D8: caching mode, write buffers.  The device is not told of an address that the unit may still refuse. */
+/* D2, D8: caching mode, write buffers.  The device is not told of an address that the unit may
+ * still refuse. */
 ATF_TC_WITHOUT_HEAD(a_grant_is_published_when_the_ticket_of_its_sync_is_past);
 ATF_TC_BODY(a_grant_is_published_when_the_ticket_of_its_sync_is_past, tc)
 {
@@ -247,7 +260,8 @@ ATF_TC_BODY(what_fails_at_its_first_run_leaves_nothing, tc)
 	end();
 }
 
-/* DMA-13: what the device could see goes through an invalidation, exactly that, and the address waits for it. */
+/* DMA-13: what the device could see goes through an invalidation, exactly that, and the address
+ * waits for it. */
 ATF_TC_WITHOUT_HEAD(what_fails_half_way_is_invalidated_before_it_is_free);
 ATF_TC_BODY(what_fails_half_way_is_invalidated_before_it_is_free, tc)
 {
@@ -265,7 +279,8 @@ ATF_TC_BODY(what_fails_half_way_is_invalidated_before_it_is_free, tc)
 	ATF_CHECK_EQ(u.mapped_bytes, 0);
 	ATF_CHECK_EQ(domain_settle(&d, &g[0]), E_WOULD_BLOCK);
 	ATF_CHECK_EQ(grant_pages(1, 0, 7), OK);
-	ATF_CHECK(grant_iova(&g[1]).v >= at + 6 * PAGE_SIZE || grant_iova(&g[1]).v + 7 * PAGE_SIZE <= at);
+	ATF_CHECK(
+	    grant_iova(&g[1]).v >= at + 6 * PAGE_SIZE || grant_iova(&g[1]).v + 7 * PAGE_SIZE <= at);
 	u.done = u.issued;
 	ATF_CHECK_EQ(domain_settle(&d, &g[0]), OK);
 	ATF_REQUIRE_EQ(domain_revoke(&d, &g[1]), OK);
@@ -395,7 +410,7 @@ ATF_TC_BODY(out_of_table_pages_is_an_error_and_nothing_else_suffers, tc)
 	/* Nothing at all: not even the domain. */
 	holder.pages_max = 0;
 	ATF_CHECK_EQ(domain_init(&d, &unit, &holder, 5), E_QUOTA);
-	holder.pages_max = 8;		/* the record of cooling addresses, and no step for tables */
+	holder.pages_max = 8; /* the record of cooling addresses, and no step for tables */
 	ATF_CHECK_EQ(domain_init(&d, &unit, &holder, 5), E_QUOTA);
 	ATF_CHECK_EQ(holder.pages, 0);
 	ATF_CHECK_EQ(fake_frames(FRAME_KERNEL), 0);
@@ -434,7 +449,10 @@ ATF_TC_WITHOUT_HEAD(addresses_in_a_units_holes_are_never_given_out);
 ATF_TC_BODY(addresses_in_a_units_holes_are_never_given_out, tc)
 {
 	static const struct iommu_hole holes[] = {
-		{ 0xfee0'0000, MIB }, { IOVA_FIRST, 64 * KIB }, { IOVA_FIRST + 80 * KIB, GIB }, { BIT(39) - GIB, 2 * GIB },
+		{ 0xfee0'0000, MIB },
+		{ IOVA_FIRST, 64 * KIB },
+		{ IOVA_FIRST + 80 * KIB, GIB },
+		{ BIT(39) - GIB, 2 * GIB },
 	};
 	bool beyond = false;
 
@@ -449,7 +467,9 @@ ATF_TC_BODY(addresses_in_a_units_holes_are_never_given_out, tc)
 		ATF_REQUIRE_EQ(grant_pages(i, 0, 2), OK);
 		at = grant_iova(&g[i]).v;
 		for (unsigned k = 0; k < ARRAY_SIZE(holes); k++)
-			ATF_CHECK_MSG(!ranges_overlap(at, 2 * PAGE_SIZE, holes[k].base, holes[k].len), "0x%llx", (unsigned long long)at);
+			ATF_CHECK_MSG(
+			    !ranges_overlap(at, 2 * PAGE_SIZE, holes[k].base, holes[k].len),
+			    "0x%llx", (unsigned long long)at);
 		beyond |= at > holes[2].base;
 	}
 	ATF_CHECK(beyond);		/* the gap between two of them is too small for all */
@@ -475,8 +495,12 @@ static struct fake_memory large;
 static enum status
 grant_large(unsigned n, uint64_t first)
 {
-	struct ledger_grant want = { .owner = &g[n], .memory = &large.m, .offset = first * PAGE_SIZE,
-		.len = (large.m.pages - first) * PAGE_SIZE, .generation = 5, .dir = DMA_BOTH };
+	struct ledger_grant want = { .owner = &g[n],
+		.memory = &large.m,
+		.offset = first * PAGE_SIZE,
+		.len = (large.m.pages - first) * PAGE_SIZE,
+		.generation = 5,
+		.dir = DMA_BOTH };
 
 	return domain_grant(&d, &g[n], &want);
 }
@@ -554,7 +578,8 @@ ATF_TC_BODY(a_large_grant_is_taken_back_when_a_part_is_mapped, tc)
 	end();
 }
 
-/* Where leaves of 2 MiB fit, a step goes to the next of 1 GiB: the unit is asked once for each run. */
+/* Where leaves of 2 MiB fit, a step goes to the next of 1 GiB: the unit is asked once for each run.
+ */
 ATF_TC_WITHOUT_HEAD(large_leaves_make_large_steps);
 ATF_TC_BODY(large_leaves_make_large_steps, tc)
 {

@@ -101,7 +101,8 @@ ATF_TC_BODY(a_ticket_that_was_in_time_is_believed_after_the_deadline, tc)
 	fence_init(&f, &unit);
 	fence_add(&f, ticket(1), 1000);
 	done = 1;
-	ATF_CHECK_EQ(fence_poll(&f, 900000), OK);	/* nobody asked before, and nobody was told otherwise */
+	ATF_CHECK_EQ(
+	    fence_poll(&f, 900000), OK); /* nobody asked before, and nobody was told otherwise */
 	ATF_CHECK_EQ(broken, 0);
 }
 

@@ -19,7 +19,9 @@ static struct iova_range cool[64], range[RANGES];
 static void
 start(unsigned cool_count, uint64_t bytes_max)
 {
-	ATF_REQUIRE_EQ(iova_init(&space, BASE, LIMIT, PAGE_SIZE, bytes_max, cool, cool_count * sizeof(cool[0])), OK);
+	ATF_REQUIRE_EQ(iova_init(&space, BASE, LIMIT, PAGE_SIZE, bytes_max, cool,
+			   cool_count * sizeof(cool[0])),
+	    OK);
 }
 
 ATF_TC_WITHOUT_HEAD(ranges_are_disjoint_aligned_inside_and_off_limits_stay_off);
@@ -36,9 +38,11 @@ ATF_TC_BODY(ranges_are_disjoint_aligned_inside_and_off_limits_stay_off, tc)
 		for (unsigned i = 0; i < PAGES; i++)
 			who[i] = i < BASE / PAGE_SIZE ? FORBIDDEN : NOBODY;
 		for (unsigned e = 0; e < excludes; e++) {
-			uint64_t page = (uint64_t)rand() % (PAGES - 4), n = 1 + (uint64_t)rand() % 4;
+			uint64_t page = (uint64_t)rand() % (PAGES - 4),
+				 n = 1 + (uint64_t)rand() % 4;
 
-			ATF_REQUIRE_EQ(iova_exclude(&space, page * PAGE_SIZE + 7, n * PAGE_SIZE - 7), OK);
+			ATF_REQUIRE_EQ(
+			    iova_exclude(&space, page * PAGE_SIZE + 7, n * PAGE_SIZE - 7), OK);
 			for (uint64_t i = page; i < page + n; i++)
 				who[i] = FORBIDDEN;
 		}
@@ -52,7 +56,9 @@ ATF_TC_BODY(ranges_are_disjoint_aligned_inside_and_off_limits_stay_off, tc)
 				iova_free(&space, &range[k]);
 				ATF_REQUIRE_EQ(range[k].kind, IOVA_NONE);
 			} else {
-				uint64_t len = (1 + (uint64_t)rand() % (step % 4 == 0 ? 20 : 3)) * PAGE_SIZE - (uint64_t)rand() % 2;
+				uint64_t len =
+				    (1 + (uint64_t)rand() % (step % 4 == 0 ? 20 : 3)) * PAGE_SIZE -
+				    (uint64_t)rand() % 2;
 				enum status s = iova_alloc(&space, len, &range[k]);
 				uint64_t at, n;
 
@@ -73,7 +79,8 @@ ATF_TC_BODY(ranges_are_disjoint_aligned_inside_and_off_limits_stay_off, tc)
 				}
 			}
 			for (unsigned i = 0; i < PAGES; i++) {
-				struct iova_range *r = iova_find(&space, (struct iova){ i * PAGE_SIZE + 5 });
+				struct iova_range *r =
+				    iova_find(&space, (struct iova){ i * PAGE_SIZE + 5 });
 
 				ATF_REQUIRE_EQ(r, who[i] < 0 ? NULL : &range[who[i]]);
 			}
@@ -81,7 +88,8 @@ ATF_TC_BODY(ranges_are_disjoint_aligned_inside_and_off_limits_stay_off, tc)
 		{
 			uint64_t live = 0, bytes = 0, at = 0;
 
-			for (struct iova_range *r; (r = iova_next(&space, (struct iova){ at })) != NULL; live++) {
+			for (struct iova_range *r;
+			    (r = iova_next(&space, (struct iova){ at })) != NULL; live++) {
 				bytes += iova_len(r);
 				at = r->node.last + 1;
 			}
@@ -138,7 +146,9 @@ ATF_TC_BODY(address_space_has_a_quota, tc)
 	ATF_CHECK_EQ(iova_alloc(&space, 11 * PAGE_SIZE, &range[0]), E_QUOTA);
 	ATF_REQUIRE_EQ(iova_alloc(&space, 6 * PAGE_SIZE, &range[0]), OK);
 	ATF_CHECK_EQ(iova_alloc(&space, 5 * PAGE_SIZE, &range[1]), E_QUOTA);
-	ATF_CHECK_EQ(iova_alloc_at(&space, (struct iova){ 128 * PAGE_SIZE }, 5 * PAGE_SIZE, &range[1]), E_QUOTA);
+	ATF_CHECK_EQ(
+	    iova_alloc_at(&space, (struct iova){ 128 * PAGE_SIZE }, 5 * PAGE_SIZE, &range[1]),
+	    E_QUOTA);
 	ATF_REQUIRE_EQ(iova_alloc(&space, 4 * PAGE_SIZE, &range[1]), OK);
 	iova_free(&space, &range[0]);
 	ATF_REQUIRE_EQ(iova_alloc(&space, 6 * PAGE_SIZE, &range[0]), OK);
@@ -154,13 +164,24 @@ ATF_TC_BODY(a_given_address_is_given_only_when_free, tc)
 	ATF_REQUIRE_EQ(iova_exclude(&space, 40 * PAGE_SIZE, 1), OK);
 	ATF_REQUIRE_EQ(iova_alloc_at(&space, at, 2 * PAGE_SIZE, &range[0]), OK);
 	ATF_CHECK_EQ(iova_base(&range[0]).v, at.v);
-	ATF_CHECK_EQ(iova_alloc_at(&space, (struct iova){ 33 * PAGE_SIZE }, PAGE_SIZE, &range[1]), E_EXISTS);
-	ATF_CHECK_EQ(iova_alloc_at(&space, (struct iova){ 31 * PAGE_SIZE }, 2 * PAGE_SIZE, &range[1]), E_EXISTS);
-	ATF_CHECK_EQ(iova_alloc_at(&space, (struct iova){ 40 * PAGE_SIZE }, PAGE_SIZE, &range[1]), E_EXISTS);
-	ATF_CHECK_EQ(iova_alloc_at(&space, (struct iova){ 34 * PAGE_SIZE + 1 }, PAGE_SIZE, &range[1]), E_ALIGN);
-	ATF_CHECK_EQ(iova_alloc_at(&space, (struct iova){ 15 * PAGE_SIZE }, PAGE_SIZE, &range[1]), E_RANGE);
-	ATF_CHECK_EQ(iova_alloc_at(&space, (struct iova){ 255 * PAGE_SIZE }, 2 * PAGE_SIZE, &range[1]), E_RANGE);
-	ATF_CHECK_EQ(iova_alloc_at(&space, (struct iova){ UINT64_MAX & ~PAGE_MASK }, PAGE_SIZE, &range[1]), E_RANGE);
+	ATF_CHECK_EQ(
+	    iova_alloc_at(&space, (struct iova){ 33 * PAGE_SIZE }, PAGE_SIZE, &range[1]), E_EXISTS);
+	ATF_CHECK_EQ(
+	    iova_alloc_at(&space, (struct iova){ 31 * PAGE_SIZE }, 2 * PAGE_SIZE, &range[1]),
+	    E_EXISTS);
+	ATF_CHECK_EQ(
+	    iova_alloc_at(&space, (struct iova){ 40 * PAGE_SIZE }, PAGE_SIZE, &range[1]), E_EXISTS);
+	ATF_CHECK_EQ(
+	    iova_alloc_at(&space, (struct iova){ 34 * PAGE_SIZE + 1 }, PAGE_SIZE, &range[1]),
+	    E_ALIGN);
+	ATF_CHECK_EQ(
+	    iova_alloc_at(&space, (struct iova){ 15 * PAGE_SIZE }, PAGE_SIZE, &range[1]), E_RANGE);
+	ATF_CHECK_EQ(
+	    iova_alloc_at(&space, (struct iova){ 255 * PAGE_SIZE }, 2 * PAGE_SIZE, &range[1]),
+	    E_RANGE);
+	ATF_CHECK_EQ(
+	    iova_alloc_at(&space, (struct iova){ UINT64_MAX & ~PAGE_MASK }, PAGE_SIZE, &range[1]),
+	    E_RANGE);
 	iova_free(&space, &range[0]);
 	ATF_CHECK_EQ(iova_alloc_at(&space, at, PAGE_SIZE, &range[1]), E_EXISTS);	/* cools */
 }
@@ -172,7 +193,7 @@ ATF_TC_BODY(exclusions_melt_and_are_bounded, tc)
 	for (uint64_t i = 0; i < IOVA_EXCLUDE_MAX; i++)
 		ATF_REQUIRE_EQ(iova_exclude(&space, (20 + 4 * i) * PAGE_SIZE, 2 * PAGE_SIZE), OK);
 	ATF_CHECK_EQ(iova_exclude(&space, 200 * PAGE_SIZE, 1), E_NO_MEMORY);
-	ATF_REQUIRE_EQ(iova_exclude(&space, 21 * PAGE_SIZE, 8 * PAGE_SIZE), OK);	/* melts three */
+	ATF_REQUIRE_EQ(iova_exclude(&space, 21 * PAGE_SIZE, 8 * PAGE_SIZE), OK); /* melts three */
 	ATF_CHECK_EQ(space.excludes, IOVA_EXCLUDE_MAX - 2);
 	ATF_REQUIRE_EQ(iova_exclude(&space, 200 * PAGE_SIZE, 1), OK);
 	ATF_REQUIRE_EQ(iova_exclude(&space, UINT64_MAX - 5, 6), OK);
@@ -191,7 +212,8 @@ ATF_TC_BODY(exclusions_melt_and_are_bounded, tc)
 ATF_TC_WITHOUT_HEAD(nothing_shares_a_granule);
 ATF_TC_BODY(nothing_shares_a_granule, tc)
 {
-	ATF_REQUIRE_EQ(iova_init(&space, 5, 64 * 65536 + 9, 65536, UINT64_MAX, cool, sizeof(cool)), OK);
+	ATF_REQUIRE_EQ(
+	    iova_init(&space, 5, 64 * 65536 + 9, 65536, UINT64_MAX, cool, sizeof(cool)), OK);
 	for (unsigned i = 0; i < 63; i++) {
 		ATF_REQUIRE_EQ(iova_alloc(&space, 1, &range[i]), OK);
 		ATF_CHECK_EQ(iova_base(&range[i]).v, (i + 1) * 65536);
@@ -217,13 +239,15 @@ ATF_TC_BODY(nonsense_is_refused, tc)
 ATF_TC_WITHOUT_HEAD(large_ranges_are_aligned_for_large_leaves);
 ATF_TC_BODY(large_ranges_are_aligned_for_large_leaves, tc)
 {
-	ATF_REQUIRE_EQ(iova_init(&space, 4 * GIB, 1ull << 39, PAGE_SIZE, UINT64_MAX, cool, sizeof(cool)), OK);
+	ATF_REQUIRE_EQ(
+	    iova_init(&space, 4 * GIB, 1ull << 39, PAGE_SIZE, UINT64_MAX, cool, sizeof(cool)), OK);
 	ATF_REQUIRE_EQ(iova_alloc(&space, PAGE_SIZE, &range[0]), OK);
 	ATF_REQUIRE_EQ(iova_alloc(&space, 3 * MIB, &range[1]), OK);
 	ATF_CHECK(is_aligned(iova_base(&range[1]).v, 4 * MIB));
 	ATF_REQUIRE_EQ(iova_alloc(&space, 5 * GIB, &range[2]), OK);
 	ATF_CHECK(is_aligned(iova_base(&range[2]).v, GIB));
-	ATF_CHECK_EQ(iova_find(&space, (struct iova){ iova_base(&range[2]).v + 5 * GIB - 1 }), &range[2]);
+	ATF_CHECK_EQ(
+	    iova_find(&space, (struct iova){ iova_base(&range[2]).v + 5 * GIB - 1 }), &range[2]);
 }
 
 ATF_TP_ADD_TCS(tp)

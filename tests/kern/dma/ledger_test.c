@@ -21,13 +21,18 @@ static struct ledger_entry entry[32];
 static struct ledger_grant
 grant(uint64_t pages, enum dma_dir dir)
 {
-	return (struct ledger_grant){ .owner = &space, .memory = &cool, .len = pages * PAGE_SIZE, .generation = 7, .dir = dir };
+	return (struct ledger_grant){ .owner = &space,
+		.memory = &cool,
+		.len = pages * PAGE_SIZE,
+		.generation = 7,
+		.dir = dir };
 }
 
 static void
 start(void)
 {
-	ATF_REQUIRE_EQ(iova_init(&space, 4 * GIB, 8 * GIB, PAGE_SIZE, UINT64_MAX, cool, sizeof(cool)), OK);
+	ATF_REQUIRE_EQ(
+	    iova_init(&space, 4 * GIB, 8 * GIB, PAGE_SIZE, UINT64_MAX, cool, sizeof(cool)), OK);
 	ledger_init(&ledger, &space, 7);
 	memset(entry, 0, sizeof(entry));
 }
@@ -117,13 +122,22 @@ ATF_TC_BODY(a_grant_goes_round_and_leaves_nothing_behind, tc)
 	ATF_CHECK_EQ(ledger_live(&ledger), 0);
 }
 
-/* The table once more: from each state, what each call may do.  A wrong step is our own mistake and panics. */
-static const struct { enum ledger_state from, to; } legal[] = {
-	{ LEDGER_ALLOCATED, LEDGER_FREE }, { LEDGER_ALLOCATED, LEDGER_MAPPED }, { LEDGER_ALLOCATED, LEDGER_REVOKING },
-	{ LEDGER_MAPPED, LEDGER_PUBLISHED }, { LEDGER_MAPPED, LEDGER_REVOKING }, { LEDGER_MAPPED, LEDGER_QUARANTINED },
-	{ LEDGER_PUBLISHED, LEDGER_REVOKING }, { LEDGER_PUBLISHED, LEDGER_QUARANTINED },
-	{ LEDGER_REVOKING, LEDGER_INVALIDATED }, { LEDGER_REVOKING, LEDGER_QUARANTINED },
-	{ LEDGER_INVALIDATED, LEDGER_SCRUBBED }, { LEDGER_SCRUBBED, LEDGER_FREE },
+/* The table once more: from each state, what each call may do.  A wrong step is our own mistake and
+ * panics. */
+static const struct { enum ledger_state from, to;
+} legal[] = {
+	{ LEDGER_ALLOCATED, LEDGER_FREE },
+	{ LEDGER_ALLOCATED, LEDGER_MAPPED },
+	{ LEDGER_ALLOCATED, LEDGER_REVOKING },
+	{ LEDGER_MAPPED, LEDGER_PUBLISHED },
+	{ LEDGER_MAPPED, LEDGER_REVOKING },
+	{ LEDGER_MAPPED, LEDGER_QUARANTINED },
+	{ LEDGER_PUBLISHED, LEDGER_REVOKING },
+	{ LEDGER_PUBLISHED, LEDGER_QUARANTINED },
+	{ LEDGER_REVOKING, LEDGER_INVALIDATED },
+	{ LEDGER_REVOKING, LEDGER_QUARANTINED },
+	{ LEDGER_INVALIDATED, LEDGER_SCRUBBED },
+	{ LEDGER_SCRUBBED, LEDGER_FREE },
 };
 
 static enum status
@@ -175,11 +189,15 @@ ATF_TC_BODY(only_the_steps_of_the_table_are_possible, tc)
 				close(2);
 				start();
 				bring(&entry[0], (enum ledger_state)from);
-				_exit(go(&entry[0], (enum ledger_state)to) == OK && entry[0].state == to ? 0 : 1);
+				_exit(go(&entry[0], (enum ledger_state)to) == OK &&
+					    entry[0].state == to ?
+					0 :
+					1);
 			}
 			ATF_REQUIRE_EQ(waitpid(child, &status, 0), child);
-			ATF_CHECK_EQ_MSG(WIFEXITED(status) && WEXITSTATUS(status) == 0, want, "%s to %s",
-			    ledger_state_text((enum ledger_state)from), ledger_state_text((enum ledger_state)to));
+			ATF_CHECK_EQ_MSG(WIFEXITED(status) && WEXITSTATUS(status) == 0, want,
+			    "%s to %s", ledger_state_text((enum ledger_state)from),
+			    ledger_state_text((enum ledger_state)to));
 		}
 }
 
@@ -254,11 +272,13 @@ ATF_TC_BODY(only_published_grants_are_found, tc)
 	for (unsigned s = LEDGER_ALLOCATED; s < LEDGER_STATES; s++) {
 		start();
 		bring(&entry[0], (enum ledger_state)s);
-		ATF_CHECK_EQ(find(iova_base(&entry[0].range).v, 1, DMA_TO_DEVICE) != NULL, s == LEDGER_PUBLISHED);
+		ATF_CHECK_EQ(find(iova_base(&entry[0].range).v, 1, DMA_TO_DEVICE) != NULL,
+		    s == LEDGER_PUBLISHED);
 		ATF_CHECK_EQ(ledger_pin(&ledger, &entry[0]), s == LEDGER_PUBLISHED ? OK : E_STALE);
 		/* But the owner of the ledger sees all that is not free. */
 		ATF_CHECK_EQ(ledger_next(&ledger, (struct iova){ 0 }), &entry[0]);
-		ATF_CHECK(ledger_next(&ledger, (struct iova){ entry[0].range.node.last + 1 }) == NULL);
+		ATF_CHECK(
+		    ledger_next(&ledger, (struct iova){ entry[0].range.node.last + 1 }) == NULL);
 		balanced();
 	}
 }

@@ -1,7 +1,9 @@
 /*
- * Checked rings, with a class, a ledger and windows as they are; the device and the driver are played by hand, honest and not.
+ * Checked rings, with a class, a ledger and windows as they are; the device and the driver are
+ * played by hand, honest and not.
  *
- * LINK: kern/dma/ring.c kern/dma/window.c kern/dma/ledger.c kern/dma/iova.c kern/base/itree.c dev/nvme/xlate.c
+ * LINK: kern/dma/ring.c kern/dma/window.c kern/dma/ledger.c kern/dma/iova.c
+ * LINK: kern/base/itree.c dev/nvme/xlate.c
  * LINK: tests/lib/fake_panic.c
  */
 #include <atf-c.h>
@@ -38,21 +40,30 @@ static uint32_t cq_tail, round_bit, sq_head;
 static void
 publish_grant(struct ledger_entry *e, uint64_t pages, enum dma_dir dir)
 {
-	struct ledger_grant g = { .owner = &space, .memory = &cool, .len = pages * PAGE_SIZE, .generation = 7, .dir = dir };
+	struct ledger_grant g = { .owner = &space,
+		.memory = &cool,
+		.len = pages * PAGE_SIZE,
+		.generation = 7,
+		.dir = dir };
 	struct xlate_window w;
 
 	ATF_REQUIRE_EQ(OK, ledger_reserve(&ledger, e, &g));
 	ledger_mapped(&ledger, e);
 	ledger_publish(&ledger, e);
-	w = (struct xlate_window){ .first = iova_base(&e->range).v, .last = iova_base(&e->range).v + pages * PAGE_SIZE - 1,
-		.delta = BUS - iova_base(&e->range).v, .cpu = (uint64_t)(uintptr_t)data - iova_base(&e->range).v, .grant = e, .dir = dir };
+	w = (struct xlate_window){ .first = iova_base(&e->range).v,
+		.last = iova_base(&e->range).v + pages * PAGE_SIZE - 1,
+		.delta = BUS - iova_base(&e->range).v,
+		.cpu = (uint64_t)(uintptr_t)data - iova_base(&e->range).v,
+		.grant = e,
+		.dir = dir };
 	ATF_REQUIRE_EQ(OK, window_add(&windows, &w));
 }
 
 static void
 start(uint32_t queue)
 {
-	ATF_REQUIRE_EQ(OK, iova_init(&space, 4 * GIB, 8 * GIB, PAGE_SIZE, UINT64_MAX, cool, sizeof(cool)));
+	ATF_REQUIRE_EQ(
+	    OK, iova_init(&space, 4 * GIB, 8 * GIB, PAGE_SIZE, UINT64_MAX, cool, sizeof(cool)));
 	ledger_init(&ledger, &space, 7);
 	memset(&grant, 0, sizeof(grant));
 	memset(&other, 0, sizeof(other));
@@ -66,9 +77,21 @@ start(uint32_t queue)
 	device.lg2[1] = 9;
 	for (unsigned i = 0; i < SIDES; i++)
 		page[i] = (struct ring_page){ (uint64_t *)(void *)side[i], SIDE + i * PAGE_SIZE };
-	ring = (struct dma_ring){ .class = &nvme_xlate, .device = &device, .ledger = &ledger, .owner = (uint64_t *)(void *)owner,
-		.shadow = (uint64_t *)(void *)shadow, .cq = (uint64_t *)(void *)cq, .id = id, .page = page, .pages = SIDES, .entries = N,
-		.q = { .device = &device, .windows = &windows.live, .id = queue, .slots = SLOTS, .slot = slot } };
+	ring = (struct dma_ring){ .class = &nvme_xlate,
+		.device = &device,
+		.ledger = &ledger,
+		.owner = (uint64_t *)(void *)owner,
+		.shadow = (uint64_t *)(void *)shadow,
+		.cq = (uint64_t *)(void *)cq,
+		.id = id,
+		.page = page,
+		.pages = SIDES,
+		.entries = N,
+		.q = { .device = &device,
+		    .windows = &windows.live,
+		    .id = queue,
+		    .slots = SLOTS,
+		    .slot = slot } };
 	memset(cq, 0xff, sizeof(cq));
 	ring_init(&ring);
 	cq_tail = sq_head = 0;
@@ -78,14 +101,19 @@ start(uint32_t queue)
 static void
 put(uint32_t where, uint32_t cid, uint64_t prp1, uint64_t prp2, uint32_t blocks)
 {
-	owner[where % N] = (struct nvme_sqe){ .cdw0 = IO_READ | cid << 16, .nsid = 1, .prp1 = prp1, .prp2 = prp2, .cdw12 = blocks - 1 };
+	owner[where % N] = (struct nvme_sqe){ .cdw0 = IO_READ | cid << 16,
+		.nsid = 1,
+		.prp1 = prp1,
+		.prp2 = prp2,
+		.cdw12 = blocks - 1 };
 }
 
 /* The device completes a command. */
 static void
 complete(uint32_t cid, uint32_t head, uint32_t queue, uint32_t code)
 {
-	cq[cq_tail] = (struct nvme_cqe){ .sq = head | queue << 16, .status = cid | round_bit | code << 17 };
+	cq[cq_tail] =
+	    (struct nvme_cqe){ .sq = head | queue << 16, .status = cid | round_bit | code << 17 };
 	if (++cq_tail == N) {
 		cq_tail = 0;
 		round_bit ^= CQE_PHASE;
@@ -161,7 +189,8 @@ ATF_TC_BODY(a_refused_batch_leaves_everything_as_it_was, tc)
 	put(4, 4, at, 0, 8);
 	ATF_CHECK_EQ(E_REFUSED, ring_publish(&ring, 5, &why));
 	ATF_CHECK(why.rule == RULE_WINDOW && why.entry == 3);
-	ATF_CHECK(ring.tail == 1 && ring.next == 1 && grant.pins == 1 && ring.pages == SIDES && ring.refused == 1);
+	ATF_CHECK(ring.tail == 1 && ring.next == 1 && grant.pins == 1 && ring.pages == SIDES &&
+	    ring.refused == 1);
 	ATF_CHECK(slot[0].busy && !slot[1].busy && !slot[2].busy && !slot[3].busy);
 	/* the same id twice in one batch */
 	put(3, 2, at, 0, 8);
@@ -215,7 +244,8 @@ ATF_TC_BODY(tails_and_heads_that_lie_are_refused, tc)
 	complete(0, 2, 1, 0);
 	ATF_CHECK_EQ(E_REFUSED, ring_consume(&ring, 2, &why));
 	ATF_CHECK_EQ(4, grant.pins);
-	/* two were fetched: five places, three in use and one empty, but the ids are what is short */
+	/* two were fetched: five places, three in use and one empty, but the ids are what is short
+	 */
 	ATF_CHECK_EQ(E_REFUSED, ring_publish(&ring, 2, &why));
 	ATF_CHECK_EQ(RULE_TAIL, why.rule);
 	ATF_CHECK_EQ(E_REFUSED, ring_publish(&ring, 1, &why));
@@ -232,7 +262,8 @@ expect_fault(uint32_t cid, uint32_t head, uint32_t queue)
 	complete(cid, head, queue, 0);
 	ATF_CHECK_EQ(E_CORRUPT, ring_consume(&ring, 1, &why));
 	ATF_CHECK(ring.fault != NULL);
-	/* Nothing more is believed or given, and what is pinned stays so, until the device was stopped. */
+	/* Nothing more is believed or given, and what is pinned stays so, until the device was
+	 * stopped. */
 	ATF_CHECK_EQ(E_CORRUPT, ring_publish(&ring, 3, &why));
 	ATF_CHECK_EQ(E_CORRUPT, ring_consume(&ring, 1, &why));
 	ATF_CHECK_EQ(2, grant.pins);
@@ -297,7 +328,8 @@ ATF_TC_BODY(a_long_batch_is_done_in_pieces_and_taken_back_as_one, tc)
 	for (unsigned bad = 0; bad < 2; bad++) {
 		start(1);
 		for (unsigned i = 0; i < SLOTS; i++)
-			pages[i] = (struct ring_page){ (uint64_t *)(void *)sides[i], SIDE + i * PAGE_SIZE };
+			pages[i] = (struct ring_page){ (uint64_t *)(void *)sides[i],
+				SIDE + i * PAGE_SIZE };
 		ring.page = pages;
 		ring.pages = SLOTS;
 		ring_init(&ring);
@@ -308,7 +340,7 @@ ATF_TC_BODY(a_long_batch_is_done_in_pieces_and_taken_back_as_one, tc)
 		if (bad != 0)
 			owner[SLOTS - 1].prp1 = at + PAGES * PAGE_SIZE;
 		for (; (s = ring_publish(&ring, SLOTS, &why)) == E_WOULD_BLOCK; pieces++)
-			ATF_CHECK_EQ(0, ring.tail);	/* the device is told of nothing meanwhile */
+			ATF_CHECK_EQ(0, ring.tail); /* the device is told of nothing meanwhile */
 		ATF_CHECK(pieces >= 1);
 		ATF_CHECK_EQ(bad != 0 ? E_REFUSED : OK, s);
 		ATF_CHECK_EQ(bad != 0 ? 0 : SLOTS, grant.pins);

@@ -32,7 +32,8 @@ uint64_t clock_now(void) { return 1000; }
 void lock_wait(void) {}
 
 void
-trace_put(enum trace_type type UNUSED, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t c UNUSED, uint64_t d UNUSED)
+trace_put(enum trace_type type UNUSED, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t c UNUSED,
+    uint64_t d UNUSED)
 {
 }
 
@@ -100,9 +101,13 @@ ticket_poll(struct iommu_unit *u, struct iommu_ticket t)
 	return u->broken ? E_QUARANTINED : hw.past ? OK : E_WOULD_BLOCK;
 }
 
-static const struct iommu_ops ops = { .drain_faults = drain, .quiet = quiet, .ticket_poll = ticket_poll };
+static const struct iommu_ops ops = {
+	.drain_faults = drain, .quiet = quiet, .ticket_poll = ticket_poll
+};
 static struct iommu_unit polled = { .ops = &ops, .index = 2, .name = "u2" };
-static struct iommu_unit unit = { .ops = &ops, .index = 3, .name = "u3", .facts = { .fault_interrupt = true } };
+static struct iommu_unit unit = {
+	.ops = &ops, .index = 3, .name = "u3", .facts = { .fault_interrupt = true }
+};
 static struct iommu_unit none = { .ops = &ops, .index = 4, .name = "none" };
 static struct iommu_ticket ticket;
 
@@ -110,7 +115,9 @@ static void
 begin(void)
 {
 	static const struct pci_function f[] = {
-		{ .unit = 3, .endpoint = 0x10 }, { .unit = 3, .endpoint = 0x18 }, { .unit = 2, .endpoint = 0x10 },
+		{ .unit = 3, .endpoint = 0x10 },
+		{ .unit = 3, .endpoint = 0x18 },
+		{ .unit = 2, .endpoint = 0x10 },
 	};
 
 	memcpy(pci_functions, f, sizeof(f));
@@ -153,7 +160,8 @@ ATF_TC_BODY(a_look_is_not_done_before_the_units_sync, tc)
 	ATF_CHECK_EQ(unit_look(&unit, true, &ticket), E_WOULD_BLOCK);
 	ATF_CHECK_EQ(ticket.seq, 7);
 	ATF_CHECK_EQ(hw.drains, 0);
-	ATF_CHECK_EQ(unit_look(&unit, false, &ticket), OK);	/* who does not ask for all does not wait */
+	ATF_CHECK_EQ(
+	    unit_look(&unit, false, &ticket), OK); /* who does not ask for all does not wait */
 	ATF_CHECK_EQ(ticket.seq, 0);
 	hw.records = 2;			/* now they show */
 	hw.past = true;
@@ -208,7 +216,8 @@ ATF_TC_BODY(a_look_takes_more_than_one_batch, tc)
 	hw.records = 40;
 	ATF_CHECK_EQ(unit_look(&unit, true, &ticket), OK);
 	ATF_CHECK_EQ(counted[1], 40);
-	ATF_CHECK(job != NULL);		/* a unit that was not empty makes no second interrupt: the worker looks on */
+	ATF_CHECK(job !=
+	    NULL); /* a unit that was not empty makes no second interrupt: the worker looks on */
 	ATF_CHECK_EQ(hw.records, 0);
 	ATF_CHECK_EQ(lost_counted, 0);
 }
@@ -262,7 +271,7 @@ ATF_TC_BODY(the_worker_goes_on_until_nothing_is_left_and_polls_only_where_it_mus
 	hw.records = 20;
 	iommu_fault_pending(&unit);
 	ATF_CHECK_EQ(job->step(job), 0);
-	ATF_CHECK_EQ(job->step(job), 0);	/* four more: one may have come without an interrupt */
+	ATF_CHECK_EQ(job->step(job), 0); /* four more: one may have come without an interrupt */
 	ATF_CHECK_EQ(counted[1], 20);
 	ATF_CHECK_EQ(job->step(job), WORK_DONE);
 	iommu_fault_pending(&polled);
@@ -279,7 +288,8 @@ ATF_TC_BODY(faults_of_a_live_test_are_its_own, tc)
 	unit_drain(&unit);
 	ATF_CHECK_EQ(test_told, 20);
 	ATF_CHECK_EQ(hw.records, 0);
-	ATF_CHECK(counted[1] == 0 && told == 0 && unit.counters.faults == 0 && !unit_last_fault(&unit)->valid);
+	ATF_CHECK(counted[1] == 0 && told == 0 && unit.counters.faults == 0 &&
+	    !unit_last_fault(&unit)->valid);
 	hw.records = 1;
 	ATF_CHECK_EQ(unit_look(&unit, true, &ticket), OK);
 	ATF_CHECK(test_told == 21 && counted[1] == 0);
@@ -297,7 +307,8 @@ ATF_TC_BODY(a_broken_unit_shuts_its_devices_off_once, tc)
 	for (unsigned i = 0; i < 3; i++)
 		pci_functions[i].master = true;
 	iommu_mark_broken(&unit, "test");
-	ATF_CHECK(unit.broken && !pci_functions[0].master && !pci_functions[1].master && pci_functions[2].master);
+	ATF_CHECK(unit.broken && !pci_functions[0].master && !pci_functions[1].master &&
+	    pci_functions[2].master);
 	pci_functions[0].master = true;
 	iommu_mark_broken(&unit, "again");
 	ATF_CHECK(pci_functions[0].master);

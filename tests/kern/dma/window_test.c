@@ -15,7 +15,9 @@ static char grant[4];
 static struct xlate_window
 window(uint64_t first_page, uint64_t pages, void *g)
 {
-	return (struct xlate_window){ .first = first_page * PAGE_SIZE, .last = (first_page + pages) * PAGE_SIZE - 1, .grant = g,
+	return (struct xlate_window){ .first = first_page * PAGE_SIZE,
+		.last = (first_page + pages) * PAGE_SIZE - 1,
+		.grant = g,
 		.dir = DMA_BOTH };
 }
 

@@ -67,9 +67,9 @@ static uint8_t *
 fadt(uint32_t len, uint8_t revision, uint32_t flags)
 {
 	/* Name (\_S5, Package (4) { 5, 6, 0, 0 }), between other bytes */
-	static const uint8_t aml[] = { 0x10, 0x20, '_', 'S', '5', '_', 0x12, 0x08, '\\', '_', 'S', '5', '_', 0x00,
-		0x08, '\\', '_', 'S', '5', '_', 0x12, 0x08, 0x04, 0x0a, 0x05, 0x0a, 0x06, 0x00, 0x00, 0xa3, 0xa3, 0xa3, 0xa3,
-		0xa3, 0xa3, 0xa3, 0xa3 };
+	static const uint8_t aml[] = { 0x10, 0x20, '_', 'S', '5', '_', 0x12, 0x08, '\\', '_', 'S',
+		'5', '_', 0x00, 0x08, '\\', '_', 'S', '5', '_', 0x12, 0x08, 0x04, 0x0a, 0x05, 0x0a,
+		0x06, 0x00, 0x00, 0xa3, 0xa3, 0xa3, 0xa3, 0xa3, 0xa3, 0xa3, 0xa3 };
 	uint8_t *d = dsdt(aml, sizeof(aml)), *t = ab_table(&b, "FACP", len);
 
 	t[8] = revision;
@@ -84,10 +84,12 @@ fadt(uint32_t len, uint8_t revision, uint32_t flags)
 static void
 pc(enum ab_root root)
 {
-	static const uint8_t lapics[][8] = { { 0, 8, 0, 0, 1 }, { 0, 8, 1, 2, 1 }, { 0, 8, 2, 4, 0 }, { 0, 8, 3, 2, 1 } };
+	static const uint8_t lapics[][8] = { { 0, 8, 0, 0, 1 }, { 0, 8, 1, 2, 1 },
+		{ 0, 8, 2, 4, 0 }, { 0, 8, 3, 2, 1 } };
 	static const uint8_t x2apic[16] = { 9, 16, 0, 0, 0x00, 0x01, 0, 0, 1, 0, 0, 0, 7 };
 	static const uint8_t ioapic[12] = { 1, 12, 8, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0 };
-	static const uint8_t overrides[][10] = { { 2, 10, 0, 0, 2 }, { 2, 10, 0, 9, 9, 0, 0, 0, 0x0d }, { 2, 10, 1, 3, 3 } };
+	static const uint8_t overrides[][10] = { { 2, 10, 0, 0, 2 },
+		{ 2, 10, 0, 9, 9, 0, 0, 0, 0x0d }, { 2, 10, 1, 3, 3 } };
 	static const uint8_t nmi[6] = { 4, 6, 0xff, 0, 0, 1 };
 	uint8_t *t = ab_table(&b, "APIC", 44 + 32 + 16 + 12 + 30 + 6), *p = t + 44;
 
@@ -136,27 +138,34 @@ ATF_TC_BODY(a_pc_is_described_through_either_root_table, tc)
 		ATF_CHECK(m.irqc.has_8259);
 		ATF_CHECK_EQ(m.irqc.lapic, 0xfee00000);
 		ATF_REQUIRE_EQ(m.cpu_count, 3);		/* one is off, one is there twice */
-		ATF_CHECK(m.cpu[0].hwid == 0 && m.cpu[1].hwid == 2 && m.cpu[2].hwid == 0x100 && m.cpu[2].acpi_uid == 7);
+		ATF_CHECK(m.cpu[0].hwid == 0 && m.cpu[1].hwid == 2 && m.cpu[2].hwid == 0x100 &&
+		    m.cpu[2].acpi_uid == 7);
 		ATF_CHECK(noted("processor id 0x2 twice"));
 		ATF_REQUIRE_EQ(m.irqc.ioapic_count, 1);
 		ATF_CHECK(m.irqc.ioapic[0].base == 0xfec00000 && m.irqc.ioapic[0].id == 8);
 		ATF_REQUIRE_EQ(m.irqc.override_count, 2);	/* only ISA has them */
-		ATF_CHECK(m.irqc.override[0].isa == 0 && m.irqc.override[0].gsi == 2 && !m.irqc.override[0].level);
-		ATF_CHECK(m.irqc.override[1].isa == 9 && m.irqc.override[1].level && !m.irqc.override[1].active_low);
+		ATF_CHECK(m.irqc.override[0].isa == 0 && m.irqc.override[0].gsi == 2 &&
+		    !m.irqc.override[0].level);
+		ATF_CHECK(m.irqc.override[1].isa == 9 && m.irqc.override[1].level &&
+		    !m.irqc.override[1].active_low);
 		ATF_REQUIRE_EQ(m.host_count, 2);
-		ATF_CHECK(m.host[0].ecam == 0xb0000000 && m.host[0].bus_last == 255 && m.host[0].preserve);
-		ATF_CHECK(m.host[1].segment == 1 && m.host[1].bus_first == 0x80 && m.host[1].bus_last == 0x9f);
+		ATF_CHECK(m.host[0].ecam == 0xb0000000 && m.host[0].bus_last == 255 &&
+		    m.host[0].preserve);
+		ATF_CHECK(m.host[1].segment == 1 && m.host[1].bus_first == 0x80 &&
+		    m.host[1].bus_last == 0x9f);
 		ATF_CHECK_EQ(m.host[0].access, ECAM_STANDARD);
 		ATF_CHECK_EQ(m.power.pm1a_control, 0x604);
 		ATF_CHECK_EQ(m.timer.pm_timer_port, 0x608);
 		ATF_CHECK(m.timer.pm_timer_32bit);
 		ATF_CHECK(m.power.s5_known && m.power.s5_typa == 5 && m.power.s5_typb == 6);
-		ATF_CHECK(m.power.reset_known && m.power.reset_address == 0xcf9 && m.power.reset_space == 1 &&
-		    m.power.reset_value == 0xf);
+		ATF_CHECK(m.power.reset_known && m.power.reset_address == 0xcf9 &&
+		    m.power.reset_space == 1 && m.power.reset_value == 0xf);
 		ATF_CHECK(m.power.i8042 && !m.power.no_msi && !m.power.hardware_reduced);
 		ATF_CHECK_EQ(m.timer.hpet, 0xfed00000);
-		ATF_CHECK(m.console.kind == CONSOLE_16550_IO && m.console.base == 0x3f8 && m.console.baud == 115200);
-		ATF_CHECK(m.console.line.present && m.console.line.id == 4 && !m.console.line.level);
+		ATF_CHECK(m.console.kind == CONSOLE_16550_IO && m.console.base == 0x3f8 &&
+		    m.console.baud == 115200);
+		ATF_CHECK(
+		    m.console.line.present && m.console.line.id == 4 && !m.console.line.level);
 		ATF_CHECK_EQ(m.dropped, 0);
 		ATF_CHECK_EQ(m.note_count, 1);
 	}
@@ -230,13 +239,15 @@ ATF_TC_BODY(an_arm_server_is_described, tc)
 	ATF_REQUIRE_EQ(m.host_count, 1);
 	ATF_CHECK_EQ(m.host[0].access, ECAM_WORDS);
 	ATF_CHECK_EQ(m.power.psci, PSCI_HVC);
-	ATF_CHECK(m.power.hardware_reduced && m.power.sleep_control == 0x9080000 && m.power.pm1a_control == 0);
+	ATF_CHECK(m.power.hardware_reduced && m.power.sleep_control == 0x9080000 &&
+	    m.power.pm1a_control == 0);
 	ATF_CHECK_STREQ(m.power.hypervisor, "QEMU");
 	ATF_CHECK(!m.power.i8042);
 	ATF_CHECK(m.timer.phys.id == 30 && m.timer.phys.level && m.timer.phys.present);
 	ATF_CHECK(m.timer.virt.id == 27 && !m.timer.virt.level);
 	ATF_CHECK(!m.timer.hyp.present);
-	ATF_CHECK(m.console.kind == CONSOLE_PL011 && m.console.base == 0x9000000 && m.console.access_bytes == 4);
+	ATF_CHECK(m.console.kind == CONSOLE_PL011 && m.console.base == 0x9000000 &&
+	    m.console.access_bytes == 4);
 	ATF_CHECK(m.console.clock_hz == 24000000 && m.console.baud == 921600);
 	ATF_CHECK(m.console.line.id == 33 && m.console.line.level);
 }
@@ -295,15 +306,18 @@ ATF_TC_BODY(many_redistributor_regions_and_segments_are_kept_apart, tc)
 	ATF_REQUIRE_EQ(finish(AB_XSDT), OK);
 	ATF_REQUIRE_EQ(m.irqc.gicr_count, MACHINE_GICR_MAX);
 	for (unsigned i = 0; i < MACHINE_GICR_MAX; i++)
-		ATF_CHECK(m.irqc.gicr[i].base == 0x1'0000'0000 + i * 0x1000'0000ull && m.irqc.gicr[i].len == 0x800000);
+		ATF_CHECK(m.irqc.gicr[i].base == 0x1'0000'0000 + i * 0x1000'0000ull &&
+		    m.irqc.gicr[i].len == 0x800000);
 	ATF_REQUIRE_EQ(m.host_count, MACHINE_HOST_MAX);
 	for (unsigned i = 0; i < MACHINE_HOST_MAX; i++)
-		ATF_CHECK(m.host[i].segment == i / 2 && m.host[i].bus_first == (i % 2 != 0 ? 0x80 : 0) &&
+		ATF_CHECK(m.host[i].segment == i / 2 &&
+		    m.host[i].bus_first == (i % 2 != 0 ? 0x80 : 0) &&
 		    m.host[i].ecam == 0x40'0000'0000 + i * 0x1000'0000ull);
 	ATF_CHECK_EQ(m.dropped, 4 + 1);
 }
 
-/* One device: revision, length, registers, name, ..., type, subtype, where its registers' place is. */
+/* One device: revision, length, registers, name, ..., type, subtype, where its registers' place is.
+ */
 static void
 debug_port(uint8_t *p, uint16_t type, uint16_t subtype, uint64_t at)
 {
@@ -338,7 +352,8 @@ ATF_TC_BODY(a_debug_port_is_the_console_where_none_is_named, tc)
 		ATF_REQUIRE_EQ(finish(AB_XSDT), OK);
 		ATF_CHECK_EQ(m.console.kind, named != 0 ? CONSOLE_SBSA : CONSOLE_PL011);
 		ATF_CHECK_EQ(m.console.base, named != 0 ? 0xb000000 : 0x9000000);
-		ATF_CHECK(named != 0 || (!m.console.line.present && noted("DBG2: console of type 0x77")));
+		ATF_CHECK(
+		    named != 0 || (!m.console.line.present && noted("DBG2: console of type 0x77")));
 	}
 	/* Places and lengths that leave the table. */
 	for (unsigned bad = 0; bad < 4; bad++) {
@@ -516,7 +531,7 @@ ATF_TC_BODY(the_root_pointer_is_searched_where_a_pc_has_it, tc)
 	memset(&m, 0, sizeof(m));
 	ATF_CHECK_EQ(acpi_machine(&m, ab_source(&b)), E_NOT_FOUND);
 	r->at = 0xf5a20;
-	r->bytes[32]++;				/* the second half's checksum: then revision 0 counts, which has no table */
+	r->bytes[32]++; /* the second half's checksum: then revision 0 counts, which has no table */
 	memset(&m, 0, sizeof(m));
 	ATF_CHECK_EQ(acpi_machine(&m, ab_source(&b)), E_NOT_FOUND);
 	ATF_CHECK(noted("second half of the root pointer"));
@@ -557,20 +572,27 @@ ATF_TC_BODY(absurd_host_bridges_are_left_out, tc)
 	ATF_CHECK_EQ(finish(AB_XSDT), OK);
 	ATF_REQUIRE_EQ(m.host_count, 2);
 	ATF_CHECK(m.host[1].bus_first == 16 && m.host[1].bus_last == 31);
-	ATF_CHECK(noted("MCFG: entry at 0x3c") && noted("MCFG: entry at 0x4c") && noted("MCFG: entry at 0x5c") &&
-	    noted("MCFG: entry at 0x7c"));
+	ATF_CHECK(noted("MCFG: entry at 0x3c") && noted("MCFG: entry at 0x4c") &&
+	    noted("MCFG: entry at 0x5c") && noted("MCFG: entry at 0x7c"));
 }
 
 ATF_TC_WITHOUT_HEAD(s5_is_found_only_where_it_is_a_package_of_small_numbers);
 ATF_TC_BODY(s5_is_found_only_where_it_is_a_package_of_small_numbers, tc)
 {
-	static const struct { uint8_t aml[24]; bool known; uint8_t a, b; } cases[] = {
-		{ { 0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x01, 0x00, 0x00, 0x00 }, true, 1, 0 },
-		{ { 0x08, '_', 'S', '5', '_', 0x12, 0x48, 0x00, 0x04, 0x0a, 0x07, 0x0a, 0x02 }, true, 7, 2 },
-		{ { 0x00, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x01 }, false, 0, 0 },	/* no name operator */
-		{ { 0x08, '_', 'S', '5', '_', 0x11, 0x06, 0x04, 0x01 }, false, 0, 0 },	/* no package */
-		{ { 0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x0a, 0x08 }, false, 0, 0 },	/* too large */
-		{ { 0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x0d, 0x08 }, false, 0, 0 },	/* a string */
+	static const struct { uint8_t aml[24]; bool known; uint8_t a, b;
+	} cases[] = {
+		{ { 0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x01, 0x00, 0x00, 0x00 }, true, 1,
+		    0 },
+		{ { 0x08, '_', 'S', '5', '_', 0x12, 0x48, 0x00, 0x04, 0x0a, 0x07, 0x0a, 0x02 },
+		    true, 7, 2 },
+		{ { 0x00, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x01 }, false, 0,
+		    0 }, /* no name operator */
+		{ { 0x08, '_', 'S', '5', '_', 0x11, 0x06, 0x04, 0x01 }, false, 0,
+		    0 }, /* no package */
+		{ { 0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x0a, 0x08 }, false, 0,
+		    0 }, /* too large */
+		{ { 0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x0d, 0x08 }, false, 0,
+		    0 }, /* a string */
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -585,7 +607,8 @@ ATF_TC_BODY(s5_is_found_only_where_it_is_a_package_of_small_numbers, tc)
 			if (len == sizeof(cases[i].aml))
 				ATF_CHECK_EQ(m.power.s5_known, cases[i].known);
 			if (m.power.s5_known)
-				ATF_CHECK(m.power.s5_typa == cases[i].a && m.power.s5_typb == cases[i].b);
+				ATF_CHECK(
+				    m.power.s5_typa == cases[i].a && m.power.s5_typb == cases[i].b);
 			else
 				ATF_CHECK(noted("no \\_S5"));
 		}

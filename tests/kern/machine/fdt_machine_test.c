@@ -1,7 +1,8 @@
 /*
  * kern/machine/fdt_machine.c: two whole machines, and what is absurd in small ones.
  *
- * LINK: kern/machine/fdt_machine.c kern/machine/fdt_irq.c kern/machine/fdt.c kern/machine/machine.c
+ * LINK: kern/machine/fdt_machine.c kern/machine/fdt_irq.c kern/machine/fdt.c
+ * LINK: kern/machine/machine.c
  * LINK: kern/base/fmt.c kern/base/str.c tests/lib/fdt_build.c
  */
 #include <atf-c.h>
@@ -112,9 +113,12 @@ ATF_TC_BODY(a_virtual_machine_is_described_whole, tc)
 	ATF_CHECK(h->bus_first == 0 && h->bus_last == 255);
 	ATF_CHECK(h->dma_coherent && !h->preserve && h->dma_last == 0);
 	ATF_REQUIRE_EQ(h->window_count, 3);
-	ATF_CHECK(h->window[0].kind == WINDOW_IO && h->window[0].cpu_base == 0x3eff0000 && h->window[0].pci_base == 0);
-	ATF_CHECK(h->window[1].kind == WINDOW_MEM32 && h->window[1].len == 0x2eff0000 && !h->window[1].prefetchable);
-	ATF_CHECK(h->window[2].kind == WINDOW_MEM64 && h->window[2].pci_base == 0x80'0000'0000 && h->window[2].prefetchable);
+	ATF_CHECK(h->window[0].kind == WINDOW_IO && h->window[0].cpu_base == 0x3eff0000 &&
+	    h->window[0].pci_base == 0);
+	ATF_CHECK(h->window[1].kind == WINDOW_MEM32 && h->window[1].len == 0x2eff0000 &&
+	    !h->window[1].prefetchable);
+	ATF_CHECK(h->window[2].kind == WINDOW_MEM64 && h->window[2].pci_base == 0x80'0000'0000 &&
+	    h->window[2].prefetchable);
 	ATF_CHECK_EQ(m.archive.base, 0x44000000);
 	ATF_CHECK_EQ(m.archive.len, 0x123456);
 	ATF_CHECK_STREQ(m.cmdline, "quiet cmd=help");
@@ -158,7 +162,8 @@ ATF_TC_BODY(a_board_with_buses_is_described_at_cpu_addresses, tc)
 	ATF_CHECK_EQ(m.console.access_bytes, 4);
 	ATF_CHECK_EQ(m.console.baud, 57600);
 	ATF_CHECK_EQ(m.console.clock_hz, 50000000);
-	ATF_CHECK(!m.console.line.present);	/* its first interrupt goes to a controller that is no GIC */
+	ATF_CHECK(
+	    !m.console.line.present); /* its first interrupt goes to a controller that is no GIC */
 	ATF_REQUIRE_EQ(m.host_count, 2);
 	ATF_CHECK(noted("pcie@39000000: segment 1 is absurd or taken"));
 	ATF_CHECK(h->preserve && !h->dma_coherent);
@@ -166,7 +171,8 @@ ATF_TC_BODY(a_board_with_buses_is_described_at_cpu_addresses, tc)
 	ATF_CHECK_EQ(h->ecam, 0x1'3000'0000 - 0x20 * MIB);
 	ATF_CHECK_EQ(h->dma_last, 0xf'ffff'fffe);
 	ATF_REQUIRE_EQ(h->window_count, 2);
-	ATF_CHECK(h->window[0].cpu_base == 0x1'3100'0000 && h->window[0].pci_base == 0 && h->window[0].kind == WINDOW_MEM32);
+	ATF_CHECK(h->window[0].cpu_base == 0x1'3100'0000 && h->window[0].pci_base == 0 &&
+	    h->window[0].kind == WINDOW_MEM32);
 	ATF_CHECK(h->window[1].cpu_base == 0x2'0010'0000 && h->window[1].pci_base == 4 * GIB);
 	ATF_CHECK(noted("window at offset 0x18 of ranges is absurd"));	/* passes 4 GiB */
 	ATF_CHECK(m.host[0].segment == 0 && m.host[1].segment == 1);
@@ -202,8 +208,8 @@ ATF_TC_BODY(memory_that_cannot_be_is_left_out, tc)
 	fb_reserve(&b, 0x40000000, UINT64_MAX);		/* reserves everything above */
 	fb_begin(&b, "memory@0");
 	fb_string(&b, "device_type", "memory");
-	FB_CELLS(&b, "reg", 0, 0x10000000, 0, 0x10000000, 0xffffffff, 0xffff0000, 0, 0x20000, 0x100000, 0, 0, 0x1000,
-	    0, 0x38000000, 0, 0x20000000, 0, 0x50000000, 0, 0);
+	FB_CELLS(&b, "reg", 0, 0x10000000, 0, 0x10000000, 0xffffffff, 0xffff0000, 0, 0x20000,
+	    0x100000, 0, 0, 0x1000, 0, 0x38000000, 0, 0x20000000, 0, 0x50000000, 0, 0);
 	fb_end(&b);
 	fb_begin(&b, "memory@1");		/* cut off in the middle of an entry */
 	fb_string(&b, "device_type", "memory");
@@ -214,8 +220,10 @@ ATF_TC_BODY(memory_that_cannot_be_is_left_out, tc)
 	ATF_CHECK(noted("memory@0: entry 1 is not physical memory"));
 	ATF_CHECK(noted("memory@0: entry 2 is not physical memory"));
 	ATF_REQUIRE(m.memory_count >= 2);
-	ATF_CHECK(m.memory[0].base == 0x10000000 && m.memory[0].len == 0x10000000 && m.memory[0].kind == MEM_RAM);
-	ATF_CHECK(m.memory[1].base == 0x38000000 && m.memory[1].len == 0x8000000 && m.memory[1].kind == MEM_RAM);
+	ATF_CHECK(m.memory[0].base == 0x10000000 && m.memory[0].len == 0x10000000 &&
+	    m.memory[0].kind == MEM_RAM);
+	ATF_CHECK(m.memory[1].base == 0x38000000 && m.memory[1].len == 0x8000000 &&
+	    m.memory[1].kind == MEM_RAM);
 }
 
 ATF_TC_WITHOUT_HEAD(registers_in_memory_are_refused);
@@ -231,7 +239,8 @@ ATF_TC_BODY(registers_in_memory_are_refused, tc)
 	fb_cell(&b, "#address-cells", 2);
 	fb_cell(&b, "#size-cells", 2);
 	fb_prop(&b, "ranges", "", 0);
-	FB_CELLS(&b, "reg", 0, 0x1000, 0, 0x10000, 0, 0x10000000, 0, 0x100000, 0, 0x200000, 0, 0x100000);
+	FB_CELLS(
+	    &b, "reg", 0, 0x1000, 0, 0x10000, 0, 0x10000000, 0, 0x100000, 0, 0x200000, 0, 0x100000);
 	fb_cell(&b, "#redistributor-regions", 2);
 	fb_begin(&b, "its");
 	fb_string(&b, "compatible", "arm,gic-v3-its");
@@ -367,9 +376,11 @@ ATF_TC_BODY(a_bent_tree_never_describes_what_lies_in_memory, tc)
 			const struct machine_host *h = &m.host[i];
 
 			ATF_REQUIRE(h->bus_first <= h->bus_last);
-			ATF_REQUIRE(!machine_in_memory(&m, h->ecam + h->bus_first * MIB, (h->bus_last - h->bus_first + 1) * MIB));
+			ATF_REQUIRE(!machine_in_memory(&m, h->ecam + h->bus_first * MIB,
+			    (h->bus_last - h->bus_first + 1) * MIB));
 			for (uint32_t w = 0; w < h->window_count; w++)
-				ATF_REQUIRE(!machine_in_memory(&m, h->window[w].cpu_base, h->window[w].len));
+				ATF_REQUIRE(!machine_in_memory(
+				    &m, h->window[w].cpu_base, h->window[w].len));
 		}
 		(void)machine_finish(&m);
 	}

@@ -54,7 +54,7 @@ walk(const struct fdt *f)
 			ATF_REQUIRE(strlen(name) < f->size);
 			for (uint32_t i = 0; i < len; i++)
 				(void)((const volatile uint8_t *)value)[i];
-			(void)fdt_prop(f, n, name, &len);	/* of two with this name, the first */
+			(void)fdt_prop(f, n, name, &len); /* of two with this name, the first */
 			for (uint32_t i = 0; fdt_string_at(f, n, name, i) != NULL; i++)
 				ATF_REQUIRE(strlen(fdt_string_at(f, n, name, i)) < len);
 			(void)fdt_u32(f, n, name, 0);
@@ -210,7 +210,7 @@ ATF_TC_BODY(malformed_structure_is_refused, tc)
 	fb_end(&b);
 	fb_cell(&b, "x", 1);
 	ATF_CHECK_EQ(open_built(), E_CORRUPT);
-	start();					/* a property behind a child: nobody would find it */
+	start(); /* a property behind a child: nobody would find it */
 	fb_begin(&b, "");
 	fb_begin(&b, "c");
 	fb_end(&b);
@@ -263,14 +263,14 @@ ATF_TC_BODY(a_header_that_points_outside_is_refused, tc)
 			memcpy(blob, soc, len);
 			fb_put32(blob + field, words[i]);
 			if (fdt_open(&t, blob, len) == OK)
-				(void)walk(&t);		/* the boot CPU, the compatible version, a gap */
+				(void)walk(&t); /* the boot CPU, the compatible version, a gap */
 			else
 				ATF_CHECK(field != 28);
 		}
 	}
 	memcpy(blob, soc, len);
 	ATF_CHECK_EQ(fdt_open(&t, blob, len), OK);
-	fb_put32(blob + 20, 16);			/* a version without the structure's length */
+	fb_put32(blob + 20, 16); /* a version without the structure's length */
 	ATF_CHECK_EQ(fdt_open(&t, blob, len), E_CORRUPT);
 	fb_put32(blob + 20, 18);
 	fb_put32(blob + 24, 18);			/* one that cannot be read as 17 */

@@ -19,9 +19,14 @@ start(void)
 {
 	memset(&m, 0, sizeof(m));
 	h = (struct handover){
-		.magic = HANDOVER_MAGIC, .version = HANDOVER_VERSION, .size = sizeof(h),
-		.image = { IMAGE, 0x40000 }, .archive = { ARCHIVE, 0x1234 }, .range_count = 2,
-		.range = { { AT, 0x1000'0000, HANDOVER_RAM, 0 }, { 0x5000'0000, 0x1000, HANDOVER_ACPI_NVS, 0 } },
+		.magic = HANDOVER_MAGIC,
+		.version = HANDOVER_VERSION,
+		.size = sizeof(h),
+		.image = { IMAGE, 0x40000 },
+		.archive = { ARCHIVE, 0x1234 },
+		.range_count = 2,
+		.range = { { AT, 0x1000'0000, HANDOVER_RAM, 0 },
+		    { 0x5000'0000, 0x1000, HANDOVER_ACPI_NVS, 0 } },
 		.cmdline = "cmd=blk quiet",
 	};
 }
@@ -41,7 +46,8 @@ ATF_TC_BODY(what_the_loader_placed_is_not_free_memory, tc)
 	start();
 	ATF_REQUIRE_EQ(handover_machine(&m, &h, AT), OK);
 	ATF_REQUIRE_EQ(machine_finish(&m), OK);
-	ATF_CHECK(!is_ram(AT) && !is_ram(AT + sizeof(h) - 1) && !is_ram(IMAGE) && !is_ram(IMAGE + 0x3ffff));
+	ATF_CHECK(!is_ram(AT) && !is_ram(AT + sizeof(h) - 1) && !is_ram(IMAGE) &&
+	    !is_ram(IMAGE + 0x3ffff));
 	ATF_CHECK(!is_ram(ARCHIVE) && !is_ram(ARCHIVE + 0x1233) && !is_ram(0x5000'0000));
 	ATF_CHECK(is_ram(IMAGE + 0x40000) && is_ram(ARCHIVE + 0x2000) && is_ram(0x4fff'f000));
 	ATF_CHECK_EQ(m.archive.base, ARCHIVE);
@@ -113,7 +119,8 @@ ATF_TC_BODY(absurd_ranges_and_endless_words_stay_inside, tc)
 	memset(h.cmdline, 'x', sizeof(h.cmdline));
 	ATF_REQUIRE_EQ(handover_machine(&m, &h, AT), OK);
 	ATF_CHECK_EQ(m.note_count, 2);
-	ATF_CHECK_STREQ(m.note[0], "loader: entry 2 of the memory map is absurd: ignored");	/* D3: no address */
+	ATF_CHECK_STREQ(
+	    m.note[0], "loader: entry 2 of the memory map is absurd: ignored"); /* D3: no address */
 	ATF_CHECK_EQ(strlen(m.cmdline), sizeof(m.cmdline) - 1);
 	ATF_REQUIRE_EQ(machine_finish(&m), OK);
 	ATF_CHECK(!is_ram(UINT64_MAX - 50) && !is_ram(0x6000'0000));

@@ -44,8 +44,9 @@ scope(enum machine_scope_kind kind, uint32_t iommu, uint32_t region, const char 
 
 	*s = (struct machine_scope){ .kind = kind, .iommu = iommu, .reserved = region };
 	for (; *path != 0; path += 2)
-		s->path[s->path_len++] = (uint8_t)((path[0] >= 'a' ? path[0] - 'a' + 10 : path[0] - '0') << 4 |
-		    (path[1] >= 'a' ? path[1] - 'a' + 10 : path[1] - '0'));
+		s->path[s->path_len++] =
+		    (uint8_t)((path[0] >= 'a' ? path[0] - 'a' + 10 : path[0] - '0') << 4 |
+			(path[1] >= 'a' ? path[1] - 'a' + 10 : path[1] - '0'));
 }
 
 ATF_TC_WITHOUT_HEAD(an_explicit_scope_wins_over_the_unit_of_the_rest);
@@ -59,9 +60,13 @@ ATF_TC_BODY(an_explicit_scope_wins_over_the_unit_of_the_rest, tc)
 	ATF_CHECK(find((struct idmap_path){ .rid = 0x10 }) && unit == 1 && id == 0x10);
 	ATF_CHECK(find((struct idmap_path){ .rid = 0x11 }) && unit == 0);
 	ATF_CHECK(find((struct idmap_path){ .rid = 0xe0 }) && unit == 2);
-	ATF_CHECK(find((struct idmap_path){ .rid = 0x300, .bridge = { 0x200, 0xe0 }, .bridges = 2 }) && unit == 2);
-	ATF_CHECK(find((struct idmap_path){ .rid = 0x500, .bridge = { 0xe8 }, .bridges = 1 }) && unit == 0);
-	ATF_CHECK(find((struct idmap_path){ .rid = 0xf8 }) && unit == 0);	/* an IOAPIC's scope is not the function's */
+	ATF_CHECK(
+	    find((struct idmap_path){ .rid = 0x300, .bridge = { 0x200, 0xe0 }, .bridges = 2 }) &&
+	    unit == 2);
+	ATF_CHECK(find((struct idmap_path){ .rid = 0x500, .bridge = { 0xe8 }, .bridges = 1 }) &&
+	    unit == 0);
+	ATF_CHECK(find((struct idmap_path){ .rid = 0xf8 }) &&
+	    unit == 0); /* an IOAPIC's scope is not the function's */
 	ATF_CHECK(!reserved && why == NULL);
 	/* "All" is all of the segment. */
 	ATF_CHECK(!find((struct idmap_path){ .segment = 1, .rid = 0x10 }));
@@ -73,8 +78,9 @@ ATF_TC_BODY(paths_of_scopes_follow_the_bridges_as_they_are_numbered, tc)
 {
 	start(1);
 	scope(SCOPE_ENDPOINT, 0, UINT32_MAX, "e00008");		/* 00:1c.0, 02:00.0, 03:01.0 */
-	scope(SCOPE_ENDPOINT, 0, UINT32_MAX, "1008");		/* through 00:02.0, which is no bridge */
-	m.scope[m.scope_count++] = (struct machine_scope){ .kind = SCOPE_ENDPOINT, .reserved = UINT32_MAX };	/* no path */
+	scope(SCOPE_ENDPOINT, 0, UINT32_MAX, "1008"); /* through 00:02.0, which is no bridge */
+	m.scope[m.scope_count++] =
+	    (struct machine_scope){ .kind = SCOPE_ENDPOINT, .reserved = UINT32_MAX }; /* no path */
 	ATF_CHECK(find((struct idmap_path){ .rid = 0x308 }));
 	ATF_CHECK(!find((struct idmap_path){ .rid = 0x300 }));
 	ATF_CHECK(!find((struct idmap_path){ .rid = 0x8 }));
@@ -113,14 +119,29 @@ ATF_TC_BODY(the_first_run_that_holds_the_masked_id_wins, tc)
 	start(2);
 	m.iommu[0].kind = m.iommu[1].kind = IOMMU_SMMUV3;
 	m.irqc.its_count = 1;
-	machine_add_idmap(&m, false, &(struct machine_idmap){ .rid_base = 0x100, .count = 0x80, .rid_mask = 0xfff8,
-	    .target = 1, .out_base = 0x1000 });
-	machine_add_idmap(&m, false, &(struct machine_idmap){ .rid_base = 0x200, .count = 0x100, .rid_mask = 0xffff,
-	    .target = MACHINE_IOMMU_LOST });
-	machine_add_idmap(&m, false, &(struct machine_idmap){ .rid_base = 0, .count = 0x10000, .rid_mask = 0xffff, .target = 0 });
-	machine_add_idmap(&m, true, &(struct machine_idmap){ .rid_base = 0x100, .count = 0x100, .rid_mask = 0xffff,
-	    .target = 0, .out_base = 0x7000 });
-	machine_add_idmap(&m, true, &(struct machine_idmap){ .rid_base = 0x300, .count = 0x100, .rid_mask = 0xffff, .target = 5 });
+	machine_add_idmap(&m, false,
+	    &(struct machine_idmap){ .rid_base = 0x100,
+		.count = 0x80,
+		.rid_mask = 0xfff8,
+		.target = 1,
+		.out_base = 0x1000 });
+	machine_add_idmap(&m, false,
+	    &(struct machine_idmap){ .rid_base = 0x200,
+		.count = 0x100,
+		.rid_mask = 0xffff,
+		.target = MACHINE_IOMMU_LOST });
+	machine_add_idmap(&m, false,
+	    &(struct machine_idmap){
+		.rid_base = 0, .count = 0x10000, .rid_mask = 0xffff, .target = 0 });
+	machine_add_idmap(&m, true,
+	    &(struct machine_idmap){ .rid_base = 0x100,
+		.count = 0x100,
+		.rid_mask = 0xffff,
+		.target = 0,
+		.out_base = 0x7000 });
+	machine_add_idmap(&m, true,
+	    &(struct machine_idmap){
+		.rid_base = 0x300, .count = 0x100, .rid_mask = 0xffff, .target = 5 });
 	ATF_CHECK(find((struct idmap_path){ .rid = 0x10f }) && unit == 1 && id == 0x1008);
 	ATF_CHECK(find((struct idmap_path){ .rid = 0x17f }) && unit == 1 && id == 0x1078);
 	ATF_CHECK(find((struct idmap_path){ .rid = 0x180 }) && unit == 0 && id == 0x180);
@@ -164,10 +185,14 @@ ATF_TC_BODY(a_requester_is_without_iommu_only_when_nothing_is_in_doubt, tc)
 	m.iommu[0].kind = IOMMU_NONE;
 	ATF_CHECK(!without((struct idmap_path){ .rid = 0x10 }));
 	start(1);		/* an id map with a hole */
-	machine_add_idmap(&m, false, &(struct machine_idmap){ .rid_base = 0x100, .count = 0x100, .rid_mask = 0xffff, .target = 0 });
+	machine_add_idmap(&m, false,
+	    &(struct machine_idmap){
+		.rid_base = 0x100, .count = 0x100, .rid_mask = 0xffff, .target = 0 });
 	ATF_CHECK(without((struct idmap_path){ .rid = 0x10 }));
 	ATF_CHECK(!without((struct idmap_path){ .rid = 0x110 }));
-	machine_add_idmap(&m, false, &(struct machine_idmap){ .count = 0x100, .rid_mask = 0xffff, .target = MACHINE_IOMMU_LOST });
+	machine_add_idmap(&m, false,
+	    &(struct machine_idmap){
+		.count = 0x100, .rid_mask = 0xffff, .target = MACHINE_IOMMU_LOST });
 	ATF_CHECK(!without((struct idmap_path){ .rid = 0x10 }));
 }
 
@@ -181,14 +206,20 @@ ATF_TC_BODY(reserved_regions_are_found_by_scope_by_stream_and_in_doubt, tc)
 	scope(SCOPE_BRIDGE, UINT32_MAX, 0, "e8");
 	ATF_CHECK(find((struct idmap_path){ .rid = 0x10 }) && reserved && unit == 0);
 	ATF_CHECK(find((struct idmap_path){ .rid = 0x18 }) && !reserved);
-	ATF_CHECK(find((struct idmap_path){ .rid = 0x500, .bridge = { 0xe8 }, .bridges = 1 }) && reserved);
-	ATF_CHECK(!find((struct idmap_path){ .rid = 0x700, .bridge = { 0x200 }, .bridges = 1, .deeper = true }) && reserved);
+	ATF_CHECK(find((struct idmap_path){ .rid = 0x500, .bridge = { 0xe8 }, .bridges = 1 }) &&
+	    reserved);
+	ATF_CHECK(!find((struct idmap_path){
+		      .rid = 0x700, .bridge = { 0x200 }, .bridges = 1, .deeper = true }) &&
+	    reserved);
 	m.reserved[0].any_device = true;
 	ATF_CHECK(find((struct idmap_path){ .rid = 0x18 }) && reserved);
 	ATF_CHECK(!find((struct idmap_path){ .segment = 1, .rid = 0x18 }) && !reserved);
 	start(1);
-	m.reserved[m.reserved_count++] = (struct machine_reserved){ .stream_ids = true, .id_base = 0x20, .id_count = 2 };
-	machine_add_idmap(&m, false, &(struct machine_idmap){ .rid_base = 0, .count = 0x100, .rid_mask = 0xffff, .out_base = 0x10 });
+	m.reserved[m.reserved_count++] =
+	    (struct machine_reserved){ .stream_ids = true, .id_base = 0x20, .id_count = 2 };
+	machine_add_idmap(&m, false,
+	    &(struct machine_idmap){
+		.rid_base = 0, .count = 0x100, .rid_mask = 0xffff, .out_base = 0x10 });
 	ATF_CHECK(find((struct idmap_path){ .rid = 0x11 }) && reserved);
 	ATF_CHECK(find((struct idmap_path){ .rid = 0x12 }) && !reserved);
 	ATF_CHECK(find((struct idmap_path){ .rid = 0x0f }) && !reserved);
@@ -199,8 +230,10 @@ ATF_TC_BODY(runs_that_do_not_fit_lead_nowhere, tc)
 {
 	start(1);
 	for (uint32_t i = 0; i <= MACHINE_IDMAP_MAX; i++)
-		machine_add_idmap(&m, false, &(struct machine_idmap){ .rid_base = i, .count = 1, .rid_mask = 0xffff });
-	machine_add_idmap(&m, false, &(struct machine_idmap){ .rid_base = 0x1000, .count = 0, .rid_mask = 0xffff });
+		machine_add_idmap(&m, false,
+		    &(struct machine_idmap){ .rid_base = i, .count = 1, .rid_mask = 0xffff });
+	machine_add_idmap(&m, false,
+	    &(struct machine_idmap){ .rid_base = 0x1000, .count = 0, .rid_mask = 0xffff });
 	ATF_CHECK_EQ(m.dropped, 1);
 	ATF_CHECK(find((struct idmap_path){ .rid = MACHINE_IDMAP_MAX - 1 }));
 	ATF_CHECK(!find((struct idmap_path){ .rid = MACHINE_IDMAP_MAX }));

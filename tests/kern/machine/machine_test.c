@@ -40,8 +40,10 @@ ATF_TC_BODY(ram_is_what_nobody_else_has_in_whole_pages, tc)
 
 		start();
 		for (unsigned i = 0; i < n; i++) {
-			uint64_t base = (uint64_t)rand() % (PAGES * 4), len = (uint64_t)rand() % (PAGES * 4 - base);
-			enum machine_memory_kind kind = rand() % 2 != 0 ? MEM_RAM : (enum machine_memory_kind)(1 + rand() % 6);
+			uint64_t base = (uint64_t)rand() % (PAGES * 4),
+				 len = (uint64_t)rand() % (PAGES * 4 - base);
+			enum machine_memory_kind kind =
+			    rand() % 2 != 0 ? MEM_RAM : (enum machine_memory_kind)(1 + rand() % 6);
 
 			machine_add_memory(&m, base * UNIT, len * UNIT, kind);
 			for (uint64_t p = 0; p < PAGES && len != 0; p++) {
@@ -62,7 +64,8 @@ ATF_TC_BODY(ram_is_what_nobody_else_has_in_whole_pages, tc)
 				for (uint32_t i = 0; i < m.memory_count; i++) {
 					const struct machine_memory *r = &m.memory[i];
 
-					if (r->kind == MEM_RAM && p * 4096 >= r->base && p * 4096 + 4096 <= r->base + r->len)
+					if (r->kind == MEM_RAM && p * 4096 >= r->base &&
+					    p * 4096 + 4096 <= r->base + r->len)
 						here++;
 				}
 				ATF_REQUIRE_EQ(here, covered[p] && !taken[p]);
@@ -84,8 +87,9 @@ ATF_TC_BODY(sixty_four_gib_with_holes, tc)
 	machine_add_memory(&m, 3 * GIB, GIB, MEM_RESERVED);
 	for (unsigned i = 0; i < 61; i++)
 		machine_add_memory(&m, (4 + i) * GIB, GIB, MEM_RAM);
-	for (unsigned i = 0; i < 20; i++)	/* a hole in each of twenty GiB, never on a page's edge */
-		machine_add_memory(&m, (8 + i) * GIB + 100 * MIB + 1, 2 * PAGE_SIZE - 2, MEM_RESERVED);
+	for (unsigned i = 0; i < 20; i++) /* a hole in each of twenty GiB, never on a page's edge */
+		machine_add_memory(
+		    &m, (8 + i) * GIB + 100 * MIB + 1, 2 * PAGE_SIZE - 2, MEM_RESERVED);
 	ATF_REQUIRE_EQ(machine_finish(&m), OK);
 	ATF_CHECK_EQ(ram(), 64 * GIB - MIB + 640 * KIB - 40 * PAGE_SIZE);
 	ATF_CHECK_EQ(m.dropped, 0);
@@ -117,7 +121,8 @@ ATF_TC_BODY(ranges_at_the_end_of_the_address_space_do_not_wrap, tc)
 	ATF_CHECK(machine_in_memory(&m, GIB, 1));
 	ATF_CHECK(!machine_in_memory(&m, 0, GIB));
 	ATF_CHECK(machine_in_memory(&m, 0, GIB + 1));
-	ATF_CHECK(machine_in_memory(&m, UINT64_MAX - 1, 100));	/* wraps: never somebody's registers */
+	ATF_CHECK(
+	    machine_in_memory(&m, UINT64_MAX - 1, 100)); /* wraps: never somebody's registers */
 }
 
 ATF_TC_WITHOUT_HEAD(a_full_list_loses_ram_and_never_a_reservation);

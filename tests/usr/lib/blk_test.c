@@ -1,9 +1,10 @@
 /*
- * The client's end of the block protocol against a server that dies and loses what is in its cache (D12).
+ * The client's end of the block protocol against a server that dies and loses what is in its cache
+ * (D12).
  *
- * The server here takes requests in any order, answers when it likes, and writes into a cache; only a flush or FUA takes things to the
- * medium.  When it dies, cache and unanswered requests are gone.  The system calls that the client makes are functions of this
- * file: waiting lets the server work.
+ * The server here takes requests in any order, answers when it likes, and writes into a cache; only
+ * a flush or FUA takes things to the medium.  When it dies, cache and unanswered requests are gone.
+ * The system calls that the client makes are functions of this file: waiting lets the server work.
  */
 /* LINK: usr/lib/blk.c usr/lib/blk_keep.c */
 #include <atf-c.h>
@@ -15,7 +16,17 @@
 #include "usr/lib/blk.h"
 #undef main
 
-enum { BLOCK = 512, BLOCKS = 4096, DISK = BLOCK * BLOCKS, DATA = 64 * 1024, MEMORY = 7, NTFN = 8, RING = 9, SERVER = 10, ENDPOINT = 11 };
+enum {
+	BLOCK = 512,
+	BLOCKS = 4096,
+	DISK = BLOCK * BLOCKS,
+	DATA = 64 * 1024,
+	MEMORY = 7,
+	NTFN = 8,
+	RING = 9,
+	SERVER = 10,
+	ENDPOINT = 11
+};
 
 static struct blk b;
 
@@ -58,7 +69,8 @@ static void
 answer(const struct blk_req *r, enum status s)
 {
 	ATF_REQUIRE(server.done_head - server.ring->done_tail < BLK_SLOTS);
-	server.ring->done[server.done_head % BLK_SLOTS] = (struct blk_done){ .cookie = r->cookie, .status = s };
+	server.ring->done[server.done_head % BLK_SLOTS] =
+	    (struct blk_done){ .cookie = r->cookie, .status = s };
 	server.ring->done_head = ++server.done_head;
 }
 
@@ -72,7 +84,8 @@ carry_out(const struct blk_req *r)
 		server.flushes++;
 		return OK;
 	}
-	ATF_REQUIRE(range_within(r->at, r->bytes, 0, DISK) && range_within(r->data, r->bytes, 0, server.area_bytes));
+	ATF_REQUIRE(range_within(r->at, r->bytes, 0, DISK) &&
+	    range_within(r->data, r->bytes, 0, server.area_bytes));
 	if (op == BLK_READ) {
 		memcpy(memory + r->data, server.cache + r->at, r->bytes);
 		return OK;
@@ -156,8 +169,9 @@ msg_call(handle_t endpoint, struct msg *m, uint64_t deadline ATF_DEFS_ATTRIBUTE_
 }
 
 enum status
-sys6(uint64_t nr, uint64_t a, uint64_t w1, uint64_t c ATF_DEFS_ATTRIBUTE_UNUSED, uint64_t d ATF_DEFS_ATTRIBUTE_UNUSED,
-    uint64_t e ATF_DEFS_ATTRIBUTE_UNUSED, uint64_t f ATF_DEFS_ATTRIBUTE_UNUSED, uint64_t *r0, uint64_t *r1)
+sys6(uint64_t nr, uint64_t a, uint64_t w1, uint64_t c ATF_DEFS_ATTRIBUTE_UNUSED,
+    uint64_t d ATF_DEFS_ATTRIBUTE_UNUSED, uint64_t e ATF_DEFS_ATTRIBUTE_UNUSED,
+    uint64_t f ATF_DEFS_ATTRIBUTE_UNUSED, uint64_t *r0, uint64_t *r1)
 {
 	*r0 = *r1 = 0;
 	switch (nr) {
@@ -334,7 +348,8 @@ ATF_TC_BODY(no_more_is_kept_than_there_is_room_for, tc)
 	/* More than all the room is durable when it is answered. */
 	set_up();
 	blk_close(&b);
-	ATF_REQUIRE_EQ(blk_open(&b, ENDPOINT, 0, BLK_RIGHT_READ | BLK_RIGHT_WRITE, BLK_KEEP_BYTES + 4096), OK);
+	ATF_REQUIRE_EQ(
+	    blk_open(&b, ENDPOINT, 0, BLK_RIGHT_READ | BLK_RIGHT_WRITE, BLK_KEEP_BYTES + 4096), OK);
 	ATF_REQUIRE_EQ(put_block(0, 0x12, 0), OK);
 	memset(b.data, 0x34, BLK_KEEP_BYTES + 4096);
 	ATF_REQUIRE_EQ(blk_do(&b, BLK_WRITE, 0, 0, BLK_KEEP_BYTES + 4096), OK);
@@ -379,15 +394,21 @@ ATF_TC_BODY(a_kept_write_that_fails_is_told_by_the_next_flush, tc)
 }
 
 /*
- * Writes, reads, flushes from a few slots, and deaths at any point, those of the successor included.  No two requests in flight touch
- * one block, so what each block holds is known: a read brings what was written last, and what a flush covered is on the medium.
+ * Writes, reads, flushes from a few slots, and deaths at any point, those of the successor
+ * included.  No two requests in flight touch one block, so what each block holds is known: a read
+ * brings what was written last, and what a flush covered is on the medium.
  */
 static void
 one_life(uint64_t s)
 {
 	enum { SLOTS = 12, SPAN = 24 };
 	static uint8_t value[SPAN], floor[SPAN];
-	struct { uint32_t op, block; uint8_t byte; uint8_t at_put[SPAN]; bool busy; } slot[SLOTS] = { 0 };
+	struct {
+		uint32_t op, block;
+		uint8_t byte;
+		uint8_t at_put[SPAN];
+		bool busy;
+	} slot[SLOTS] = { 0 };
 	bool busy[SPAN] = { false };
 	uint32_t cookie, detail, deaths = 0;
 
@@ -407,37 +428,48 @@ one_life(uint64_t s)
 		if (!slot[k].busy && (what == 0 || !busy[block])) {
 			slot[k].busy = true;
 			slot[k].block = block;
-			slot[k].op = what == 0 ? BLK_FLUSH : what < 4 ? BLK_READ : what < 5 ? BLK_WRITE | BLK_FUA : BLK_WRITE;
+			slot[k].op = what == 0 ? BLK_FLUSH :
+			    what < 4           ? BLK_READ :
+			    what < 5           ? BLK_WRITE | BLK_FUA :
+						 BLK_WRITE;
 			slot[k].byte = (uint8_t)rnd(256);
 			memcpy(slot[k].at_put, value, SPAN);
 			if (slot[k].op != BLK_FLUSH)
 				busy[block] = true;
 			memset(b.data + k * BLOCK, slot[k].byte, BLOCK);
-			ATF_REQUIRE_EQ(blk_put(&b, slot[k].op, slot[k].op == BLK_FLUSH ? 0 : (uint64_t)block * BLOCK,
-			    slot[k].op == BLK_FLUSH ? 0 : k * BLOCK, slot[k].op == BLK_FLUSH ? 0 : BLOCK, k), OK);
+			ATF_REQUIRE_EQ(blk_put(&b, slot[k].op,
+					   slot[k].op == BLK_FLUSH ? 0 : (uint64_t)block * BLOCK,
+					   slot[k].op == BLK_FLUSH ? 0 : k * BLOCK,
+					   slot[k].op == BLK_FLUSH ? 0 : BLOCK, k),
+			    OK);
 			continue;
 		}
 		if (b.inflight == 0 && blk_waiting(&b) == 0)
 			continue;
 		e = blk_next(&b, &cookie, &detail, now + 60 * NS_PER_S);
-		ATF_REQUIRE_EQ_MSG(e, OK, "seed %llu step %u: %s", (unsigned long long)s, step, status_text(e));
+		ATF_REQUIRE_EQ_MSG(
+		    e, OK, "seed %llu step %u: %s", (unsigned long long)s, step, status_text(e));
 		ATF_REQUIRE(cookie < SLOTS && slot[cookie].busy);
 		slot[cookie].busy = false;
 		block = slot[cookie].block;
 		if (slot[cookie].op == BLK_FLUSH) {
-			/* Not older than what was answered before; writes since then may have come over it. */
+			/* Not older than what was answered before; writes since then may have come
+			 * over it. */
 			for (uint32_t i = 0; i < SPAN; i++) {
 				bool newer = server.medium[i * BLOCK] == value[i] || busy[i];
 
-				ATF_CHECK_MSG(newer || server.medium[i * BLOCK] == slot[cookie].at_put[i],
-				    "seed %llu step %u: block %u has %u, not %u", (unsigned long long)s, step, i,
-				    server.medium[i * BLOCK], slot[cookie].at_put[i]);
+				ATF_CHECK_MSG(
+				    newer || server.medium[i * BLOCK] == slot[cookie].at_put[i],
+				    "seed %llu step %u: block %u has %u, not %u",
+				    (unsigned long long)s, step, i, server.medium[i * BLOCK],
+				    slot[cookie].at_put[i]);
 			}
 			continue;
 		}
 		busy[block] = false;
 		if (slot[cookie].op == BLK_READ)
-			ATF_CHECK_EQ_MSG(b.data[cookie * BLOCK + 7], value[block], "seed %llu step %u", (unsigned long long)s, step);
+			ATF_CHECK_EQ_MSG(b.data[cookie * BLOCK + 7], value[block],
+			    "seed %llu step %u", (unsigned long long)s, step);
 		else
 			value[block] = slot[cookie].byte;
 		memset(b.data + cookie * BLOCK, 0xdd, BLOCK);
@@ -451,7 +483,8 @@ one_life(uint64_t s)
 	perish();
 	ATF_REQUIRE_EQ(flush(), OK);
 	for (uint32_t i = 0; i < SPAN; i++)
-		ATF_CHECK_EQ_MSG(on_medium(i), value[i], "seed %llu: block %u", (unsigned long long)s, i);
+		ATF_CHECK_EQ_MSG(
+		    on_medium(i), value[i], "seed %llu: block %u", (unsigned long long)s, i);
 	ATF_CHECK_EQ(b.restarts >= deaths, true);
 	blk_close(&b);
 }

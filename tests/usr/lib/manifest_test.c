@@ -1,7 +1,9 @@
 /*
- * usr/lib/manifest.c: the manifest that we boot with, and manifests that are wrong in one place each.
+ * usr/lib/manifest.c: the manifest that we boot with, and manifests that are wrong in one place
+ * each.
  *
- * LINK: usr/lib/manifest.c kern/machine/fdt.c kern/base/fmt.c kern/base/str.c tests/lib/fdt_build.c
+ * LINK: usr/lib/manifest.c kern/machine/fdt.c kern/base/fmt.c kern/base/str.c
+ * LINK: tests/lib/fdt_build.c
  */
 #include <atf-c.h>
 #include <stdlib.h>
@@ -156,7 +158,8 @@ ATF_TC_BODY(every_property_arrives, tc)
 	/* Defaults: nothing is consented to, nothing is mapped. */
 	d++;
 	ATF_CHECK(d->consent == 0 && d->doorbell == POLICY_MEDIATED && d->task.caps == 0);
-	ATF_CHECK(d->direct_dma == POLICY_ALLOWED && d->bounce_buffer == POLICY_ALLOWED && d->provides == PROVIDES_NOTHING);
+	ATF_CHECK(d->direct_dma == POLICY_ALLOWED && d->bounce_buffer == POLICY_ALLOWED &&
+	    d->provides == PROVIDES_NOTHING);
 	ATF_CHECK(d->task.restart.kind == RESTART_LIMIT && d->task.restart.limit != 0);
 	ATF_CHECK_STREQ(d->task.args, "");
 }
@@ -170,28 +173,40 @@ ATF_TC_BODY(name, tc)								\
 	refused(folder, words);							\
 }
 
-REFUSED(an_unknown_property_is_named, "services", "/services/x: priorty: unknown property", fb_cell(&b, "priorty", 3))
+REFUSED(an_unknown_property_is_named, "services", "/services/x: priorty: unknown property",
+    fb_cell(&b, "priorty", 3))
 REFUSED(a_drivers_property_is_unknown_in_a_service, "services", "/services/x: doorbell: unknown",
     fb_string(&b, "doorbell", "mapped"))
-REFUSED(a_property_twice_is_named, "services", "/services/x: program: is there twice", fb_string(&b, "program", "z"))
-REFUSED(a_number_must_be_a_cell, "services", "/services/x: pages: must be one number", fb_string(&b, "pages", "12"))
-REFUSED(a_number_must_be_one_cell, "services", "/services/x: pages: must be one number", FB_CELLS(&b, "pages", 100, 200))
-REFUSED(a_number_has_bounds, "services", "/services/x: priority: 30 is not in 1 .. 24", fb_cell(&b, "priority", 30))
-REFUSED(a_string_must_end, "services", "/services/x: args: must be a string", fb_prop(&b, "args", "abc", 3))
-REFUSED(a_string_must_not_be_a_list, "services", "/services/x: args: must be one string", fb_prop(&b, "args", "a\0b", 4))
-REFUSED(a_string_must_be_printable, "services", "/services/x: args: must have", fb_string(&b, "args", "a\x1b[2J"))
-REFUSED(a_program_name_has_a_length, "services", "/services/x: serves: must have", fb_string(&b, "serves",
-    "a-name-that-is-too-long"))
+REFUSED(a_property_twice_is_named, "services", "/services/x: program: is there twice",
+    fb_string(&b, "program", "z"))
+REFUSED(a_number_must_be_a_cell, "services", "/services/x: pages: must be one number",
+    fb_string(&b, "pages", "12"))
+REFUSED(a_number_must_be_one_cell, "services", "/services/x: pages: must be one number",
+    FB_CELLS(&b, "pages", 100, 200))
+REFUSED(a_number_has_bounds, "services", "/services/x: priority: 30 is not in 1 .. 24",
+    fb_cell(&b, "priority", 30))
+REFUSED(a_string_must_end, "services", "/services/x: args: must be a string",
+    fb_prop(&b, "args", "abc", 3))
+REFUSED(a_string_must_not_be_a_list, "services", "/services/x: args: must be one string",
+    fb_prop(&b, "args", "a\0b", 4))
+REFUSED(a_string_must_be_printable, "services", "/services/x: args: must have",
+    fb_string(&b, "args", "a\x1b[2J"))
+REFUSED(a_program_name_has_a_length, "services", "/services/x: serves: must have",
+    fb_string(&b, "serves", "a-name-that-is-too-long"))
 REFUSED(a_word_must_be_known, "services", "\"sometimes\" is not known; valid: always, never, limit",
     fb_string(&b, "restart", "sometimes"))
 REFUSED(a_capability_must_be_known, "services", "/services/x: capabilities: \"root\" is not known",
     fb_prop(&b, "capabilities", "log\0root", 9))
-REFUSED(the_backoff_must_not_shrink, "services", "/services/x: backoff-ms: ", FB_CELLS(&b, "backoff-ms", 100, 50))
-REFUSED(a_node_in_a_node_is_unknown, "services", "/services/x: unknown node \"deep\"", (fb_begin(&b, "deep"), fb_end(&b)))
-REFUSED(too_many_uses, "services", "/services/x: uses: more than 4 names", fb_prop(&b, "uses", "a\0b\0c\0d\0e", 10))
+REFUSED(the_backoff_must_not_shrink, "services",
+    "/services/x: backoff-ms: ", FB_CELLS(&b, "backoff-ms", 100, 50))
+REFUSED(a_node_in_a_node_is_unknown, "services", "/services/x: unknown node \"deep\"",
+    (fb_begin(&b, "deep"), fb_end(&b)))
+REFUSED(too_many_uses, "services", "/services/x: uses: more than 4 names",
+    fb_prop(&b, "uses", "a\0b\0c\0d\0e", 10))
 REFUSED(a_driver_matches_something, "drivers", "/drivers/x: class: missing", (void)0)
 REFUSED(ids_are_pairs, "drivers", "/drivers/x: ids: must be pairs", FB_CELLS(&b, "ids", 0x1af4))
-REFUSED(a_class_has_24_bits, "drivers", "/drivers/x: class: 16777216 is not in", fb_cell(&b, "class", 0x1000000))
+REFUSED(a_class_has_24_bits, "drivers", "/drivers/x: class: 16777216 is not in",
+    fb_cell(&b, "class", 0x1000000))
 REFUSED(too_many_classes, "drivers", "/drivers/x: class: must be 1 to 16 numbers",
     FB_CELLS(&b, "class", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17))
 REFUSED(no_driver_gets_the_machine, "drivers", "/drivers/x: capabilities: a driver may have",
@@ -251,7 +266,8 @@ ATF_TC_BODY(an_endpoint_has_one_server_and_must_exist, tc)
 ATF_TC_WITHOUT_HEAD(unknown_and_second_folders_are_named);
 ATF_TC_BODY(unknown_and_second_folders_are_named, tc)
 {
-	static const char *const folder[] = { "services", "servces", "services", "drivers", "drivers" };
+	static const char *const folder[] = { "services", "servces", "services", "drivers",
+		"drivers" };
 	size_t len;
 	uint8_t *blob;
 
@@ -267,7 +283,8 @@ ATF_TC_BODY(unknown_and_second_folders_are_named, tc)
 	fb_end(&b);
 	blob = fb_blob(&b, &len);
 	ATF_REQUIRE_EQ(read_blob(blob, len), OK);
-	ATF_CHECK_STREQ(said, "manifest: /: version: unknown property\nmanifest: /services: count: unknown property\n"
+	ATF_CHECK_STREQ(said,
+	    "manifest: /: version: unknown property\nmanifest: /services: count: unknown property\n"
 	    "manifest: /: unknown node \"servces\"\nmanifest: /: second node \"services\"\nmanifest: /: second node \"drivers\"\n");
 }
 
@@ -295,7 +312,8 @@ ATF_TC_BODY(more_nodes_than_there_is_room_for, tc)
 	ATF_REQUIRE_EQ(read_blob(blob, len), OK);
 	ATF_CHECK_EQ(lines, 4);
 	ATF_CHECK(m.service_count == MANIFEST_SERVICES && m.driver_count == MANIFEST_DRIVERS);
-	ATF_CHECK(strstr(said, "more than 16 services") != NULL && strstr(said, "more than 16 drivers") != NULL);
+	ATF_CHECK(strstr(said, "more than 16 services") != NULL &&
+	    strstr(said, "more than 16 drivers") != NULL);
 }
 
 /* Every cut and every changed byte of the real one: an answer, and never a byte outside. */

@@ -13,7 +13,8 @@ static const struct restart_policy never = { RESTART_NEVER, 4, { 100, 350 }, 100
 
 /* Started now, serving at once, ended "lived" ms later: the verdict, and the wait in ms. */
 static enum supervise_verdict
-live(struct supervision *s, const struct restart_policy *p, enum exit_reason r, uint64_t *now_ms, uint64_t lived, uint64_t *wait)
+live(struct supervision *s, const struct restart_policy *p, enum exit_reason r, uint64_t *now_ms,
+    uint64_t lived, uint64_t *wait)
 {
 	uint64_t at = 0;
 	enum supervise_verdict v;
@@ -77,7 +78,8 @@ ATF_TC_BODY(an_end_before_it_served_is_quick_however_late, tc)
 		now = at;
 	}
 	supervise_started(&s);
-	ATF_CHECK_EQ(supervise_ended(&s, &limit, EXIT_NORMAL, now + 30000 * NS_PER_MS, &at), SUPERVISE_GIVE_UP);
+	ATF_CHECK_EQ(supervise_ended(&s, &limit, EXIT_NORMAL, now + 30000 * NS_PER_MS, &at),
+	    SUPERVISE_GIVE_UP);
 	ATF_CHECK_EQ(s.quick, 4);
 }
 

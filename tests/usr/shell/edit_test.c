@@ -1,5 +1,6 @@
 /*
- * usr/shell/edit.c: what is typed, what the line is, and what the screen shows: a terminal that is a row of characters.
+ * usr/shell/edit.c: what is typed, what the line is, and what the screen shows: a terminal that is
+ * a row of characters.
  *
  * LINK: usr/shell/edit.c kern/base/fmt.c kern/base/str.c
  */
@@ -15,7 +16,8 @@ static char row[EDIT_WIDTH + 1];	/* the terminal's last row */
 static size_t column;
 static unsigned bells, rows;
 
-/* A small terminal: carriage return, newline, bell, ESC [K, ESC [nD; anything else it does not know. */
+/* A small terminal: carriage return, newline, bell, ESC [K, ESC [nD; anything else it does not
+ * know. */
 static void
 screen(void *arg, const char *text, size_t len)
 {
@@ -96,9 +98,11 @@ keys(const char *text, size_t len)
 	for (size_t i = 0; i < len; i++) {
 		ATF_REQUIRE_EQ(v, EDIT_MORE);
 		v = edit_key(&e, (uint8_t)text[i]);
-		ATF_REQUIRE(e.cursor <= e.len && e.len < EDIT_LINE && e.line[e.len] == 0 && strlen(e.line) == e.len);
+		ATF_REQUIRE(e.cursor <= e.len && e.len < EDIT_LINE && e.line[e.len] == 0 &&
+		    strlen(e.line) == e.len);
 		ATF_REQUIRE_MSG(column == strlen(e.prompt) + e.cursor - e.from || v != EDIT_MORE,
-		    "column %zu, cursor %zu of %zu, window from %zu", column, e.cursor, e.len, e.from);
+		    "column %zu, cursor %zu of %zu, window from %zu", column, e.cursor, e.len,
+		    e.from);
 	}
 	return v;
 }
@@ -277,7 +281,8 @@ ATF_TC_BODY(noise_is_survived, tc)
 		if (keys(&c, 1) != EDIT_MORE)
 			edit_start(&e, "> ");
 		ATF_REQUIRE(strncmp(row, "> ", 2) == 0);
-		ATF_REQUIRE(strncmp(row + 2, e.line + e.from, e.len - e.from < 77 ? e.len - e.from : 77) == 0);
+		ATF_REQUIRE(strncmp(row + 2, e.line + e.from,
+				e.len - e.from < 77 ? e.len - e.from : 77) == 0);
 	}
 }
 

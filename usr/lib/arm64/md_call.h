@@ -1,6 +1,6 @@
 /*
- * arm64: the system-call instruction (SVC #0), with registers as in kern/md/trap.h; and what else of a program depends on the
- * architecture.  Found by include path, through usr/lib/call.h.
+ * arm64: the system-call instruction (SVC #0), with registers as in kern/md/trap.h; and what else
+ * of a program depends on the architecture.  Found by include path, through usr/lib/call.h.
  */
 #pragma once
 
@@ -26,13 +26,15 @@ sys_full(struct sysregs *r)
 	register uint64_t x10 __asm__("x10") = r->deadline;
 	register uint64_t x11 __asm__("x11") = r->token;
 
-	__asm__ volatile("svc #0" : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3), "+r"(x4), "+r"(x5), "+r"(x6), "+r"(x7),
-	    "+r"(x8), "+r"(x9), "+r"(x10), "+r"(x11) :: "memory");
+	__asm__ volatile("svc #0"
+	    : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3), "+r"(x4), "+r"(x5), "+r"(x6), "+r"(x7),
+	    "+r"(x8), "+r"(x9), "+r"(x10), "+r"(x11)::"memory");
 	*r = (struct sysregs){ { x0, x1, x2, x3, x4, x5, x6, x7 }, x8, x9, x10, x11 };
 }
 
 static ALWAYS_INLINE enum status
-sys6(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f, uint64_t *r0, uint64_t *r1)
+sys6(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f,
+    uint64_t *r0, uint64_t *r1)
 {
 	register uint64_t x0 __asm__("x0") = a;
 	register uint64_t x1 __asm__("x1") = b;
@@ -42,7 +44,10 @@ sys6(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, ui
 	register uint64_t x5 __asm__("x5") = f;
 	register uint64_t x8 __asm__("x8") = nr;
 
-	__asm__ volatile("svc #0" : "+r"(x0), "+r"(x1), "+r"(x8) : "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
+	__asm__ volatile("svc #0"
+	    : "+r"(x0), "+r"(x1), "+r"(x8)
+	    : "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+	    : "memory");
 	*r0 = x0;
 	*r1 = x1;
 	return (enum status)(x8 & CALL_NUMBER);
@@ -61,7 +66,9 @@ sys_msg4(uint64_t *call, uint64_t *target, uint64_t w[4], uint64_t deadline, uin
 	register uint64_t x10 __asm__("x10") = deadline;
 	register uint64_t x11 __asm__("x11") = *token;
 
-	__asm__ volatile("svc #0" : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3), "+r"(x8), "+r"(x9), "+r"(x11) : "r"(x10)
+	__asm__ volatile("svc #0"
+	    : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3), "+r"(x8), "+r"(x9), "+r"(x11)
+	    : "r"(x10)
 	    : "x4", "x5", "x6", "x7", "memory");
 	w[0] = x0;
 	w[1] = x1;
