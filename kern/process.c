@@ -178,10 +178,11 @@ tell_some(struct process *p, struct thread *me)
 		if (list_empty(&p->threads))
 			return false;
 		t = list_first(&p->threads, struct thread, siblings);
-		if (t->dying)
+		if (t->told)
 			return false;
 		list_remove(&t->siblings);
 		list_push_back(&p->threads, &t->siblings);
+		t->told = true;
 		store_release(&t->dying, true);
 		if (t == me)
 			continue;

@@ -56,6 +56,7 @@ struct thread {
 	bool dying;			/* 4: (a) its process ends; entry code looks at it */
 	enum status wait_status;	/* written by the claimer */
 	bool pinned;			/* (c) stays on its CPU */
+	bool told;			/* (process) to leave: dying alone may be its own doing */
 	uint8_t prio;			/* (c) */
 	uint8_t cpu;			/* (run queue) */
 	uintptr_t ksp;			/* saved kernel stack pointer while not running */

@@ -578,6 +578,19 @@ ATF_TC_BODY(a_large_grant_is_taken_back_when_a_part_is_mapped, tc)
 	end();
 }
 
+/* A teardown that failed: nothing of the claim can be trusted to be out of reach, whatever its
+ * state. */
+ATF_TC_WITHOUT_HEAD(a_large_grant_is_quarantined_when_a_part_is_mapped);
+ATF_TC_BODY(a_large_grant_is_quarantined_when_a_part_is_mapped, tc)
+{
+	begin_large();
+	ATF_REQUIRE_EQ(grant_large(0, 0), E_WOULD_BLOCK);
+	ATF_REQUIRE_EQ(domain_publish(&d, &g[0]), E_WOULD_BLOCK);
+	ATF_REQUIRE(u.mapped_bytes != 0);
+	domain_quarantine(&d, &g[0]);
+	ATF_CHECK_EQ(grant_state(&g[0]), LEDGER_QUARANTINED);
+}
+
 /* Where leaves of 2 MiB fit, a step goes to the next of 1 GiB: the unit is asked once for each run.
  */
 ATF_TC_WITHOUT_HEAD(large_leaves_make_large_steps);
@@ -602,6 +615,7 @@ ATF_TP_ADD_TCS(tp)
 {
 	ATF_TP_ADD_TC(tp, a_large_grant_comes_and_goes_in_steps);
 	ATF_TP_ADD_TC(tp, a_large_grant_is_taken_back_when_a_part_is_mapped);
+	ATF_TP_ADD_TC(tp, a_large_grant_is_quarantined_when_a_part_is_mapped);
 	ATF_TP_ADD_TC(tp, large_leaves_make_large_steps);
 	ATF_TP_ADD_TC(tp, a_grant_is_in_force_at_once_where_absence_is_not_cached);
 	ATF_TP_ADD_TC(tp, a_grant_is_published_when_the_ticket_of_its_sync_is_past);
