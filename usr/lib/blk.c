@@ -233,8 +233,12 @@ settle(struct blk *b, uint32_t cookie, enum status *status)
 			b->damage = OK;
 		}
 	} else if (slot->record != KEEP_NONE) {
-		if (keep_answered(&b->keep, slot->record, *status == OK,
-			b->durable || (r->op & BLK_FUA) != 0))
+		bool durable = b->durable || (r->op & BLK_FUA) != 0;
+
+		if (*status == OK && durable)
+			keep_cover(&b->keep, slot->record, r->at, r->bytes, b->data,
+			    b->data + r->data);
+		if (keep_answered(&b->keep, slot->record, *status == OK, durable))
 			memcpy(b->data + b->keep.write[slot->record].data, b->data + r->data,
 			    r->bytes);
 	}

@@ -1,7 +1,8 @@
 /*
- * Writes that no flush covers yet: blk_keep.h.
+ * Writes that no flush covers yet: blk_keep.h, which also says what is not claimed.
  */
 #include "usr/lib/blk_keep.h"
+#include "kern/base/str.h"
 
 void
 keep_init(struct blk_keep *k, uint64_t base, uint64_t size)
@@ -52,11 +53,44 @@ keep_answered(struct blk_keep *k, uint32_t index, bool good, bool durable)
 
 	k->unanswered--;
 	w->answered = ++k->clock;
-	w->dead = !good || (durable && numbered(k, k->first) == w);
+	w->dead = !good || durable;
 	if (!w->dead)
 		return true;
 	shrink(k);
 	return false;
+}
+
+/* What a durable write of at .. end - 1 leaves of an older one. */
+static void
+cut(struct kept_write *w, uint64_t at, uint64_t end, uint8_t *data, const uint8_t *from)
+{
+	uint64_t w_end = w->at + w->bytes;
+
+	if (at >= w_end || end <= w->at)
+		return;
+	if (at <= w->at && end >= w_end) {
+		w->dead = true;
+	} else if (at <= w->at) {
+		w->data += end - w->at;
+		w->bytes = (uint32_t)(w_end - end);
+		w->at = end;
+	} else if (end >= w_end) {
+		w->bytes = (uint32_t)(at - w->at);
+	} else {
+		memcpy(data + w->data + (at - w->at), from, end - at);
+	}
+}
+
+void
+keep_cover(struct blk_keep *k, uint32_t index, uint64_t at, uint32_t bytes, uint8_t *data,
+    const uint8_t *from)
+{
+	for (uint32_t n = k->first; n != k->next && numbered(k, n) != &k->write[index]; n++) {
+		struct kept_write *w = numbered(k, n);
+
+		if (w->answered != 0 && !w->dead)
+			cut(w, at, at + bytes, data, from);
+	}
 }
 
 void

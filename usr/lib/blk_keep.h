@@ -6,14 +6,25 @@
  * until a flush that was put after its answer succeeds.  A successor of the server gets the copies
  * again in that order, before anything else.
  *
- * A write with FUA is durable when it is answered, but while an older one is kept it is kept as
- * well: put again without it, the older one would come out on top.
+ * A write with FUA is durable when it is answered, and is not kept.  What it covers of older kept
+ * writes is never put again as it was, not even for a moment, since power may fail in that moment:
+ *
+ *   all of one       the older one is dropped
+ *   an end of one    the older one is cut
+ *   a middle         the copy takes over the durable bytes
+ *
+ * Writes in flight together have no order: one that is answered after the durable one is kept
+ * whole.
  *
  *   records   first .. next - 1, by number; one that is not needed any more is dead, and goes when
  * it is the first copies    a ring, in the order of records; a copy lies in one piece, and what is
  * left at the end of the area is skipped
  *
  * Bounded by both; who finds no room flushes first.  Pure; no locks.
+ *
+ * Not here: order between sessions.  A session knows its own writes alone.  Where two sessions
+ * write the same range, what one of them kept may be put again over what the other was told is
+ * durable.  Nothing is claimed for them.
  */
 #pragma once
 
@@ -45,6 +56,10 @@ static inline bool keep_empty(const struct blk_keep *k) { return k->first == k->
 uint32_t keep_put(struct blk_keep *k, uint64_t at, uint32_t bytes);
 /* The server answered.  True: the write is kept, and its copy is to be made now. */
 NODISCARD bool keep_answered(struct blk_keep *k, uint32_t index, bool good, bool durable);
+/* Before keep_answered, for a durable write that succeeded: its record, range and bytes; data is
+ * the session's. */
+void keep_cover(struct blk_keep *k, uint32_t index, uint64_t at, uint32_t bytes, uint8_t *data,
+    const uint8_t *from);
 /* What a flush covers that is put now: give it to keep_flushed when it succeeded. */
 static inline uint64_t keep_mark(const struct blk_keep *k) { return k->clock; }
 void keep_flushed(struct blk_keep *k, uint64_t mark);

@@ -40,6 +40,9 @@ static struct {
 	uint32_t die_in;	/* requests until it dies; 0: it does not */
 	bool answer_last;	/* the last one is answered before */
 	uint32_t fail_writes;	/* so many writes fail */
+	bool guard;		/* blocks written with FUA may not change any more */
+	uint32_t touched;	/* while guarded: they were written with what they hold */
+	bool fua[BLOCKS];
 	uint32_t opens, writes, fua_writes, flushes;
 } server;
 
@@ -91,6 +94,16 @@ carry_out(const struct blk_req *r)
 		return OK;
 	}
 	server.writes++;
+	for (uint64_t i = r->at / BLOCK; i < (r->at + r->bytes) / BLOCK; i++) {
+		if (server.guard && server.fua[i]) {
+			ATF_CHECK_MSG(memcmp(server.medium + i * BLOCK,
+					  memory + r->data + i * BLOCK - r->at, BLOCK) == 0,
+			    "what was durable in block %llu is written over",
+			    (unsigned long long)i);
+			server.touched++;
+		}
+		server.fua[i] |= (r->op & BLK_FUA) != 0;
+	}
 	if (server.fail_writes != 0) {
 		server.fail_writes--;
 		return E_IO;
@@ -225,6 +238,14 @@ put_block(uint32_t block, uint8_t byte, uint32_t flags)
 	return blk_do(&b, BLK_WRITE | flags, (uint64_t)block * BLOCK, 0, BLOCK);
 }
 
+static enum status
+put_blocks(uint32_t block, uint32_t blocks, uint8_t byte, uint32_t flags)
+{
+	memset(b.data, byte, (size_t)blocks * BLOCK);
+	return blk_do(
+	    &b, BLK_WRITE | flags, (uint64_t)block * BLOCK, 0, blocks * (uint32_t)BLOCK);
+}
+
 static enum status flush(void) { return blk_do(&b, BLK_FLUSH, 0, 0, 0); }
 static uint8_t on_medium(uint32_t block) { return server.medium[block * BLOCK + BLOCK - 1]; }
 
@@ -291,6 +312,53 @@ ATF_TC_BODY(an_older_write_does_not_come_on_top_of_a_durable_one, tc)
 	/* Alone it is durable, and nothing is kept. */
 	ATF_REQUIRE_EQ(put_block(5, 3, BLK_FUA), OK);
 	ATF_CHECK(keep_empty(&b.keep));
+	blk_close(&b);
+}
+
+/* What was told durable is not even for a moment what it was before: power may fail then. */
+ATF_TC_WITHOUT_HEAD(what_is_durable_is_never_put_back);
+ATF_TC_BODY(what_is_durable_is_never_put_back, tc)
+{
+	/* The durable write: its place against blocks 10 to 17, and how much of it comes again. */
+	static const struct { uint32_t block, blocks, touched; } cases[] = {
+		{ 10, 8, 0 }, { 8, 12, 0 }, { 10, 3, 0 }, { 8, 5, 0 }, { 15, 3, 0 }, { 15, 9, 0 },
+		{ 12, 3, 3 }, { 4, 6, 0 }, { 18, 2, 0 },
+	};
+
+	for (uint32_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint32_t first = cases[i].block, end = first + cases[i].blocks;
+
+		set_up();
+		ATF_REQUIRE_EQ(put_blocks(10, 8, 0xa1, 0), OK);
+		ATF_REQUIRE_EQ(put_blocks(first, cases[i].blocks, 0xf1, BLK_FUA), OK);
+		memset(b.data, 0, DATA);
+		server.guard = true;
+		perish();
+		ATF_REQUIRE_EQ(blk_do(&b, BLK_READ, 0, 0, BLOCK), OK);
+		ATF_CHECK_EQ(server.touched, cases[i].touched);
+		ATF_CHECK_EQ(b.rewrites, first <= 10 && end >= 18 ? 0 : 1);
+		for (uint32_t n = 0; n < 30; n++)
+			ATF_CHECK_EQ_MSG(on_medium(n),
+			    n >= first && n < end ? 0xf1 : n >= 10 && n < 18 ? 0xa1 : n,
+			    "case %u: block %u has %#x", i, n, on_medium(n));
+		blk_close(&b);
+	}
+	/* A younger one is put over it again. */
+	set_up();
+	ATF_REQUIRE_EQ(put_block(5, 1, 0), OK);
+	ATF_REQUIRE_EQ(put_block(5, 2, BLK_FUA), OK);
+	ATF_REQUIRE_EQ(put_block(5, 3, 0), OK);
+	perish();
+	ATF_REQUIRE_EQ(flush(), OK);
+	ATF_CHECK_EQ(b.rewrites, 1);
+	ATF_CHECK_EQ(on_medium(5), 3);
+	/* One that failed covers nothing. */
+	ATF_REQUIRE_EQ(put_block(6, 1, 0), OK);
+	server.fail_writes = 1;
+	ATF_REQUIRE_EQ(put_block(6, 2, BLK_FUA), E_IO);
+	perish();
+	ATF_REQUIRE_EQ(flush(), OK);
+	ATF_CHECK_EQ(on_medium(6), 1);
 	blk_close(&b);
 }
 
@@ -502,6 +570,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, kept_writes_come_again_in_their_order);
 	ATF_TP_ADD_TC(tp, a_read_sees_the_kept_writes);
 	ATF_TP_ADD_TC(tp, an_older_write_does_not_come_on_top_of_a_durable_one);
+	ATF_TP_ADD_TC(tp, what_is_durable_is_never_put_back);
 	ATF_TP_ADD_TC(tp, a_flush_covers_what_was_answered_before_it);
 	ATF_TP_ADD_TC(tp, no_more_is_kept_than_there_is_room_for);
 	ATF_TP_ADD_TC(tp, nothing_is_kept_where_answers_are_durable);
