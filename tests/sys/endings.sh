@@ -66,6 +66,7 @@ ending_a_process_with_much_memory_keeps_nobody_waiting_body() {
 	trial "end=$(capos_scale 80 4096)" DISK=disk.img SMP=1 CPU=$cpu MEM="$(capos_scale 512M 6G)" QEMU_EXTRA='-icount shift=0,sleep=off' TIMEOUT=1500
 	capos_expect '^trial: single pages: ' '^trial: large pages: ' '^trial: many handles: ' '^trial: abandoned: ' '^trial: grants: ' \
 	    '^capos: exit status 0'
+	[ "$BUILD" != debug ] || return 0	# it fills what becomes free with poison, and takes its time
 	for late in $(sed -n 's/^trial: .* the latest \([0-9]*\) ns late.*/\1/p; s/^trial: .* took \([0-9]*\) ns$/\1/p' serial.txt); do
 		[ "$late" -le 55000 ] || capos_fail "somebody waited for $late instructions"
 	done
