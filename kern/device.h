@@ -70,6 +70,8 @@ struct buffer {
 	struct object obj;
 	struct device *device;		/* (c) counted */
 	struct memory *memory;		/* (c) counted, until the end */
+	uint32_t pool; /* (c) its id, and its pages: it may be gone when somebody asks */
+	uint64_t pool_pages;		/* (c) */
 	bool writes;			/* (c) the device may write */
 	bool uncounted;			/* (device) the device outlives it */
 	struct grant grant;		/* (device) */

@@ -140,6 +140,8 @@ make_buffer(struct process *payer, struct memory *m, bool writes, struct buffer 
 	}
 	b = container_of(bo, struct buffer, obj);
 	b->memory = m;
+	b->pool = m->id;
+	b->pool_pages = m->pages;
 	b->writes = writes;
 	list_init(&b->link);
 	spin_lock(&m->obj.lock);

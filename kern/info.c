@@ -112,6 +112,8 @@ nth_grant(struct object *o, void *arg)
 		.dir = b->grant.entry.grant.dir,
 		.state = grant_state(&b->grant),
 		.generation = b->grant.entry.grant.generation,
+		.pool = b->pool,
+		.pool_pages = b->pool_pages,
 	};
 	n->found = true;
 	return false;

@@ -98,6 +98,8 @@ clear(struct paddr base, uint64_t pages)
 	return OK;
 }
 
+static uint32_t made;
+
 enum status
 memory_create(struct process *payer, uint64_t pages, uint32_t flags, struct memory **out)
 {
@@ -130,6 +132,7 @@ memory_create(struct process *payer, uint64_t pages, uint32_t flags, struct memo
 	m->pages = pages;
 	m->charged = charge;
 	list_init(&m->mappings);
+	m->id = __atomic_add_fetch(&made, 1, __ATOMIC_RELAXED);
 	while (done < pages) {
 		struct paddr base;
 		unsigned order =
@@ -169,6 +172,7 @@ memory_adopt(struct process *payer, uint64_t base, uint64_t len, struct memory *
 		return s;
 	m = container_of(o, struct memory, obj);
 	list_init(&m->mappings);
+	m->id = __atomic_add_fetch(&made, 1, __ATOMIC_RELAXED);
 	m->sealed = true;
 	for (uint64_t at = first; at < end && s == OK; at += PAGE_SIZE) {
 		s = quota_take_pages(&payer->quota, 1);

@@ -37,6 +37,7 @@ struct memory {
 	struct run run[RUNS_INSIDE];	/* (c) the first runs */
 	struct run_page *more;		/* (c) the others, last page first */
 	uint32_t run_count;		/* (c) */
+	uint32_t id;			/* (c) for people: counts as they are made */
 	uint32_t writers;		/* (l) writable mappings and grants for writing */
 	uint32_t grants;		/* (l) live DMA grants */
 	bool sealed, poisoned;		/* (l) */

@@ -185,4 +185,6 @@ struct grant_info {
 	uint64_t iova, len_bytes;
 	uint8_t dir, state;			/* enum dma_dir; the ledger's state */
 	uint32_t generation;
+	uint32_t pool; /* which memory object it is a part of: a number for people */
+	uint64_t pool_pages;
 };

@@ -17,7 +17,7 @@ const struct command commands[] = {
 	{ "devices", "", "PCI tree: group, driver, domain, verdict", cmd_devices },
 	{ "evidence", "[json]", "what each step of the verdict over a device saw", cmd_evidence },
 	{ "iommu", "", "units, features in use, domains, faults", cmd_iommu },
-	{ "dma", "", "grants by owner", cmd_dma },
+	{ "dma", "", "pools, buffers and their windows, by owner", cmd_dma },
 	{ "blk", "", "disks", cmd_blk },
 	{ "sha256", "DEV [OFFSET LENGTH]", "hash of a disk or a part of it", cmd_sha256 },
 	{ "hexdump", "DEV [OFFSET [LENGTH]]", "bytes of a disk", cmd_hexdump },

@@ -354,9 +354,10 @@ print_grants(void)
 		if (end != i)
 			print("%s (%u): %u grant%s, %llu KiB\n", process_name(g.owner), g.owner,
 			    end - i, end - i == 1 ? "" : "s", (unsigned long long)(bytes / KIB));
-		print("  %02x:%02x.%x iova 0x%llx %llu KiB %s\n", g.rid >> 8, g.rid >> 3 & 31,
-		    g.rid & 7, (unsigned long long)g.iova, (unsigned long long)(g.len_bytes / KIB),
-		    dirs[g.dir & 3]);
+		print("  %02x:%02x.%x iova 0x%llx %llu KiB %s, of pool %u (%llu KiB)\n", g.rid >> 8,
+		    g.rid >> 3 & 31, g.rid & 7, (unsigned long long)g.iova,
+		    (unsigned long long)(g.len_bytes / KIB), dirs[g.dir & 3], g.pool,
+		    (unsigned long long)(g.pool_pages * PAGE_SIZE / KIB));
 	}
 	if (seen > n)
 		print("and %llu grants more\n", (unsigned long long)(seen - n));
