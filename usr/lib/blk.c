@@ -99,6 +99,15 @@ start_keeper(struct blk *b)
 	return s;
 }
 
+static void
+close_session(struct blk *b)
+{
+	struct msg m = { .label = BLK_CALL_CLOSE, .words = 1, .w = { b->session } };
+
+	(void)msg_call(
+	    b->endpoint, &m, now_ns() + CALL_NS); /* a server that is dead has no sessions */
+}
+
 static enum status
 attach(struct blk *b)
 {
@@ -120,6 +129,8 @@ attach(struct blk *b)
 	if (s != OK) {
 		(void)sys_handle_close(m.w[0]);
 		(void)sys_handle_close(m.w[1]);
+		b->session = m.w[2];
+		close_session(b);
 		return s;
 	}
 	detach(b);
@@ -135,7 +146,10 @@ attach(struct blk *b)
 	b->head = b->shown = b->done_tail = 0;
 	b->inflight -= b->slot[BLK_OWN].busy;
 	b->slot[BLK_OWN].busy = false;
-	return start_keeper(b);
+	s = start_keeper(b);
+	if (s != OK)
+		close_session(b);
+	return s;
 }
 
 enum status
@@ -157,24 +171,15 @@ blk_open(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint
 	}
 	b->ntfn = (handle_t)h;
 	/* A server that is just ending may take the call and leave it: its successor gets it then.
-	 */
+	 * A session that is just ending may still have writes to wait for. */
 	do {
 		s = attach(b);
-		if (s == E_PEER)
-			sleep_until(now_ns() + 10 * NS_PER_MS);
-	} while (s == E_PEER && now_ns() < until);
+		if (s == E_PEER || s == E_BUSY)
+			sleep_until(now_ns() + AGAIN_NS);
+	} while ((s == E_PEER || s == E_BUSY) && now_ns() < until);
 	if (s != OK)
 		blk_close(b);
 	return s;
-}
-
-static void
-close_session(struct blk *b)
-{
-	struct msg m = { .label = BLK_CALL_CLOSE, .words = 1, .w = { b->session } };
-
-	(void)msg_call(
-	    b->endpoint, &m, now_ns() + CALL_NS); /* a server that is dead has no sessions */
 }
 
 void
@@ -358,6 +363,14 @@ rewrite_kept(struct blk *b, uint64_t deadline)
 	return s == OK && any ? do_own(b, (struct blk_req){ .op = BLK_FLUSH }, deadline) : s;
 }
 
+/* What may be otherwise a moment later: who of many clients comes first after a restart takes what
+ * the others wait for. */
+static bool
+passes(enum status s)
+{
+	return s == E_PEER || s == E_TIMED_OUT || s == E_BUSY || s == E_QUOTA || s == E_NO_MEMORY;
+}
+
 /*
  * The successor of a server that is gone gets what no flush covers, and everything that is not
  * answered.  Half of that is nothing: who does not get it all gets it anew.
@@ -375,9 +388,9 @@ find_successor(struct blk *b, uint64_t deadline)
 				break;
 			if (s != E_PEER)
 				close_session(b);
-			store_release(&b->lost, 1);
 		}
-		if (s != E_PEER && s != E_TIMED_OUT)
+		store_release(&b->lost, 1);
+		if (!passes(s))
 			return s;
 		if (now_ns() >= deadline)
 			return E_TIMED_OUT;

@@ -58,7 +58,7 @@ enum blk_call : uint32_t {
 	/*
 	 * w7 of the answer: 1 when what is answered is durable, no flush needed.
 	 * E_QUOTA: this client has as many sessions as one may have; E_BUSY: all clients together
-	 * have all there are.
+	 * have all there are, or a session that ends may still write where this one would.
 	 */
 	BLK_CALL_OPEN,  /* handles: w0 data, w1 notification; w3 rights << 32 | index, w4 base, w5
 			   len (0: all), w6 data bytes, w7 bits -> w0 handle to signal, w1 ring, w2
@@ -123,7 +123,8 @@ struct blk {
 /*
  * A session on the index-th namespace, with a data area of data_bytes (rounded up to pages) at
  * b->data.  *b is all zero or was closed, and stays in its place: a thread of the session runs on a
- * stack in it.  Waits at most 5 s for the server. E_NOT_FOUND: no such namespace.  E_NO_MEMORY,
+ * stack in it.  Waits at most 5 s for the server, and while it is busy. E_NOT_FOUND: no such
+ * namespace.  E_NO_MEMORY,
  * E_QUOTA: this process has no more of what it takes, or the server gives it no more sessions
  * (E_BUSY).  E_PEER: no server.  E_BUSY also: the thread of the last session has not ended, as its
  * server never answered.
@@ -148,7 +149,11 @@ void blk_kick(struct blk *b);
 /*
  * Next answer, waiting until the deadline.  A server that was restarted meanwhile gets the writes
  * that no flush covers again, in their order and flushed, and then everything unanswered.  When one
- * of those writes fails, the next flush does.
+ * of those writes fails, the next flush does.  A successor that has no session or no memory to give
+ * is asked again until the deadline.
+ *
+ * E_TIMED_OUT, and what a successor says for good, is no answer: *cookie is not set, and what was
+ * in flight still is.
  */
 NODISCARD enum status
 blk_next(struct blk *b, uint32_t *cookie, uint32_t *detail, uint64_t deadline);
@@ -163,7 +168,8 @@ blk_waiting(const struct blk *b)
  * One request, start to end: at, bytes and data as in struct blk_req.  Nothing else may be in
  * flight: the answer taken is the next one.  Waits at most 60 s, since cloud disks may pause for
  * long and a successor may have to start first; after E_TIMED_OUT the request is still in flight,
- * its data may still move, and the session should be closed.  Other errors are blk_put's,
+ * its data may still move, and the session should be closed: until then every call is E_INVALID, as
+ * a write that comes to its end late would take the bytes of the next.  Other errors are blk_put's,
  * blk_next's and the server's answer.
  */
 NODISCARD enum status

@@ -40,6 +40,8 @@ static struct {
 	uint32_t die_in;	/* requests until it dies; 0: it does not */
 	bool answer_last;	/* the last one is answered before */
 	uint32_t fail_writes;	/* so many writes fail */
+	uint32_t refuse_opens;	/* so many times no session is given, and why */
+	enum status refuse_why;
 	bool guard;		/* blocks written with FUA may not change any more */
 	uint32_t touched;	/* while guarded: they were written with what they hold */
 	bool fua[BLOCKS];
@@ -160,6 +162,11 @@ enum status
 msg_call(handle_t endpoint, struct msg *m, uint64_t deadline ATF_DEFS_ATTRIBUTE_UNUSED)
 {
 	ATF_REQUIRE_EQ(endpoint, ENDPOINT);
+	if (m->label == BLK_CALL_OPEN && server.refuse_opens != 0) {
+		server.refuse_opens--;
+		m->label = server.refuse_why;
+		return OK;
+	}
 	if (m->label == BLK_CALL_CLOSE) {
 		__atomic_store_n(&b.keeper, 0, __ATOMIC_RELEASE);
 	} else if (m->label == BLK_CALL_OPEN) {
@@ -461,6 +468,51 @@ ATF_TC_BODY(a_kept_write_that_fails_is_told_by_the_next_flush, tc)
 	blk_close(&b);
 }
 
+/* What the successor cannot give now it is asked for again; what it will never give is told. */
+ATF_TC_WITHOUT_HEAD(a_successor_that_has_no_room_is_asked_again);
+ATF_TC_BODY(a_successor_that_has_no_room_is_asked_again, tc)
+{
+	static const enum status passing[] = { E_BUSY, E_QUOTA, E_NO_MEMORY };
+
+	for (uint32_t i = 0; i < 3; i++) {
+		set_up();
+		ATF_REQUIRE_EQ(put_block(1, 0xb1, 0), OK);
+		perish();
+		server.refuse_opens = 20;
+		server.refuse_why = passing[i];
+		ATF_REQUIRE_EQ(put_block(2, 0xb2, 0), OK);
+		ATF_CHECK_EQ(server.refuse_opens, 0);
+		ATF_REQUIRE_EQ(flush(), OK);
+		ATF_CHECK_EQ(on_medium(1), 0xb1);
+		ATF_CHECK_EQ(on_medium(2), 0xb2);
+		/* Until the time is up; then it is found all the same, by who asks later. */
+		perish();
+		server.refuse_opens = UINT32_MAX;
+		ATF_REQUIRE_EQ(blk_put(&b, BLK_WRITE, 0, 0, BLOCK, 7), OK);
+		ATF_CHECK_EQ(blk_next(&b, &(uint32_t){ 0 }, &(uint32_t){ 0 }, now + NS_PER_S),
+		    E_TIMED_OUT);
+		ATF_CHECK_EQ(b.inflight, 1);
+		server.refuse_opens = 0;
+		ATF_CHECK_EQ(
+		    blk_next(&b, &(uint32_t){ 0 }, &(uint32_t){ 0 }, now + NS_PER_S), OK);
+		perish();
+		server.refuse_opens = 1;
+		server.refuse_why = E_READ_ONLY;
+		ATF_CHECK_EQ(put_block(3, 0xb3, 0), E_READ_ONLY);
+		ATF_CHECK_EQ(server.refuse_opens, 0);
+		blk_close(&b);
+	}
+	/* A session that ends is in the way of the first one, too. */
+	server.refuse_opens = 3;
+	server.refuse_why = E_BUSY;
+	ATF_REQUIRE_EQ(blk_open(&b, ENDPOINT, 0, BLK_RIGHT_WRITE, DATA), OK);
+	blk_close(&b);
+	server.refuse_opens = 1;
+	server.refuse_why = E_QUOTA;
+	ATF_CHECK_EQ(blk_open(&b, ENDPOINT, 0, BLK_RIGHT_WRITE, DATA), E_QUOTA);
+	server.refuse_opens = 0;
+}
+
 /*
  * Writes, reads, flushes from a few slots, and deaths at any point, those of the successor
  * included.  No two requests in flight touch one block, so what each block holds is known: a read
@@ -575,6 +627,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, no_more_is_kept_than_there_is_room_for);
 	ATF_TP_ADD_TC(tp, nothing_is_kept_where_answers_are_durable);
 	ATF_TP_ADD_TC(tp, a_kept_write_that_fails_is_told_by_the_next_flush);
+	ATF_TP_ADD_TC(tp, a_successor_that_has_no_room_is_asked_again);
 	ATF_TP_ADD_TC(tp, whatever_dies_when_nothing_is_lost);
 	return atf_no_error();
 }
