@@ -8,7 +8,8 @@
  * A reset comes at once when the controller stops (CSTS.CFS), or when a completion breaks a rule:
  * then nothing that it says is believed any more.  After the reset no request of before can move
  * data.  Only then the request that caused it is answered, and all others are put again in the new
- * queues; one that was in flight during two resets fails.  A controller that does not come back, or
+ * queues; one that was in flight during two resets fails, and one of a session that closes ends
+ * here, as its answer reaches nobody.  A controller that does not come back, or
  * needs RESETS_MAX resets in RESETS_NS, is given up by name: this process ends, its device is taken
  * apart and reset as a whole (D7), and its clients give their requests to a successor (D12).
  */
@@ -78,7 +79,7 @@ recover_reset(const char *reason)
 
 		if (r->session == NULL)
 			continue;
-		if (given_up[i] || ++r->resets == 2) {
+		if (given_up[i] || r->session->closing || ++r->resets == 2) {
 			request_done(r, given_up[i] ? E_TIMED_OUT : E_IO, 0);
 			continue;
 		}

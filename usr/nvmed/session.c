@@ -7,6 +7,8 @@
  * device's depth stay in the ring until completions make room.
  *
  * When a session closes, its requests in the device are waited for before the grant is taken back.
+ * Until then no session that may write opens on what it could write: its writes would come over
+ * those of its successor.
  */
 #include "kern/base/bits.h"
 #include "kern/base/mmio.h"
@@ -327,6 +329,21 @@ judge_count(uint64_t badge)
 	return E_QUOTA;
 }
 
+/* Writes of a session that ends may still land in the range. */
+static bool
+writes_may_land(const struct session *s)
+{
+	for (uint32_t i = 0; i < SESSIONS; i++) {
+		const struct session *old = &server.session[i];
+
+		if (old->id != 0 && old->closing && old->inflight != 0 && old->ns == s->ns &&
+		    (old->rights & BLK_RIGHT_WRITE) != 0 && old->base < s->base + s->len &&
+		    s->base < old->base + old->len)
+			return true;
+	}
+	return false;
+}
+
 enum status
 session_open(struct msg *m)
 {
@@ -348,6 +365,8 @@ session_open(struct msg *m)
 	e = judge_open(m, &new);
 	if (e != OK)
 		return e;
+	if ((new.rights & BLK_RIGHT_WRITE) != 0 && writes_may_land(&new))
+		return E_BUSY;
 	/* The ring is the server's own: a client could take memory of its own away while it is used
 	 * here. */
 	new.ring = pages_alloc(BLK_RING_PAGES, &new.ring_memory);
