@@ -84,7 +84,8 @@ NODISCARD enum status vspace_unmap(struct process *p, uint64_t va, uint64_t len)
 
 /*
  * Takes down one mapping of the object, wherever it is.  E_NOT_FOUND: there was none; E_BUSY: one
- * is, because its process is taking it down itself or is just mapping it: call again in a while.
+ * is, because its process is taking it down itself, is just mapping it, or goes: call again in a
+ * while.
  */
 NODISCARD enum status vspace_unmap_one_of(struct object *o, struct list *mappings);
 

@@ -123,11 +123,17 @@ process_destroy(struct object *o)
 
 	if (p->end_phase != END_OVER) { /* never started: what it has is taken apart as ever, and
 					   not by who let it go */
-		object_get(o);
+		bool first;
+
 		spin_lock(&o->lock);
-		p->state = PROCESS_ENDING;
+		first = p->state < PROCESS_ENDING;
+		if (first) {
+			object_get(o);
+			p->state = PROCESS_ENDING;
+		}
 		spin_unlock(&o->lock);
-		worker_add(&p->end);
+		if (first)
+			worker_add(&p->end);
 		return false;
 	}
 	if (p->watch.ntfn != NULL)

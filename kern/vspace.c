@@ -191,15 +191,17 @@ undo_quota:
 	return s;
 }
 
-enum status
-vspace_unmap(struct process *p, uint64_t va, uint64_t len)
+/* Takes down the mapping of that place and length, if it is one of "of" (NULL: of anything). */
+static enum status
+unmap_at(struct process *p, uint64_t va, uint64_t len, const struct object *of)
 {
 	struct mapping *m = NULL;
 	struct itree_node *n;
 
 	spin_lock(&p->vs_lock);
 	n = itree_find(&p->mappings, va);
-	if (n != NULL && mapping_at(n)->va == va && mapping_at(n)->len == len)
+	if (n != NULL && mapping_at(n)->va == va && mapping_at(n)->len == len &&
+	    (of == NULL || mapping_at(n)->object == of))
 		m = mapping_at(n);
 	if (m == NULL || m->busy) {
 		spin_unlock(&p->vs_lock);
@@ -209,6 +211,12 @@ vspace_unmap(struct process *p, uint64_t va, uint64_t len)
 	spin_unlock(&p->vs_lock);
 	take_down(p, m, len);
 	return OK;
+}
+
+enum status
+vspace_unmap(struct process *p, uint64_t va, uint64_t len)
+{
+	return unmap_at(p, va, len, NULL);
 }
 
 bool
@@ -248,21 +256,26 @@ vspace_unmap_one_of(struct object *o, struct list *mappings)
 {
 	struct process *p = NULL;
 	uint64_t va = 0, len = 0;
+	bool some, live = false;
 	enum status s;
 
 	spin_lock(&o->lock);
-	if (!list_empty(mappings)) {
+	some = !list_empty(mappings);
+	if (some) {
 		struct mapping *m = list_first(mappings, struct mapping, of_object);
 
 		p = m->proc;
 		va = m->va;
 		len = m->len;
-		object_get(&p->obj);
+		live = object_try_get(&p->obj);	/* a mapping does not count its process */
 	}
 	spin_unlock(&o->lock);
-	if (p == NULL)
+	if (!some)
 		return E_NOT_FOUND;
-	s = vspace_unmap(p, va, len);
+	if (!live)			/* its end takes it down */
+		return E_BUSY;
+	/* Its process may have put something else in its place meanwhile, which is not ours. */
+	s = unmap_at(p, va, len, o);
 	object_put(&p->obj);
 	return s == E_BUSY ? E_BUSY : OK;
 }
