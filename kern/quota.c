@@ -6,11 +6,13 @@
 #include "kern/panic.h"
 
 static enum status
-take(struct quota *q, uint64_t *used, uint64_t max, uint64_t n)
+take(struct quota *q, uint64_t *used, const uint64_t *limit, uint64_t n)
 {
 	uint64_t now = __atomic_load_n(used, __ATOMIC_RELAXED);
 
 	do {
+		uint64_t max = __atomic_load_n(limit, __ATOMIC_RELAXED);
+
 		if (n > max || now > max - n) {
 			__atomic_fetch_add(&q->refused, 1, __ATOMIC_RELAXED);
 			return E_QUOTA;
@@ -31,31 +33,31 @@ give(uint64_t *used, uint64_t n)
 enum status
 quota_take_pages(struct quota *q, uint64_t n)
 {
-	return take(q, &q->pages, q->pages_max, n);
+	return take(q, &q->pages, &q->pages_max, n);
 }
 void quota_give_pages(struct quota *q, uint64_t n) { give(&q->pages, n); }
 enum status
 quota_take_objects(struct quota *q, uint64_t n)
 {
-	return take(q, &q->objects, q->objects_max, n);
+	return take(q, &q->objects, &q->objects_max, n);
 }
 void quota_give_objects(struct quota *q, uint64_t n) { give(&q->objects, n); }
 enum status
 quota_take_threads(struct quota *q, uint64_t n)
 {
-	return take(q, &q->threads, q->threads_max, n);
+	return take(q, &q->threads, &q->threads_max, n);
 }
 void quota_give_threads(struct quota *q, uint64_t n) { give(&q->threads, n); }
 enum status
 quota_take_processes(struct quota *q, uint64_t n)
 {
-	return take(q, &q->processes, q->processes_max, n);
+	return take(q, &q->processes, &q->processes_max, n);
 }
 void quota_give_processes(struct quota *q, uint64_t n) { give(&q->processes, n); }
 enum status
 quota_take_vectors(struct quota *q, uint64_t n)
 {
-	return take(q, &q->vectors, q->vectors_max, n);
+	return take(q, &q->vectors, &q->vectors_max, n);
 }
 void quota_give_vectors(struct quota *q, uint64_t n) { give(&q->vectors, n); }
 
@@ -96,14 +98,20 @@ undo_pages:
 	return s;
 }
 
-/* How much of a limit is free; the limit is what is used from then on. */
+/*
+ * How much of a limit is free; the limit is what is used from then on.  Who read the limit before
+ * may be above it for a while.  The limit does not go up for that, so each of it goes back once.
+ */
 static uint64_t
 shrink(uint64_t *max, const uint64_t *used)
 {
-	uint64_t was = *max;
+	uint64_t was = __atomic_load_n(max, __ATOMIC_RELAXED);
+	uint64_t now = __atomic_load_n(used, __ATOMIC_RELAXED);
 
-	*max = __atomic_load_n(used, __ATOMIC_RELAXED);
-	return was - *max;
+	if (now >= was)
+		return 0;
+	__atomic_store_n(max, now, __ATOMIC_RELAXED);
+	return was - now;
 }
 
 void

@@ -18,9 +18,9 @@
 struct process_limits;
 
 struct quota {
-	uint64_t pages_max, objects_max;				/* (c) */
+	uint64_t pages_max, objects_max;				/* (a) never go up */
 	uint64_t pages, objects;					/* (a) in use */
-	uint64_t threads_max, processes_max, vectors_max;		/* (c) */
+	uint64_t threads_max, processes_max, vectors_max;		/* (a) never go up */
 	uint64_t threads, processes, vectors;				/* (a) */
 	uint64_t refused; /* (a) times that something did not fit */
 };
@@ -41,6 +41,6 @@ void quota_give_vectors(struct quota *q, uint64_t n);
  */
 NODISCARD enum status
 quota_split(struct quota *from, const struct process_limits *l, struct quota *child);
-/* What the child does not use goes back, and its limits shrink to what it does.  Nothing is taken
- * by it meanwhile. */
+/* What the child does not use goes back, and its limits shrink to what it does.  What it takes just
+ * then goes back with a later join.  One join of a child at a time. */
 void quota_join(struct quota *to, struct quota *child);

@@ -77,10 +77,34 @@ ATF_TC_BODY(what_a_child_uses_comes_back_when_it_does_not_any_more, tc)
 	check_used(&parent, 0);
 }
 
+ATF_TC_WITHOUT_HEAD(what_is_taken_during_a_join_is_not_given_back_twice);
+ATF_TC_BODY(what_is_taken_during_a_join_is_not_given_back_twice, tc)
+{
+	struct quota parent, child;
+
+	ATF_REQUIRE_EQ(quota_split(NULL, &ten, &parent), OK);
+	ATF_REQUIRE_EQ(quota_split(&parent, &ten, &child), OK);
+	ATF_CHECK_EQ(quota_take_objects(&child, 4), OK);
+	quota_join(&parent, &child);
+	ATF_CHECK_EQ(parent.objects, 4);
+	child.objects += 2;	/* by who had read the limit before */
+	ATF_CHECK_EQ(quota_take_objects(&child, 1), E_QUOTA);
+	quota_join(&parent, &child);
+	ATF_CHECK_EQ(parent.objects, 4);
+	ATF_CHECK_EQ(child.objects_max, 4);
+	quota_give_objects(&child, 3);
+	quota_join(&parent, &child);
+	ATF_CHECK_EQ(parent.objects, 3);
+	quota_give_objects(&child, 3);
+	quota_join(&parent, &child);
+	check_used(&parent, 0);
+}
+
 ATF_TP_ADD_TCS(tp)
 {
 	ATF_TP_ADD_TC(tp, a_quota_is_the_limit);
 	ATF_TP_ADD_TC(tp, a_child_gets_all_that_it_asks_for_or_nothing);
 	ATF_TP_ADD_TC(tp, what_a_child_uses_comes_back_when_it_does_not_any_more);
+	ATF_TP_ADD_TC(tp, what_is_taken_during_a_join_is_not_given_back_twice);
 	return atf_no_error();
 }
