@@ -18,7 +18,7 @@
 #include "kern/thread.h"
 #include "kern/trace.h"
 
-static bool panicking;
+static bool panicking, stopped;
 
 const char *
 symbol_find(uintptr_t address, uintptr_t *offset)
@@ -90,9 +90,16 @@ static void
 quiet(void)
 {
 	cpu_stop_others();
+	store_release(&stopped, true);
 	pci_masters_off_now();
 	for (uint32_t n = 0; iommu_nth(n) != NULL; n++)
 		iommu_nth(n)->ops->shut(iommu_nth(n));
+}
+
+bool
+others_stopped(void)
+{
+	return load_acquire(&stopped);
 }
 
 void

@@ -18,6 +18,9 @@ NORETURN COLD void panic(const char *format, ...) PRINTF(1, 2);
 struct machine;
 NORETURN void stop(void (*off)(const struct machine *));
 
+/* One of the two has told the others to stop: who holds a lock may never let go of it. */
+bool others_stopped(void);
+
 /* Only for what we computed ourselves; never for what a driver, a device, firmware or a process
  * says. */
 #define KASSERT(cond) \

@@ -309,6 +309,37 @@ enum : uint32_t { CONFIG_ON = BIT(31), CONFIG_END = 256 };
 
 static struct spinlock ports_lock = SPINLOCK_INIT(RANK_PORTS);
 
+enum { LAST_TRIES = 100'000 };
+
+/*
+ * At the end of the kernel who holds the lock may be stopped, or be us, and ranks mean nothing any
+ * more.  One that did not stop gets a while to let go; then the ports are ours.  True: an ordinary
+ * taking.
+ */
+static bool
+ports_take(void) ACQUIRE(ports_lock) NO_THREAD_SAFETY
+{
+	if (!others_stopped()) {
+		spin_lock(&ports_lock);
+		return true;
+	}
+	for (unsigned n = 0; n < LAST_TRIES; n++) {
+		if (__atomic_exchange_n(&ports_lock.held, 1, __ATOMIC_ACQUIRE) == 0)
+			break;
+		CPU_RELAX();
+	}
+	return false;
+}
+
+static void
+ports_give(bool ordinary) RELEASE(ports_lock) NO_THREAD_SAFETY
+{
+	if (ordinary)
+		spin_unlock(&ports_lock);
+	else
+		store_release(&ports_lock.held, 0);
+}
+
 bool
 pci_ports_answer(void)
 {
@@ -321,13 +352,14 @@ cpu_pci_read(uint16_t rid, uint32_t offset, unsigned width)
 {
 	uint16_t data = (uint16_t)(CONFIG_DATA + (offset & 3));
 	uint32_t v;
+	bool ordinary;
 
 	if (offset >= CONFIG_END)
 		return width == 1 ? UINT8_MAX : width == 2 ? UINT16_MAX : UINT32_MAX;
-	spin_lock(&ports_lock);
+	ordinary = ports_take();
 	outl(CONFIG_ADDRESS, CONFIG_ON | (uint32_t)rid << 8 | (offset & 0xfc));
 	v = width == 1 ? inb(data) : width == 2 ? inw(data) : inl(CONFIG_DATA);
-	spin_unlock(&ports_lock);
+	ports_give(ordinary);
 	return v;
 }
 
@@ -335,10 +367,11 @@ void
 cpu_pci_write(uint16_t rid, uint32_t offset, unsigned width, uint32_t v)
 {
 	uint16_t data = (uint16_t)(CONFIG_DATA + (offset & 3));
+	bool ordinary;
 
 	if (offset >= CONFIG_END)
 		return;
-	spin_lock(&ports_lock);
+	ordinary = ports_take();
 	outl(CONFIG_ADDRESS, CONFIG_ON | (uint32_t)rid << 8 | (offset & 0xfc));
 	if (width == 1)
 		outb(data, (uint8_t)v);
@@ -346,5 +379,5 @@ cpu_pci_write(uint16_t rid, uint32_t offset, unsigned width, uint32_t v)
 		outw(data, (uint16_t)v);
 	else
 		outl(CONFIG_DATA, v);
-	spin_unlock(&ports_lock);
+	ports_give(ordinary);
 }
