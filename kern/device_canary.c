@@ -17,27 +17,31 @@
  *     target     nothing                             in its first bytes what the device wrote
  *
  *   1 The device is told to write to the address of the sentinel.  Were its accesses not
- * translated, the sentinel would be overwritten: the bypass is caught in the act.  The unit must
- * have recorded the fault; if not, the test is silent. 2 It is told to write to the address of the
- * decoy.  The data must arrive in the target, and the decoy must stay.
+ *     translated, the sentinel would be overwritten: the bypass is caught in the act.  The unit
+ *     must have recorded the fault; if not, the test is silent.
+ *   2 It is told to write to the address of the decoy.  The data must arrive in the target, and the
+ *     decoy must stay.
  *
  * All addresses that the device is given are addresses of these pages, as they are in memory.  So
  * whatever the way is like, translated or not, it does no harm: a device that bypasses its unit
  * finds real queues, and writes to pages that are there to be written.  The test has an I/O address
  * space of its own; nothing in it becomes a driver's.
  *
- * When.  At the first claim of a function in this boot, before the claim's own domain is made. What
- * is tested (the function's place, the unit in its way) does not change while the machine runs, and
- * a unit that breaks says so; so a driver that is started again does not pay for it.  A test that
- * failed is not made again: the device is not direct until the machine restarts.
+ * When.  At the first claim of a function in this boot, before the claim's own domain is made.
+ * What is tested (the function's place, the unit in its way) does not change while the machine
+ * runs, and a unit that breaks says so; so a driver that is started again does not pay for it.  A
+ * test that failed is not made again: the device is not direct until the machine restarts.
  *
  * Steps of the worker's job, like a reset (device_reset.c), and none waits.  The thread that claims
- * sleeps meanwhile, and may give up: the test goes on, and the end of the claim waits for it
- * (device_end.c).
+ * sleeps meanwhile, and may give up: then the test goes to its second line below at once, without a
+ * verdict, and the end of the claim waits for it (device_end.c).  So does a test whose device
+ * faults where it was not told to write, or does not cease to: it has failed, and a hostile device
+ * has no time for a flood.
  *
- *     setup | mappings in force | stop | mastering on, start | store, sentinel | fault | store,
- * target | stop | mastering off, drained | blocked | unmapped | function reset | pages judged
- * again, freed
+ *     setup | mappings in force | stop | mastering on, start | store, sentinel | fault
+ *         | store, target
+ *         | stop | mastering off, drained | blocked | unmapped | function reset
+ *         | pages judged again, freed
  *
  * However it went, it is left by the second line, in the order of D7.  What could not be confirmed
  * there leads to quarantine (D8): the pages and the space stay for ever, and so does the device.
@@ -47,8 +51,9 @@
  * own.
  *
  * Locks    "canary" of the claim is set by who claims and cleared by the worker, under the device's
- * lock.  The rest is the worker's alone, but for what faults say: under the claim lock by whoever
- * takes them out of the log, and all that were taken before unit_drain returned are said.
+ *          lock.  The rest is the worker's alone, but for what faults say: under the claim lock by
+ *          whoever takes them out of the log, and all that were taken before unit_drain returned
+ *          are said.
  */
 #include "kern/base/bits.h"
 #include "kern/base/mmio.h"
@@ -70,6 +75,7 @@ enum : uint64_t {
 	CHARGE_PAGES = 1 + (1ull << BLOCK_LG2) + TABLE_PAGES,
 	RECORD_NS =
 	    100 * NS_PER_MS, /* a fault may be recorded after the device said that it was done */
+	FAULTS_MAX = 64,	/* more of them are a storm */
 	PATTERN = 0x9e37'79b9'7f4a'7c15,
 };
 
@@ -103,7 +109,9 @@ struct device_canary {
 	enum step step;
 	bool placed, spaced, attached, mapped[PAGES];
 	bool unsure;			/* something could not be confirmed */
+	bool mastering;
 	bool recorded, elsewhere;	/* faults: at the sentinel; others */
+	uint32_t faults;
 	enum status error;		/* the test could not be made */
 	const char *why;		/* what was wrong */
 };
@@ -354,8 +362,32 @@ ask(struct device_canary *x, enum canary_said (*what)(struct canary *c, uint64_t
 static void
 master(struct device_canary *x, bool on)
 {
+	x->mastering = on;
 	pci_bus_master(x->fn, on);
 	trace(BUS_MASTER, function_tag(x->fn), on);
+}
+
+/* What faults say ends the test at once; the end of the claim ends it without a verdict. */
+static void
+give_up(struct device *d, struct device_canary *x)
+{
+	bool ends;
+
+	if (x->step < START || x->step > STOP || x->why != NULL)
+		return;
+	spin_lock(&d->obj.lock);
+	ends = d->state != DEVICE_CLAIMED;
+	spin_unlock(&d->obj.lock);
+	if (load_relaxed(&x->elsewhere))
+		wrong(x, "it reached for an address that it was not told of");
+	else if (load_relaxed(&x->faults) > FAULTS_MAX)
+		wrong(x, "it does not cease to reach for what is not mapped");
+	else if (ends && x->error == OK)
+		x->error = E_STALE;
+	else
+		return;
+	if (x->step < STOP)
+		set_step(x, STOP, 0);
 }
 
 /* The second store is done: its data must have arrived. */
@@ -441,11 +473,12 @@ next_function(struct device *d, struct device_canary *x)
 
 /* One step.  Returns when to come back; 0: at once. */
 static uint64_t
-step(struct device_canary *x)
+step(struct device *d, struct device_canary *x)
 {
 	enum canary_said said;
 	uint64_t now = clock_now(), next;
 
+	give_up(d, x);
 	switch (x->step) {
 	case SETUP:
 		x->error = setup(x);
@@ -461,6 +494,7 @@ step(struct device_canary *x)
 		if (said == CANARY_DONE) {
 			unit_drain(x->io.unit); /* what was recorded before is not the test's */
 			x->recorded = x->elsewhere = false;
+			x->faults = 0;
 			master(x, true);
 			set_step(x, START, 0);
 		}
@@ -497,10 +531,13 @@ step(struct device_canary *x)
 		}
 		return said == CANARY_GOES_ON ? later(x) : 0;
 	case STOP:
+		if (x->mastering && (x->why != NULL || x->error != OK))
+			master(x, false);	/* a stop may take long */
 		said = ask(x, x->class->stop);
 		if (said == CANARY_GOES_ON)
 			return later(x);
-		master(x, false);	/* it does not stop: the reset will do */
+		if (x->mastering)
+			master(x, false);	/* it does not stop: the reset will do */
 		set_step(x, DRAIN, DRAIN_NS);
 		return 0;
 	case DRAIN:
@@ -550,7 +587,7 @@ device_canary_step(struct device *d)
 	if (clock_now() < x->due)	/* the claim's end brought the job forward */
 		return x->due;
 	if (x->step != OVER) {
-		x->due = step(x);
+		x->due = step(d, x);
 		return max_u64(x->due, 1);	/* others first */
 	}
 	finish(x);
@@ -580,11 +617,17 @@ device_canary_fault(struct pci_function *f, const struct dma_fault *fault)
 	/* Under the lock to the end: the worker, who frees it, takes the lock before. */
 	spin_lock(&device_claim_lock);
 	x = f->claimed != NULL ? load_relaxed(&f->claimed->canary) : NULL;
-	if (x != NULL &&
-	    (!fault->address_valid || align_down(fault->iova, PAGE_SIZE) == address(x, SENTINEL)))
-		x->recorded = true;
-	else if (x != NULL)
-		x->elsewhere = true;
+	if (x != NULL) {
+		store_relaxed(&x->faults, x->faults + 1);
+		if (f != x->fn)
+			store_relaxed(&x->elsewhere, true);
+		else if (!fault->address_valid)
+			;		/* says nothing: the test stays silent */
+		else if (align_down(fault->iova, PAGE_SIZE) == address(x, SENTINEL))
+			x->recorded = true;	/* "write" is not asked: virtio-iommu may not say */
+		else
+			store_relaxed(&x->elsewhere, true);
+	}
 	spin_unlock(&device_claim_lock);
 	return x != NULL;
 }
