@@ -4,7 +4,7 @@
  *
  * Names are the specification's without their EFI_ where nothing else has them.  Calls that we do
  * not make are pointers without type.  The application is compiled for the Windows targets, whose
- * calling convention is UEFI's. Source: UEFI 2.10, chapters 4 (system table), 7 (boot services), 9
+ * calling convention is UEFI's.  Source: UEFI 2.10, chapters 4 (system table), 7 (boot services), 9
  * (loaded image), 12 (console), 13 (files), 37 (random).
  */
 #pragma once

@@ -98,7 +98,7 @@ NODISCARD enum status drv_queue(struct drv_device *d, uint32_t id, uint32_t entr
 void drv_queue_free(struct drv_device *d, struct drv_queue *q);
 /*
  * The longest transfer whose addresses one entry may carry: where the kernel checks entries, lists
- * of addresses are one page. UINT64_MAX: no limit.
+ * of addresses are one page.  UINT64_MAX: no limit.
  */
 uint64_t drv_transfer_max(const struct drv_device *d);
 /* The device was reset and knows nothing of the pair: both rings are as new. */
@@ -125,7 +125,7 @@ uint64_t drv_now(void);
 
 /*
  * Faults of this device since it was claimed, those included that it made for completions which the
- * driver has read already. Asked before a batch of completions is believed: a device may report
+ * driver has read already.  Asked before a batch of completions is believed: a device may report
  * success for an access that was refused, and when the number moved nothing that was in flight is
  * to be believed (D11).  UINT64_MAX: the device was taken away.
  */

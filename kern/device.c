@@ -3,12 +3,13 @@
  * end.
  *
  * Order    of a claim: the group is taken whole, by a verdict for each function; the live test, if
- * one is to come; the domain; its functions attached; the checker; the handle last.  What fails
- * after the group was taken drops the object, and that runs the end. Bus mastering comes later,
- * with the first grant or when a checked device is started. Locks    device_claim_lock (RANK_CLAIM)
- * over who has which function; the claim's (RANK_DEVICE) over the rest. Not here grants
- * (device_dma.c), faults (device_fault.c), resets (device_reset.c), the end (device_end.c),
- * verdicts (device_lane.c).
+ *          one is to come; the domain; its functions attached; the checker; the handle last.  What
+ *          fails after the group was taken drops the object, and that runs the end.  Bus mastering
+ *          comes later, with the first grant or when a checked device is started.
+ * Locks    device_claim_lock (RANK_CLAIM) over who has which function; the claim's (RANK_DEVICE)
+ *          over the rest.
+ * Not here grants (device_dma.c), faults (device_fault.c), resets (device_reset.c), the end
+ * (device_end.c), verdicts (device_lane.c).
  */
 #include "kern/device_parts.h"
 #include "kern/device_queue.h"

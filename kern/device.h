@@ -1,23 +1,25 @@
 /*
  * A claimed isolation group of PCI functions, its DMA domain, its register windows and vectors.
  *
- * Life of a claim (D6, D7): free -> claimed -> ending -> resetting -> free, or -> quarantined. Each
- * claim has a generation: it moves on when the claim is reset and when it ends.  Interrupts and
- * grants carry it; one that was on its way before does nothing.  Windows belong to the claim, and
- * are closed with it; after a reset they, vectors and grants go on.
+ * Life of a claim (D6, D7): free -> claimed -> ending -> resetting -> free, or -> quarantined.
+ * Each claim has a generation: it moves on when the claim is reset and when it ends.  Interrupts
+ * and grants carry it; one that was on its way before does nothing.  Windows belong to the claim,
+ * and are closed with it; after a reset they, vectors and grants go on.
  *
  * Ending is a state machine that the worker steps, in this order and no other:
  *   1 doorbells   every mapping of a register window is taken out of every process
  *   2 master      bus mastering off, in all functions
  *   3 drain       a configuration read flushes posted writes; wait for Transactions Pending to
- * clear, bounded 4 vectors     function mask on, each vector's route torn down 5 block       the
- * endpoints are detached from the domain; wait for the ticket 6 unmap       every grant is cleared;
- * wait for the tickets 7 reset       function-level reset (or what the function offers), bounded 8
- * unpin       grants release their memory; the domain goes Brokered, with no IOMMU behind the
- * device, 7 comes before 5: what was confirmed to be reset reaches nothing, and nothing is unpinned
- * before (D7).  A time-out in 3, 5 or 6, and there in 7, leads to quarantine: the device stays
- * blocked for ever, the memory of its grants is poisoned and never reused (D8).  A failed reset
- * means that the function is never given to another owner.
+ *     clear, bounded
+ *   4 vectors     function mask on, each vector's route torn down
+ *   5 block       the endpoints are detached from the domain; wait for the ticket
+ *   6 unmap       every grant is cleared; wait for the tickets
+ *   7 reset       function-level reset (or what the function offers), bounded
+ *   8 unpin       grants release their memory; the domain goes
+ * Brokered, with no IOMMU behind the device, 7 comes before 5: what was confirmed to be reset
+ * reaches nothing, and nothing is unpinned before (D7).  A time-out in 3, 5 or 6, and there in 7,
+ * leads to quarantine: the device stays blocked for ever, the memory of its grants is poisoned and
+ * never reused (D8).  A failed reset means that the function is never given to another owner.
  *
  * Before a claim is its owner's, the live test of the unit may be made (device_canary.c): the
  * worker's, too.

@@ -6,7 +6,8 @@
  * (kern/dma/xlate.h): refused, or the writes that are made instead, and what they do to the device.
  *
  * Order    of a start: bus mastering, then the writes.  Of a stop: the checker's state, then the
- * writes; pins end only when the device was seen stopped. Locks    the claim's, over every call.
+ *          writes; pins end only when the device was seen stopped.
+ * Locks    the claim's, over every call.
  * Not here queues (device_queue.c), what a register means (the class's xlate.c).
  */
 #include "kern/device_queue.h"

@@ -2,13 +2,14 @@
  * Faults of claims: counted, shown to the driver, told to its supervisor (D11).
  *
  * A device may report success for an access that was refused: the IOMMU drops a posted write, and
- * the device never hears of it. So a driver looks before it believes completions.  The page that it
- * can only read holds the sequence number; device_look brings it up to date, in this order:
+ * the device never hears of it.  So a driver looks before it believes completions.  The page that
+ * it can only read holds the sequence number; device_look brings it up to date, in this order:
  *
  *   1 the driver has read completions from its queue
  *   2 every access that the unit refused before now has been in its log (a sync, where the unit
- * needs one) 3 the log is empty, and what was in it is counted (kern/dma/unit.c) 4 the driver reads
- * the page
+ *     needs one)
+ *   3 the log is empty, and what was in it is counted (kern/dma/unit.c)
+ *   4 the driver reads the page
  *
  * The device made its accesses for a command before it wrote the completion.  So a refused one came
  * before 1, was in the log at 2, and is in the page at 4.  Without 2 and 3 the record could arrive
@@ -20,7 +21,7 @@
  * refused is none that the device was told to make, and a device that makes up addresses may make
  * up data.  The log is looked at all the same: what is in it counts.  Where nobody refuses
  * (brokered) or no log works (fault_reporting=none) there is nothing to look at, and the page says
- * so.
+ *            so.
  *
  * The page is a memory object of its own, made when the driver first maps it, at the driver's cost.
  */

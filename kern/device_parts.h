@@ -101,7 +101,7 @@ uint64_t device_reset_step(struct device *d);
 bool device_canary_pending(const struct pci_function *f);
 /*
  * Makes the tests that are pending in the group, and waits; the functions are the claim's, and
- * nothing is set up yet. OK: they were made, the facts say how they went.  Else: what they need is
+ * nothing is set up yet.  OK: they were made, the facts say how they went.  Else: what they need is
  * not there; E_TIMED_OUT, E_CANCELLED: one goes on, and the claim is to be ended.
  */
 NODISCARD enum status device_canary_run(struct device *d, uint64_t deadline);

@@ -3,9 +3,10 @@
  * behind the device as well, and brokered, where none does.
  *
  *   check     what a checked claim has besides: what its class knows (kern/dma/xlate.h), the
- * windows of its grants, its queues. Made with the claim, gone with its end queue     one pair of
- * rings (kern/dma/ring.h), with the memory behind it.  The driver writes the owner's ring and reads
- *             the completions; the shadow and the side pages are the kernel's and mapped nowhere
+ *             windows of its grants, its queues.  Made with the claim, gone with its end
+ *   queue     one pair of rings (kern/dma/ring.h), with the memory behind it.  The driver writes
+ *             the owner's ring and reads the completions; the shadow and the side pages are the
+ *             kernel's and mapped nowhere
  *
  * Memory of a queue is granted to the device like a driver's, but it is in no window: no entry can
  * name it.  It stays bound until the claim ends, whatever the driver does with its handle: the
@@ -17,7 +18,7 @@
  *
  * "Stopped" is seen, never assumed: the device said so, or a reset was confirmed.  Only then do
  * pins end and queues begin again, each when its driver says that it knows (QUEUE_RENEW); a queue
- * that has not been renewed is stale (D6). Bus mastering is on from "running" until a reset or the
+ * that has not been renewed is stale (D6).  Bus mastering is on from "running" until a reset or the
  * end.
  *
  * Locks: the claim's (device.obj.lock) over all of it.  A queue's own lock is taken before, and

@@ -3,15 +3,16 @@
  *
  * The caller stops the device, says "resetting", and waits; the worker resets function after
  * function, in steps that never wait (pci_reset.c), and puts back what a reset loses.  So a caller
- * who gives up, or dies, leaves nothing half done: the reset goes on. Until it is over
+ * who gives up, or dies, leaves nothing half done: the reset goes on.  Until it is over
  *   - another one is E_BUSY, and so is whatever would touch a function: between two steps it must
- * be left alone;
+ *     be left alone;
  *   - grants are made and taken back as ever, and bus mastering stays off;
  *   - the claim may end: the end takes the doorbells away and then waits here (device_end.c).
  *
  * Order    mastering off, queues stale | each function reset, confirmed | vectors back, queues
- * clear, mastering on Locks    the device's, but not while a function is reset: then "resetting" is
- * what keeps others away.
+ *          clear, mastering on
+ * Locks    the device's, but not while a function is reset: then "resetting" is what keeps others
+ *          away.
  */
 #include "kern/device_parts.h"
 #include "kern/device_queue.h"

@@ -6,22 +6,26 @@
  * three questions, and only the last takes a lock:
  *
  *   1 the slot     key, meta, badge, and key again.  Emptying a slot moves its generation on; key
- * is written last by who fills and first by who empties.  So who sees one key twice has seen one
- * handle, whole, and the handle's own. 2 the type     the object may have ended since.  Its memory
- * is of the same type still (object.c), so type and lock can be read. 3 the object   under its lock
- * its generation is compared with the entry's.  Equal: it lives, and is not revoked before the lock
- * is let go.  Else E_STALE: revoking is one addition, whoever holds handles, and they are closed
- * when their owners do.
+ *     is written last by who fills and
+ *                  first by who empties.  So who sees one key twice has seen one handle, whole, and
+ *                  the handle's own.
+ *   2 the type     the object may have ended since.  Its memory is of the same type still
+ *     (object.c), so type and lock can be read.
+ *   3 the object   under its lock its generation is compared with the entry's.  Equal: it lives,
+ *     and is not revoked before the lock is
+ *                  let go.  Else E_STALE: revoking is one addition, whoever holds handles, and they
+ *                  are closed when their owners do.
  *
  * An entry counts one reference of its object.  What comes out of a table is dropped after the
  * table's lock, as the last reference may end an object, which takes locks of its own.
  *
  * Growth   a page at a time, paid by the process; made without the lock, so who comes second finds
- * free entries and gives his back.  A page is shown whole, and withdrawn before it is freed: a
- * reader finds entries or nothing. The end  "closed" is set before the first entry is emptied, so
- * nothing comes in behind.  In steps, for the worker. Locks    the table's (RANK_HANDLES), for
- * writers; no object's lock is taken with it held. Not here revoking (object.c), the calls
- * (syscall.c), handles in messages (ipc.c).
+ *          free entries and gives his back.  A page is shown whole, and withdrawn before it is
+ *          freed: a reader finds entries or nothing.
+ * The end  "closed" is set before the first entry is emptied, so nothing comes in behind.  In
+ *          steps, for the worker.
+ * Locks    the table's (RANK_HANDLES), for writers; no object's lock is taken with it held.
+ * Not here revoking (object.c), the calls (syscall.c), handles in messages (ipc.c).
  */
 #include "kern/handle.h"
 #include "kern/frame.h"

@@ -2,11 +2,12 @@
  * info(): one switch over what is asked.
  *
  * An answer is made on the stack and copied out once, as much of it as the caller has room for; the
- * result is its whole size. Lists are asked by index, and counted anew each time: between two calls
- * they may change, so a list is no snapshot.
+ * result is its whole size.  Lists are asked by index, and counted anew each time: between two
+ * calls they may change, so a list is no snapshot.
  *
  * Rights   the handle's type and rights decide (enum info_what); no answer holds a physical address
- * (D3). Locks    an object's own, for what changes together; single counters are read as they are.
+ *          (D3).
+ * Locks    an object's own, for what changes together; single counters are read as they are.
  * Not here what is written down as it happens (trace.c, log.c).
  */
 #include "kern/info.h"

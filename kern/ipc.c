@@ -6,10 +6,10 @@
  *   2. arm the caller's wait; its wait word (thread.h) is the reply token;
  *   3. take receivers off the queue until one can be claimed; if there is none, queue up and block;
  *   4. note the receiver's process as the one that may reply, write message, badge and token into
- * the receiver's registers, unlock, and hand the CPU over. Nearly always the receiver rests on the
- * caller's CPU, and the whole turn is a direct hand-over: ipc_direct.c.  Deadlines, handles, a
- * notification beside the endpoint, somebody as urgent who waits for the CPU, another CPU: all
- * these take the longer way, here.
+ *      the receiver's registers, unlock, and hand the CPU over.
+ * Nearly always the receiver rests on the caller's CPU, and the whole turn is a direct hand-over:
+ * ipc_direct.c.  Deadlines, handles, a notification beside the endpoint, somebody as urgent who
+ * waits for the CPU, another CPU: all these take the longer way, here.
  *
  * A reply checks the token against the caller's wait word before reading who may reply, and claims
  * it by that exact word: a late, repeated or forged token fails there.

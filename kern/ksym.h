@@ -1,7 +1,6 @@
 /*
  * The kernel's own symbols, made by the build from the first link (see Makefile): sorted by offset
- * from
- * __kernel_start.  Empty in the first link.
+ * from __kernel_start.  Empty in the first link.
  */
 #pragma once
 

@@ -6,10 +6,11 @@
  * newest first.
  *
  * Order    the price of all pages, then the object, then run by run: record, then cleared, in steps
- * that others may run between.  One that fails half-way is an object with fewer runs, and ends as
- * any other. Locks    none here: runs do not change between the making and the end, when nobody
- * else has the object. Not here mappings (vspace.c), grants to devices (device_dma.c), the calls
- * (syscall.c).
+ *          that others may run between.  One that fails half-way is an object with fewer runs, and
+ *          ends as any other.
+ * Locks    none here: runs do not change between the making and the end, when nobody else has the
+ *          object.
+ * Not here mappings (vspace.c), grants to devices (device_dma.c), the calls (syscall.c).
  */
 #include "kern/memory.h"
 #include "kern/base/bits.h"

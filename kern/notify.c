@@ -145,7 +145,7 @@ arm(struct thread *t, struct notification *n) NO_THREAD_SAFETY
 /*
  * The turn of two that share a ring: n has nothing for t, and the one who waits for "to" rests on
  * this CPU.  Then he continues in t's place.  t is armed first, because two notifications are never
- * locked at a time; who ends its wait meanwhile leaves wake_pending. False: nothing was done; else
+ * locked at a time; who ends its wait meanwhile leaves wake_pending.  False: nothing was done; else
  * t waits for n, armed, and *signalled says whether "to" has its bits.
  */
 static ALWAYS_INLINE bool

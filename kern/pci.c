@@ -4,7 +4,7 @@
  * A host's buses are walked depth first, with an explicit stack of buses.  First the numbers that
  * bridges hold are checked: each bridge's range must lie inside its parent's and after its elder
  * sibling's.  When they are good, or firmware's tables refer to them (host.preserve), they are
- * kept, and bridges whose numbers are not good stay closed. Otherwise all buses are numbered anew:
+ * kept, and bridges whose numbers are not good stay closed.  Otherwise all buses are numbered anew:
  * a bridge is opened to the last bus while what is below it is walked, then closed behind the last
  * one found.
  *
@@ -14,7 +14,8 @@
  * has stopped.
  *
  * Order    harmless -> BARs sized -> addresses judged or assigned -> IOMMU and ITS looked up ->
- * groups. Not here hot plug: buses are walked once.
+ *          groups.
+ * Not here hot plug: buses are walked once.
  */
 #include "kern/pci.h"
 #include "kern/base/str.h"

@@ -19,7 +19,7 @@
  * nobody.
  *
  * Locks: RANK_PCI over configuration accesses that are read-modify-write.  The table itself is
- * constant after pci_init. Manual: PCI Express Base 6.0 chapter 7; PCI Firmware 3.3.
+ * constant after pci_init.  Manual: PCI Express Base 6.0 chapter 7; PCI Firmware 3.3.
  */
 #pragma once
 
@@ -107,7 +107,7 @@ void pci_write(const struct pci_function *f, uint32_t offset, unsigned width, ui
 
 /*
  * Off, or on (which also makes sure that ATS, PRI, PASID and no-snoop are off).  On stays off for a
- * function with a problem. Only who has attached the function to a domain turns it on.
+ * function with a problem.  Only who has attached the function to a domain turns it on.
  */
 void pci_bus_master(struct pci_function *f, bool on);
 
@@ -148,8 +148,8 @@ void pci_msix_close(struct pci_function *f);	/* table disabled; what was set is 
 /*
  * What a driver may see and change.  Reads of what holds addresses, or of what is not known to hold
  * none, give 0 (of a BAR: its type bits).  Writes clear error bits in the status registers and do
- * nothing else: E_REFUSED for any other. E_ALIGN: width not 1, 2 or 4, offset not a multiple of it;
- * E_RANGE: past 4 KiB.
+ * nothing else: E_REFUSED for any other.  E_ALIGN: width not 1, 2 or 4, offset not a multiple of
+ * it; E_RANGE: past 4 KiB.
  */
 NODISCARD enum status pci_config_filter(
     struct pci_function *f, uint32_t offset, unsigned width, bool write, uint32_t *value);

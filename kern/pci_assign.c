@@ -10,8 +10,8 @@
  * prefetchable ones, because a bridge's other memory window has 32 bits (PCI-45).  Sizes are summed
  * from the leaves up: a bus's things are laid out largest alignment first, a bridge's window being
  * one thing of whole MiB in the bus above.  Then the same layout, with the real start, gives the
- * addresses from the root down.  Each BAR gets whole pages, so none shares a page with another. I/O
- * BARs are not assigned: no driver here uses ports.
+ * addresses from the root down.  Each BAR gets whole pages, so none shares a page with another.
+ * I/O BARs are not assigned: no driver here uses ports.
  *
  * Manual: PCIe 7.5.1.2 (BARs), 7.5.1.3 (bridges); PCI-44..48.
  */

@@ -3,13 +3,13 @@
  *
  * Everything starts alone.  Functions come together when
  *   - they are functions of one device that does not keep them apart (no ACS of their own); ports
- * are judged as ports;
+ *     are judged as ports;
  *   - they are below a port without ACS: then one can reach what is below the ports beside it
- * without passing the IOMMU.  Beside a switch's port is all of its switch; beside a root port is
- * all that is below root ports of the segment, because the root complex may pass requests from one
- * to another;
+ *     without passing the IOMMU.  Beside a switch's port is all of its switch; beside a root port
+ *     is all that is below root ports of the segment, because the root complex may pass requests
+ *     from one to another;
  *   - they are below a bridge to conventional PCI: they emit its id, so the bridge is one of them,
- * and nobody can claim it;
+ *     and nobody can claim it;
  *   - they have the same endpoint id at the same IOMMU: what one may reach the other may.
  * Groups are numbered by their first function.  Functions on the root bus are otherwise on their
  * own: the root complex takes their requests to the IOMMU.

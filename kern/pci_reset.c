@@ -6,9 +6,10 @@
  * neighbours (of a bus) are not used.
  *
  *   DRAIN   bus mastering is off; until no transaction is pending, for at most a second, then it is
- * reset all the same START   the reset is begun; 100 ms without any access (D3hot: 10 ms there,
- * then D0 and 10 ms) ANSWER  until the function answers, for at most four seconds more then what
- * software had set is written again, the harmless state with it.
+ *           reset all the same
+ *   START   the reset is begun; 100 ms without any access (D3hot: 10 ms there, then D0 and 10 ms)
+ *   ANSWER  until the function answers, for at most four seconds more
+ *   then what software had set is written again, the harmless state with it.
  *
  * Manual: PCIe 6.6.2 (function-level reset), 2.3.1 (request retry status), 5.3.1.4 (D3hot); AF ECN.
  */

@@ -2,12 +2,12 @@
  * Processes: birth, the end in bounded steps, watches.
  *
  * Order    of the end, after the last thread has left its CPU: its calls are answered (E_PEER), its
- * claims end and are waited for (D7), then handles, mappings, page tables; what it did not use of
- * its quota goes to its parent; then it is dead, and its watcher hears. Handles come after the
- * claims, so that the order in which a claim ends is its own. Locks    the process's object lock
- * (RANK_PROCESS) over state, threads and watch.  The end runs in the worker alone, and takes what
- * it needs for a step at a time. Not here threads (thread.c), mappings (vspace.c), handles
- * (handle.c), who pays (quota.c).
+ *          claims end and are waited for (D7), then handles, mappings, page tables; what it did not
+ *          use of its quota goes to its parent; then it is dead, and its watcher hears.  Handles
+ *          come after the claims, so that the order in which a claim ends is its own.
+ * Locks    the process's object lock (RANK_PROCESS) over state, threads and watch.  The end runs in
+ *          the worker alone, and takes what it needs for a step at a time.
+ * Not here threads (thread.c), mappings (vspace.c), handles (handle.c), who pays (quota.c).
  */
 #include "kern/process.h"
 #include "kern/base/bits.h"

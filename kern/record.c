@@ -115,9 +115,9 @@ hide(uint8_t *hidden, uint32_t at, uint32_t len)
 }
 
 /*
- * What of a table may point into memory.  MADT: parked processors' mailboxes
- * [ACPI 6.5, 5.2.12.14, 5.2.12.19].  Reserved regions of DMAR, IVRS and IORT: whatever looks like
- * it, at steps of four bytes.
+ * What of a table may point into memory.  MADT: parked processors' mailboxes [ACPI 6.5, 5.2.12.14,
+ * 5.2.12.19].  Reserved regions of DMAR, IVRS and IORT: whatever looks like it, at steps of four
+ * bytes.
  */
 static void
 hide_addresses(const struct machine *m, const uint8_t *t, uint32_t len, uint8_t *hidden)

@@ -9,11 +9,11 @@
  *
  * A direct hand-over, step by step, on one CPU:
  *   1. direct_begin locks the run queue and asks: does "to" rest on this CPU, is nothing as urgent
- * ready, has nobody asked this CPU to think again (cpu->resched);
+ *      ready, has nobody asked this CPU to think again (cpu->resched);
  *   2. the caller claims "to" and arms the current thread, or gives up (direct_cancel) with nothing
- * changed;
+ *      changed;
  *   3. the caller writes the results into the registers of both, and says what is left
- * (thread->rest) and what state the current thread is in now;
+ *      (thread->rest) and what state the current thread is in now;
  *   4. run_direct charges run time, enters the other process, unlocks, and leaves.
  * Nobody else can run the current thread before 4: who claims it in between waits for the run
  * queue's lock in sched_wake, and then for on_cpu, which falls when its stack is left.  Who ends

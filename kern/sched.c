@@ -7,8 +7,8 @@
  *   3. run time is charged, the address space and the kernel stack of entries are set;
  *   4. cpu_switch saves the old stack and continues on the new one;
  *   5. there, sched_switched() unlocks the run queue and clears on_cpu of the old thread: from then
- * on another CPU may run it. The lock is thus taken by one thread and released by the next on the
- * same CPU.
+ *      on another CPU may run it.
+ * The lock is thus taken by one thread and released by the next on the same CPU.
  *
  * A waker finds one of two states under the lock of the thread's run queue: blocked, then the
  * thread becomes ready; or still running towards its block, then wake_pending makes that block

@@ -30,7 +30,7 @@ void sched_start(struct thread *t);
 
 /*
  * The current thread, armed by thread_arm, waits until it is claimed or the deadline (nanoseconds
- * since boot, or DEADLINE_NEVER) passes. Returns what the claimer wrote; E_TIMED_OUT: the deadline
+ * since boot, or DEADLINE_NEVER) passes.  Returns what the claimer wrote; E_TIMED_OUT: the deadline
  * claimed it; E_CANCELLED: its process ends.  No lock held.
  */
 NODISCARD enum status sched_block(uint64_t deadline);

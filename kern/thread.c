@@ -6,10 +6,12 @@
  * an earlier life therefore matches nothing.
  *
  * Order    made: price, stack, place in the table, then the process's list, under its lock and only
- * while it lives. unmade: off its CPU, stack back, out of the process, place back; its price last,
- * so that who can pay finds a place. Locks    "lock" (RANK_OBJECT) for the unused places; a
- * process's object lock for its list.  Readers of the table take none. Not here waiting (thread.h),
- * running (sched.c), what becomes of a process whose last thread went (process.c).
+ *          while it lives. unmade: off its CPU, stack back, out of the process, place back; its
+ *          price last, so that who can pay finds a place.
+ * Locks    "lock" (RANK_OBJECT) for the unused places; a process's object lock for its list.
+ *          Readers of the table take none.
+ * Not here waiting (thread.h), running (sched.c), what becomes of a process whose last thread went
+ * (process.c).
  */
 #include "kern/thread.h"
 #include "kern/cpu.h"

@@ -24,7 +24,7 @@ boot_refuses(void)
 
 /*
  * Cleans what was written to the point of coherency, because the kernel's first instructions read
- * it with caches off. Manual: Arm ARM D7.5 (cache maintenance), CTR_EL0.
+ * it with caches off.  Manual: Arm ARM D7.5 (cache maintenance), CTR_EL0.
  */
 static inline void
 boot_clean(uint64_t base, uint64_t len)

@@ -3,7 +3,7 @@
  * its.c.
  *
  * INTIDs: 0..15 between CPUs, 16..31 private (timer), 32.. shared lines, 8192.. LPIs.  Shared lines
- * go to the boot CPU. Manual: Arm IHI 0069 (BOOT-40..44).
+ * go to the boot CPU.  Manual: Arm IHI 0069 (BOOT-40..44).
  */
 #include "arch/arm64/gic.h"
 #include "arch/arm64/lpi.h"

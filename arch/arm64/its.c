@@ -7,7 +7,7 @@
  *
  * Commands go through a ring; its_wait returns when the ITS has read them (CREADR == CWRITER),
  * bounded.  LPIs are handed out one by one from a bitmap; their configuration bytes (enable,
- * priority) are in a table that all redistributors share. Tables are cleaned to the point of
+ * priority) are in a table that all redistributors share.  Tables are cleaned to the point of
  * coherency when the ITS says that it does not snoop.
  *
  * Locks: its_lock (RANK_IRQC) over ring and bitmaps.

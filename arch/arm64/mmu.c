@@ -2,15 +2,16 @@
  * Page tables of AArch64: 4 KiB granule, 48 bits, four levels (0 at the top).
  *
  * TTBR1 is the kernel's: direct map at level-0 entry 0, a window for device registers and stacks at
- * 256, the image at 511. TTBR0 is the process's, with an address-space id; "no process" is an empty
- * table.  Invalidations are broadcast (inner shareable): no interprocessor interrupt is needed.
+ * 256, the image at 511.  TTBR0 is the process's, with an address-space id; "no process" is an
+ * empty table.  Invalidations are broadcast (inner shareable): no interprocessor interrupt is
+ * needed.
  *
  * Device registers of the kernel are nGnRnE: a configuration write must be complete when the next
  * instruction runs.
  *
  * Code pages, the kernel's and programs', are guarded where the CPU has BTI: an indirect branch
  * must land on a BTI instruction or one that signs the return address.  All code here is compiled
- * so. Manual: Arm ARM D8.
+ * so.  Manual: Arm ARM D8.
  */
 #include "kern/md/mmu.h"
 #include "kern/base/idpool.h"

@@ -1,6 +1,6 @@
 /*
  * What the loader left, as a struct machine: a device tree, or our own loader's record with ACPI
- * tables or a device tree. Where there are both, ACPI wins: clouds offer a tree that is not the
+ * tables or a device tree.  Where there are both, ACPI wins: clouds offer a tree that is not the
  * machine's.
  */
 #include "kern/base/bits.h"

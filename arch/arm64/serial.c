@@ -2,7 +2,7 @@
  * The serial port: Arm's PL011 or its SBSA part, or a 16550 in memory, as clouds have it.
  *
  * Rate and format stay as firmware set them: on the machines that there are, the divisor's clock is
- * told by nobody. Manual: PL011 TRM (DDI 0183); PC16550D; ACPI SPCR.
+ * told by nobody.  Manual: PL011 TRM (DDI 0183); PC16550D; ACPI SPCR.
  */
 #include "kern/md/console.h"
 #include "kern/base/fmt.h"

@@ -3,10 +3,11 @@
  *
  * The TSC's rate is measured for 1 ms, three times, against a clock whose rate is known: the ACPI
  * PM timer (3.579545 MHz), else the HPET, which says its own, else the PIT's channel 2.  What CPUID
- * leaf 15h says is taken instead where it agrees to 2 %: it is exact, and some hypervisors copy it
- * from another machine.  A hypervisor may stop us between two readings: of three measurements the
- * middle one counts.  The APIC timer is measured in the same interval, unless it can compare with
- * the TSC itself (TSC deadline).
+ * leaf 15h says is taken instead where it agrees to
+ * 2 %: it is exact, and some hypervisors copy it from another machine.  A hypervisor may stop us
+ *   between two readings: of three
+ * measurements the middle one counts.  The APIC timer is measured in the same interval, unless it
+ * can compare with the TSC itself (TSC deadline).
  *
  * The real-time clock (cmos.h) is read once, at boot.
  */

@@ -5,10 +5,11 @@
  * copied there once; the CR3 that it loads is below 4 GiB, and maps that page where it is as well.
  *
  * Order    the page is whole before the CPU's own word in it, "start", is stored; then INIT and
- * SIPI.  One that was given up may come late, so the page stays as it is. Locks    ports_lock
- * (RANK_PORTS) over the pair of ports for configuration space; the rest is each CPU's own, or
- * boot's. Not here interrupts (apic.c), traps (trap.c), page tables (mmu.c). Manual   Intel SDM 3,
- * multiple-processor management.
+ *          SIPI.  One that was given up may come late, so the page stays as it is.
+ * Locks    ports_lock (RANK_PORTS) over the pair of ports for configuration space; the rest is each
+ *          CPU's own, or boot's.
+ * Not here interrupts (apic.c), traps (trap.c), page tables (mmu.c).
+ * Manual   Intel SDM 3, multiple-processor management.
  */
 #include "kern/md/cpu.h"
 #include "kern/base/fmt.h"

@@ -17,8 +17,8 @@
  * changes of one space come one at a time (vs_lock).
  *
  * An id is given back without any flush: its next owner begins with all CPUs stale.  A space
- * without an id is never stale: loading it forgets whatever has no id. Manual: Intel SDM volume
- * 3, 4.10.1 (process-context ids), 4.10.4 (invalidation).
+ * without an id is never stale: loading it forgets whatever has no id.
+ * Manual: Intel SDM volume 3, 4.10.1 (process-context ids), 4.10.4 (invalidation).
  */
 #pragma once
 

@@ -6,21 +6,24 @@
  *
  * Take-over.  Bus masters are off by now (pci.c).  Firmware may have left the unit on.  It stays
  * on: the device table is replaced under it, and everything is invalidated, so that requests meet
- * firmware's table or ours and never none (BOOT-14). Firmware's exclusion range, a hole in any
+ * firmware's table or ours and never none (BOOT-14).  Firmware's exclusion range, a hole in any
  * table, goes first.
  *
  * Order of probe (AMD-20 .. AMD-27)
  *   the unit's PCI function and its features judged; the table made, all blocked; exclusion range
- * away; firmware's logs and command buffer stopped; device table; what firmware's table asks for;
- * command buffer and event log; unit on; everything invalidated, and waited for; event log tried;
- * everything invalidated once more, because the trial restarts the command buffer; read back A unit
- * that is refused gets the blocked table too, where that can still be reached.
+ *   away; firmware's logs and command buffer stopped; device table; what firmware's table asks for;
+ *   command buffer and event log; unit on; everything invalidated, and waited for; event log tried;
+ *   everything invalidated once more, because the trial restarts the command buffer; read back
+ * A unit that is refused gets the blocked table too, where that can still be reached.
  *
  * Shut     every entry becomes a blocked one, and all is invalidated.  The unit stays on.
  * Order    entry stored -> cleaned if the walker does not snoop -> invalidation queued -> ticket
- * past -> frame, address and id may be used again. Locks    a->lock (RANK_UNIT); see the other
- * files. Not here finding units (find_ivrs.c), domains (kern/dma/domain.c), interrupt remapping
- * (amdvi_irq.c). Manual   AMD IOMMU 2 (architecture), 3 (registers).
+ *          past -> frame,
+ *            address and id may be used again.
+ * Locks    a->lock (RANK_UNIT); see the other files.
+ * Not here finding units (find_ivrs.c), domains (kern/dma/domain.c), interrupt remapping
+ * (amdvi_irq.c).
+ * Manual   AMD IOMMU 2 (architecture), 3 (registers).
  */
 #include "dev/iommu/amdvi_unit.h"
 #include "dev/iommu/fmt_amdv1.h"

@@ -2,8 +2,8 @@
  * AMD-Vi: the event log.
  *
  * A ring in memory that the unit fills; its tail is a register, and so is the head, which is ours.
- * A record is 16 bytes. When the ring is full the unit sets EvtOverflow and stops; it goes on after
- * a restart, and what it dropped is lost.
+ * A record is 16 bytes.  When the ring is full the unit sets EvtOverflow and stops; it goes on
+ * after a restart, and what it dropped is lost.
  *
  * A record may be visible later than the tail that covers it (AMD-61): its code is still 0 then,
  * because a record is cleared when it has been read.  It is left for the next time; when it is not

@@ -6,7 +6,7 @@
  * are the entry's.
  *
  *     device table entry --third word--> interrupt table --data 10:0--> remap, fixed, destination;
- * vector
+ *     vector
  *
  * Once remapping runs, a requester without a table has its interrupts aborted, also I/O APICs and
  * HPETs, which firmware lists: the first entry that is opened for it makes its table.  A table
@@ -17,12 +17,13 @@
  * are always free; a function may get another one.
  *
  * Open     high half, then the low half with "remap", each visible before the next; a table that is
- * new is shown by one store of the device table entry's third word.  Then what the unit may hold of
- * either goes, and is waited for. Close    the low half becomes 0; the requester's cached entries
- * go.  The entry is used again when the ticket is past.
+ *          new is shown by one store of the device table entry's third word.  Then what the unit
+ *          may hold of either goes, and is waited for.
+ * Close    the low half becomes 0; the requester's cached entries go.  The entry is used again when
+ *          the ticket is past.
  *
  * Needs 128-bit entries (EFR.GA), and the id of every I/O APIC in firmware's table: one that is
- * missing would be silenced (AMD-09). Where it does not start, interrupts pass as they are,
+ * missing would be silenced (AMD-09).  Where it does not start, interrupts pass as they are,
  * facts.interrupt_isolation is false, and the log says why.
  *
  * Locks    a->lock.

@@ -20,10 +20,11 @@
  * open.
  *
  * Order    entry stored, cleaned, published -> put ... wait, cleaned, published -> tail -> status
- * word -> the ticket is past. Locks    a->lock over all; the kernel is told of a failure after it
- * is released. Waits    amdvi_ticket_wait, without the lock; and in a restart for a halted engine
- * to say so, which it did before. Manual   AMD IOMMU 2.4 (commands), 2.5.7 (illegal
- * command), 3.4.13 (head and tail).
+ *          word -> the ticket is past.
+ * Locks    a->lock over all; the kernel is told of a failure after it is released.
+ * Waits    amdvi_ticket_wait, without the lock; and in a restart for a halted engine to say so,
+ *          which it did before.
+ * Manual   AMD IOMMU 2.4 (commands), 2.5.7 (illegal command), 3.4.13 (head and tail).
  */
 #include "dev/iommu/amdvi_unit.h"
 #include "kern/log.h"

@@ -95,7 +95,7 @@ enum : uint32_t {
  *
  * An entry that is not valid lets everything through, and one without a mode is an identity map for
  * the rights it grants.  So blocked is an entry that is valid, translates, has no mode and grants
- * nothing, with interrupts aborted. Publish: second word (domain id) first, while the entry is
+ * nothing, with interrupts aborted.  Publish: second word (domain id) first, while the entry is
  * blocked; then the first word in one store.  Take back: the first word, to the blocked one; the
  * rest stays true until the invalidations are past (AMD-34).
  */
@@ -123,7 +123,7 @@ static_assert(FIELD_PREP(DTE_INT_CTL, INT_ABORT) == 0);
 
 /*
  * Interrupt entry, 128 bits (control GAEn) [2.2.5; AMD-71].  Publish: high, then low with REMAP;
- * take it back by clearing low. Type fixed, physical destination, no guest: all 0.
+ * take it back by clearing low.  Type fixed, physical destination, no guest: all 0.
  */
 enum : uint64_t {
 	IRTE_REMAP     = BIT(0),	/* low half */

@@ -2,7 +2,7 @@
  * AMD-Vi: the device table; which requester is in which domain.
  *
  *     device id (bus, device, function) ---> entry: mode and root of a page table, domain id, what
- * interrupts may do
+ *     interrupts may do
  *
  * One table for all 65536 requesters, made blocked before the unit is told of it (AMD-31).  The
  * unit may keep any entry it fetched, also a blocked one, so every change is followed by an
@@ -11,12 +11,12 @@
  * The table is written from a->endpoint[], and never read back.
  *
  * Attach   domain id, then what interrupts may do, then mode, root and rights in one store, each
- * visible before the next: the unit finds "blocked" or the whole new entry.  Then its cached entry
- * goes, and what the domain id may have left, and attach waits for both. Detach   first word to
- * "blocked" in one store, then interrupts: what the unit may still hold stays true until it is
- * gone. Its entry goes first, wait, then translations: the other way round, a stale entry would
- * fetch new stale translations.  The ticket covers both.  The next attach overwrites the rest, and
- * refuses until it is past.
+ *          visible before the next: the unit finds "blocked" or the whole new entry.  Then its
+ *          cached entry goes, and what the domain id may have left, and attach waits for both.
+ * Detach   first word to "blocked" in one store, then interrupts: what the unit may still hold
+ *          stays true until it is gone.  Its entry goes first, wait, then translations: the other
+ *          way round, a stale entry would fetch new stale translations.  The ticket covers both.
+ *          The next attach overwrites the rest, and refuses until it is past.
  *
  * Aliases.  What a device below a conventional bridge sends carries the bridge's id, or its own:
  * both entries lead to the domain (AMD-07, AMD-36).  The endpoint is the alias; its requesters are

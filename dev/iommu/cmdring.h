@@ -8,7 +8,7 @@
  * first: a hundred unmaps then cost one sync and one doorbell.
  *
  *     put put put  ticket 8  put  ticket 8 | poll(8): sync 8, show, doorbell | poll(8): consumed ->
- * past
+ *                                 past
  *
  * Numbers are absolute: commands and syncs since boot, never wrapped; only the
  * ring index and what hardware reports are cut down.
@@ -102,7 +102,7 @@ bool cmdring_show(struct cmdring *r, uint32_t *producer);
 
 /*
  * The unit's consumer index, error bits masked off.  With CMDRING_WRAP the syncs passed are
- * complete. False: it claims what was never shown, and the unit's state is unknown.
+ * complete.  False: it claims what was never shown, and the unit's state is unknown.
  */
 NODISCARD bool cmdring_consumed(struct cmdring *r, uint32_t index);
 

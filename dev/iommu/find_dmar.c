@@ -13,8 +13,8 @@
  * Bus numbers in paths hold while firmware's numbering holds, which this kernel keeps on ACPI
  * machines.
  *
- * Manual: VT-d 8.1-8.4 (VTD-01..12).  ATSR, RHSA, SATC, SIDP: not of interest, ATS stays off. ANDD:
- * devices that are not PCI.
+ * Manual: VT-d 8.1-8.4 (VTD-01..12).  ATSR, RHSA, SATC, SIDP: not of interest, ATS stays off.
+ * ANDD: devices that are not PCI.
  */
 #include "kern/base/bits.h"
 #include "kern/base/str.h"

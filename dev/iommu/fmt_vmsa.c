@@ -10,7 +10,7 @@
  *
  * AF is set by us: with AF clear an access faults, and hardware updates are off (SMMU-81, SMMU-82).
  * nG is set: an invalidation by ASID leaves global entries alone (SMMU-34).  Nothing is executable
- * (SMMU-83). Entries for tables carry no limits of their own.
+ * (SMMU-83).  Entries for tables carry no limits of their own.
  *
  * Stage 1 AP has a read-only bit and no write-only; every device is "unprivileged".
  *

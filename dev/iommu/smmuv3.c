@@ -9,11 +9,14 @@
  *
  * Order of the take-over [SMMU-14]
  *   1  GBPA.ABORT, so that nothing passes while translation is off      6  CFGI_ALL, TLBI: nothing
- * of firmware's stays 2  CR0 = 0: firmware's translation and queues are off               7  event
- * queue on 3  what can it do?  Refused by name, the unit goes on aborting      8  interrupts 4 CR1,
- * CR2, stream table of aborts, reserved regions               9  ATSCHK: no request passes as
- * "translated" 5  command queue on                                                10  SMMUEN Each
- * write to CR0 is waited for in CR0ACK.  QEMU 7.2 has no GBPA: there requests pass until step 10.
+ *      of firmware's stays
+ *   2  CR0 = 0: firmware's translation and queues are off               7  event queue on
+ *   3  what can it do?  Refused by name, the unit goes on aborting      8  interrupts
+ *   4  CR1, CR2, stream table of aborts, reserved regions               9  ATSCHK: no request
+ *      passes as "translated"
+ *   5  command queue on                                                10  SMMUEN
+ * Each write to CR0 is waited for in CR0ACK.  QEMU 7.2 has no GBPA: there requests pass until step
+ * 10.
  *
  * Map stores entries; no invalidation, since nothing caches absence (SMMU-76).  Unmap clears, and
  * puts TLBI commands; sync and doorbell come with the first poll, so that many unmaps share them.
@@ -21,10 +24,13 @@
  * Tags     An ASID or VMID is in use, free, or waits for the ticket of its flush.  0 is never
  *          used: ASID 0 is poison, VMID 0 belongs to stage 1.
  * Refused  Of a unit that fails half-way the memory that it was shown is not given back: nobody
- * knows what it reads. Locks    RANK_UNIT in the commands' file.  Page tables are under their
- * domain's lock. Not here queue, errors, faults (smmuv3_cmd.c), stream entries (smmuv3_tables.c),
- * the walker (iopt.c). Off      ATS, PRI, PASID, stalls, hardware access flags, messages of its
- * own, broadcast invalidation. Manual   Arm IHI 0070: 3.11 reset and enabling, 6 registers.
+ *          knows what it reads.
+ * Locks    RANK_UNIT in the commands' file.  Page tables are under their domain's lock.
+ * Not here queue, errors, faults (smmuv3_cmd.c), stream entries (smmuv3_tables.c), the walker
+ * (iopt.c).
+ * Off      ATS, PRI, PASID, stalls, hardware access flags, messages of its own, broadcast
+ *          invalidation.
+ * Manual   Arm IHI 0070: 3.11 reset and enabling, 6 registers.
  */
 #include "dev/iommu/smmuv3.h"
 #include "dev/iommu/fmt_vmsa.h"

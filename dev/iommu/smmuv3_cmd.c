@@ -3,8 +3,8 @@
  *
  * Commands.  The unit executes them in order of the ring, and completes them in any order;
  * CMD_SYNC completes when everything before it has (SMMU-36).  We ask for no signal (CS 0): a sync
- * is done when CONS is past it (SMMU-37).  Commands are put under the lock and become visible with
- * PROD, which is written once a batch, by whoever polls first.
+ * is done when CONS is past it (SMMU-37).  Commands are put under the lock and
+ * become visible with PROD, which is written once a batch, by whoever polls first.
  *
  * Errors.  An illegal command (CERROR_ILL) stops the queue with CONS on it.  Such a command is
  * ours, so it should not be; but its invalidation must not be lost.  It is replaced in its slot by

@@ -15,7 +15,7 @@
  * what it read.  So when nothing older is under way the entry stays an abort, of which only word 0
  * counts, while words 1 to 7 are stored; a CFGI_STE and its sync make sure that nobody holds older
  * pieces; one store of word 0 makes it live; another CFGI_STE and sync, that it is in force
- * (SMMU-51). Going dead.  One store of word 0; CFGI_STE, sync; then the translations of the tag,
+ * (SMMU-51).  Going dead.  One store of word 0; CFGI_STE, sync; then the translations of the tag,
  * sync.
  *
  * Context descriptors stand in an array by ASID, 64 to a page, made page by page and kept.  One is

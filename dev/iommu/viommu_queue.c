@@ -22,9 +22,10 @@
  * Failure.  No ticket is past any more; the kernel turns bus mastering of all its devices off.
  *
  * Waits    viommu_ticket_wait, without the lock; viommu_make_room with it, when VIO_SLOTS requests
- * are under way and one more cannot be refused: teardown of a domain with more mappings than that,
- * while it still has an endpoint. Locks    v->lock. Source   virtio 1.2, 2.7 (split queues), 5.13.6
- * (requests, events).
+ *          are under way and one more cannot be refused: teardown of a domain with more mappings
+ *          than that, while it still has an endpoint.
+ * Locks    v->lock.
+ * Source   virtio 1.2, 2.7 (split queues), 5.13.6 (requests, events).
  */
 #include "dev/iommu/viommu_unit.h"
 #include "kern/base/bits.h"

@@ -1,6 +1,6 @@
 /*
- * virtio-iommu: transport, queues, requests.  Source: virtio 1.2, 4.1.4 (PCI), 2.7 (split
- * queues), 5.13 (IOMMU device).
+ * virtio-iommu: transport, queues, requests.  Source: virtio 1.2, 4.1.4 (PCI), 2.7 (split queues),
+ * 5.13 (IOMMU device).
  *
  * All fields are little-endian.
  */

@@ -13,15 +13,16 @@
  *
  * Order of probe (VTD-30 .. VTD-36)
  *   for every unit   registers judged; fault records cleared; tables made, all blocked; firmware's
- * interrupt remapping and queue stopped; our queue on.  All units first, for chips that hang when
- * one is flushed while another has no queue (VTD-33) then for each    write buffer; root pointer;
- * contexts flushed, then translations; fault interrupt; translation on; protected memory regions
- * off; read back; interrupt remapping (vtd_irq.c) A unit that is refused blocks everything, where
- * that can still be reached.
+ *                    interrupt remapping and queue stopped; our queue on.  All units first, for
+ *                    chips that hang when one is flushed while another has no queue (VTD-33)
+ *   then for each    write buffer; root pointer; contexts flushed, then translations; fault
+ *                    interrupt; translation on; protected memory regions off; read back; interrupt
+ *                    remapping (vtd_irq.c)
+ * A unit that is refused blocks everything, where that can still be reached.
  *
  * Shut     the root pointer goes to an empty table, and all is flushed.  Translation stays on.
  * Order    entry stored -> cleaned if the walker does not snoop -> write buffer flushed if there is
- * one
+ *          one
  *            -> invalidation queued -> ticket past -> frame, address and id may be used again.
  * Locks    v->lock (RANK_UNIT); see the other files.
  * Not here finding units (find_dmar.c), domains (kern/dma/domain.c).

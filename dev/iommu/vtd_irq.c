@@ -2,28 +2,30 @@
  * VT-d: interrupt remapping.
  *
  * A remappable message carries a handle; the unit finds that entry in the interrupt table and
- * delivers what it says, when the sender's id is the entry's (SVT 1, all sixteen bits: VTD-71). One
- * table for a unit, one entry for a vector.
+ * delivers what it says, when the sender's id is the entry's (SVT 1, all sixteen bits: VTD-71).
+ * One table for a unit, one entry for a vector.
  *
  *     address 0xfee | handle 14:0 | 1 | 0 | handle 15 | 00        data 0
  *     entry   destination, vector, fixed, edge, present           source id, "verify it"
  *
  * Start (VTD-73)  All units must be able, and firmware must tell the id of every I/O APIC, or none
- * is started: an I/O APIC that goes on in the old format would be silenced (VTD-74).  Table;
- * pointer; entry cache flushed; remapping on; the old format off, if it is on.  In extended mode
- * (32-bit processor ids) the old format is off by itself.  At this time no line and no vector is in
- * use. Open            high half, then the low half with P, each visible before the next; absent
- * entries are cached in caching mode only: then the index is invalidated, and waited for. Close P
- * is cleared and nothing else; the index is invalidated.  The entry is used again when the ticket
- * is past.
+ *                 is started: an I/O APIC that goes on in the old format would be silenced
+ *                 (VTD-74).  Table; pointer; entry cache flushed; remapping on; the old format off,
+ *                 if it is on.  In extended mode (32-bit processor ids) the old format is off by
+ *                 itself.  At this time no line and no vector is in use.
+ * Open            high half, then the low half with P, each visible before the next; absent entries
+ *                 are cached in caching mode only: then the index is invalidated, and waited for.
+ * Close           P is cleared and nothing else; the index is invalidated.  The entry is used again
+ *                 when the ticket is past.
  *
  * The unit's own fault event is not remapped.  Where remapping does not start,
  * facts.interrupt_isolation is false and the log says why.
  *
  * Emulator        delivers the old format in spite of all (VTD-104), keeps no entries cached, and
- * knows no source for a message made by a plain write (VTD-113): those rules are tested against the
- * model only. Locks           v->lock. Manual          Intel VT-d 5.1 (remapping), 9.10
- * (entry), 6.5.2.4 (invalidation).
+ *                 knows no source for a message made by a plain write (VTD-113): those rules are
+ *                 tested against the model only.
+ * Locks           v->lock.
+ * Manual          Intel VT-d 5.1 (remapping), 9.10 (entry), 6.5.2.4 (invalidation).
  */
 #include "dev/iommu/vtd_unit.h"
 #include "kern/base/bits.h"

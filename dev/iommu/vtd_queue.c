@@ -11,25 +11,25 @@
  *
  * Errors.
  *   IQE   The unit refuses a descriptor and stops at it (VTD-64).  It is ours, so it should not be,
- * but its invalidation must not be lost: it is replaced in its slot by the whole form of its kind
- * (all contexts, all translations, or all interrupt entries), which includes what was asked, and
- * the queue goes on.  If the replacement is refused too, nobody knows what was invalidated: the
- * unit fails. ITE   A device TLB did not answer.  We use none, but the unit drops all WAITs that
- * are queued. Their tickets are late, never lost: a flush of everything with a WAIT of a higher
- * number is queued, and its completion covers them. ICE   An answer of a device TLB that nobody
- * asked for: counted.
+ *         but its invalidation must not be lost: it is replaced in its slot by the whole form of
+ *         its kind (all contexts, all translations, or all interrupt entries), which includes what
+ *         was asked, and the queue goes on.  If the replacement is refused too, nobody knows what
+ *         was invalidated: the unit fails.
+ *   ITE   A device TLB did not answer.  We use none, but the unit drops all WAITs that are queued.
+ *         Their tickets are late, never lost: a flush of everything with a WAIT of a higher number
+ *         is queued, and its completion covers them.
+ *   ICE   An answer of a device TLB that nobody asked for: counted.
  *
  * Failure.  A failed unit gets an empty root table, so that no context is found any more but those
  * already cached, and its tickets are never past.  Translation stays on: off would be open.
  *
  * Order    entry stored, cleaned, published -> (write buffer) -> put ... WAIT, cleaned, published
- * -> IQT
- *          -> status word -> the ticket is past.
+ *          -> IQT -> status word -> the ticket is past.
  * Locks    v->lock over all; the kernel is told of a failure after it is released.
  * Waits    vtd_ticket_wait, without the lock.  vtd_write_buffer, with it: the register's one-shot
- * bits belong to one at a time, chips that have this buffer are old and drain it in a microsecond,
- * and more than VTD_FLUSH_WAIT_NS ends the unit. Manual   Intel VT-d 6.5.2 (queue), 6.5.2.11
- * (errors), 6.8 (write buffer).
+ *          bits belong to one at a time, chips that have this buffer are old and drain it in a
+ *          microsecond, and more than VTD_FLUSH_WAIT_NS ends the unit.
+ * Manual   Intel VT-d 6.5.2 (queue), 6.5.2.11 (errors), 6.8 (write buffer).
  */
 #include "dev/iommu/vtd_unit.h"
 #include "kern/log.h"

@@ -141,7 +141,7 @@ static_assert(REASON_INTERRUPT_RANGE == 0xe);
 
 /*
  * Root table: 256 entries of 16 bytes, by bus [VTD-40].  Context table: the same, by device << 3 |
- * function [VTD-41]. Publish a context entry: store high, store low with P; take it back by
+ * function [VTD-41].  Publish a context entry: store high, store low with P; take it back by
  * clearing P, and leave the rest readable until the invalidations are past.
  */
 enum : uint64_t {

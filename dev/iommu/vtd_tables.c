@@ -11,18 +11,19 @@
  * The tables are written from v->endpoint[], and never read back.
  *
  * Attach   high half, then the low half with P, one store each, each visible before the next
- * (VTD-44).  So the unit finds "blocked" or the whole new entry.  An absent entry is cached only in
- * caching mode, under domain id 0: then that goes, and what the new domain id may have left. Detach
- * P is cleared and nothing else: what the unit may still hold stays true until it is gone.  Context
- *          cache first, wait, then translations (VTD-45): the other way round, a stale context
- * would fetch new stale translations.  The ticket covers both, and the drain of reads and writes
- * under way.  The next attach overwrites the rest of the entry, and refuses until the ticket is
- * past.
+ *          (VTD-44).  So the unit finds "blocked" or the whole new entry.  An absent entry is
+ *          cached only in caching mode, under domain id 0: then that goes, and what the new domain
+ *          id may have left.
+ * Detach   P is cleared and nothing else: what the unit may still hold stays true until it is gone.
+ *          Context cache first, wait, then translations (VTD-45): the other way round, a stale
+ *          context would fetch new stale translations.  The ticket covers both, and the drain of
+ *          reads and writes under way.  The next attach overwrites the rest of the entry, and
+ *          refuses until the ticket is past.
  *
  * Reserved regions (RMRR).  Firmware names devices that go on using memory after boot.  This kernel
  * never maps such a region: bus mastering of every function is off from discovery, and the device
- * stays blocked by name. A path through bridges cannot be resolved here; the kernel resolves it and
- * does not offer such a device (lane.h).
+ * stays blocked by name.  A path through bridges cannot be resolved here; the kernel resolves it
+ * and does not offer such a device (lane.h).
  *
  * Locks    v->lock.
  * Manual   Intel VT-d 3.4 (legacy mode), 6.1 (caching mode), 6.5.3 (order), 9.1, 9.3 (entries).

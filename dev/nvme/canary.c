@@ -7,14 +7,16 @@
  * page where they end [5.1.13].
  *
  *   stop    CC.EN off, until CSTS.RDY is off; then the queue registers are cleared, and read back:
- * they held addresses of the kernel start   AQA, ASQ, ACQ, CC.EN on, until CSTS.RDY is on store one
- * entry, the doorbell, its completion.  One command at a time
+ *           they held addresses of the kernel
+ *   start   AQA, ASQ, ACQ, CC.EN on, until CSTS.RDY is on
+ *   store   one entry, the doorbell, its completion.  One command at a time
  *
  * Waits end after CAP.TO (or CRTO, where the controller has it), a command after COMMAND_NS.
  *
  * A pure function of registers, two pages and the time it is told: the kernel, a host test and a
- * fuzzer can link it. Manual   NVM Express Base 2.1: 3.1.4 registers, 3.5 reset and bring-up, 4.2
- * completions, 5.1.13 identify.
+ * fuzzer can link it.
+ * Manual   NVM Express Base 2.1: 3.1.4 registers, 3.5 reset and bring-up, 4.2 completions, 5.1.13
+ *          identify.
  */
 #include "dev/nvme/canary.h"
 #include "dev/nvme/wire.h"

@@ -2,7 +2,7 @@
  * Small numbers, handed out once each: address-space ids.
  *
  * Taken in turn, so that a number rests as long as possible before it is used again.  0 is never
- * handed out. No locks: the caller's.
+ * handed out.  No locks: the caller's.
  */
 #pragma once
 

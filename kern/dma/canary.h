@@ -6,9 +6,11 @@
  * attached to a domain of the test's own.  Then it asks the class, in this order:
  *
  *     stop    the device does not run any more: what firmware left is over.  Bus mastering goes on
- * after this start   it runs, with the two queue pages and nothing else store   it writes: the last
- * CANARY_BYTES of its data to "target", all before them into the spill page, up to its end. Twice,
- * at two targets stop    as before, and its registers hold no address any more
+ *             after this
+ *     start   it runs, with the two queue pages and nothing else
+ *     store   it writes: the last CANARY_BYTES of its data to "target", all before them into the
+ *             spill page, up to its end.  Twice, at two targets
+ *     stop    as before, and its registers hold no address any more
  *
  * Each is called again and again, at times that the kernel chooses, until it says something else
  * than CANARY_GOES_ON; none waits.  The patience is the class's: it knows what its device may take.

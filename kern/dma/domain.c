@@ -6,7 +6,7 @@
  *
  *   grant    reserve | map, step by step | mapped | sync -> ticket | fence past | publish
  *   revoke   revoke (no new pin from here) | unmap, step by step -> tickets | fence past | settle |
- * scrub | release
+ *            scrub | release
  *
  * A step ends where a large leaf of the unit could begin, so none is ever split, and what was
  * mapped in steps is unmapped in whole ones, as units ask.  Between two the caller may let others

@@ -164,7 +164,7 @@ struct iommu_ops {
 
 	/*
 	 * True: the log is empty, and, when all is asked for, every access that the unit refused
-	 * before the call has been in it. False: it is not empty, or nobody knows yet; when the
+	 * before the call has been in it.  False: it is not empty, or nobody knows yet; when the
 	 * ticket *t is past, drain_faults takes or tells them.  Any number of callers, beside
 	 * drain_faults.
 	 */

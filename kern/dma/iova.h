@@ -55,8 +55,9 @@ struct iova_space {
 /*
  * An empty space of the addresses [base, limit), given out by multiples of granule (a power of
  * two, at least PAGE_SIZE).  "cool" is memory for the queue, charged to whoever owns the domain:
- * its length sets the delay, and 0 bytes mean none.  The ranges in it must not move. E_RANGE   no
- * whole granule between base and limit E_ALIGN   the granule is not such a power of two
+ * its length sets the delay, and 0 bytes mean none.  The ranges in it must not move.
+ *   E_RANGE   no whole granule between base and limit
+ *   E_ALIGN   the granule is not such a power of two
  */
 NODISCARD enum status iova_init(struct iova_space *s, uint64_t base, uint64_t limit,
     uint64_t granule, uint64_t bytes_max, void *cool, size_t cool_bytes);
@@ -64,7 +65,9 @@ NODISCARD enum status iova_init(struct iova_space *s, uint64_t base, uint64_t li
 /*
  * Keeps [base, base + len) from being given out: doorbell windows, the interrupt range, bridge
  * windows (PCI-48).  Rounded outwards to the granule; may overlap other exclusions, and reach past
- * the ends. E_RANGE     len is 0, or the range wraps E_EXISTS    part of it is live or cooling
+ * the ends.
+ *   E_RANGE     len is 0, or the range wraps
+ *   E_EXISTS    part of it is live or cooling
  *   E_NO_MEMORY more than IOVA_EXCLUDE_MAX separate ones
  */
 NODISCARD enum status iova_exclude(struct iova_space *s, uint64_t base, uint64_t len);

@@ -32,7 +32,7 @@ struct irqmap_message {
 struct irqmap_ops {
 	/*
 	 * Lets messages of the requester (the unit's endpoint id) arrive as a vector of a
-	 * processor, and says how they must look. In force on return.  E_NO_MEMORY: no entry free,
+	 * processor, and says how they must look.  In force on return.  E_NO_MEMORY: no entry free,
 	 * or all waiting for their tickets; E_RANGE: the unit cannot name the processor;
 	 * E_QUARANTINED: the unit is broken.
 	 */

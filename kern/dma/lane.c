@@ -5,9 +5,9 @@
  * questions are asked depends on one fact only, the route: with a unit in the way the device is
  * direct or unsupported; without one it is brokered or unsupported.
  *
- *     function -> reset -> group -> services -> discovered +-> programmed -> synchronised ->
- * reserved |     -> interrupts -> validated -> policy   direct
- *                                                          +-> translator -> policy brokered
+ *     function -> reset -> group -> services -> discovered
+ *         +-> programmed -> synchronised -> reserved -> interrupts -> validated -> policy  direct
+ *         +-> translator -> policy                                                         brokered
  *
  * tests/kern/dma/lane_test.c goes through every combination.
  */

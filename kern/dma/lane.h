@@ -8,7 +8,8 @@
  *
  *   direct       a unit judges every access of the device
  *   brokered     no unit stands behind the device; the kernel writes every address that the device
- * sees. Contains the driver, not the device unsupported  no bus mastering, no grant
+ *                sees.  Contains the driver, not the device
+ *   unsupported  no bus mastering, no grant
  *
  * There is no brokered lane behind a unit: the unit blocks the device, and to open it for addresses
  * of the kernel's would be an identity map (D10).

@@ -119,8 +119,9 @@ void ledger_publish(struct ledger *l, struct ledger_entry *e);
 
 /*
  * allocated, mapped or published -> revoking: entries are about to be cleared.  Call it first,
- * clear then: so that no new pin comes in between. E_BUSY   pinned: accepted entries still name it;
- * they end, or the device is reset E_STATE  already on its way, free, or quarantined
+ * clear then: so that no new pin comes in between.
+ *   E_BUSY   pinned: accepted entries still name it; they end, or the device is reset
+ *   E_STATE  already on its way, free, or quarantined
  */
 NODISCARD enum status ledger_revoke(struct ledger *l, struct ledger_entry *e);
 

@@ -2,9 +2,10 @@
  * Checked rings: ring.h has the picture, what is believed of whom, and the lock.
  *
  * Order    of a batch: each entry is copied, judged and written to the shadow beyond the announced
- * tail; when the last has passed the tail moves, and the caller rings.  Of a completion: what it
- * names is compared with what is outstanding, then its pins end. Not here judging an entry (the
- * class's xlate.c), the memory of rings (device_queue.c), grants (ledger.c).
+ *          tail; when the last has passed the tail moves, and the caller rings.  Of a completion:
+ *          what it names is compared with what is outstanding, then its pins end.
+ * Not here judging an entry (the class's xlate.c), the memory of rings (device_queue.c), grants
+ * (ledger.c).
  */
 #include "kern/dma/ring.h"
 #include "kern/base/mmio.h"

@@ -6,8 +6,10 @@
  *                       | judge: one copy, checked (xlate.h)
  *     shadow          [ A | B | C |   ]      written here only; the device reads it
  *                         ^fetched    ^tail  announced to the device when a whole batch was
- * accepted completions     [ x | y |   |   ]      written by the device; here read again, for what
- * it pins ^head
+ *                                            accepted
+ *     completions     [ x | y |   |   ]      written by the device; here read again, for what it
+ *                                            pins
+ *                       ^head
  *
  * An accepted entry is outstanding under its command id: it pins its grants and keeps its side page
  * until its completion was consumed.  A place of the shadow is used again only when the device said

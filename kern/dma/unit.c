@@ -11,7 +11,8 @@
  * always finds nothing and takes no lock here:
  *
  *   1 the unit says that its log is empty, and, if that was asked, that every access which it
- * refused before has been in it 2 the lock is free
+ *     refused before has been in it
+ *   2 the lock is free
  *
  * A record that was in the log before the look has then been taken, and by whoever held the lock;
  * that one let it go between the taking and 2, and had counted before.

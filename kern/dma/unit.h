@@ -14,8 +14,8 @@ void unit_drain(struct iommu_unit *u);
 /*
  * Has anything been refused so far?  OK: every access that the unit refused before the call is
  * counted (device_fault_count); without "all", every one whose record was in the log.
- * E_WOULD_BLOCK: it is not known yet; when the ticket *t is past, unit_count counts. E_QUARANTINED:
- * it will never be known.
+ * E_WOULD_BLOCK: it is not known yet; when the ticket *t is past, unit_count counts.
+ * E_QUARANTINED: it will never be known.
  */
 NODISCARD enum status unit_look(struct iommu_unit *u, bool all, struct iommu_ticket *t);
 

@@ -4,7 +4,7 @@
  *
  * The ledger is the truth; this is its published part, cut into runs that are contiguous for the
  * device and for the kernel, in the order of their addresses.  Changes are rare and move the
- * array's tail; look-ups are many and O(log n). The array belongs to the caller, who also moves it
+ * array's tail; look-ups are many and O(log n).  The array belongs to the caller, who also moves it
  * into a larger one.
  *
  * Locks: the claim's (device.obj.lock), over changes and over every use of the array.

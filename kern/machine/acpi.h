@@ -30,7 +30,7 @@ NODISCARD enum status acpi_machine(struct machine *m, const struct acpi_source *
 
 /*
  * A checked table by its four letters; NULL when there is none.  *len is its length, at least
- * ACPI_HEADER. Of several with the letters, the first good one.
+ * ACPI_HEADER.  Of several with the letters, the first good one.
  */
 const uint8_t *
 acpi_table(struct machine *m, const struct acpi_source *src, const char sig[4], uint32_t *len);

@@ -2,7 +2,7 @@
  * Finding ACPI tables: root pointer, root table, checksums, bounds.  No interpretation.
  *
  * The root pointer (RSDP) leads to a root table: XSDT with 64-bit addresses from revision 2 on, or
- * RSDT with 32-bit ones. Both are lists of table addresses.  Every table begins with the same 36
+ * RSDT with 32-bit ones.  Both are lists of table addresses.  Every table begins with the same 36
  * bytes, with its letters, its length and a checksum that makes all its bytes sum to 0.
  *
  * Nothing is remembered between calls: tables are looked up a handful of times, at boot.

@@ -10,9 +10,9 @@
  * absent.
  *
  * Entry    arm64: MMU and data cache off, image and record cleaned to memory, EL1 or EL2, x0 =
- * record. x86_64: long mode, interrupts off, image, record and stack mapped at their own addresses
- * and below 4 GiB, RDI = record. On both the image lies on a 2 MiB boundary and has its whole size,
- * .bss included, to itself.
+ *          record. x86_64: long mode, interrupts off, image, record and stack mapped at their own
+ *          addresses and below 4 GiB, RDI = record.  On both the image lies on a 2 MiB boundary and
+ *          has its whole size, .bss included, to itself.
  */
 #pragma once
 

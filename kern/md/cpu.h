@@ -8,12 +8,16 @@
  *   struct cpu *this_cpu(void)       one or two instructions
  *   void mmu_activate(struct mmu_space *s)       mmu.h
  *   void cpu_set_kernel_stack(struct cpu *c, uintptr_t top)   where the next entry from user mode
- * starts void cpu_continue(struct uregs *to, bool *on_cpu)    below uint64_t cpu_cycles(void) the
- * raw counter behind clock_now, one instruction void irq_window(void)            interrupts on for
- * an instant, then off again: pending ones are taken uintptr_t cpu_code_address(uintptr_t v)     a
- * return address as found on a stack, without its signature void user_tls_switch(uint64_t *save,
- * uint64_t load)  saves and loads the process-writable thread register (nothing where a process
- * cannot write one)
+ *                                                             starts
+ *   void cpu_continue(struct uregs *to, bool *on_cpu)    below
+ *   uint64_t cpu_cycles(void)        the raw counter behind clock_now, one instruction
+ *   void irq_window(void)            interrupts on for an instant, then off again: pending ones are
+ *                                    taken
+ *   uintptr_t cpu_code_address(uintptr_t v)     a return address as found on a stack, without its
+ *                                               signature
+ *   void user_tls_switch(uint64_t *save, uint64_t load)  saves and loads the process-writable
+ *                                                        thread register
+ *                                    (nothing where a process cannot write one)
  */
 #pragma once
 
@@ -59,7 +63,7 @@ void cpu_switch(uintptr_t *save, uintptr_t load);
  *
  *   cpu_leave      continues on "load" as cpu_switch does
  *   cpu_continue   (md_inline.h) continues in user mode by "to"; stores false to *on_cpu (release)
- * once the current stack is left
+ *                  once the current stack is left
  *
  * A thread at rest is continued by cpu_continue, or by cpu_prepare_user on its stack.
  */
@@ -105,8 +109,8 @@ const char *cpu_features(void);
 
 /*
  * Configuration space by I/O ports [PCI 3.0, 3.2.2.3.2], for hosts that say ECAM_PORTS: segment 0,
- * the first 256 bytes.  Beyond, or without such ports: reads are all ones, writes do nothing. Takes
- * RANK_PORTS.
+ * the first 256 bytes.  Beyond, or without such ports: reads are all ones, writes do nothing.
+ * Takes RANK_PORTS.
  */
 uint32_t cpu_pci_read(uint16_t rid, uint32_t offset, unsigned width);
 void cpu_pci_write(uint16_t rid, uint32_t offset, unsigned width, uint32_t value);

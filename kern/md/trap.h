@@ -12,8 +12,9 @@
  *
  *             w0..w7                                call   target  deadline  token
  *   x86_64    rdi rsi rdx r10 r8 r9 r12 r13         rax    rbx     r14       r15     by SYSCALL
- * (rcx, r11 lost) arm64     x0 .. x7                              x8     x9      x10       x11 by
- * SVC #0
+ *                                                                                    (rcx, r11
+ *                                                                                    lost)
+ *   arm64     x0 .. x7                              x8     x9      x10       x11     by SVC #0
  *
  * after which the rest of the registers follows (program counter, stack pointer, flags, others).
  * A system call saves at least these and returns with every register but the ones above (and rcx,
@@ -35,7 +36,7 @@ struct thread;
  * System calls, by number.  Entry code calls syscall_table[u->call & 0xff](this_cpu()->current, u),
  * with interrupts off, and stores the status that it returns in bits 7:0 of u->call: calls that
  * answer with a tag have put it there.  When then this_cpu()->resched or the current thread's
- * "dying" is set, it calls sched_preempt().  On return to user mode u is in force. A call may also
+ * "dying" is set, it calls sched_preempt().  On return to user mode u is in force.  A call may also
  * not return, and continue another thread (kern/runqueue.h).
  */
 typedef enum status syscall_fn(struct thread *t, struct uregs *u);

@@ -1,7 +1,7 @@
 /*
  * ACPI tables for tests: acpi_build.h shows the use.  Addresses are made up; reading goes through
  * acpi_source, which finds the memory that a table really has.  ab_finish makes the root table of
- * whatever was added before, and all checksums. Not here what is in a table: each test fills its
+ * whatever was added before, and all checksums.  Not here what is in a table: each test fills its
  * own.
  */
 #include "tests/lib/acpi_build.h"

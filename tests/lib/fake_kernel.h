@@ -6,9 +6,11 @@
  * returns, and differs from it as the machine would allow:
  *   FAKE_STRONG   the same at once
  *   FAKE_TSO      stores made with unit_store64 become visible in order, at the latest with
- * unit_publish FAKE_WEAK     in any order, at the latest with unit_publish; a frame cleared by
- * frame_alloc reads as rubbish until then not coherent  only what cache_clean wrote back after it
- * was published "Visible earlier" is decided by a pseudo-random generator that a test seeds.
+ *                 unit_publish
+ *   FAKE_WEAK     in any order, at the latest with unit_publish; a frame cleared by frame_alloc
+ *                 reads as rubbish until then
+ *   not coherent  only what cache_clean wrote back after it was published
+ * "Visible earlier" is decided by a pseudo-random generator that a test seeds.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /*
  * Device-tree blobs for tests: fdt_build.h shows the use.  The structure block and the strings grow
  * in the builder, and fb_blob puts header, reservations and both together.  Nothing is checked, as
- * tests want trees that are wrong, too. Manual: Devicetree Specification, flattened format.
+ * tests want trees that are wrong, too.  Manual: Devicetree Specification, flattened format.
  */
 #include "tests/lib/fdt_build.h"
 

@@ -4,7 +4,7 @@
  *     struct fdt_build b = { 0 };
  *     fb_begin(&b, "");  fb_cell(&b, "#address-cells", 2);  fb_end(&b);
  *     blob = fb_blob(&b, &len);          (malloc'ed to the byte, so that the sanitizer sees every
- * overrun)
+ *     overrun)
  */
 #pragma once
 

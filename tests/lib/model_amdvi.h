@@ -3,20 +3,20 @@
  * as lazy as hardware may be.
  *
  *   - Registers: widths, one change of the control register at a time, no ring moved while its
- * engine runs. What firmware left on, it does.
+ *     engine runs.  What firmware left on, it does.
  *   - Commands are read from memory as the device sees it, one after another, as slowly as the test
- * wants.  Invalidations have no effect before the COMPLETION_WAIT behind them, and then happen in
- * reverse order.  An unknown command halts the buffer and is logged.
+ *     wants.  Invalidations have no effect before the COMPLETION_WAIT behind them, and then happen
+ *     in reverse order.  An unknown command halts the buffer and is logged.
  *   - Device table entries (blocked ones too), upper-level entries and translations are cached for
- * ever: nothing leaves but by invalidation.  Translations are found by domain id, and also by
- * device id alone (as QEMU does).
+ *     ever: nothing leaves but by invalidation.  Translations are found by domain id, and also by
+ *     device id alone (as QEMU does).
  *   - Interrupt entries are cached for ever too, absent ones as well; messages that are not
- * remapped are events.
+ *     remapped are events.
  *   - np_cache: absent entries are cached too, those of upper levels until an invalidation with
- * PDE.
+ *     PDE.
  *   - A "watched" requester tries its addresses whenever anything happens: after every store,
- * before and after every effect of a command.  So what can go stale does; and what it sees must be
- * blocked or whole.
+ *     before and after every effect of a command.  So what can go stale does; and what it sees must
+ *     be blocked or whole.
  *
  * It also stands for the unit's own PCI function, and for the functions behind aliases.  What
  * software does wrong is recorded as a violation, in words with the rule's id.

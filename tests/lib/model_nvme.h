@@ -1,8 +1,8 @@
 /*
- * A software NVMe controller, written from the specification (NVM Express Base 2.1, NVM Command
- * Set 1.1): it knows the offsets and bits by itself and shares nothing with dev/nvme.  It is
- * strict: what a driver must not do ends in the status that the specification names, and is
- * counted.  It can also be hostile.
+ * A software NVMe controller, written from the specification (NVM Express Base 2.1, NVM Command Set
+ * 1.1): it knows the offsets and bits by itself and shares nothing with dev/nvme.  It is strict:
+ * what a driver must not do ends in the status that the specification names, and is counted.  It
+ * can also be hostile.
  */
 #pragma once
 

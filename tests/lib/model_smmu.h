@@ -3,13 +3,13 @@
  * lazy as hardware may be.
  *
  *   - Registers: offsets by page, widths, what may change when; writes to CR0, IRQ_CTRL and GBPA
- * act late.
+ *     act late.
  *   - Commands are read from memory as the device sees it, executed as slowly as the test wants,
- * and have no effect before the CMD_SYNC that covers them; then in reverse order, as it may be.
+ *     and have no effect before the CMD_SYNC that covers them; then in reverse order, as it may be.
  *   - Configuration, walks and translations are cached for ever: nothing leaves but by
- * invalidation.
+ *     invalidation.
  *   - A "watched" stream is a device that tries its addresses whenever anything happens: after
- * every store, before and after every effect of a command.  So what can go stale does.
+ *     every store, before and after every effect of a command.  So what can go stale does.
  *   - For each word of a watched stream's entry the model keeps all values that a fetch may have
  *     seen since the last CFGI and sync, and judges every mixture of them: abort, or whole.
  *

@@ -3,13 +3,13 @@
  * QEMU, and as free as a device may be.
  *
  *   - Registers: status goes up in order, queues are set up before it runs, "bypass" is a byte that
- * survives a reset.
+ *     survives a reset.
  *   - Requests are taken when the driver notifies, answered later and in any order (setup.lag);
- * every field is checked, also those that QEMU does not look at: reserved bytes, alignment,
- * lengths.
+ *     every field is checked, also those that QEMU does not look at: reserved bytes, alignment,
+ *     lengths.
  *   - A domain is there from its first endpoint to its last, with its mappings.
  *   - Properties: reserved ranges of each endpoint.  Events go to buffers; without one they are
- * dropped.
+ *     dropped.
  *
  * What software does wrong is recorded as a violation, in words with the rule's id.
  */

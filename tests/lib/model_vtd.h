@@ -3,21 +3,22 @@
  * than QEMU and as lazy as hardware may be.
  *
  *   - Registers: widths, one bit of GCMD at a time, no command before the last one is acknowledged,
- * order of TE, SRTP, QIE, PMEN.  What firmware left on, it does.
+ *     order of TE, SRTP, QIE, PMEN.  What firmware left on, it does.
  *   - Descriptors are read from memory as the device sees it, one after another, as slowly as the
- * test wants.  Invalidations have no effect before the WAIT behind them, and then happen in reverse
- * order.
+ *     test wants.  Invalidations have no effect before the WAIT behind them, and then happen in
+ *     reverse order.
  *   - Contexts, upper-level entries and translations are cached for ever: nothing leaves but by
- * invalidation. Translations are found by domain id, and also by source id alone (as QEMU does).
+ *     invalidation.  Translations are found by domain id, and also by source id alone (as QEMU
+ *     does).
  *   - CAP.CM: absent entries are cached too.  CAP.RWBF: stores are not seen before a write-buffer
- * flush. ECAP.C = 0: see fake_kernel.h.
+ *     flush.  ECAP.C = 0: see fake_kernel.h.
  *   - A "watched" requester tries its addresses whenever anything happens: after every store,
- * before and after every effect of a descriptor.  So what can go stale does; and what it sees must
- * be blocked or whole.
+ *     before and after every effect of a descriptor.  So what can go stale does; and what it sees
+ *     must be blocked or whole.
  *
  *   - Interrupt entries are cached for ever too (absent ones with CAP.CM); a message in the old
- * format is blocked when remapping is on and the old format off, as the emulator does not
- * (VTD-104).
+ *     format is blocked when remapping is on and the old format off, as the emulator does not
+ *     (VTD-104).
  *
  * What software does wrong is recorded as a violation, in words with the rule's id.
  */

@@ -5,8 +5,8 @@
  *
  *   world(0)       windows as a unit makes them: the device sees the driver's addresses
  *   world(delta)   windows as the kernel brokers them: neighbouring pages change places, so nothing
- * is contiguous judge(q, e)    the translator's verdict; what must hold for every verdict is
- * checked here
+ *                  is contiguous
+ *   judge(q, e)    the translator's verdict; what must hold for every verdict is checked here
  */
 #pragma once
 

@@ -6,9 +6,12 @@
  * on and the tool leaves.  Memory is read and written by physical address, with paging still off.
  *
  *     at ADDRESS       run until this instruction (x86_64: ACPI tables are not there before
- * firmware ran) rsdp             here = ACPI's root pointer table SIGNATURE  here = that ACPI
- * table: XSDT and RSDT too tree             here = the device tree, at a multiple of 2 MiB put
- * OFFSET HEX   bytes at here + OFFSET sum              the ACPI table here gets a right checksum
+ *                      firmware ran)
+ *     rsdp             here = ACPI's root pointer
+ *     table SIGNATURE  here = that ACPI table: XSDT and RSDT too
+ *     tree             here = the device tree, at a multiple of 2 MiB
+ *     put OFFSET HEX   bytes at here + OFFSET
+ *     sum              the ACPI table here gets a right checksum
  *
  * Protocol: GDB manual, appendix "Remote Serial Protocol".
  */

@@ -20,7 +20,7 @@ for f in $(echo "$files" | grep -E '\.[ch]$'); do
 	expand -t 8 "$f" | awk -v f="$f" '
 	length($0) > 100 && !/"/ { print f ":" NR ": " length($0) " columns"; bad = 1 }
 	END { exit bad }' || {
-		echo '^^ make format'
+		echo '^^ make format folds statements; fold comments by hand'
 		status=1
 	}
 done

@@ -7,7 +7,9 @@
  *
  *   its endpoint, to receive   so that clients' handles live on while a driver is replaced
  *   its device, to supervise   so that it hears of faults and can take the device away, and the
- * claim still ends with the driver: only the driver's own handle can use it its process
+ *                              claim still ends with the driver: only the driver's own handle can
+ *                              use it
+ *   its process
  *
  * and leaves copies of the three with init, so that its own successor finds running drivers and
  * adopts them.

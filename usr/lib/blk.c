@@ -11,7 +11,7 @@
  *   1. the kept writes that were answered, one after the other, as they were put
  *   2. a flush: from here on they are durable, and not kept any more
  *   3. all that is not answered.  It was in flight together, so it has no order; a flush among it
- * covers what was answered before it was put, and that is 1
+ *      covers what was answered before it was put, and that is 1
  *
  * A controller reset inside the server is no restart: what a controller has completed stays through
  * its resets [NVMe 2.1, 3.7.2]; what was in flight the server puts again by itself.

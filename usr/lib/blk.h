@@ -12,7 +12,7 @@
  *
  * Both sides may lie.  Each index is read once and bounded; each entry is copied once before it is
  * judged.  A request that asks for what it must not gets a status of its own; a ring whose indices
- * cannot be ends the session: "refused" says why. The "sleeping" flags only save signals: whoever
+ * cannot be ends the session: "refused" says why.  The "sleeping" flags only save signals: whoever
  * sets one looks at the ring again before it sleeps.
  */
 #pragma once

@@ -4,7 +4,7 @@
  *
  * mapped      a queue is two granted runs of pages and two registers, which are stored to
  * checked     mediated or brokered, which look the same from here: a queue is the kernel's,
- * registers are calls.  That registers cannot be mapped is how it is found out
+ *             registers are calls.  That registers cannot be mapped is how it is found out
  */
 #include "usr/lib/drv.h"
 #include "kern/base/bits.h"

@@ -71,7 +71,7 @@ struct msg {
  * come (E_WOULD_BLOCK).
  *
  * The answer comes in *m, its label too; on an error *m is as it was.  E_TIMED_OUT: the call is
- * taken back, and a reply finds nothing. E_PEER: the server ended.  E_HANDLE, E_STALE, E_TYPE,
+ * taken back, and a reply finds nothing.  E_PEER: the server ended.  E_HANDLE, E_STALE, E_TYPE,
  * E_RIGHTS: of the endpoint or of a handle that goes along.
  */
 NODISCARD enum status msg_call(handle_t endpoint, struct msg *m, uint64_t deadline);

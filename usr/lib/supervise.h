@@ -4,7 +4,7 @@
  * An end before the program served, however long that took, is a quick one, and so is one within
  * "stable_ms" of that.  Quick ends in a row are counted: the first is answered at once, each later
  * one after twice the time of the one before, so a program that cannot live never becomes a hot
- * loop, nor does a driver whose device takes its time to fail. With RESTART_LIMIT the program is
+ * loop, nor does a driver whose device takes its time to fail.  With RESTART_LIMIT the program is
  * given up at the limit.  A kill is somebody's wish and counts for nothing.
  */
 #pragma once

@@ -3,7 +3,7 @@
  * namespace N from 1.
  *
  * The device manager is asked for the server of a controller, and waited for while the driver
- * starts; the server for a session (blk.h). One session at a time, in "disk"; commands that read
+ * starts; the server for a session (blk.h).  One session at a time, in "disk"; commands that read
  * much keep DEPTH requests of CHUNK bytes in flight.  A server that is restarted meanwhile is the
  * library's affair, and is shown behind the result.
  *

@@ -2,7 +2,7 @@
  * The line editor: edit.h.
  *
  * What is on the screen is always the prompt and a window of the line; most keys draw both anew,
- * from the start of the row. Only a character at the end of a line that fits is just printed.
+ * from the start of the row.  Only a character at the end of a line that fits is just printed.
  */
 #include "usr/shell/edit.h"
 #include "kern/base/fmt.h"

@@ -2,7 +2,7 @@
  * A client that lies to a block server in every way that the protocol allows it to write.
  *
  * Beside it runs an honest session, whose bytes are compared after every lie: whatever the liar
- * gets, others must not notice. Each line says what was tried and what came of it; the exit status
+ * gets, others must not notice.  Each line says what was tried and what came of it; the exit status
  * counts what was not refused as it should.
  */
 #include "kern/base/bits.h"

@@ -4,16 +4,20 @@
  *
  *     death        claims the disk controller, grants it a page (bus mastering goes on), and faults
  *     reset        claims the disk controller and has children reset it: two at a time; while the
- * claim ends; killed within live         claims a disk controller and gives up; has a child claim
- * another, and kills it end=MIB      makes processes with that much memory mapped, small pages and
- * large, and kills each: how late is a thread of higher priority that wakes up every 100 us
- * meanwhile?  With QEMU's -icount shift=0 a nanosecond is an instruction, so lateness is the
- * longest path that lets nobody in.  The same for a process with many handles, for one that nobody
- * ever started and whose last handle is closed, and for a claim with many grants registers    makes
- * windows onto the controller's registers, uses each once, and gives it up: what stayed? watches
- * tries to watch what it was given without the right to vectors      has a child with the
- * controller take vectors until it is refused; then a driver of its own needs one memory takes all
- * memory, then makes threads with room for a stack each and nothing more
+ *                  claim ends; killed within
+ *     live         claims a disk controller and gives up; has a child claim another, and kills it
+ *     end=MIB      makes processes with that much memory mapped, small pages and large, and kills
+ *                  each: how late is a thread of higher priority that wakes up every 100 us
+ *                  meanwhile?  With QEMU's -icount shift=0 a nanosecond is an instruction, so
+ *                  lateness is the longest path that lets nobody in.  The same for a process with
+ *                  many handles, for one that nobody ever started and whose last handle is closed,
+ *                  and for a claim with many grants
+ *     registers    makes windows onto the controller's registers, uses each once, and gives it up:
+ *                  what stayed?
+ *     watches      tries to watch what it was given without the right to
+ *     vectors      has a child with the controller take vectors until it is refused; then a driver
+ *                  of its own needs one
+ *     memory       takes all memory, then makes threads with room for a stack each and nothing more
  *
  * It ends by switching the machine off, but for "death".  A child runs the same program: it has a
  * start block.

@@ -3,7 +3,7 @@
  * of usr/shell/bench.c by Linux's own means, between the same marks.
  *
  * Freestanding: system calls by their instruction, so one compiler serves both architectures and no
- * C library is needed. Its first instruction is the mark of the end of booting.
+ * C library is needed.  Its first instruction is the mark of the end of booting.
  *
  *   2  getpid                                       10,000 times
  *   4  a futex handed to and fro by two processes   5,000 round trips
