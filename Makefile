@@ -95,7 +95,7 @@ BOOT_CFLAGS := -std=gnu23 -ffreestanding -nostdlibinc $(WARN) -O2 -fno-stack-pro
 BOOT_CFLAGS_arm64  := --target=aarch64-unknown-windows
 BOOT_CFLAGS_x86_64 := --target=x86_64-unknown-windows -mno-red-zone
 BOOT_LINK := lld-link-19 -subsystem:efi_application -entry:efi_main -nodefaultlib -timestamp:0
-BOOT_WORDS = $(strip loader=uefi $(APPEND))
+BOOT_WORDS = $(strip $(APPEND))
 BOOT_SRC  := boot/main.c kern/base/fmt.c kern/base/str.c
 LDFLAGS := -static --gc-sections -z max-page-size=4096 -z noexecstack -z norelro --build-id=none --fatal-warnings
 
@@ -431,12 +431,16 @@ endef
 $(foreach c,$(CLOUDS),$(eval $(call wrap_rules,$(c))))
 IMAGE_LIST = $(MANIFEST) $(BOOT_WORDS) $(DISK_FILES)
 $(eval $(call stamp_rule,$(OUT)/image.list,IMAGE_LIST))
+comma := ,
+space := $() $()
+# What of an architecture goes on it; arm64's flat image is for U-Boot.
+IMAGE_PARTS = $(O_$(1))/boot.efi $(O_$(1))/kernel.boot $(O_$(1))/boot-$(MANIFEST).cpio $(if $(filter arm64,$(1)),$(O_$(1))/Image)
 # $(1) file, $(2) architectures
 define image_rules
-$(1): tools/mkimage tools/mkdisk $(OUT)/image.list $(DISK_FILES) $(foreach a,$(2),$(O_$(a))/boot.efi $(O_$(a))/kernel.boot $(O_$(a))/boot-$(MANIFEST).cpio)
+$(1): tools/mkimage tools/mkdisk $(OUT)/image.list $(DISK_FILES) $(foreach a,$(2),$(call IMAGE_PARTS,$(a)))
 	$$(call say,IMAGE,$$@)
 	$$(Q)CMDLINE='$$(BOOT_WORDS)' DATA='$$(DISK_FILES)' tools/mkimage $$@ \
-	    $(foreach a,$(2),$(a)=$(O_$(a))/boot.efi,$(O_$(a))/kernel.boot,$(O_$(a))/boot-$(MANIFEST).cpio)
+	    $(foreach a,$(2),$(a)=$(subst $(space),$(comma),$(strip $(call IMAGE_PARTS,$(a)))))
 endef
 .PHONY: $(ALL_ARCHES:%=uefi-%)
 $(ALL_ARCHES:%=uefi-%): uefi-%: $(OUT)/capos-%.img $(OUT)/%/$(BUILD)/capos.efi

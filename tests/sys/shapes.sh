@@ -6,7 +6,7 @@ OUT=$ROOT/build/$ARCH/${BUILD:-release}
 
 # image WORDS: disk.img, a bootable disk
 image() {
-	CMDLINE="loader=uefi $1" DATA= "$ROOT/tools/mkimage" disk.img "$ARCH=$OUT/boot.efi,$OUT/kernel.boot,$OUT/boot-default.cpio" ||
+	CMDLINE="$1" DATA= "$ROOT/tools/mkimage" disk.img "$ARCH=$OUT/boot.efi,$OUT/kernel.boot,$OUT/boot-default.cpio" ||
 	    atf_fail "no image"
 }
 
