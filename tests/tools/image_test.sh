@@ -12,7 +12,9 @@ disk() {
 	[ -e kernel ] || head -c 700000 /dev/urandom >kernel
 	echo loader >loader
 	echo archive >archive
-	CMDLINE='a=b' DATA= "$ROOT/tools/mkimage" "$1" arm64=loader,kernel,archive x86_64=loader,kernel,archive ||
+	echo flat >flat
+	printf 'DEFAULT capos\nLABEL capos\n  KERNEL /capos/arm64/Image\n  INITRD /capos/arm64/boot.cpio\n  APPEND a=b\n' >menu
+	CMDLINE='a=b' DATA= "$ROOT/tools/mkimage" "$1" arm64=loader,kernel,archive,flat x86_64=loader,kernel,archive ||
 	    atf_fail "no image"
 }
 wrap() {
@@ -32,7 +34,8 @@ sound() {
 	atf_check -o ignore fsck.fat -n part1
 	atf_check -o ignore -e ignore e2fsck -f -n part2
 	export MTOOLS_SKIP_CHECK=1
-	for f in EFI/BOOT/BOOTAA64.EFI:loader EFI/BOOT/BOOTX64.EFI:loader capos/arm64/kernel:kernel capos/x86_64/boot.cpio:archive; do
+	for f in EFI/BOOT/BOOTAA64.EFI:loader EFI/BOOT/BOOTX64.EFI:loader capos/arm64/kernel:kernel capos/arm64/boot.cpio:archive \
+	    capos/x86_64/boot.cpio:archive capos/arm64/Image:flat extlinux/extlinux.conf:menu; do
 		mcopy -n -i part1 "::${f%:*}" copied || atf_fail "$f is not on the disk"
 		atf_check cmp "${f#*:}" copied
 		rm copied
@@ -47,9 +50,16 @@ the_disk_is_sound_and_equal_inputs_give_equal_bytes_body() {
 	disk one
 	sound one
 	sleep 2		# the times of FAT have steps of two seconds
-	touch kernel loader archive
-	disk two
-	atf_check cmp one two
+	# Later, elsewhere, with another umask and time zone, and as nobody where that can be.
+	mkdir elsewhere
+	cp kernel elsewhere/kernel
+	chmod 777 elsewhere
+	as=
+	if [ "$(id -u)" = 0 ]; then as='setpriv --reuid=65534 --regid=65534 --clear-groups'; fi
+	(cd elsewhere && disk none && umask 077 && CMDLINE='a=b' DATA= TZ=Asia/Tokyo TMPDIR=$PWD $as "$ROOT/tools/mkimage" two \
+	    arm64=loader,kernel,archive,flat x86_64=loader,kernel,archive) || atf_fail 'no image made by nobody'
+	[ -z "$as" ] || atf_check_equal 65534 "$(stat -c %u elsewhere/two)"
+	atf_check cmp one elsewhere/two
 }
 
 atf_test_case aws_gets_whole_gibibytes_with_a_sound_table
