@@ -18,14 +18,34 @@
 
 struct drv_device;		/* one claimed group; made by the surroundings */
 
+/* --- configuration space of the first function ------------------------------ */
+
+/* As the kernel shows it, to be read only: no addresses, and 0 for what it does not know.  Width 1,
+ * 2 or 4, aligned; all ones where the offset is not. */
+uint32_t drv_config(struct drv_device *d, uint32_t offset, unsigned width);
+
 /* --- registers: a window onto BAR n of the first function ------------------ */
 
 /* base is NULL where the kernel checks accesses: then each is a call, and one that is refused reads
- * all ones. */
+ * all ones.  Width 1, 2, 4 or 8. */
 struct drv_window { volatile uint8_t *base; uint64_t len; uint32_t handle; };
 NODISCARD enum status drv_window(struct drv_device *d, unsigned bar, struct drv_window *out);
 uint64_t drv_register(
     const struct drv_window *w, uint32_t offset, unsigned width, bool write, uint64_t value);
+
+static inline uint8_t
+drv_read8(const struct drv_window *w, uint32_t r)
+{
+	return w->base != NULL ? mmio_read8(w->base + r) :
+				 (uint8_t)drv_register(w, r, 1, false, 0);
+}
+
+static inline uint16_t
+drv_read16(const struct drv_window *w, uint32_t r)
+{
+	return w->base != NULL ? mmio_read16(w->base + r) :
+				 (uint16_t)drv_register(w, r, 2, false, 0);
+}
 
 static inline uint32_t
 drv_read32(const struct drv_window *w, uint32_t r)
@@ -38,6 +58,24 @@ static inline uint64_t
 drv_read64(const struct drv_window *w, uint32_t r)
 {
 	return w->base != NULL ? mmio_read64(w->base + r) : drv_register(w, r, 8, false, 0);
+}
+
+static inline void
+drv_write8(const struct drv_window *w, uint32_t r, uint8_t v)
+{
+	if (w->base != NULL)
+		mmio_write8(w->base + r, v);
+	else
+		(void)drv_register(w, r, 1, true, v);
+}
+
+static inline void
+drv_write16(const struct drv_window *w, uint32_t r, uint16_t v)
+{
+	if (w->base != NULL)
+		mmio_write16(w->base + r, v);
+	else
+		(void)drv_register(w, r, 2, true, v);
 }
 
 static inline void
@@ -110,6 +148,48 @@ void drv_queue_reset(struct drv_queue *q);
  * E_REFUSED: the kernel did not publish the batch, the log says which entry and why.
  */
 NODISCARD enum status drv_queue_commit(struct drv_queue *q, uint32_t sq_tail, uint32_t cq_head);
+
+/*
+ * A split virtqueue [VIRTIO 1.2, 2.7] whose notify register the surroundings guard.  The driver
+ * writes driver.ptr: the table of descriptors (16 bytes each), and at avail_at the available ring.
+ * It reads device.ptr: the used ring, which it cannot write where the kernel checks.  The rings'
+ * addresses for the registers queue_desc, queue_driver and queue_device are driver.iova,
+ * driver.iova + avail_at and device.iova; where the kernel checks they are names.
+ */
+struct drv_vring {
+	struct drv_memory driver, device;
+	uint32_t avail_at;		/* in driver */
+	uint16_t index, entries;
+	/* Set by the driver when VIRTIO_F_EVENT_IDX was agreed upon, before the first commit. */
+	bool event_index;
+	bool checked;			/* the kernel notifies, when it has checked the entries */
+	volatile uint16_t *notify;	/* where the surroundings notify */
+	uint16_t shown;			/* avail->idx as the device knows it */
+	uint32_t handle;
+};
+/*
+ * index: as the device numbers its queues; entries: a power of two, not above what the register
+ * queue_size says.  notify: byte offset in BAR notify_bar, for lanes where the driver may store
+ * there itself; that BAR's window is open.  The queue's registers are the driver's to write
+ * afterwards.  E_INVALID, E_RANGE, E_EXISTS: that index has one; E_NO_MEMORY, E_QUOTA.
+ */
+NODISCARD enum status drv_vring(struct drv_device *d, uint16_t index, uint16_t entries,
+    unsigned notify_bar, uint64_t notify, struct drv_vring *out);
+void drv_vring_free(struct drv_device *d, struct drv_vring *q);
+/* The device was reset and knows nothing of the queue: rings and indices are as new, all 0. */
+void drv_vring_reset(struct drv_vring *q);
+/*
+ * Publishes available entries up to avail_idx, notifies the device if it asked for that, and gives
+ * used entries up to used_idx back; both run freely through 16 bits, and UINT32_MAX leaves one
+ * alone.  The driver writes ring slots, avail->flags and used_event; avail->idx is written here.
+ * Flags and used_event count from the next commit on, with whatever it brings: so look at used->idx
+ * once more after it, before sleeping.
+ *
+ * Where the kernel checks, a head is free only when its used entry was given back.  E_REFUSED: the
+ * kernel did not publish the batch, the log says which entry and why.  E_CORRUPT: the device broke
+ * the rules, reset it.
+ */
+NODISCARD enum status drv_vring_commit(struct drv_vring *q, uint32_t avail_idx, uint32_t used_idx);
 
 /* --- interrupts, time, faults ---------------------------------------------------- */
 

@@ -10,6 +10,14 @@
 #include "kern/base/bits.h"
 #include "kern/base/mmio.h"
 
+uint32_t
+drv_config(struct drv_device *d, uint32_t offset, unsigned width)
+{
+	uint64_t v;
+
+	return sys_device_config(d->handle, offset, width, 0, &v) == OK ? (uint32_t)v : UINT32_MAX;
+}
+
 enum status
 drv_window(struct drv_device *d, unsigned bar, struct drv_window *out)
 {
@@ -28,8 +36,9 @@ drv_window(struct drv_device *d, unsigned bar, struct drv_window *out)
 	*out = (struct drv_window){
 		.base = (volatile uint8_t *)(uintptr_t)va, .len = len, .handle = (uint32_t)h
 	};
-	if (bar == 0)
-		d->window0 = *out;
+	if (bar < DRV_BARS)
+		d->window[bar] = *out;
+	d->checked = out->base == NULL;
 	return OK;
 }
 
@@ -106,12 +115,10 @@ drv_memory_free(struct drv_device *d, struct drv_memory *m)
 	(void)sys_handle_close(m->memory);
 }
 
-static bool checked(const struct drv_device *d) { return d->window0.base == NULL; }
-
 uint64_t
 drv_transfer_max(const struct drv_device *d)
 {
-	return checked(d) ? PAGE_SIZE / 8 * PAGE_SIZE : UINT64_MAX;
+	return d->checked ? PAGE_SIZE / 8 * PAGE_SIZE : UINT64_MAX;
 }
 
 /* One of the rings, mapped here; the handle is not needed any more. */
@@ -149,7 +156,7 @@ drv_queue(struct drv_device *d, uint32_t id, uint32_t entries, uint32_t sq_entry
 	uint64_t sq_bytes = (uint64_t)entries * sq_entry, cq_bytes = (uint64_t)entries * cq_entry;
 	enum status s;
 
-	if (checked(d))
+	if (d->checked)
 		return checked_queue(d, id, entries, out);
 	s = drv_memory(d, sq_bytes, DMA_TO_DEVICE, &out->sq);
 	if (s != OK)
@@ -160,8 +167,8 @@ drv_queue(struct drv_device *d, uint32_t id, uint32_t entries, uint32_t sq_entry
 		return s;
 	}
 	out->handle = id;
-	out->sq_doorbell = (volatile uint32_t *)(volatile void *)(d->window0.base + sq_at);
-	out->cq_doorbell = (volatile uint32_t *)(volatile void *)(d->window0.base + cq_at);
+	out->sq_doorbell = (volatile uint32_t *)(volatile void *)(d->window[0].base + sq_at);
+	out->cq_doorbell = (volatile uint32_t *)(volatile void *)(d->window[0].base + cq_at);
 	return OK;
 }
 
@@ -206,6 +213,104 @@ drv_queue_commit(struct drv_queue *q, uint32_t sq_tail, uint32_t cq_head)
 		io_publish();
 		mmio_write32(q->sq_doorbell, sq_tail);
 	}
+	return OK;
+}
+
+/*
+ * Split virtqueues [VIRTIO 1.2, 2.7]: what of a ring's layout is needed here.  The available ring
+ * is flags, idx, entries, used_event; the used ring flags, idx, entries of 8 bytes, avail_event;
+ * all of 16 bits but for the used entries.
+ */
+enum {
+	DESC_BYTES = 16,
+	USED_BYTES = 8,
+	RING_HEAD = 4,
+	RING_IDX = 2,
+	RING_EVENT = 2,
+	VRING_MAX = 32768,
+	USED_NO_NOTIFY = 1,
+};
+
+static volatile uint16_t *
+word_at(const struct drv_memory *m, uint64_t at)
+{
+	return (volatile uint16_t *)(volatile void *)((uint8_t *)m->ptr + at);
+}
+
+enum status
+drv_vring(struct drv_device *d, uint16_t index, uint16_t entries, unsigned bar, uint64_t notify,
+    struct drv_vring *out)
+{
+	uint64_t n = entries;
+	enum status s;
+
+	*out = (struct drv_vring){ .index = index, .entries = entries };
+	out->avail_at = (uint32_t)(n * DESC_BYTES);
+	if (!is_pow2(n) || n > VRING_MAX || bar >= DRV_BARS)
+		return E_INVALID;
+	if (d->checked)
+		return E_UNSUPPORTED;
+	if ((notify & 1) != 0 || !range_within(notify, 2, 0, d->window[bar].len))
+		return E_RANGE;
+	s = drv_memory(d, out->avail_at + RING_HEAD + 2 * n + RING_EVENT, DMA_TO_DEVICE,
+	    &out->driver);
+	if (s != OK)
+		return s;
+	s = drv_memory(
+	    d, RING_HEAD + n * USED_BYTES + RING_EVENT, DMA_FROM_DEVICE, &out->device);
+	if (s != OK) {
+		drv_memory_free(d, &out->driver);
+		return s;
+	}
+	out->notify = (volatile uint16_t *)(volatile void *)(d->window[bar].base + notify);
+	return OK;
+}
+
+void
+drv_vring_free(struct drv_device *d, struct drv_vring *q)
+{
+	drv_memory_free(d, &q->driver);
+	drv_memory_free(d, &q->device);
+}
+
+void
+drv_vring_reset(struct drv_vring *q)
+{
+	memset(q->driver.ptr, 0, q->driver.len);
+	memset(q->device.ptr, 0, q->device.len);
+	q->shown = 0;
+}
+
+/* The device asked to be told of entry "event"; entries from "old" on are new [VIRTIO 1.2,
+ * 2.7.7.2]. */
+static bool
+event_passed(uint16_t event, uint16_t now, uint16_t old)
+{
+	return (uint16_t)(now - event - 1) < (uint16_t)(now - old);
+}
+
+enum status
+drv_vring_commit(struct drv_vring *q, uint32_t avail_idx, uint32_t used_idx UNUSED)
+{
+	uint16_t old = q->shown, now = (uint16_t)avail_idx;
+	bool wanted;
+
+	if (avail_idx == UINT32_MAX || now == old) {
+		io_full();	/* flags and used_event before the next look at used->idx */
+		return OK;
+	}
+	io_publish();
+	once_store(word_at(&q->driver, q->avail_at + RING_IDX), now);
+	q->shown = now;
+	io_full();	/* idx before the look at what the device wants */
+	if (q->event_index)
+		wanted = event_passed(
+		    once_load(word_at(&q->device, RING_HEAD + (uint64_t)q->entries * USED_BYTES)),
+		    now, old);
+	else
+		wanted = (once_load(word_at(&q->device, 0)) & USED_NO_NOTIFY) == 0;
+	if (wanted)
+		mmio_write16(q->notify, q->index);
 	return OK;
 }
 

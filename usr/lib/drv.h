@@ -7,9 +7,12 @@
 #include "dev/drv.h"
 #include "usr/lib/os.h"
 
+enum { DRV_BARS = 6 };
+
 struct drv_device {
 	handle_t handle, ntfn;
 	uint64_t seen; /* bits that drv_wait took from the notification: the program's, too */
-	struct drv_window window0; /* base NULL: the kernel checks registers and queue entries */
+	bool checked;			/* the kernel checks registers and queue entries */
+	struct drv_window window[DRV_BARS];	/* those that were opened */
 	const struct dma_status *status;	/* mapped with the first look */
 };
