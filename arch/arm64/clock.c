@@ -1,13 +1,22 @@
 /*
- * The generic timer: the virtual counter and its comparator.  The real-time clock, read once.
+ * The generic timer: the virtual counter and its comparator.  The real-time clock.
+ *
+ * The counter's rate is what firmware wrote into CNTFRQ_EL0; nothing makes that true.  A PL031 is a
+ * second clock: the worker looks at it now and then during the first minute (clock_check.h).  If
+ * the two disagree, that is said, and nothing else happens: it is not known which of them is right.
+ * Time-outs are the timer's, so one that is fast ends waits early, and what could not be confirmed
+ * is quarantined; one that is slow waits longer.
+ *
  * Manual: Arm ARM D12; PL031 (DDI 0224).
  */
 #include "kern/md/clock.h"
+#include "arch/arm64/clock_check.h"
 #include "kern/base/mmio.h"
 #include "kern/log.h"
 #include "kern/machine/machine.h"
 #include "kern/md/cpu.h"
 #include "kern/md/mmu.h"
+#include "kern/worker.h"
 #include "arch/arm64/sysreg.h"
 
 static uint64_t base, hz;
@@ -78,16 +87,37 @@ clock_spin(uint64_t ns)
 }
 
 /* PL031: one register that counts seconds. */
+static volatile uint8_t *rtc;
+static struct clock_check check;
+
+static uint64_t
+check_step(struct work *w UNUSED)
+{
+	enum clock_said said;
+	uint64_t next = clock_check_look(&check, clock_now(), mmio_read32(rtc), &said);
+
+	if (said == CLOCK_AGREES)
+		log_debug("clock: generic timer and real-time clock agree: %u seconds", check.s);
+	else if (said != CLOCK_NOTHING)
+		log_warn(
+		    "clock: generic timer and real-time clock disagree: %llu ms by the timer, %u s by the other: time-outs may be too %s",
+		    (unsigned long long)(check.ns / NS_PER_MS), check.s,
+		    said == CLOCK_FAST ? "short" : "long");
+	return next == CLOCK_CHECK_DONE ? WORK_DONE : next;
+}
+
 enum status
 clock_read_wall(const struct machine *m, uint64_t *seconds)
 {
-	volatile uint8_t *regs;
+	static struct work check_work = { .step = check_step };
 
 	if (m->rtc.kind != RTC_PL031)
 		return E_NOT_FOUND;
-	regs = mmu_map_device((struct paddr){ m->rtc.base }, 4);
-	if (regs == NULL)
+	rtc = mmu_map_device((struct paddr){ m->rtc.base }, 4);
+	if (rtc == NULL)
 		return E_NO_MEMORY;
-	*seconds = mmio_read32(regs);
+	*seconds = mmio_read32(rtc);
+	clock_check_start(&check, clock_now(), (uint32_t)*seconds);
+	worker_add(&check_work);
 	return OK;
 }

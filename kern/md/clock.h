@@ -38,7 +38,8 @@ void clock_arm(uint64_t deadline);
 void clock_spin(uint64_t ns);
 
 /*
- * Boot: seconds since 1970 from the real-time clock.  E_NOT_FOUND: the machine has none; E_CORRUPT:
- * it says what is no time, or does not come to rest.
+ * Boot, once: seconds since 1970 from the real-time clock.  Where the counter's rate was told and
+ * not measured (arm64), a job goes on to compare the two.  E_NOT_FOUND: the machine has none;
+ * E_CORRUPT: it says what is no time, or does not come to rest.
  */
 NODISCARD enum status clock_read_wall(const struct machine *m, uint64_t *seconds);
