@@ -389,7 +389,7 @@ flush_all(struct amdvi *a)
 	amdvi_send(a);
 	t = cmdring_ticket(&a->ring);
 	amdvi_unlock(a);
-	return amdvi_ticket_wait(a, t, AMDVI_PROBE_WAIT_NS) == OK;
+	return unit_ticket_wait(&a->unit, t, AMDVI_PROBE_WAIT_NS) == OK;
 }
 
 /* From registers that are mapped to a unit that translates, all blocked.  NULL: done. */

@@ -155,7 +155,7 @@ irq_open(struct iommu_unit *u, uint32_t requester, uint32_t processor, uint8_t v
 	if (s != OK)
 		return s;
 
-	s = amdvi_ticket_wait(a, t, AMDVI_ATTACH_WAIT_NS);
+	s = unit_ticket_wait(&a->unit, t, AMDVI_ATTACH_WAIT_NS);
 	if (s != OK) {
 		amdvi_lock(a);
 		amdvi_fail(a, "an invalidation of interrupt entries does not complete");

@@ -22,7 +22,7 @@
  * Order    entry stored, cleaned, published -> put ... wait, cleaned, published -> tail -> status
  *          word -> the ticket is past.
  * Locks    a->lock over all; the kernel is told of a failure after it is released.
- * Waits    amdvi_ticket_wait, without the lock; and in a restart for a halted engine to say so,
+ * Waits    unit_ticket_wait, without the lock; and in a restart for a halted engine to say so,
  *          which it did before.
  * Manual   AMD IOMMU 2.4 (commands), 2.5.7 (illegal command), 3.4.13 (head and tail).
  */
@@ -330,19 +330,3 @@ amdvi_ticket_poll(struct iommu_unit *u, struct iommu_ticket t)
 	return s;
 }
 
-enum status
-amdvi_ticket_wait(struct amdvi *a, struct iommu_ticket t, uint64_t wait_ns)
-{
-	uint64_t deadline = clock_now() + wait_ns;
-	bool late = false;
-	enum status s;
-
-	while ((s = amdvi_ticket_poll(&a->unit, t)) == E_WOULD_BLOCK) {
-		if (late)
-			return E_TIMED_OUT;
-		late = clock_now() >
-		    deadline; /* one more look after the deadline: we may have been asleep */
-		clock_spin(200);
-	}
-	return s;
-}

@@ -269,7 +269,7 @@ amdvi_attach(struct iommu_domain *d, uint32_t endpoint)
 	t = forget(a, rid, n, d->tag);
 	amdvi_unlock(a);
 
-	s = amdvi_ticket_wait(a, t, AMDVI_ATTACH_WAIT_NS);
+	s = unit_ticket_wait(&a->unit, t, AMDVI_ATTACH_WAIT_NS);
 	amdvi_lock(a);
 	if (s != OK)
 		amdvi_fail(a, "an invalidation of attach does not complete");

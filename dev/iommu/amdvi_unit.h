@@ -14,6 +14,7 @@
 #include "dev/iommu/cmdring.h"
 #include "dev/iommu/iopt.h"
 #include "dev/iommu/unit_io.h"
+#include "dev/iommu/unit_wait.h"
 #include "kern/dma/iommu.h"
 #include "kern/frame.h"
 #include "kern/lock.h"
@@ -144,8 +145,6 @@ void amdvi_put_all(struct amdvi *a) REQUIRES(a->lock); /* AMDVI_FLUSH_ALL comman
 void amdvi_flush_range(struct amdvi *a, uint32_t id, uint64_t at, uint64_t len) REQUIRES(a->lock);
 
 NODISCARD enum status amdvi_ticket_poll(struct iommu_unit *u, struct iommu_ticket t);
-/* Polls for so long; E_TIMED_OUT. */
-NODISCARD enum status amdvi_ticket_wait(struct amdvi *a, struct iommu_ticket t, uint64_t wait_ns);
 
 /* Memory for ring and status word; the ring starts with the command buffer's engine.  E_NO_MEMORY.
  */

@@ -424,7 +424,7 @@ flush_and_wait(struct smmu *s, uint64_t lo, uint64_t hi)
 	smmu_cmd_send(s);
 	t = cmdring_ticket(&s->ring);
 	smmu_unlock(s);
-	return smmu_ticket_wait(s, t, SMMU_PROBE_WAIT_NS) == OK;
+	return unit_ticket_wait(&s->unit, t, SMMU_PROBE_WAIT_NS) == OK;
 }
 
 static bool

@@ -22,7 +22,7 @@
  * Order    put -> (clean) -> publish -> PROD ... CONS past the sync -> the ticket is past.
  *          event PROD read -> collect -> record read -> full barrier -> CONS written.
  * Locks    s->lock over all; the kernel is told of a failure after it is released.
- * Waits    only smmu_ticket_wait, without the lock.
+ * Waits    only unit_ticket_wait, without the lock.
  * Manual   Arm IHI 0070: 3.5 queues, 4 commands, 7 events and errors.
  */
 #include "dev/iommu/smmuv3_unit.h"
@@ -315,22 +315,6 @@ smmu_ticket_poll(struct iommu_unit *u, struct iommu_ticket t)
 	smmu_cmd_collect(s);
 	result = cmdring_past(&s->ring, t) ? OK : s->dead ? E_QUARANTINED : E_WOULD_BLOCK;
 	smmu_unlock(s);
-	return result;
-}
-
-enum status
-smmu_ticket_wait(struct smmu *s, struct iommu_ticket t, uint64_t wait_ns)
-{
-	uint64_t deadline = clock_now() + wait_ns;
-	enum status result;
-	bool late = false;
-
-	while ((result = smmu_ticket_poll(&s->unit, t)) == E_WOULD_BLOCK) {
-		if (late)
-			return E_TIMED_OUT;
-		clock_spin(200);
-		late = clock_now() > deadline;	/* one more look: it may be we who slept */
-	}
 	return result;
 }
 

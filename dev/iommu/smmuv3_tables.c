@@ -286,7 +286,7 @@ settle(struct smmu *s, struct iommu_ticket t) REQUIRES(s->lock)
 	enum status r;
 
 	smmu_unlock(s);
-	r = smmu_ticket_wait(s, t, SMMU_SYNC_WAIT_NS);
+	r = unit_ticket_wait(&s->unit, t, SMMU_SYNC_WAIT_NS);
 	smmu_lock(s);
 	if (r == E_TIMED_OUT)
 		smmu_fail(s, "an invalidation does not complete");

@@ -11,6 +11,7 @@
 #include "dev/iommu/iopt.h"
 #include "dev/iommu/smmuv3_reg.h"
 #include "dev/iommu/unit_io.h"
+#include "dev/iommu/unit_wait.h"
 #include "kern/dma/iommu.h"
 #include "kern/lock.h"
 #include "kern/machine/machine.h"
@@ -149,8 +150,6 @@ void smmu_cmd_flush_range(
     struct smmu *s, uint32_t tag, uint64_t at, uint64_t len, unsigned leaf_lg2) REQUIRES(s->lock);
 
 NODISCARD enum status smmu_ticket_poll(struct iommu_unit *u, struct iommu_ticket t);
-/* Polls for so long; E_TIMED_OUT. */
-NODISCARD enum status smmu_ticket_wait(struct smmu *s, struct iommu_ticket t, uint64_t wait_ns);
 
 uint32_t smmu_drain_faults(struct iommu_unit *u, struct dma_fault *out, uint32_t max, bool *lost);
 bool smmu_quiet(struct iommu_unit *u, bool all, struct iommu_ticket *t);

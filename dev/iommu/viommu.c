@@ -295,7 +295,7 @@ viommu_attach(struct iommu_domain *d, uint32_t endpoint)
 	__atomic_fetch_add(&v->unit.endpoints, 1, __ATOMIC_RELAXED);
 	viommu_unlock(v);
 
-	s = viommu_ticket_wait(v, t, VIO_ATTACH_WAIT_NS);
+	s = unit_ticket_wait(&v->unit, t, VIO_ATTACH_WAIT_NS);
 	viommu_lock(v);
 	if (s != OK)
 		viommu_fail(v, "an attach is not answered");
@@ -543,11 +543,11 @@ round_trip(struct viommu *v)
 	if (s == OK)
 		s = viommu_map(&d, at, p, PAGE_SIZE, IOMMU_READ);
 	if (s == OK)
-		s = viommu_ticket_wait(v, viommu_sync(&d), VIO_PROBE_WAIT_NS);
+		s = unit_ticket_wait(&v->unit, viommu_sync(&d), VIO_PROBE_WAIT_NS);
 	if (s == OK)
-		s = viommu_ticket_wait(v, viommu_unmap(&d, at, PAGE_SIZE), VIO_PROBE_WAIT_NS);
+		s = unit_ticket_wait(&v->unit, viommu_unmap(&d, at, PAGE_SIZE), VIO_PROBE_WAIT_NS);
 	if (s == OK)
-		s = viommu_ticket_wait(v, viommu_detach(&d, pci_functions[i].endpoint),
+		s = unit_ticket_wait(&v->unit, viommu_detach(&d, pci_functions[i].endpoint),
 		    VIO_PROBE_WAIT_NS);
 	if (s != OK)
 		return "it does not map and unmap a page";	/* which stays taken */

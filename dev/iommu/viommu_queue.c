@@ -21,7 +21,7 @@
  *
  * Failure.  No ticket is past any more; the kernel turns bus mastering of all its devices off.
  *
- * Waits    viommu_ticket_wait, without the lock; viommu_make_room with it, when VIO_SLOTS requests
+ * Waits    unit_ticket_wait, without the lock; viommu_make_room with it, when VIO_SLOTS requests
  *          are under way and one more cannot be refused: teardown of a domain with more mappings
  *          than that, while it still has an endpoint.
  * Locks    v->lock.
@@ -322,23 +322,6 @@ viommu_ticket_poll(struct iommu_unit *u, struct iommu_ticket t)
 	viommu_collect(v);
 	s = viommu_past(v, t) ? OK : v->dead ? E_QUARANTINED : E_WOULD_BLOCK;
 	viommu_unlock(v);
-	return s;
-}
-
-enum status
-viommu_ticket_wait(struct viommu *v, struct iommu_ticket t, uint64_t wait_ns)
-{
-	uint64_t deadline = clock_now() + wait_ns;
-	bool late = false;
-	enum status s;
-
-	while ((s = viommu_ticket_poll(&v->unit, t)) == E_WOULD_BLOCK) {
-		if (late)
-			return E_TIMED_OUT;
-		late = clock_now() >
-		    deadline; /* one more look after the deadline: we may have been asleep */
-		clock_spin(1000);
-	}
 	return s;
 }
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "dev/iommu/unit_io.h"
+#include "dev/iommu/unit_wait.h"
 #include "dev/iommu/viommu.h"
 #include "dev/iommu/viommu_reg.h"
 #include "kern/dma/iommu.h"
@@ -149,8 +150,6 @@ NODISCARD bool viommu_make_room(struct viommu *v) REQUIRES(v->lock);
 /* Gives the device what it can take, and looks at its answers.  No wait. */
 void viommu_collect(struct viommu *v) REQUIRES(v->lock);
 NODISCARD enum status viommu_ticket_poll(struct iommu_unit *u, struct iommu_ticket t);
-/* Polls for so long; E_TIMED_OUT. */
-NODISCARD enum status viommu_ticket_wait(struct viommu *v, struct iommu_ticket t, uint64_t wait_ns);
 uint8_t viommu_answer(const struct viommu *v, struct iommu_ticket t);
 
 /* A probe of one endpoint, with properties at out.  Only while nothing else is under way. */

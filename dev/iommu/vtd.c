@@ -321,7 +321,7 @@ flush_all(struct vtd *v)
 	vtd_send(v);
 	t = cmdring_ticket(&v->ring);
 	vtd_unlock(v);
-	return vtd_ticket_wait(v, t, VTD_PROBE_WAIT_NS) == OK;
+	return unit_ticket_wait(&v->unit, t, VTD_PROBE_WAIT_NS) == OK;
 }
 
 /* A refused unit lets nothing through, as far as its registers obey. */

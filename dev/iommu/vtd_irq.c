@@ -113,7 +113,7 @@ irq_open(struct iommu_unit *u, uint32_t requester, uint32_t processor, uint8_t v
 		vtd_write_buffer(v);
 	vtd_unlock(v);
 
-	s = vtd_ticket_wait(v, t, VTD_ATTACH_WAIT_NS);
+	s = unit_ticket_wait(&v->unit, t, VTD_ATTACH_WAIT_NS);
 	if (s != OK) {
 		vtd_lock(v);
 		vtd_fail(v, "an invalidation of an interrupt entry does not complete");
@@ -180,7 +180,7 @@ start(struct vtd *v)
 	vtd_send(v);
 	t = cmdring_ticket(&v->ring);
 	vtd_unlock(v);
-	if (vtd_ticket_wait(v, t, VTD_PROBE_WAIT_NS) != OK)
+	if (unit_ticket_wait(&v->unit, t, VTD_PROBE_WAIT_NS) != OK)
 		return "an invalidation does not complete";
 	if (!command_wait(v, GCMD_IRE, true))
 		return "it does not start";

@@ -26,7 +26,7 @@
  * Order    entry stored, cleaned, published -> (write buffer) -> put ... WAIT, cleaned, published
  *          -> IQT -> status word -> the ticket is past.
  * Locks    v->lock over all; the kernel is told of a failure after it is released.
- * Waits    vtd_ticket_wait, without the lock.  vtd_write_buffer, with it: the register's one-shot
+ * Waits    unit_ticket_wait, without the lock.  vtd_write_buffer, with it: the register's one-shot
  *          bits belong to one at a time, chips that have this buffer are old and drain it in a
  *          microsecond, and more than VTD_FLUSH_WAIT_NS ends the unit.
  * Manual   Intel VT-d 6.5.2 (queue), 6.5.2.11 (errors), 6.8 (write buffer).
@@ -335,19 +335,3 @@ vtd_ticket_poll(struct iommu_unit *u, struct iommu_ticket t)
 	return s;
 }
 
-enum status
-vtd_ticket_wait(struct vtd *v, struct iommu_ticket t, uint64_t wait_ns)
-{
-	uint64_t deadline = clock_now() + wait_ns;
-	bool late = false;
-	enum status s;
-
-	while ((s = vtd_ticket_poll(&v->unit, t)) == E_WOULD_BLOCK) {
-		if (late)
-			return E_TIMED_OUT;
-		late = clock_now() >
-		    deadline; /* one more look after the deadline: we may have been asleep */
-		clock_spin(200);
-	}
-	return s;
-}

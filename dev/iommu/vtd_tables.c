@@ -194,7 +194,7 @@ vtd_attach(struct iommu_domain *d, uint32_t rid)
 		t = forget(v, 0, rid, d->tag);
 	vtd_unlock(v);
 
-	s = vtd_ticket_wait(v, t, VTD_ATTACH_WAIT_NS);
+	s = unit_ticket_wait(&v->unit, t, VTD_ATTACH_WAIT_NS);
 	vtd_lock(v);
 	if (s != OK)
 		vtd_fail(v, "an invalidation of attach does not complete");

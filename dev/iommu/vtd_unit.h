@@ -12,6 +12,7 @@
 #include "dev/iommu/cmdring.h"
 #include "dev/iommu/iopt.h"
 #include "dev/iommu/unit_io.h"
+#include "dev/iommu/unit_wait.h"
 #include "dev/iommu/vtd.h"
 #include "dev/iommu/vtd_reg.h"
 #include "kern/dma/iommu.h"
@@ -147,8 +148,6 @@ void vtd_flush_range(struct vtd *v, uint32_t did, uint64_t at, uint64_t len) REQ
 void vtd_write_buffer(struct vtd *v) REQUIRES(v->lock);
 
 NODISCARD enum status vtd_ticket_poll(struct iommu_unit *u, struct iommu_ticket t);
-/* Polls for so long; E_TIMED_OUT. */
-NODISCARD enum status vtd_ticket_wait(struct vtd *v, struct iommu_ticket t, uint64_t wait_ns);
 
 /* vtd_tables.c */
 
