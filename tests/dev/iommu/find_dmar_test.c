@@ -13,20 +13,12 @@
 #include "kern/machine/find.h"
 #include "kern/machine/idmap.h"
 #include "tests/lib/acpi_build.h"
+#include "tests/lib/machine_noted.h"
 
 static struct machine m;
 static struct acpi_build b;
 static uint8_t body[65536];
 static uint32_t used;
-
-static bool
-noted(const char *part)
-{
-	for (uint32_t i = 0; i < m.note_count; i++)
-		if (strstr(m.note[i], part) != NULL)
-			return true;
-	return false;
-}
 
 static void
 start(void)
@@ -163,7 +155,7 @@ ATF_TC_BODY(absurd_subtables_end_the_walk_and_with_it_the_rest, tc)
 		(void)drhd(16, 1, 0, 0xfed90000);
 		ab_put16(subtable(2, 8) + 2, lengths[i]);
 		finish();
-		ATF_CHECK(noted("DMAR: subtable at 0x40 has length"));
+		ATF_CHECK(machine_noted(&m, "DMAR: subtable at 0x40 has length"));
 		ATF_CHECK_EQ(m.iommu_count, 1);
 		ATF_CHECK_EQ(
 		    unit_of(2, 0, &reserved), -1); /* a unit behind that point may have it */
@@ -173,12 +165,12 @@ ATF_TC_BODY(absurd_subtables_end_the_walk_and_with_it_the_rest, tc)
 	(void)drhd(16, 1, 0, 0xfed90000);
 	(void)subtable(0, 15);
 	finish();
-	ATF_CHECK(noted("too short for type 0"));
+	ATF_CHECK(machine_noted(&m, "too short for type 0"));
 	ATF_CHECK_EQ(unit_of(2, 0, NULL), -1);
 	start();
 	used = 47;
 	finish();
-	ATF_CHECK(noted("47 bytes is too short"));
+	ATF_CHECK(machine_noted(&m, "47 bytes is too short"));
 }
 
 ATF_TC_WITHOUT_HEAD(absurd_scopes_make_the_rest_unknown);
@@ -197,7 +189,7 @@ ATF_TC_BODY(absurd_scopes_make_the_rest_unknown, tc)
 		finish();
 		ATF_CHECK_EQ(m.iommu_count, 2);
 		ATF_CHECK_MSG(m.scopes_lost, "scope %u", i);
-		ATF_CHECK(noted("DMAR: device scope at 0x40"));
+		ATF_CHECK(machine_noted(&m, "DMAR: device scope at 0x40"));
 		ATF_CHECK_EQ(unit_of(2, 0, NULL), -1);
 	}
 }
@@ -215,7 +207,7 @@ ATF_TC_BODY(a_refused_unit_keeps_its_devices, tc)
 		scope(drhd(16 + 8, 0, 0, bases[i]) + 16, 1, 0, 2, 0);
 		finish();
 		ATF_CHECK_EQ(m.iommu[1].kind, IOMMU_NONE);
-		ATF_CHECK(noted("refused"));
+		ATF_CHECK(machine_noted(&m, "refused"));
 		ATF_CHECK_EQ(unit_of(2, 0, NULL), -1);
 		ATF_CHECK_EQ(unit_of(3, 0, NULL), 0);
 	}
@@ -230,7 +222,7 @@ ATF_TC_BODY(a_refused_unit_keeps_its_devices, tc)
 	(void)drhd(16, 1, 0, 0xfed91000);
 	(void)drhd(16, 1, 1, 0xfed92000);
 	finish();
-	ATF_CHECK(noted("the second for all of segment 0"));
+	ATF_CHECK(machine_noted(&m, "the second for all of segment 0"));
 	ATF_CHECK(m.iommu[0].include_all && !m.iommu[1].include_all && m.iommu[2].include_all);
 }
 
@@ -282,7 +274,7 @@ ATF_TC_BODY(a_reserved_region_that_cannot_be_still_holds_its_devices, tc)
 		finish();
 		ATF_REQUIRE_EQ(m.reserved_count, 1);
 		ATF_CHECK(m.reserved[0].absurd);
-		ATF_CHECK(noted("its devices are refused"));
+		ATF_CHECK(machine_noted(&m, "its devices are refused"));
 		ATF_CHECK(unit_of(2, 0, &reserved) == 0 && reserved);
 		ATF_CHECK(unit_of(3, 0, &reserved) == 0 && !reserved);
 	}

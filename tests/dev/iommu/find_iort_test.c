@@ -13,6 +13,7 @@
 #include "kern/machine/find.h"
 #include "kern/machine/idmap.h"
 #include "tests/lib/acpi_build.h"
+#include "tests/lib/machine_noted.h"
 
 static struct machine m;
 static struct acpi_build b;
@@ -21,15 +22,6 @@ static uint32_t used, nodes;
 static uint32_t unit, id;
 static bool reserved;
 static const char *why;
-
-static bool
-noted(const char *part)
-{
-	for (uint32_t i = 0; i < m.note_count; i++)
-		if (strstr(m.note[i], part) != NULL)
-			return true;
-	return false;
-}
 
 static void
 start(void)
@@ -247,7 +239,7 @@ ATF_TC_BODY(any_other_overlap_is_nobodys, tc)
 		map(r, 36, 1, second[i].in, second[i].last, 0x2000, g, 0); /* perhaps no unit */
 		map(r, 36, 2, 0x8000, 0xff, 0x8000, s, 0);
 		finish();
-		ATF_CHECK(noted("overlaps another"));
+		ATF_CHECK(machine_noted(&m, "overlaps another"));
 		ATF_CHECK(!find(0, (uint16_t)second[i].in));
 		ATF_CHECK_STREQ(why, "behind an IOMMU of unknown kind");
 		ATF_CHECK(!find(0, 0x20));
@@ -376,7 +368,7 @@ ATF_TC_BODY(absurd_nodes_end_the_walk, tc)
 		map(r, 36, 0, 0, 0xffff, 0, s, 0);
 		ab_put16(body + r + 1, lengths[i]);
 		finish();
-		ATF_CHECK(noted("is cut off"));
+		ATF_CHECK(machine_noted(&m, "is cut off"));
 		ATF_CHECK(!find(0, 0) && reserved);
 	}
 	start();				/* more nodes promised than there are */
@@ -389,7 +381,8 @@ ATF_TC_BODY(absurd_nodes_end_the_walk, tc)
 	(void)node(2, 1, 20, 0);
 	finish();
 	ATF_CHECK_EQ(m.iommu_count, 0);
-	ATF_CHECK(noted("too short for its type 4") && noted("too short for its type 2"));
+	ATF_CHECK(machine_noted(&m, "too short for its type 4") &&
+	    machine_noted(&m, "too short for its type 2"));
 	start();				/* mappings outside */
 	{
 		uint32_t s = smmu(0x9050000, 0), r = root(0, 1);
@@ -397,7 +390,7 @@ ATF_TC_BODY(absurd_nodes_end_the_walk, tc)
 		map(r, 36, 0, 0, 0xffff, 0, s, 0);
 		ab_put32(body + r + 12, 0x7ffffff0);
 		finish();
-		ATF_CHECK(noted("its mappings are outside"));
+		ATF_CHECK(machine_noted(&m, "its mappings are outside"));
 		ATF_CHECK(!find(0, 0));
 	}
 }

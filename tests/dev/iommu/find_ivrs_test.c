@@ -13,20 +13,12 @@
 #include "kern/machine/find.h"
 #include "kern/machine/idmap.h"
 #include "tests/lib/acpi_build.h"
+#include "tests/lib/machine_noted.h"
 
 static struct machine m;
 static struct acpi_build b;
 static uint8_t body[65536], *block;
 static uint32_t used;
-
-static bool
-noted(const char *part)
-{
-	for (uint32_t i = 0; i < m.note_count; i++)
-		if (strstr(m.note[i], part) != NULL)
-			return true;
-	return false;
-}
 
 static void
 start(void)
@@ -204,7 +196,7 @@ ATF_TC_BODY(of_several_forms_the_highest_counts, tc)
 	ivhd(0x11, 0x4010, 0xfed90000);
 	entry(4, 2, 0x4100, 0, 0, 0);
 	finish();
-	ATF_CHECK(noted("old form only"));
+	ATF_CHECK(machine_noted(&m, "old form only"));
 	ATF_REQUIRE_EQ(m.iommu_count, 2);
 	ATF_CHECK_EQ(unit_of(0x100, NULL, NULL), -1);
 	ATF_CHECK_EQ(unit_of(0x4100, NULL, NULL), 1);
@@ -233,7 +225,7 @@ ATF_TC_BODY(a_list_that_makes_no_sense_protects_nobody_behind_that_point, tc)
 		if (kind < 3)
 			entry(4, 2, 0x140, 0, 0, 0);
 		finish();
-		ATF_CHECK_MSG(noted("IVRS: device entry at 0x"), "kind %u", kind);
+		ATF_CHECK_MSG(machine_noted(&m, "IVRS: device entry at 0x"), "kind %u", kind);
 		ATF_CHECK_EQ(unit_of(0x100, NULL, NULL), 0);
 		ATF_CHECK_EQ(unit_of(0x120, NULL, NULL), -1);
 		ATF_CHECK_EQ(unit_of(0x140, NULL, NULL), -1);
@@ -242,7 +234,7 @@ ATF_TC_BODY(a_list_that_makes_no_sense_protects_nobody_behind_that_point, tc)
 	ivhd(0x11, 0x10, 0xfed80000);
 	entry(4, 3, 0x120, 0, 0, 0);
 	finish();
-	ATF_CHECK(noted("inside a range"));
+	ATF_CHECK(machine_noted(&m, "inside a range"));
 	ATF_CHECK_EQ(unit_of(0x120, NULL, NULL), -1);
 }
 
@@ -260,7 +252,7 @@ ATF_TC_BODY(absurd_blocks_end_the_walk_and_every_device_may_have_lost_memory, tc
 		open_block(0x21, 32);
 		ab_put16(block + 2, lengths[i]);
 		finish();
-		ATF_CHECK(noted("makes no sense"));
+		ATF_CHECK(machine_noted(&m, "makes no sense"));
 		ATF_CHECK_EQ(unit_of(8, NULL, &reserved), 0);
 		ATF_CHECK(reserved);
 	}
@@ -269,18 +261,18 @@ ATF_TC_BODY(absurd_blocks_end_the_walk_and_every_device_may_have_lost_memory, tc
 	entry(4, 1, 0, 0, 0, 0);
 	open_block(0x20, 31);
 	finish();
-	ATF_CHECK(noted("too short for type 32"));
+	ATF_CHECK(machine_noted(&m, "too short for type 32"));
 	(void)unit_of(8, NULL, &reserved);
 	ATF_CHECK(reserved);
 	start();
 	open_block(0x11, 39);
 	finish();
-	ATF_CHECK(noted("too short for type 17"));
+	ATF_CHECK(machine_noted(&m, "too short for type 17"));
 	ATF_CHECK_EQ(m.iommu_count, 0);
 	start();
 	used = 47;
 	finish();
-	ATF_CHECK(noted("47 bytes is too short"));
+	ATF_CHECK(machine_noted(&m, "47 bytes is too short"));
 }
 
 /* D10 */
@@ -299,7 +291,7 @@ ATF_TC_BODY(a_refused_unit_keeps_its_devices, tc)
 		finish();
 		ATF_REQUIRE_EQ(m.iommu_count, 2);
 		ATF_CHECK_EQ(m.iommu[1].kind, IOMMU_NONE);
-		ATF_CHECK(noted("refused"));
+		ATF_CHECK(machine_noted(&m, "refused"));
 		ATF_CHECK_EQ(unit_of(0x4100, NULL, NULL), -1);
 		ATF_CHECK_EQ(unit_of(0x100, NULL, NULL), 0);
 	}
@@ -308,7 +300,7 @@ ATF_TC_BODY(a_refused_unit_keeps_its_devices, tc)
 	ivhd(0x11, 0x10, 0xfed90000);
 	entry(4, 1, 0, 0, 0, 0);
 	finish();
-	ATF_CHECK(noted("no usable physical address width"));
+	ATF_CHECK(machine_noted(&m, "no usable physical address width"));
 	ATF_CHECK_EQ(unit_of(0x100, NULL, NULL), -1);
 }
 
@@ -323,7 +315,7 @@ ATF_TC_BODY(who_is_claimed_by_two_units_has_none, tc)
 	entry(4, 3, 0x280, 0, 0, 0);
 	entry(4, 4, 0x3ff, 0, 0, 0);
 	finish();
-	ATF_CHECK(noted("requesters 0x280 to 0x2ff are claimed by two units"));
+	ATF_CHECK(machine_noted(&m, "requesters 0x280 to 0x2ff are claimed by two units"));
 	for (uint32_t rid = 0x100; rid < 0x400; rid++)
 		ATF_REQUIRE_EQ_MSG(unit_of((uint16_t)rid, NULL, NULL),
 		    rid < 0x280     ? 0 :
@@ -426,7 +418,7 @@ ATF_TC_BODY(reserved_memory_holds_its_devices, tc)
 	ivmd(0x22, 0x200, 0x1ff, 0x7000'0000, 0x10000);
 	finish();
 	(void)unit_of(8, NULL, &reserved);
-	ATF_CHECK(reserved && noted("absurd range of devices"));
+	ATF_CHECK(reserved && machine_noted(&m, "absurd range of devices"));
 	start();
 	ivhd(0x11, 0x10, 0xfed80000);
 	entry(4, 1, 0, 0, 0, 0);

@@ -14,6 +14,7 @@
 #include "kern/machine/find.h"
 #include "kern/machine/idmap.h"
 #include "tests/lib/fdt_build.h"
+#include "tests/lib/machine_noted.h"
 
 static const uint8_t virt[] = {
 #embed "../../../build/dts/virt.dtb"
@@ -26,15 +27,6 @@ static struct machine m;
 static struct fdt_build b;
 static uint32_t unit, id;
 static const char *why;
-
-static bool
-noted(const char *part)
-{
-	for (uint32_t i = 0; i < m.note_count; i++)
-		if (strstr(m.note[i], part) != NULL)
-			return true;
-	return false;
-}
 
 static void
 read_tree(const void *blob, size_t len)
@@ -95,7 +87,7 @@ ATF_TC_BODY(a_boards_maps_lead_to_the_right_units_or_nowhere, tc)
 	/* The first entry counts, though a later one would lead to a unit that we know. */
 	ATF_CHECK(!find(0, 0x2200));
 	ATF_CHECK_STREQ(why, "behind an IOMMU of unknown kind");
-	ATF_CHECK(noted("iommu-map leads to iommu@200c0000, which is not known"));
+	ATF_CHECK(machine_noted(&m, "iommu-map leads to iommu@200c0000, which is not known"));
 	ATF_CHECK(!find(0, 0x2300));
 	ATF_CHECK_STREQ(why, "firmware's id map leads it to no IOMMU");
 	ATF_CHECK(!find(1, 0x0000));
@@ -148,14 +140,14 @@ ATF_TC_WITHOUT_HEAD(entries_that_make_no_sense_are_dead_ends);
 ATF_TC_BODY(entries_that_make_no_sense_are_dead_ends, tc)
 {
 	small(MAP(0, 9, 0, 0x100, 0, 1, 0, 0x10000), 1, 0x9000000);
-	ATF_CHECK(noted("phandle 0x9 is nobody's"));
+	ATF_CHECK(machine_noted(&m, "phandle 0x9 is nobody's"));
 	ATF_CHECK(!find(0, 0x80));
 	ATF_CHECK(find(0, 0x100) && id == 0x100);
 	small(MAP(0, 2, 0, 0x100, 0, 1, 0, 0x10000), 1, 0x9000000);
 	ATF_CHECK(!find(0, 0x80));
 	ATF_CHECK(find(0, 0x100));
 	small(MAP(0, 1, 0xffffff00, 0x101, 0, 1, 0, 0x10000), 1, 0x9000000); /* stream ids wrap */
-	ATF_CHECK(noted("absurd run"));
+	ATF_CHECK(machine_noted(&m, "absurd run"));
 	ATF_CHECK(!find(0, 0x80));
 	small(MAP(0x10000, 1, 0, 0x100), 1, 0x9000000);
 	ATF_CHECK(!find(0, 0));
@@ -163,10 +155,10 @@ ATF_TC_BODY(entries_that_make_no_sense_are_dead_ends, tc)
 	ATF_CHECK(!find(0, 0));
 	ATF_CHECK_EQ(m.note_count, 5);                 /* all of the machine's missing parts */
 	small(MAP(0, 1, 5, 6, 0x10000), 2, 0x9000000); /* two cells: we know no such unit */
-	ATF_CHECK(noted("smmu takes 2 cells"));
+	ATF_CHECK(machine_noted(&m, "smmu takes 2 cells"));
 	ATF_CHECK(!find(0, 0));
 	small(MAP(0, 1, 5, 6, 0x10000), 0xffffffff, 0x9000000);
-	ATF_CHECK(noted("entry at 0 is cut off"));
+	ATF_CHECK(machine_noted(&m, "entry at 0 is cut off"));
 	ATF_CHECK(!find(0, 0));
 	small(MAP(0, 1, 0), 1, 0x9000000);
 	ATF_CHECK(!find(0, 0));
@@ -182,7 +174,7 @@ ATF_TC_BODY(a_unit_with_absurd_registers_is_kept_as_one_that_protects_nobody, tc
 		small(MAP(0, 1, 0, 0x10000), 1, bases[i]);
 		ATF_REQUIRE_EQ(m.iommu_count, 1);
 		ATF_CHECK_EQ(m.iommu[0].kind, IOMMU_NONE);
-		ATF_CHECK(noted("smmu has no usable registers: refused"));
+		ATF_CHECK(machine_noted(&m, "smmu has no usable registers: refused"));
 		ATF_CHECK(!find(0, 8));
 		ATF_CHECK_STREQ(why, "behind an IOMMU that was refused");
 	}

@@ -12,21 +12,13 @@
 #include "kern/machine/find.h"
 #include "kern/machine/idmap.h"
 #include "tests/lib/acpi_build.h"
+#include "tests/lib/machine_noted.h"
 
 static struct machine m;
 static struct acpi_build b;
 static uint8_t body[65536];
 static uint32_t used;
 static uint16_t nodes;
-
-static bool
-noted(const char *part)
-{
-	for (uint32_t i = 0; i < m.note_count; i++)
-		if (strstr(m.note[i], part) != NULL)
-			return true;
-	return false;
-}
 
 static void
 start(void)
@@ -148,14 +140,14 @@ ATF_TC_BODY(what_leads_nowhere_stays_a_dead_end, tc)
 	range(0, 0, 0, 0x100, 0xffff, (uint16_t)(48 + 48));
 	(void)unit(0, 8);
 	finish();
-	ATF_CHECK(noted("leads to no unit"));
+	ATF_CHECK(machine_noted(&m, "leads to no unit"));
 	ATF_CHECK_EQ(unit_of(0, 0x100, NULL), -1);	/* first match */
 	ATF_CHECK_EQ(unit_of(0, 0x200, NULL), 0);
 	start();
 	(void)node(4, 16);
 	range(0, 0, 0, 0, 0xffff, 48);
 	finish();
-	ATF_CHECK(noted("no PCI function"));
+	ATF_CHECK(machine_noted(&m, "no PCI function"));
 	ATF_REQUIRE_EQ(m.iommu_count, 1);
 	ATF_CHECK_EQ(m.iommu[0].kind, IOMMU_NONE);
 	ATF_CHECK_EQ(unit_of(0, 0x200, NULL), -1);
@@ -167,7 +159,7 @@ ATF_TC_BODY(what_leads_nowhere_stays_a_dead_end, tc)
 		range(0, 0, 0, 0x100, 0x1ff, z);
 	}
 	finish();
-	ATF_CHECK(noted("another one's function"));
+	ATF_CHECK(machine_noted(&m, "another one's function"));
 	ATF_CHECK_EQ(unit_of(0, 0x10, NULL), 0);
 	ATF_CHECK_EQ(unit_of(0, 0x100, NULL), -1);
 }
@@ -188,7 +180,7 @@ ATF_TC_BODY(an_absurd_range_holds_its_whole_segment, tc)
 		}
 		range(0, 0, 0, 0, 0xffff, a);
 		finish();
-		ATF_CHECK_MSG(noted("is absurd"), "%u", kind);
+		ATF_CHECK_MSG(machine_noted(&m, "is absurd"), "%u", kind);
 		ATF_CHECK_EQ(unit_of(0, 0x300, NULL), kind == 3 ? 0 : -1);
 	}
 }
@@ -207,14 +199,14 @@ ATF_TC_BODY(absurd_nodes_end_the_walk, tc)
 		ab_put16(node(3, 16) + 2, lengths[i]);
 		range(0, 0, 0, 0x200, 0x2ff, a);
 		finish();
-		ATF_CHECK(noted("makes no sense"));
+		ATF_CHECK(machine_noted(&m, "makes no sense"));
 		ATF_CHECK_EQ(unit_of(0, 0x100, NULL), 0);
 		ATF_CHECK_EQ(unit_of(0, 0x200, NULL), -1);
 	}
 	start();
 	(void)unit(0, 8);
 	finish_at(1, 20);
-	ATF_CHECK(noted("makes no sense"));
+	ATF_CHECK(machine_noted(&m, "makes no sense"));
 	ATF_CHECK_EQ(m.iommu_count, 0);
 	start();
 	(void)unit(0, 8);
@@ -223,7 +215,7 @@ ATF_TC_BODY(absurd_nodes_end_the_walk, tc)
 	start();
 	used = 47;
 	finish();
-	ATF_CHECK(noted("47 bytes is too short"));
+	ATF_CHECK(machine_noted(&m, "47 bytes is too short"));
 }
 
 ATF_TC_WITHOUT_HEAD(more_units_than_fit_lead_nowhere);

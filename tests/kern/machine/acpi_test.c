@@ -10,18 +10,10 @@
 #include <string.h>
 
 #include "tests/lib/acpi_build.h"
+#include "tests/lib/machine_noted.h"
 
 static struct machine m;
 static struct acpi_build b;
-
-static bool
-noted(const char *part)
-{
-	for (uint32_t i = 0; i < m.note_count; i++)
-		if (strstr(m.note[i], part) != NULL)
-			return true;
-	return false;
-}
 
 static void
 start(void)
@@ -140,7 +132,7 @@ ATF_TC_BODY(a_pc_is_described_through_either_root_table, tc)
 		ATF_REQUIRE_EQ(m.cpu_count, 3);		/* one is off, one is there twice */
 		ATF_CHECK(m.cpu[0].hwid == 0 && m.cpu[1].hwid == 2 && m.cpu[2].hwid == 0x100 &&
 		    m.cpu[2].acpi_uid == 7);
-		ATF_CHECK(noted("processor id 0x2 twice"));
+		ATF_CHECK(machine_noted(&m, "processor id 0x2 twice"));
 		ATF_REQUIRE_EQ(m.irqc.ioapic_count, 1);
 		ATF_CHECK(m.irqc.ioapic[0].base == 0xfec00000 && m.irqc.ioapic[0].id == 8);
 		ATF_REQUIRE_EQ(m.irqc.override_count, 2);	/* only ISA has them */
@@ -235,7 +227,7 @@ ATF_TC_BODY(an_arm_server_is_described, tc)
 	ATF_CHECK(m.irqc.gicr[0].base == 0x80a0000 && m.irqc.gicr[0].len == 0x200000);
 	ATF_REQUIRE_EQ(m.irqc.its_count, 1);
 	ATF_CHECK(m.irqc.its[0].id == 5 && m.irqc.its[0].base == 0x8080000);
-	ATF_CHECK(noted("ITS registers are at 0"));
+	ATF_CHECK(machine_noted(&m, "ITS registers are at 0"));
 	ATF_REQUIRE_EQ(m.host_count, 1);
 	ATF_CHECK_EQ(m.host[0].access, ECAM_WORDS);
 	ATF_CHECK_EQ(m.power.psci, PSCI_HVC);
@@ -352,8 +344,8 @@ ATF_TC_BODY(a_debug_port_is_the_console_where_none_is_named, tc)
 		ATF_REQUIRE_EQ(finish(AB_XSDT), OK);
 		ATF_CHECK_EQ(m.console.kind, named != 0 ? CONSOLE_SBSA : CONSOLE_PL011);
 		ATF_CHECK_EQ(m.console.base, named != 0 ? 0xb000000 : 0x9000000);
-		ATF_CHECK(
-		    named != 0 || (!m.console.line.present && noted("DBG2: console of type 0x77")));
+		ATF_CHECK(named != 0 ||
+		    (!m.console.line.present && machine_noted(&m, "DBG2: console of type 0x77")));
 	}
 	/* Places and lengths that leave the table. */
 	for (unsigned bad = 0; bad < 4; bad++) {
@@ -368,7 +360,7 @@ ATF_TC_BODY(a_debug_port_is_the_console_where_none_is_named, tc)
 			ab_put16(t + 44 + 18, 23);
 		ATF_REQUIRE_EQ(finish(AB_XSDT), OK);
 		ATF_CHECK_EQ(m.console.kind, CONSOLE_NONE);
-		ATF_CHECK(noted("ACPI: DBG2: entry at 0x"));
+		ATF_CHECK(machine_noted(&m, "ACPI: DBG2: entry at 0x"));
 	}
 }
 
@@ -411,7 +403,7 @@ ATF_TC_BODY(a_wrong_checksum_loses_one_table_and_says_so, tc)
 				b.region[k].bytes[9]++;
 		ATF_CHECK_EQ(acpi_machine(&m, ab_source(&b)), OK);
 		snprintf(text, sizeof(text), "table %s has a wrong checksum: ignored", sigs[i]);
-		ATF_CHECK_MSG(noted(text), "%s", text);
+		ATF_CHECK_MSG(machine_noted(&m, text), "%s", text);
 		ATF_CHECK_EQ(m.cpu_count, i == 0 ? 0 : 3);
 		ATF_CHECK_EQ(m.host_count, i == 1 ? 0 : 2);
 		ATF_CHECK_EQ(m.power.pm1a_control, i == 2 ? 0 : 0x604);
@@ -434,7 +426,7 @@ ATF_TC_BODY(a_wrong_length_loses_one_table_and_says_so, tc)
 			if (memcmp(b.region[k].bytes, "APIC", 4) == 0)
 				ab_put32(b.region[k].bytes + 4, lengths[i]);
 		ATF_CHECK_EQ(acpi_machine(&m, ab_source(&b)), OK);
-		ATF_CHECK(noted("table APIC has length"));
+		ATF_CHECK(machine_noted(&m, "table APIC has length"));
 		ATF_CHECK_EQ(m.cpu_count, 0);
 		ATF_CHECK_EQ(m.host_count, 2);
 	}
@@ -447,10 +439,10 @@ ATF_TC_BODY(a_wrong_length_loses_one_table_and_says_so, tc)
 	(void)ab_table(&b, "GTDT", 50);
 	(void)ab_table(&b, "HPET", 50);
 	ATF_CHECK_EQ(finish(AB_XSDT), OK);
-	ATF_CHECK(noted("MADT has length 40"));
-	ATF_CHECK(noted("FADT has length 80"));
-	ATF_CHECK(noted("SPCR has length 50"));
-	ATF_CHECK(noted("GTDT has length 50"));
+	ATF_CHECK(machine_noted(&m, "MADT has length 40"));
+	ATF_CHECK(machine_noted(&m, "FADT has length 80"));
+	ATF_CHECK(machine_noted(&m, "SPCR has length 50"));
+	ATF_CHECK(machine_noted(&m, "GTDT has length 50"));
 	ATF_CHECK_EQ(m.timer.hpet, 0);
 }
 
@@ -469,7 +461,7 @@ ATF_TC_BODY(entries_that_overrun_end_the_walk, tc)
 		put(&p, (const uint8_t[]){ 0, bad[i], 0, 8, 1, 0, 0, 0 }, 8);
 		ATF_CHECK_EQ(finish(AB_XSDT), OK);
 		ATF_CHECK_EQ(m.cpu_count, 1);
-		ATF_CHECK(noted("MADT: entry at 0x34 has length"));
+		ATF_CHECK(machine_noted(&m, "MADT: entry at 0x34 has length"));
 	}
 	{
 		uint8_t *t, *p;
@@ -481,7 +473,7 @@ ATF_TC_BODY(entries_that_overrun_end_the_walk, tc)
 		put(&p, (const uint8_t[]){ 0, 8, 0, 7, 1, 0, 0, 0 }, 8);
 		ATF_CHECK_EQ(finish(AB_XSDT), OK);
 		ATF_CHECK_EQ(m.cpu_count, 1);
-		ATF_CHECK(noted("entry at 0x2c is too short for its type 0"));
+		ATF_CHECK(machine_noted(&m, "entry at 0x2c is too short for its type 0"));
 	}
 }
 
@@ -495,14 +487,14 @@ ATF_TC_BODY(without_a_root_there_is_nothing, tc)
 		if (memcmp(b.region[k].bytes, "XSDT", 4) == 0)
 			b.region[k].bytes[9]++;
 	ATF_CHECK_EQ(acpi_machine(&m, ab_source(&b)), OK);
-	ATF_CHECK(noted("table XSDT has a wrong checksum"));
+	ATF_CHECK(machine_noted(&m, "table XSDT has a wrong checksum"));
 	ATF_CHECK_EQ(m.cpu_count, 3);
 	memset(&m, 0, sizeof(m));
 	for (uint32_t k = 0; k < b.count; k++)
 		if (memcmp(b.region[k].bytes, "RSDT", 4) == 0)
 			b.region[k].bytes[9]++;
 	ATF_CHECK_EQ(acpi_machine(&m, ab_source(&b)), E_NOT_FOUND);
-	ATF_CHECK(noted("no root pointer, or no root table behind it"));
+	ATF_CHECK(machine_noted(&m, "no root pointer, or no root table behind it"));
 	ATF_CHECK_EQ(m.source, SOURCE_NONE);
 	start();
 	ATF_CHECK_EQ(acpi_machine(&m, ab_source(&b)), E_NOT_FOUND);
@@ -534,7 +526,7 @@ ATF_TC_BODY(the_root_pointer_is_searched_where_a_pc_has_it, tc)
 	r->bytes[32]++; /* the second half's checksum: then revision 0 counts, which has no table */
 	memset(&m, 0, sizeof(m));
 	ATF_CHECK_EQ(acpi_machine(&m, ab_source(&b)), E_NOT_FOUND);
-	ATF_CHECK(noted("second half of the root pointer"));
+	ATF_CHECK(machine_noted(&m, "second half of the root pointer"));
 }
 
 ATF_TC_WITHOUT_HEAD(what_lies_in_memory_is_no_register);
@@ -547,8 +539,8 @@ ATF_TC_BODY(what_lies_in_memory_is_no_register, tc)
 	ATF_CHECK_EQ(m.timer.hpet, 0);
 	ATF_REQUIRE_EQ(m.host_count, 1);
 	ATF_CHECK_EQ(m.host[0].segment, 1);
-	ATF_CHECK(noted("MCFG: entry at 0x2c"));
-	ATF_CHECK(noted("IOAPIC registers"));
+	ATF_CHECK(machine_noted(&m, "MCFG: entry at 0x2c"));
+	ATF_CHECK(machine_noted(&m, "IOAPIC registers"));
 }
 
 ATF_TC_WITHOUT_HEAD(absurd_host_bridges_are_left_out);
@@ -572,8 +564,9 @@ ATF_TC_BODY(absurd_host_bridges_are_left_out, tc)
 	ATF_CHECK_EQ(finish(AB_XSDT), OK);
 	ATF_REQUIRE_EQ(m.host_count, 2);
 	ATF_CHECK(m.host[1].bus_first == 16 && m.host[1].bus_last == 31);
-	ATF_CHECK(noted("MCFG: entry at 0x3c") && noted("MCFG: entry at 0x4c") &&
-	    noted("MCFG: entry at 0x5c") && noted("MCFG: entry at 0x7c"));
+	ATF_CHECK(machine_noted(&m, "MCFG: entry at 0x3c") &&
+	    machine_noted(&m, "MCFG: entry at 0x4c") && machine_noted(&m, "MCFG: entry at 0x5c") &&
+	    machine_noted(&m, "MCFG: entry at 0x7c"));
 }
 
 ATF_TC_WITHOUT_HEAD(s5_is_found_only_where_it_is_a_package_of_small_numbers);
@@ -610,7 +603,7 @@ ATF_TC_BODY(s5_is_found_only_where_it_is_a_package_of_small_numbers, tc)
 				ATF_CHECK(
 				    m.power.s5_typa == cases[i].a && m.power.s5_typb == cases[i].b);
 			else
-				ATF_CHECK(noted("no \\_S5"));
+				ATF_CHECK(machine_noted(&m, "no \\_S5"));
 		}
 	}
 }

@@ -12,6 +12,7 @@
 #include "kern/machine/fdt.h"
 #include "kern/machine/machine.h"
 #include "tests/lib/fdt_build.h"
+#include "tests/lib/machine_noted.h"
 
 static const uint8_t virt[] = {
 #embed "../../../build/dts/virt.dtb"
@@ -30,15 +31,6 @@ check_line(struct machine_line l, uint32_t id, bool level, bool active_low)
 	ATF_CHECK_EQ(l.id, id);
 	ATF_CHECK_EQ(l.level, level);
 	ATF_CHECK_EQ(l.active_low, active_low);
-}
-
-static bool
-noted(const char *part)
-{
-	for (uint32_t i = 0; i < m.note_count; i++)
-		if (strstr(m.note[i], part) != NULL)
-			return true;
-	return false;
 }
 
 /* Begins a tree whose root has two address and two size cells. */
@@ -143,9 +135,9 @@ ATF_TC_BODY(a_board_with_buses_is_described_at_cpu_addresses, tc)
 	ATF_REQUIRE_EQ(m.cpu_count, 2);
 	ATF_CHECK_EQ(m.cpu[0].hwid, 0x1'0000'0200);
 	ATF_CHECK(m.cpu[0].enabled && !m.cpu[1].enabled);
-	ATF_CHECK(noted("cpu@0 has no usable reg"));
-	ATF_CHECK(noted("cpu@2: its id is another's"));
-	ATF_CHECK(noted("cpu@3 starts by \"spin-table\""));
+	ATF_CHECK(machine_noted(&m, "cpu@0 has no usable reg"));
+	ATF_CHECK(machine_noted(&m, "cpu@2: its id is another's"));
+	ATF_CHECK(machine_noted(&m, "cpu@3 starts by \"spin-table\""));
 	ATF_CHECK_EQ(m.power.psci, PSCI_SMC);
 	ATF_CHECK_EQ(m.irqc.gicd, 0x1'0010'0000);
 	ATF_REQUIRE_EQ(m.irqc.gicr_count, 1);
@@ -165,7 +157,7 @@ ATF_TC_BODY(a_board_with_buses_is_described_at_cpu_addresses, tc)
 	ATF_CHECK(
 	    !m.console.line.present); /* its first interrupt goes to a controller that is no GIC */
 	ATF_REQUIRE_EQ(m.host_count, 2);
-	ATF_CHECK(noted("pcie@39000000: segment 1 is absurd or taken"));
+	ATF_CHECK(machine_noted(&m, "pcie@39000000: segment 1 is absurd or taken"));
 	ATF_CHECK(h->preserve && !h->dma_coherent);
 	ATF_CHECK(h->bus_first == 0x20 && h->bus_last == 0x23);
 	ATF_CHECK_EQ(h->ecam, 0x1'3000'0000 - 0x20 * MIB);
@@ -174,7 +166,8 @@ ATF_TC_BODY(a_board_with_buses_is_described_at_cpu_addresses, tc)
 	ATF_CHECK(h->window[0].cpu_base == 0x1'3100'0000 && h->window[0].pci_base == 0 &&
 	    h->window[0].kind == WINDOW_MEM32);
 	ATF_CHECK(h->window[1].cpu_base == 0x2'0010'0000 && h->window[1].pci_base == 4 * GIB);
-	ATF_CHECK(noted("window at offset 0x18 of ranges is absurd"));	/* passes 4 GiB */
+	ATF_CHECK(
+	    machine_noted(&m, "window at offset 0x18 of ranges is absurd")); /* passes 4 GiB */
 	ATF_CHECK(m.host[0].segment == 0 && m.host[1].segment == 1);
 	ATF_CHECK(m.host[1].bus_first == 0 && m.host[1].bus_last == 0);
 }
@@ -193,11 +186,11 @@ ATF_TC_BODY(an_empty_tree_says_what_is_missing, tc)
 {
 	start();
 	ATF_CHECK_EQ(finish(), OK);
-	ATF_CHECK(noted("no /cpus"));
-	ATF_CHECK(noted("no Arm GIC"));
-	ATF_CHECK(noted("no arm,armv8-timer"));
-	ATF_CHECK(noted("no console"));
-	ATF_CHECK(noted("no /chosen"));
+	ATF_CHECK(machine_noted(&m, "no /cpus"));
+	ATF_CHECK(machine_noted(&m, "no Arm GIC"));
+	ATF_CHECK(machine_noted(&m, "no arm,armv8-timer"));
+	ATF_CHECK(machine_noted(&m, "no console"));
+	ATF_CHECK(machine_noted(&m, "no /chosen"));
 	ATF_CHECK_EQ(machine_finish(&m), E_CORRUPT);
 }
 
@@ -217,8 +210,8 @@ ATF_TC_BODY(memory_that_cannot_be_is_left_out, tc)
 	fb_end(&b);
 	ATF_CHECK_EQ(finish(), OK);
 	ATF_REQUIRE_EQ(machine_finish(&m), OK);
-	ATF_CHECK(noted("memory@0: entry 1 is not physical memory"));
-	ATF_CHECK(noted("memory@0: entry 2 is not physical memory"));
+	ATF_CHECK(machine_noted(&m, "memory@0: entry 1 is not physical memory"));
+	ATF_CHECK(machine_noted(&m, "memory@0: entry 2 is not physical memory"));
 	ATF_REQUIRE(m.memory_count >= 2);
 	ATF_CHECK(m.memory[0].base == 0x10000000 && m.memory[0].len == 0x10000000 &&
 	    m.memory[0].kind == MEM_RAM);
@@ -273,11 +266,11 @@ ATF_TC_BODY(registers_in_memory_are_refused, tc)
 	ATF_REQUIRE_EQ(m.host_count, 1);
 	ATF_CHECK_EQ(m.host[0].ecam, 0x30000000);
 	ATF_CHECK_EQ(m.host[0].window_count, 0);
-	ATF_CHECK(noted("redistributor region 0 is absurd"));
-	ATF_CHECK(noted("its has no usable registers"));
-	ATF_CHECK(noted("console uart has no usable registers"));
-	ATF_CHECK(noted("pci1: no usable registers"));
-	ATF_CHECK(noted("pci2: window at offset 0x0"));
+	ATF_CHECK(machine_noted(&m, "redistributor region 0 is absurd"));
+	ATF_CHECK(machine_noted(&m, "its has no usable registers"));
+	ATF_CHECK(machine_noted(&m, "console uart has no usable registers"));
+	ATF_CHECK(machine_noted(&m, "pci1: no usable registers"));
+	ATF_CHECK(machine_noted(&m, "pci2: window at offset 0x0"));
 }
 
 ATF_TC_WITHOUT_HEAD(absurd_numbers_in_chosen_are_ignored);
@@ -300,9 +293,9 @@ ATF_TC_BODY(absurd_numbers_in_chosen_are_ignored, tc)
 	ATF_CHECK_EQ(m.archive.len, 0);
 	ATF_CHECK_EQ(strlen(m.cmdline), MACHINE_CMDLINE_MAX - 1);
 	ATF_CHECK(!m.seed_known);
-	ATF_CHECK(noted("boot archive"));
-	ATF_CHECK(noted("command line is longer"));
-	ATF_CHECK(noted("linux,usable-memory-range is absurd"));
+	ATF_CHECK(machine_noted(&m, "boot archive"));
+	ATF_CHECK(machine_noted(&m, "command line is longer"));
+	ATF_CHECK(machine_noted(&m, "linux,usable-memory-range is absurd"));
 }
 
 ATF_TC_WITHOUT_HEAD(what_the_kernel_cannot_use_is_named);
@@ -328,8 +321,8 @@ ATF_TC_BODY(what_the_kernel_cannot_use_is_named, tc)
 	ATF_CHECK_EQ(m.irqc.kind, IRQC_GICV2);
 	ATF_CHECK(m.irqc.gicv2m_only);
 	ATF_CHECK_EQ(m.power.psci, PSCI_NONE);
-	ATF_CHECK(noted("PSCI 0.1 is not supported"));
-	ATF_CHECK(noted("pci: wrong numbers of cells"));
+	ATF_CHECK(machine_noted(&m, "PSCI 0.1 is not supported"));
+	ATF_CHECK(machine_noted(&m, "pci: wrong numbers of cells"));
 }
 
 ATF_TC_WITHOUT_HEAD(more_than_fits_is_counted);
@@ -396,7 +389,7 @@ ATF_TC_BODY(the_console_of_a_known_board_is_found_without_its_node, tc)
 	ATF_CHECK_EQ(m.console.kind, CONSOLE_PL011);
 	ATF_CHECK_EQ(m.console.base, 0x9000000);
 	check_line(m.console.line, 33, true, false);
-	ATF_CHECK(noted("using the usual place on linux,dummy-virt"));
+	ATF_CHECK(machine_noted(&m, "using the usual place on linux,dummy-virt"));
 	/* Not in memory, and not on any board. */
 	start();
 	fb_string(&b, "compatible", "linux,dummy-virt");
