@@ -1,20 +1,14 @@
 /*
- * The stage for tests of the AMD-Vi driver: a machine, kinds of units, and short names for the ops.
+ * The stage for tests of the AMD-Vi driver: a machine, and kinds of units.
  */
 #pragma once
-
-#include <atf-c.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "dev/iommu/amdvi_unit.h"
 #include "kern/dma/irqmap.h"
 #include "kern/md/irqc.h"
-#include "kern/base/bits.h"
 #include "kern/machine/machine.h"
-#include "kern/quota.h"
-#include "tests/lib/fake_kernel.h"
 #include "tests/lib/model_amdvi.h"
+#include "tests/lib/unit_stage.h"
 
 enum : uint64_t { RAM = 0x4000'0000, AT = 0x1'0000'0000, REGS = 0xfed8'0000 };
 enum : uint16_t { IOAPIC = 0xa0 };
@@ -60,8 +54,6 @@ static const struct variant variants[] = {
 static struct machine machines[1];
 static struct machine *machine = &machines[0];
 static struct model_amdvi *model;
-static struct iommu_unit *unit;
-static struct quota quota;
 
 static UNUSED void
 describe(const struct variant *v)
@@ -116,54 +108,6 @@ start(const struct variant *v)
 #define NO_VIOLATION(v) \
 	ATF_REQUIRE_MSG( \
 	    model_amdvi_violations(model) == 0, "%s: %s", (v)->name, model_amdvi_violation(model))
-#define FOR_EACH_VARIANT(v) \
-	for (const struct variant *v = variants; v < variants + ARRAY_SIZE(variants); v++)
-
-static UNUSED void
-make(struct iommu_domain *d)
-{
-	enum status s;
-
-	*d = (struct iommu_domain){ .unit = unit, .quota = &quota };
-	s = unit->ops->domain_init(d);
-	ATF_REQUIRE_MSG(s == OK, "%s", status_text(s));
-}
-
-/* A user's page. */
-static UNUSED uint64_t
-page(unsigned order)
-{
-	struct paddr p;
-
-	ATF_REQUIRE_EQ(frame_alloc(order, FRAME_USER, 0, &p), OK);
-	return p.v;
-}
-
-/* Until the ticket is past, or a second went by. */
-static UNUSED enum status
-wait_for(struct iommu_ticket t)
-{
-	enum status s = E_WOULD_BLOCK;
-
-	for (unsigned i = 0; i < 100000 && s == E_WOULD_BLOCK; i++)
-		s = unit->ops->ticket_poll(unit, t);
-	return s;
-}
-
-static UNUSED void
-map(struct iommu_domain *d, uint64_t at, uint64_t to, uint64_t len, enum iommu_rights rights)
-{
-	enum status s = unit->ops->map(d, (struct iova){ at }, (struct paddr){ to }, len, rights);
-
-	ATF_REQUIRE_MSG(s == OK, "map: %s", status_text(s));
-	ATF_REQUIRE_EQ(wait_for(unit->ops->sync(d)), OK);
-}
-
-static UNUSED struct iommu_ticket
-unmap(struct iommu_domain *d, uint64_t at, uint64_t len)
-{
-	return unit->ops->unmap(d, (struct iova){ at }, len);
-}
 
 /* No access, and no interrupt. */
 static UNUSED bool
@@ -177,17 +121,27 @@ blocked(uint32_t rid, uint64_t iova)
 }
 
 static UNUSED bool
-reaches(uint32_t rid, uint64_t iova, uint64_t pa, bool write)
-{
-	struct model_amdvi_dma d = model_amdvi_dma(model, rid, iova, write);
-
-	return d.done && !d.bypass && d.pa == pa;
-}
-
-static UNUSED bool
 refused(uint32_t rid, uint64_t iova, bool write)
 {
 	struct model_amdvi_dma d = model_amdvi_dma(model, rid, iova, write);
 
 	return !d.done && d.code == EVENT_IO_PAGE_FAULT;
 }
+
+static UNUSED bool
+unit_dma(uint32_t rid, uint64_t iova, bool write, uint64_t *pa)
+{
+	struct model_amdvi_dma d = model_amdvi_dma(model, rid, iova, write);
+
+	*pa = d.pa;
+	return d.done && !d.bypass;
+}
+
+static UNUSED void
+unit_watch(uint32_t rid, uint64_t iova)
+{
+	model_amdvi_watch(model, rid, iova);
+}
+
+static UNUSED bool unit_reaches(uint64_t page) { return model_amdvi_reaches(model, page); }
+static UNUSED void unit_hang(bool hang) { model_amdvi_hang(model, hang); }

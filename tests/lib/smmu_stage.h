@@ -1,19 +1,13 @@
 /*
- * The stage for tests of the SMMUv3 driver: a machine, kinds of units, and short names for the ops.
+ * The stage for tests of the SMMUv3 driver: a machine, and kinds of units.
  */
 #pragma once
 
-#include <atf-c.h>
-#include <stdio.h>
-#include <string.h>
-
 #include "dev/iommu/smmuv3.h"
 #include "dev/iommu/smmuv3_unit.h"
-#include "kern/base/bits.h"
 #include "kern/machine/machine.h"
-#include "kern/quota.h"
-#include "tests/lib/fake_kernel.h"
 #include "tests/lib/model_smmu.h"
+#include "tests/lib/unit_stage.h"
 
 enum : uint64_t {
 	RAM = 0x4000'0000,
@@ -107,8 +101,6 @@ static const struct variant variants[] = {
 
 static struct machine machine;
 static struct model_smmu *model;
-static struct iommu_unit *unit;
-static struct quota quota;
 
 static UNUSED void
 describe(const struct variant *v)
@@ -170,48 +162,6 @@ start(const struct variant *v)
 	ATF_REQUIRE_MSG(model_smmu_violations(model) == 0, "%s: %u violations, first: %s", \
 	    (v)->name, model_smmu_violations(model), model_smmu_violation(model))
 
-static UNUSED void
-make(struct iommu_domain *d)
-{
-	*d = (struct iommu_domain){ .unit = unit, .quota = &quota };
-	ATF_REQUIRE_EQ(unit->ops->domain_init(d), OK);
-}
-
-static UNUSED enum status
-poll(struct iommu_ticket t)
-{
-	return unit->ops->ticket_poll(unit, t);
-}
-
-static UNUSED void
-wait_past(struct iommu_ticket t)
-{
-	for (unsigned i = 0; i < 5000; i++)
-		if (poll(t) == OK)
-			return;
-	atf_tc_fail("a ticket is never past");
-}
-
-static UNUSED enum status
-map(struct iommu_domain *d, uint64_t at, uint64_t to, uint64_t len, enum iommu_rights r)
-{
-	return unit->ops->map(d, (struct iova){ at }, (struct paddr){ to }, len, r);
-}
-
-static UNUSED struct iommu_ticket
-unmap(struct iommu_domain *d, uint64_t at, uint64_t len)
-{
-	return unit->ops->unmap(d, (struct iova){ at }, len);
-}
-
-static UNUSED bool
-hits(uint32_t sid, uint64_t iova, bool write, uint64_t pa)
-{
-	struct model_dma r = model_smmu_dma(model, sid, iova, write);
-
-	return r.done && !r.bypass && r.pa == pa;
-}
-
 static UNUSED bool
 blocked(uint32_t sid, uint64_t iova)
 {
@@ -219,5 +169,32 @@ blocked(uint32_t sid, uint64_t iova)
 	    !model_smmu_dma(model, sid, iova, true).done;
 }
 
-#define FOR_EACH_VARIANT(v) \
-	for (const struct variant *v = variants; v < variants + ARRAY_SIZE(variants); v++)
+static UNUSED bool
+unit_dma(uint32_t rid, uint64_t iova, bool write, uint64_t *pa)
+{
+	struct model_dma d = model_smmu_dma(model, rid, iova, write);
+
+	*pa = d.pa;
+	return d.done && !d.bypass;
+}
+
+static UNUSED void
+unit_watch(uint32_t rid, uint64_t iova)
+{
+	model_smmu_watch(model, rid, iova);
+}
+
+static UNUSED bool unit_reaches(uint64_t page) { return model_smmu_reaches(model, page); }
+static UNUSED void unit_hang(bool hang) { model_smmu_hang(model, hang); }
+
+static UNUSED void
+wait_past(struct iommu_ticket t)
+{
+	ATF_REQUIRE_EQ_MSG(wait_for(t), OK, "a ticket is never past");
+}
+
+static UNUSED bool
+hits(uint32_t sid, uint64_t iova, bool write, uint64_t pa)
+{
+	return reaches(sid, iova, pa, write);
+}

@@ -222,10 +222,10 @@ ATF_TC_BODY(a_device_reaches_exactly_what_is_mapped, tc)
 		ATF_CHECK_EQ(b.endpoints, 2);
 		ATF_CHECK_EQ(unit->endpoints, 3);
 		ATF_CHECK_EQ(unit->domains, 2);
-		ATF_REQUIRE_EQ(map(&a, AT, to, 3 * PAGE_SIZE, IOMMU_READ), OK);
+		ATF_REQUIRE_EQ(map_only(&a, AT, to, 3 * PAGE_SIZE, IOMMU_READ), OK);
 		ATF_REQUIRE_EQ(
-		    map(&a, AT + MIB, to + MIB, PAGE_SIZE, IOMMU_READ | IOMMU_WRITE), OK);
-		ATF_REQUIRE_EQ(map(&b, AT, to + 2 * MIB, PAGE_SIZE, IOMMU_WRITE), OK);
+		    map_only(&a, AT + MIB, to + MIB, PAGE_SIZE, IOMMU_READ | IOMMU_WRITE), OK);
+		ATF_REQUIRE_EQ(map_only(&b, AT, to + 2 * MIB, PAGE_SIZE, IOMMU_WRITE), OK);
 		ATF_CHECK_EQ(unit->ops->sync(&a).seq, 0);
 		ATF_CHECK(hits(0x18, AT + 2 * PAGE_SIZE + 5, false, to + 2 * PAGE_SIZE + 5));
 		ATF_CHECK(hits(0x18, AT + MIB, true, to + MIB));
@@ -237,12 +237,13 @@ ATF_TC_BODY(a_device_reaches_exactly_what_is_mapped, tc)
 		ATF_CHECK_EQ(hits(0x20, AT, false, to + 2 * MIB),
 		    v->stage == 1); /* write-only, where there is */
 		ATF_CHECK(blocked(0x19, AT));
-		ATF_CHECK_EQ(map(&a, AT, to, PAGE_SIZE, IOMMU_READ), E_EXISTS);
+		ATF_CHECK_EQ(map_only(&a, AT, to, PAGE_SIZE, IOMMU_READ), E_EXISTS);
 		ATF_CHECK_EQ(
-		    map(&a, BIT(unit->facts.iova_bits), to, PAGE_SIZE, IOMMU_READ), E_RANGE);
+		    map_only(&a, BIT(unit->facts.iova_bits), to, PAGE_SIZE, IOMMU_READ), E_RANGE);
 		ATF_CHECK_EQ(
-		    map(&a, 2 * AT, BIT(unit->facts.output_bits), PAGE_SIZE, IOMMU_READ), E_RANGE);
-		ATF_CHECK_EQ(map(&a, 2 * AT, to, PAGE_SIZE, 0), E_INVALID);
+		    map_only(&a, 2 * AT, BIT(unit->facts.output_bits), PAGE_SIZE, IOMMU_READ),
+		    E_RANGE);
+		ATF_CHECK_EQ(map_only(&a, 2 * AT, to, PAGE_SIZE, 0), E_INVALID);
 		wait_past(unit->ops->detach(&b, 0x20));
 		ATF_CHECK(blocked(0x20, AT));
 		ATF_CHECK(hits(0xff, AT + 8, true, to + 2 * MIB + 8));
@@ -310,7 +311,7 @@ ATF_TC_BODY(attach_refuses_what_it_must, tc)
 	wait_past(unit->ops->detach(&b, 0xffff));
 	wait_past(unit->ops->detach(&b, 0x0001));
 	wait_past(unit->ops->detach(&b, 0x10000));
-	ATF_REQUIRE_EQ(map(&a, AT, RAM, PAGE_SIZE, IOMMU_READ), OK);
+	ATF_REQUIRE_EQ(map_only(&a, AT, RAM, PAGE_SIZE, IOMMU_READ), OK);
 	ATF_CHECK(hits(0xffff, AT, false, RAM));
 	ATF_CHECK_EQ(a.endpoints, 1);
 	/* Twice is once. */
@@ -360,7 +361,7 @@ ATF_TC_BODY(faults_name_device_address_and_kind, tc)
 		ATF_CHECK(!lost);
 		make(&d);
 		ATF_REQUIRE_EQ(unit->ops->attach(&d, 0x18), OK);
-		ATF_REQUIRE_EQ(map(&d, AT, RAM, PAGE_SIZE, IOMMU_READ), OK);
+		ATF_REQUIRE_EQ(map_only(&d, AT, RAM, PAGE_SIZE, IOMMU_READ), OK);
 		(void)model_smmu_dma(model, 0x18, AT + 0x5008, false);
 		(void)model_smmu_dma(model, 0x18, AT + 0x10, true);
 		ATF_CHECK_EQ(drain(f, 8, &lost), 2);
@@ -617,7 +618,8 @@ ATF_TC_BODY(shut_blocks_everything, tc)
 			ATF_REQUIRE_EQ(power_on(v), OK);
 			make(&d);
 			ATF_REQUIRE_EQ(unit->ops->attach(&d, 0x18), OK);
-			ATF_REQUIRE_EQ(map(&d, AT, RAM, PAGE_SIZE, IOMMU_READ | IOMMU_WRITE), OK);
+			ATF_REQUIRE_EQ(
+			    map_only(&d, AT, RAM, PAGE_SIZE, IOMMU_READ | IOMMU_WRITE), OK);
 			ATF_REQUIRE(hits(0x18, AT, true, RAM));
 			ATF_REQUIRE(hits(0x40, RESERVED, true, RESERVED));
 			model_smmu_hang(model, hang != 0);

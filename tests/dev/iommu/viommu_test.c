@@ -5,143 +5,10 @@
 /* LINK: dev/iommu/viommu.c dev/iommu/viommu_queue.c dev/iommu/viommu_pci.c kern/base/fmt.c
  * LINK: kern/base/str.c
  * LINK: tests/lib/fake_kernel.c tests/lib/fake_panic.c tests/lib/model_viommu.c */
-#include <atf-c.h>
-#include <stdio.h>
-#include <string.h>
+#include "tests/lib/viommu_stage.h"
 
-#include "dev/iommu/viommu_unit.h"
-#include "kern/base/bits.h"
-#include "kern/md/clock.h"
-#include "kern/pci.h"
-#include "tests/lib/fake_kernel.h"
-#include "tests/lib/model_viommu.h"
-
-enum : uint64_t { RAM = 0x4000'0000, AT = 0x1'0000'0000 };
-
-struct variant { const char *name; struct fake_setup memory; struct model_viommu_setup unit; };
-
-static const struct variant variants[] = {
-	{ .name = "at once" },
-	{ .name = "passes at first", .unit = { .bypass = true } },
-	{ .name = "late, in any order",
-	    .memory = { .seed = 3 },
-	    .unit = { .lag = 3, .bypass = true } },
-	{ .name = "store order of x86",
-	    .memory = { .order = FAKE_TSO, .seed = 4 },
-	    .unit = { .lag = 2 } },
-	{ .name = "weak order", .memory = { .order = FAKE_WEAK, .seed = 5 }, .unit = { .lag = 2 } },
-	{ .name = "small queue, few domains, 39 bits",
-	    .unit = { .queue_size = 8,
-		.domain_first = 7,
-		.domain_last = 10,
-		.input_last = BIT(39) - 1,
-		.lag = 1 } },
-	{ .name = "no bypass to switch, no probe, no MMIO",
-	    .unit = { .features = MODEL_VIOMMU_FEATURES & ~0x70ull } },
-};
-#define FOR_EACH_VARIANT(v) \
-	for (const struct variant *v = variants; v < variants + ARRAY_SIZE(variants); v++)
-#define NO_VIOLATION(v) \
-	ATF_REQUIRE_MSG(model_viommu_violations(model) == 0, "%s: %s", (v)->name, \
-	    model_viommu_violation(model))
-
-static struct machine machine;
-static struct model_viommu *model;
-static struct iommu_unit *unit;
-
-static void
-set(const struct variant *v)
-{
-	if (model != NULL)
-		model_viommu_destroy(model);
-	fake_kernel_init(&v->memory);
-	model = model_viommu_create(&v->unit);
-	model_viommu_function(0x10, 0x110);
-	model_viommu_function(0x18, 0x118);
-	memset(&machine, 0, sizeof(machine));
-	machine.iommu_count = 1;
-	machine.iommu[0] =
-	    (struct machine_iommu){ .kind = IOMMU_VIRTIO, .requester = MODEL_VIOMMU_RID };
-	machine.irqc.its_count = 1;
-}
-
-static void
-start(const struct variant *v)
-{
-	enum status s;
-
-	set(v);
-	s = viommu_driver.probe(&machine, 0);
-	ATF_REQUIRE_MSG(s == OK, "%s: %s: %s", v->name, status_text(s), fake_log());
-	ATF_REQUIRE_EQ(fake_unit_count, 1);
-	unit = fake_units[0];
-}
-
-static void
-make(struct iommu_domain *d)
-{
-	*d = (struct iommu_domain){ .unit = unit };
-	ATF_REQUIRE_EQ(unit->ops->domain_init(d), OK);
-}
-
-static uint64_t
-page(unsigned order)
-{
-	struct paddr p;
-
-	ATF_REQUIRE_EQ(frame_alloc(order, FRAME_USER, 0, &p), OK);
-	return p.v;
-}
-
-static enum status
-wait_for(struct iommu_ticket t)
-{
-	enum status s = E_WOULD_BLOCK;
-
-	for (unsigned i = 0; i < 100000 && s == E_WOULD_BLOCK; i++) {
-		s = unit->ops->ticket_poll(unit, t);
-		(void)fake_now++;
-	}
-	return s;
-}
-
-static enum status
-map_only(struct iommu_domain *d, uint64_t at, uint64_t to, uint64_t len, enum iommu_rights rights)
-{
-	return unit->ops->map(d, (struct iova){ at }, (struct paddr){ to }, len, rights);
-}
-
-static void
-map(struct iommu_domain *d, uint64_t at, uint64_t to, uint64_t len, enum iommu_rights rights)
-{
-	enum status s = map_only(d, at, to, len, rights);
-
-	ATF_REQUIRE_MSG(s == OK, "map: %s", status_text(s));
-	ATF_REQUIRE_EQ(wait_for(unit->ops->sync(d)), OK);
-}
-
-static struct iommu_ticket
-unmap(struct iommu_domain *d, uint64_t at, uint64_t len)
-{
-	return unit->ops->unmap(d, (struct iova){ at }, len);
-}
-
-static bool
-blocked(uint32_t endpoint)
-{
-	struct model_viommu_dma r = model_viommu_dma(model, endpoint, AT, false),
-				w = model_viommu_dma(model, endpoint, AT, true);
-
-	return !r.done && !w.done && r.reason == 1 && w.reason == 1;
-}
-
-static bool
-reaches(uint32_t endpoint, uint64_t iova, uint64_t pa, bool write)
-{
-	struct model_viommu_dma d = model_viommu_dma(model, endpoint, iova, write);
-
-	return d.done && !d.bypass && d.pa == pa;
-}
+#define UNIT_DEVICES 0x110, 0x118, 0x120, 0x128
+#include "tests/lib/unit_conformance.h"
 
 static void
 drain_all(void)
@@ -243,45 +110,6 @@ ATF_TC_BODY(what_is_missing_is_said_by_name, tc)
 }
 
 /* ---- Domains ---- */
-
-ATF_TC_WITHOUT_HEAD(a_device_reaches_what_its_domain_maps_and_nothing_else);
-ATF_TC_BODY(a_device_reaches_what_its_domain_maps_and_nothing_else, tc)
-{
-	FOR_EACH_VARIANT(v) {
-		struct iommu_domain a, b;
-		uint64_t p, q;
-
-		start(v);
-		make(&a);
-		make(&b);
-		p = page(1);
-		q = page(0);
-		ATF_REQUIRE_EQ(unit->ops->attach(&a, 0x110), OK);
-		map(&a, AT, p, 2 * PAGE_SIZE, IOMMU_READ);
-		ATF_REQUIRE_EQ(unit->ops->attach(&b, 0x118), OK);
-		map(&b, AT, q, PAGE_SIZE, IOMMU_WRITE);
-		ATF_CHECK(reaches(0x110, AT + 0x1ff8, p + 0x1ff8, false));
-		ATF_CHECK(!reaches(0x110, AT, p, true));
-		ATF_CHECK_EQ(model_viommu_dma(model, 0x110, AT + 2 * PAGE_SIZE, false).reason, 2);
-		ATF_CHECK_EQ(model_viommu_dma(model, 0x110, p, false).reason, 2);
-		ATF_CHECK(reaches(0x118, AT, q, true) && !reaches(0x118, AT, q, false));
-		ATF_CHECK(blocked(0x120));
-		ATF_CHECK(unit->domains == 2 && unit->endpoints == 2);
-		ATF_REQUIRE_EQ(wait_for(unmap(&a, AT, 2 * PAGE_SIZE)), OK);
-		frame_free((struct paddr){ p }, 1);
-		ATF_CHECK_EQ(model_viommu_dma(model, 0x110, AT, false).reason, 2);
-		ATF_REQUIRE_EQ(wait_for(unit->ops->detach(&b, 0x118)), OK);
-		ATF_CHECK(blocked(0x118));
-		ATF_CHECK(!model_viommu_reaches(model, q));
-		ATF_REQUIRE_EQ(wait_for(unmap(&b, AT, PAGE_SIZE)), OK);
-		frame_free((struct paddr){ q }, 0);
-		ATF_REQUIRE_EQ(wait_for(unit->ops->detach(&a, 0x110)), OK);
-		unit->ops->domain_fini(&a);
-		unit->ops->domain_fini(&b);
-		ATF_CHECK_EQ(unit->domains + unit->endpoints, 0);
-		NO_VIOLATION(v);
-	}
-}
 
 /* VIO-16 */
 ATF_TC_WITHOUT_HEAD(a_domain_lives_from_its_first_endpoint_to_its_last);
@@ -398,58 +226,6 @@ ATF_TC_BODY(what_cannot_be_mapped_is_refused, tc)
 }
 
 /* ---- Tickets ---- */
-
-/* DMA-02, DMA-60: random life; a page is free when its ticket is past, and no sooner. */
-ATF_TC_WITHOUT_HEAD(nothing_reaches_a_page_when_its_ticket_is_past);
-ATF_TC_BODY(nothing_reaches_a_page_when_its_ticket_is_past, tc)
-{
-	enum { SLOTS = 12 };
-
-	FOR_EACH_VARIANT(v) {
-		struct {
-			uint64_t page;
-			bool going, mapping;
-			struct iommu_ticket t;
-		} s[SLOTS] = { 0 };
-		struct iommu_domain d;
-
-		start(v);
-		make(&d);
-		ATF_REQUIRE_EQ(unit->ops->attach(&d, 0x110), OK);
-		for (unsigned step = 0; step < 1500; step++) {
-			unsigned k = (unsigned)(fake_random() % SLOTS);
-			uint64_t at = AT + k * PAGE_SIZE;
-
-			if (s[k].mapping) {
-				if (unit->ops->ticket_poll(unit, s[k].t) == OK) {
-					ATF_REQUIRE_MSG(reaches(0x110, at, s[k].page, true),
-					    "%s, step %u", v->name, step);
-					s[k].mapping = false;
-				}
-			} else if (s[k].going) {
-				if (unit->ops->ticket_poll(unit, s[k].t) == OK) {
-					ATF_REQUIRE_MSG(!model_viommu_reaches(model, s[k].page),
-					    "%s, step %u", v->name, step);
-					frame_free((struct paddr){ s[k].page }, 0);
-					s[k].page = 0;
-					s[k].going = false;
-				}
-			} else if (s[k].page != 0) {
-				s[k].t = unmap(&d, at, PAGE_SIZE);
-				s[k].going = true;
-			} else {
-				s[k].page = page(0);
-				ATF_REQUIRE_EQ(map_only(&d, at, s[k].page, PAGE_SIZE,
-						   IOMMU_READ | IOMMU_WRITE),
-				    OK);
-				s[k].t = unit->ops->sync(&d);
-				s[k].mapping = true;
-			}
-			NO_VIOLATION(v);
-		}
-		ATF_CHECK_EQ(fake_broken, 0);
-	}
-}
 
 ATF_TC_WITHOUT_HEAD(many_unmaps_are_one_notification);
 ATF_TC_BODY(many_unmaps_are_one_notification, tc)
@@ -695,14 +471,13 @@ ATF_TC_BODY(shut_detaches_everybody_without_a_lock, tc)
 
 ATF_TP_ADD_TCS(tp)
 {
+	UNIT_CONFORMANCE(tp);
 	ATF_TP_ADD_TC(tp, every_kind_of_unit_is_taken_over_and_nobody_passes);
 	ATF_TP_ADD_TC(tp, facts_say_what_the_unit_can_do);
 	ATF_TP_ADD_TC(tp, what_is_missing_is_said_by_name);
-	ATF_TP_ADD_TC(tp, a_device_reaches_what_its_domain_maps_and_nothing_else);
 	ATF_TP_ADD_TC(tp, a_domain_lives_from_its_first_endpoint_to_its_last);
 	ATF_TP_ADD_TC(tp, attach_and_detach_are_asked_for_once_and_answered_right);
 	ATF_TP_ADD_TC(tp, what_cannot_be_mapped_is_refused);
-	ATF_TP_ADD_TC(tp, nothing_reaches_a_page_when_its_ticket_is_past);
 	ATF_TP_ADD_TC(tp, many_unmaps_are_one_notification);
 	ATF_TP_ADD_TC(tp, more_requests_than_slots_are_all_answered);
 	ATF_TP_ADD_TC(tp, domain_ids_run_out_and_rest_until_their_domain_is_gone);

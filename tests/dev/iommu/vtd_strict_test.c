@@ -11,6 +11,9 @@
  * LINK: tests/lib/model_vtd_irq.c */
 #include "tests/lib/vtd_stage.h"
 
+#define UNIT_DEVICES 0x28, 0x30, 0x128, 0x230, 0x300
+#include "tests/lib/unit_conformance.h"
+
 #include "kern/dma/irqmap.h"
 
 /* Interrupt remapping is not offered here: vtd_irq_test.c. */
@@ -18,99 +21,6 @@ bool irqmap_ioapics_known(const struct machine *m) { (void)m; return true; }
 bool irqc_wide_ids(void) { return false; }
 
 /* ---- Strict unmap ---- */
-
-/* DMA-02, DMA-44, DMA-60: random life of domains; a page is free when its ticket is past, and no
- * sooner. */
-ATF_TC_WITHOUT_HEAD(nothing_reaches_a_page_when_its_ticket_is_past);
-ATF_TC_BODY(nothing_reaches_a_page_when_its_ticket_is_past, tc)
-{
-	enum { DOMAINS = 3, SLOTS = 12, DEVICES = 4 };
-
-	FOR_EACH_VARIANT(v) {
-		struct iommu_domain d[DOMAINS];
-		struct {
-			uint64_t page, at, len;
-			int domain;
-			bool going;
-			struct iommu_ticket t;
-		} s[SLOTS] = { 0 };
-		struct { int domain; bool going; struct iommu_ticket t; } dev[DEVICES];
-
-		start(v);
-		for (unsigned i = 0; i < DEVICES; i++) {
-			dev[i].domain = -1;
-			dev[i].going = false;
-			model_vtd_watch(model, 0x28 + i * 0x100, AT);
-			model_vtd_watch(model, 0x28 + i * 0x100, AT + (5 + 3 * i) * PAGE_SIZE);
-		}
-		for (unsigned i = 0; i < DOMAINS; i++)
-			make(&d[i]);
-		for (unsigned step = 0; step < 400; step++) {
-			unsigned k = (unsigned)(fake_random() % SLOTS),
-				 n = (unsigned)(fake_random() % DEVICES);
-
-			if (s[k].going) {
-				if (unit->ops->ticket_poll(unit, s[k].t) == OK) {
-					for (uint64_t p = 0; p < s[k].len; p += PAGE_SIZE)
-						ATF_REQUIRE_MSG(
-						    !model_vtd_reaches(model, s[k].page + p),
-						    "%s, step %u", v->name, step);
-					frame_free((struct paddr){ s[k].page },
-					    log2_floor(s[k].len / PAGE_SIZE));
-					s[k].page = 0;
-					s[k].going = false;
-				}
-			} else if (s[k].page != 0) {
-				s[k].t = unmap(&d[s[k].domain], s[k].at, s[k].len);
-				s[k].going = true;
-			} else {
-				unsigned order = (unsigned)(fake_random() % 3);
-
-				s[k].domain = (int)(fake_random() % DOMAINS);
-				s[k].len = PAGE_SIZE << order;
-				s[k].at = AT + k * 4 * PAGE_SIZE;
-				s[k].page = page(order);
-				map(&d[s[k].domain], s[k].at, s[k].page, s[k].len,
-				    (enum iommu_rights)(1 + fake_random() % 3));
-			}
-			(void)model_vtd_dma(model, 0x28 + n * 0x100,
-			    AT + (fake_random() % (4 * SLOTS)) * PAGE_SIZE, fake_random() % 2);
-			if (step % 3 != 0)
-				continue;
-			if (dev[n].going) {
-				if (unit->ops->ticket_poll(unit, dev[n].t) == OK) {
-					dev[n].going = false;
-					dev[n].domain = -1;
-					ATF_REQUIRE(blocked(0x28 + n * 0x100, AT));
-				}
-			} else if (dev[n].domain >= 0) {
-				dev[n].t = unit->ops->detach(&d[dev[n].domain], 0x28 + n * 0x100);
-				dev[n].going = true;
-			} else {
-				dev[n].domain = (int)(fake_random() % DOMAINS);
-				ATF_REQUIRE_EQ(
-				    unit->ops->attach(&d[dev[n].domain], 0x28 + n * 0x100), OK);
-			}
-			NO_VIOLATION(v);
-		}
-		for (unsigned n = 0; n < DEVICES; n++)
-			if (dev[n].domain >= 0)
-				ATF_REQUIRE_EQ(wait_for(unit->ops->detach(
-						   &d[dev[n].domain], 0x28 + n * 0x100)),
-				    OK);
-		for (unsigned k = 0; k < SLOTS; k++)
-			if (s[k].page != 0)
-				ATF_REQUIRE_EQ(wait_for(s[k].going ?
-						       s[k].t :
-						       unmap(&d[s[k].domain], s[k].at, s[k].len)),
-				    OK);
-		for (unsigned i = 0; i < DOMAINS; i++)
-			unit->ops->domain_fini(&d[i]);
-		ATF_CHECK_EQ(quota.pages, 0);
-		ATF_CHECK_EQ(fake_broken, 0);
-		NO_VIOLATION(v);
-	}
-}
 
 /* Any range: everything in it leaves the cache, and a small one leaves its neighbours. */
 ATF_TC_WITHOUT_HEAD(invalidations_cover_their_range_and_not_half_of_the_domain);
@@ -221,31 +131,6 @@ ATF_TC_BODY(a_hundred_unmaps_cost_one_wait_and_one_register_write, tc)
 	ATF_CHECK_EQ(model_vtd_executed(model, INV_WAIT), 1);
 	ATF_CHECK_EQ(fake_register_writes(), 1);
 	ATF_CHECK_EQ(fake_register_reads(), 0);		/* none at all: the status word tells */
-}
-
-ATF_TC_WITHOUT_HEAD(no_call_waits_for_a_hanging_unit);
-ATF_TC_BODY(no_call_waits_for_a_hanging_unit, tc)
-{
-	struct iommu_domain a, b;
-	struct iommu_ticket t;
-	uint64_t before;
-
-	start(&variants[0]);
-	make(&a);
-	make(&b);
-	ATF_REQUIRE_EQ(unit->ops->attach(&a, 0x28), OK);
-	map(&a, AT, RAM, 2 * PAGE_SIZE, IOMMU_READ);
-	model_vtd_hang(model, true);
-	before = fake_now;
-	t = unmap(&a, AT, 2 * PAGE_SIZE);
-	ATF_CHECK_EQ(unit->ops->ticket_poll(unit, t), E_WOULD_BLOCK);
-	ATF_CHECK_EQ(unit->ops->sync(&a).seq, 0);
-	t = unit->ops->detach(&a, 0x28);
-	ATF_CHECK_EQ(unit->ops->ticket_poll(unit, t), E_WOULD_BLOCK);
-	ATF_CHECK_EQ(unit->ops->attach(&b, 0x30), OK);
-	(void)unit->ops->detach(&b, 0x30);
-	ATF_CHECK(fake_now - before < 10 * NS_PER_US);
-	ATF_CHECK_EQ(fake_broken, 0);
 }
 
 /* A full ring is a debt, not a wait: cmdring.h. */
@@ -513,25 +398,6 @@ ATF_TC_BODY(nonsense_from_the_unit_breaks_it, tc)
 	ATF_CHECK(strstr(fake_broken_why, "all ones") != NULL);
 }
 
-ATF_TC_WITHOUT_HEAD(what_the_kernel_gave_up_on_stays_given_up);
-ATF_TC_BODY(what_the_kernel_gave_up_on_stays_given_up, tc)
-{
-	struct iommu_domain d;
-	struct iommu_ticket t;
-
-	start(&variants[0]);
-	make(&d);
-	ATF_REQUIRE_EQ(unit->ops->attach(&d, 0x28), OK);
-	map(&d, AT, page(0), PAGE_SIZE, IOMMU_READ);
-	model_vtd_hang(model, true);
-	t = unmap(&d, AT, PAGE_SIZE);
-	ATF_CHECK_EQ(unit->ops->ticket_poll(unit, t), E_WOULD_BLOCK);
-	store_relaxed(&unit->broken, true);		/* a fence's deadline */
-	model_vtd_hang(model, false);
-	ATF_CHECK_EQ(wait_for(t), E_QUARANTINED);
-	ATF_CHECK_EQ(model_vtd_dma(model, 0x29, AT, false).reason, REASON_ROOT_P);
-}
-
 ATF_TC_WITHOUT_HEAD(an_attach_that_cannot_be_confirmed_fails_and_blocks);
 ATF_TC_BODY(an_attach_that_cannot_be_confirmed_fails_and_blocks, tc)
 {
@@ -610,11 +476,10 @@ ATF_TC_BODY(shut_of_a_hanging_unit_ends, tc)
 
 ATF_TP_ADD_TCS(tp)
 {
-	ATF_TP_ADD_TC(tp, nothing_reaches_a_page_when_its_ticket_is_past);
+	UNIT_CONFORMANCE(tp);
 	ATF_TP_ADD_TC(tp, invalidations_cover_their_range_and_not_half_of_the_domain);
 	ATF_TP_ADD_TC(tp, a_range_becomes_one_or_two_commands);
 	ATF_TP_ADD_TC(tp, a_hundred_unmaps_cost_one_wait_and_one_register_write);
-	ATF_TP_ADD_TC(tp, no_call_waits_for_a_hanging_unit);
 	ATF_TP_ADD_TC(tp, a_full_ring_costs_a_flush_of_everything_and_no_time);
 	ATF_TP_ADD_TC(tp, a_detach_in_debt_blocks_before_its_ticket_is_past);
 	ATF_TP_ADD_TC(tp, an_id_is_used_again_only_after_a_flush_of_its_own);
@@ -622,7 +487,6 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, a_replacement_that_is_refused_breaks_the_unit);
 	ATF_TP_ADD_TC(tp, dropped_waits_are_asked_for_again);
 	ATF_TP_ADD_TC(tp, nonsense_from_the_unit_breaks_it);
-	ATF_TP_ADD_TC(tp, what_the_kernel_gave_up_on_stays_given_up);
 	ATF_TP_ADD_TC(tp, an_attach_that_cannot_be_confirmed_fails_and_blocks);
 	ATF_TP_ADD_TC(tp, a_write_buffer_that_does_not_drain_breaks_the_unit);
 	ATF_TP_ADD_TC(tp, shut_blocks_everything_without_a_lock);

@@ -333,55 +333,6 @@ ATF_TC_BODY(descriptors_are_the_golden_vectors, tc)
 
 /* ---- Domains ---- */
 
-ATF_TC_WITHOUT_HEAD(a_device_reaches_what_its_domain_maps_and_nothing_else);
-ATF_TC_BODY(a_device_reaches_what_its_domain_maps_and_nothing_else, tc)
-{
-	FOR_EACH_VARIANT(v) {
-		struct iommu_domain a, b;
-		uint64_t p, q;
-
-		start(v);
-		model_vtd_watch(model, 0x28, AT);
-		model_vtd_watch(model, 0x30, AT);
-		make(&a);
-		make(&b);
-		p = page(1);
-		q = page(0);
-		ATF_REQUIRE_EQ(unit->ops->attach(&a, 0x28), OK);
-		NO_VIOLATION(v);
-		map(&a, AT, p, 2 * PAGE_SIZE, IOMMU_READ);
-		map(&b, AT, q, PAGE_SIZE, IOMMU_WRITE);
-		ATF_REQUIRE_EQ(unit->ops->attach(&b, 0x30), OK);
-		NO_VIOLATION(v);
-		ATF_CHECK_MSG(reaches(0x28, AT + 0x1ff8, p + 0x1ff8, false), "%s", v->name);
-		ATF_CHECK_EQ(model_vtd_dma(model, 0x28, AT, true).reason, REASON_WRITE);
-		ATF_CHECK_EQ(
-		    model_vtd_dma(model, 0x28, AT + 2 * PAGE_SIZE, false).reason, REASON_READ);
-		ATF_CHECK_EQ(model_vtd_dma(model, 0x28, p, false).reason, REASON_READ);
-		ATF_CHECK(reaches(0x30, AT, q, true));
-		ATF_CHECK_EQ(model_vtd_dma(model, 0x30, AT, false).reason, REASON_READ);
-		ATF_CHECK(blocked(0x31, AT));
-		ATF_CHECK(blocked(0x128, AT));
-		ATF_CHECK_EQ(unit->domains, 2);
-		ATF_CHECK_EQ(unit->endpoints, 2);
-
-		ATF_REQUIRE_EQ(wait_for(unmap(&a, AT, 2 * PAGE_SIZE)), OK);
-		ATF_CHECK_EQ(model_vtd_dma(model, 0x28, AT, false).reason, REASON_READ);
-		frame_free((struct paddr){ p }, 1);
-		ATF_CHECK(reaches(0x30, AT, q, true));
-		ATF_REQUIRE_EQ(wait_for(unit->ops->detach(&b, 0x30)), OK);
-		ATF_CHECK(blocked(0x30, AT));
-		ATF_CHECK(!model_vtd_reaches(model, q));
-		ATF_REQUIRE_EQ(wait_for(unit->ops->detach(&a, 0x28)), OK);
-		unit->ops->domain_fini(&a);
-		unit->ops->domain_fini(&b);
-		frame_free((struct paddr){ q }, 0);
-		ATF_CHECK_EQ(unit->domains + unit->endpoints, 0);
-		ATF_CHECK_EQ(quota.pages, 0);
-		NO_VIOLATION(v);
-	}
-}
-
 ATF_TC_WITHOUT_HEAD(attach_and_detach_are_asked_for_once_and_answered_right);
 ATF_TC_BODY(attach_and_detach_are_asked_for_once_and_answered_right, tc)
 {
@@ -696,7 +647,6 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, no_memory_is_a_refusal_wherever_it_runs_out);
 	ATF_TP_ADD_TC(tp, entries_are_the_golden_vectors);
 	ATF_TP_ADD_TC(tp, descriptors_are_the_golden_vectors);
-	ATF_TP_ADD_TC(tp, a_device_reaches_what_its_domain_maps_and_nothing_else);
 	ATF_TP_ADD_TC(tp, attach_and_detach_are_asked_for_once_and_answered_right);
 	ATF_TP_ADD_TC(tp, no_memory_for_a_bus_leaves_it_blocked);
 	ATF_TP_ADD_TC(tp, what_cannot_be_mapped_is_refused);
