@@ -196,6 +196,20 @@ viommu_put(struct viommu *v, const uint64_t *words, uint32_t bytes)
 	viommu_count(&v->unit.counters.invalidations);
 }
 
+/*
+ * A device may do requests that it has at once in any order (VIO-15), and a domain goes with its
+ * last endpoint: a DETACH is given to it when all before it are answered, or what they name might
+ * not be there any more.
+ */
+static bool
+must_wait(const struct viommu *v) REQUIRES(v->lock)
+{
+	uint32_t slot = (uint32_t)((v->sent + 1) % VIO_SLOTS);
+
+	return v->flying != 0 &&
+	    FIELD_GET(VREQ_TYPE, v->slots[slot * (VIO_SLOT_BYTES / 8)]) == VREQ_DETACH;
+}
+
 /* As many as the device takes. */
 static void
 pump(struct viommu *v) REQUIRES(v->lock)
@@ -206,6 +220,8 @@ pump(struct viommu *v) REQUIRES(v->lock)
 
 		if (v->flight[i] != 0)
 			continue;
+		if (must_wait(v))
+			break;
 		slot = (uint32_t)(++v->sent % VIO_SLOTS);
 		at = v->slots_at.v + slot * VIO_SLOT_BYTES;
 		v->flight[i] = v->sent;
