@@ -5,12 +5,13 @@
  * out an address needs no memory.  Lookups go through the same tree: the range that holds an
  * address leads to the record.
  *
- * Addresses are given lowest first, so that the I/O page tables behind them stay few, and
- * aligned to their own length (to IOVA_ALIGN_MAX at most), so that large leaves and single
- * invalidations cover them.
+ * Addresses that have not rested are given lowest first, so that the I/O page tables behind them
+ * stay few, and aligned to their own length (to IOVA_ALIGN_MAX at most), so that large leaves and
+ * single invalidations cover them.
  *
  * An address that was given back is not given out again at once (DMA-50): it cools in a queue
- * of fixed length until that many others were given back after it.  Only when nothing else is
+ * of fixed length until the queue is full of others that were given back after it; then it may go
+ * to the next range of its length, or becomes free with the next return.  Only when nothing else is
  * left does the oldest one go out early; the invalidation is past anyway, and who would be
  * hurt is the same driver (DMA-51).
  *

@@ -4,7 +4,8 @@
  * fits, or none (tests/kern/base/itree_test.c shows that the real one keeps the contract).
  *
  * Live ranges are disjoint, aligned, inside, off the excluded page; an address that came back rests
- * while the ring holds it; bytes and counts agree with the set; no assertion fails.
+ * while the ring holds it, and is not the next to go out unless room has run out; bytes and counts
+ * agree with the set; no assertion fails.
  *
  * LINK: kern/dma/iova.c
  * CBMC: --function harness --unwind 6
@@ -30,6 +31,7 @@ panic(const char *format, ...)
 static struct iova_space space;
 static struct iova_range cool[COOL], range[RANGES];
 static bool in[ALL];
+static struct itree_node back;		/* came back last; height 0: none did */
 
 static struct iova_range *
 nth(unsigned i)
@@ -147,6 +149,9 @@ call(struct iova_range *r, uint64_t off)
 
 	__CPROVER_assume(pages >= 1 && pages <= 3);
 	if (r->kind == IOVA_LIVE) {
+		back = (struct itree_node){
+			.base = r->node.base, .last = r->node.last, .height = 1
+		};
 		iova_free(&space, r);
 		__CPROVER_assert(r->kind == IOVA_NONE, "given back");
 	} else if (nondet_bool()) {
@@ -160,6 +165,11 @@ call(struct iova_range *r, uint64_t off)
 	}
 	__CPROVER_assert(space.early == early || given || space.cool_count == 0,
 	    "cooling is cut short for a reason");
+	if (space.early != early)
+		back.height = 0;
+	__CPROVER_assert(!given || back.height == 0 ||
+		!meets(&back, r->node.base, r->node.last),
+	    "what came back last rests");
 	if (given) {
 		__CPROVER_assert(
 		    r->node.base >= FIRST * PAGE_SIZE && r->node.last < PAGES * PAGE_SIZE,

@@ -103,10 +103,10 @@ ATF_TC_BODY(ranges_are_disjoint_aligned_inside_and_off_limits_stay_off, tc)
 ATF_TC_WITHOUT_HEAD(an_address_rests_until_enough_others_came_back);
 ATF_TC_BODY(an_address_rests_until_enough_others_came_back, tc)
 {
-	uint64_t seen[COOL + 1];
+	uint64_t seen[COOL];
 
 	start(COOL, UINT64_MAX);
-	for (unsigned i = 0; i <= COOL; i++) {
+	for (unsigned i = 0; i < COOL; i++) {
 		ATF_REQUIRE_EQ(iova_alloc(&space, PAGE_SIZE, &range[0]), OK);
 		seen[i] = iova_base(&range[0]).v;
 		for (unsigned k = 0; k < i; k++)
@@ -117,6 +117,19 @@ ATF_TC_BODY(an_address_rests_until_enough_others_came_back, tc)
 	ATF_REQUIRE_EQ(iova_alloc(&space, PAGE_SIZE, &range[0]), OK);
 	ATF_CHECK_EQ(iova_base(&range[0]).v, seen[0]);	/* the oldest, and no sooner */
 	ATF_CHECK_EQ(space.early, 0);
+	ATF_CHECK_EQ(space.live, 1);
+	ATF_CHECK_EQ(space.live_bytes, PAGE_SIZE);
+	ATF_CHECK_EQ(space.cooling_bytes, (COOL - 1) * PAGE_SIZE);
+	/* Another length takes the long way, and leaves the oldest where it is. */
+	iova_free(&space, &range[0]);
+	ATF_REQUIRE_EQ(iova_alloc(&space, 2 * PAGE_SIZE, &range[1]), OK);
+	for (unsigned k = 0; k < COOL; k++)
+		ATF_CHECK(seen[k] < iova_base(&range[1]).v ||
+		    seen[k] > iova_base(&range[1]).v + PAGE_SIZE);
+	ATF_REQUIRE_EQ(iova_alloc(&space, PAGE_SIZE, &range[0]), OK);
+	ATF_CHECK_EQ(iova_base(&range[0]).v, seen[1]);
+	iova_free(&space, &range[0]);
+	iova_free(&space, &range[1]);
 }
 
 ATF_TC_WITHOUT_HEAD(when_room_runs_out_the_oldest_address_goes_early);
