@@ -105,14 +105,14 @@ device_check_add(struct device *d, struct buffer *b)
 		}
 	}
 	if (s != OK)
-		(void)window_remove(&c->windows, &b->grant.entry);
+		(void)window_remove(&c->windows, &b->grant.entry, at);
 	return s;
 }
 
 void
 device_check_remove(struct device *d, struct buffer *b)
 {
-	(void)window_remove(&d->check->windows, &b->grant.entry);
+	(void)window_remove(&d->check->windows, &b->grant.entry, grant_iova(&b->grant).v);
 }
 
 /* ---- Registers

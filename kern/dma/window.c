@@ -21,8 +21,7 @@ window_add(struct window_table *t, const struct xlate_window *w)
 
 	if (w->last < w->first || w->dir == 0 || w->dir > DMA_BOTH)
 		return E_INVALID;
-	if ((w->first & PAGE_MASK) != 0 || (w->last & PAGE_MASK) != PAGE_MASK ||
-	    (w->delta & PAGE_MASK) != 0 || (w->cpu & PAGE_MASK) != 0)
+	if (((w->first | ~w->last | w->delta | w->cpu) & PAGE_MASK) != 0)
 		return E_ALIGN;
 	while (at != 0 && t->v[at - 1].first > w->first)
 		at--;
@@ -38,15 +37,22 @@ window_add(struct window_table *t, const struct xlate_window *w)
 }
 
 uint32_t
-window_remove(struct window_table *t, const void *grant)
+window_remove(struct window_table *t, const void *grant, uint64_t first)
 {
-	uint32_t before = t->live.count, n = 0;
+	uint32_t count = t->live.count, at, n = 0;
 
-	for (uint32_t i = 0; i < before; i++)
-		if (t->v[i].grant != grant)
-			t->v[n++] = t->v[i];
-	t->live.count = n;
-	return before - n;
+	if (count == 0)
+		return 0;
+	/* Windows of one grant are neighbours: nothing else lies in its range. */
+	at = (uint32_t)(xlate_below(&t->live, first) - t->v);
+	while (at + n < count && t->v[at + n].grant == grant)
+		n++;
+	if (n == 0)
+		return 0;
+	for (uint32_t i = at; i < count - n; i++)
+		t->v[i] = t->v[i + n];
+	t->live.count = count - n;
+	return n;
 }
 
 void

@@ -32,5 +32,5 @@ void window_place(struct window_table *t, struct xlate_window *array, uint32_t r
  */
 NODISCARD enum status window_add(struct window_table *t, const struct xlate_window *w);
 
-/* Takes every window of the grant out; returns how many there were. */
-uint32_t window_remove(struct window_table *t, const void *grant);
+/* Takes every window of the grant, which begins at "first", out; returns how many there were. */
+uint32_t window_remove(struct window_table *t, const void *grant, uint64_t first);

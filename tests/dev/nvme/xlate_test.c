@@ -156,9 +156,9 @@ ATF_TC_BODY(edges_of_windows_are_exact, tc)
 	}
 	/* Where nothing is granted nothing is accepted but what carries no data. */
 	world(0);
-	window_remove(&table, &grant_big);
-	window_remove(&table, &grant_out);
-	window_remove(&table, &grant_in);
+	window_remove(&table, &grant_big, AT_BIG);
+	window_remove(&table, &grant_out, AT_OUT);
+	window_remove(&table, &grant_in, AT_IN);
 	ATF_CHECK_EQ(0, table.live.count);
 	struct nvme_sqe e = read_cmd(AT_BIG, 0, 1);
 	ATF_CHECK_EQ(RULE_WINDOW, judge(&io, &e));
@@ -265,9 +265,9 @@ ATF_TC_BODY(an_entry_names_a_bounded_number_of_grants, tc)
 	struct nvme_sqe e;
 
 	world(0);
-	window_remove(&table, &grant_big);
-	window_remove(&table, &grant_out);
-	window_remove(&table, &grant_in);
+	window_remove(&table, &grant_big, AT_BIG);
+	window_remove(&table, &grant_out, AT_OUT);
+	window_remove(&table, &grant_in, AT_IN);
 	for (unsigned i = 0; i <= XLATE_GRANTS_MAX; i++) {
 		add(AT_BIG + i * PAGE_SIZE, big + i * PAGE_SIZE, 1, DMA_BOTH, &many[i]);
 		list[i] = AT_BIG + (i + 1) * PAGE_SIZE;

@@ -310,7 +310,7 @@ ATF_TC_BODY(a_stale_generation_is_neither_found_nor_pinned, tc)
 	ATF_CHECK_EQ(OK, ledger_revoke(&ledger, &grant));
 	/* revoked and granted again at the same address: the old entry is not the new one's */
 	start(1);
-	window_remove(&windows, &grant);
+	window_remove(&windows, &grant, iova_base(&grant.range).v);
 	put(0, 0, at, 0, 8);
 	ATF_CHECK_EQ(E_REFUSED, ring_publish(&ring, 1, &why));
 	ATF_CHECK_EQ(RULE_WINDOW, why.rule);

@@ -42,7 +42,7 @@ ATF_TC_BODY(what_is_added_is_found_in_order_and_what_is_removed_is_not, tc)
 		struct xlate_window w = window(2 * at + 7, 1, &there[at]);
 
 		if (there[at])
-			ATF_REQUIRE_EQ(1, window_remove(&t, &there[at]));
+			ATF_REQUIRE_EQ(1, window_remove(&t, &there[at], w.first));
 		else
 			ATF_REQUIRE_EQ(OK, window_add(&t, &w));
 		there[at] = !there[at];
@@ -73,7 +73,9 @@ ATF_TC_BODY(windows_do_not_overlap_and_are_whole_pages, tc)
 	ATF_CHECK_EQ(E_EXISTS, window_add(&t, &w));
 	w = window(20, 1, &grant[1]);
 	ATF_CHECK_EQ(OK, window_add(&t, &w));
-	w = window(9, 1, &grant[1]);
+	w = window(9, 1, &grant[2]);
+	ATF_CHECK_EQ(OK, window_add(&t, &w));
+	w = window(21, 2, &grant[1]);
 	ATF_CHECK_EQ(OK, window_add(&t, &w));
 	w = window(30, 1, &grant[1]);
 	w.first += 8;
@@ -91,9 +93,15 @@ ATF_TC_BODY(windows_do_not_overlap_and_are_whole_pages, tc)
 	ATF_CHECK(find(&t, 19 * PAGE_SIZE + 4000, 96) != NULL);
 	ATF_CHECK(find(&t, 20 * PAGE_SIZE - 1, UINT64_MAX) == NULL);
 	/* a grant's windows go together */
-	ATF_CHECK_EQ(2, window_remove(&t, &grant[1]));
-	ATF_CHECK_EQ(0, window_remove(&t, &grant[1]));
-	ATF_CHECK_EQ(1, t.live.count);
+	ATF_CHECK_EQ(0, window_remove(&t, &grant[1], 9 * PAGE_SIZE));
+	ATF_CHECK_EQ(2, window_remove(&t, &grant[1], 20 * PAGE_SIZE));
+	ATF_CHECK_EQ(0, window_remove(&t, &grant[1], 20 * PAGE_SIZE));
+	ATF_CHECK_EQ(2, t.live.count);
+	ATF_CHECK(find(&t, 20 * PAGE_SIZE, 1) == NULL && find(&t, 22 * PAGE_SIZE, 1) == NULL);
+	ATF_CHECK(find(&t, 9 * PAGE_SIZE, PAGE_SIZE)->grant == &grant[2]);
+	ATF_CHECK_EQ(1, window_remove(&t, &grant[2], 9 * PAGE_SIZE));
+	ATF_CHECK_EQ(1, window_remove(&t, &grant[0], 10 * PAGE_SIZE));
+	ATF_CHECK_EQ(0, window_remove(&t, &grant[0], 10 * PAGE_SIZE));
 }
 
 ATF_TC_WITHOUT_HEAD(a_full_table_says_so_and_moves);
