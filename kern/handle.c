@@ -52,9 +52,10 @@ handle_table_init(struct handle_table *t)
 		    handle_no_page; /* read only: nothing to take out of it */
 }
 
-enum status
-handle_lock(struct process *p, handle_t h, enum object_type type, uint32_t rights,
-    struct object **out, uint64_t *badge) NO_THREAD_SAFETY
+/* Finds an object by what a handle says; locked on OK. */
+static ALWAYS_INLINE enum status
+lock_object(struct process *p, handle_t h, enum object_type type, uint32_t rights,
+    struct object **out, uint64_t *meta_out, uint64_t *badge) NO_THREAD_SAFETY
 {
 	struct object *o;
 	uint64_t meta, b;
@@ -73,8 +74,18 @@ handle_lock(struct process *p, handle_t h, enum object_type type, uint32_t right
 	}
 	if (badge != NULL)
 		*badge = b;
+	*meta_out = meta;
 	*out = o;
 	return OK;
+}
+
+enum status
+handle_lock(struct process *p, handle_t h, enum object_type type, uint32_t rights,
+    struct object **out, uint64_t *badge) NO_THREAD_SAFETY
+{
+	uint64_t meta;
+
+	return lock_object(p, h, type, rights, out, &meta, badge);
 }
 
 enum status
@@ -82,13 +93,10 @@ handle_ref(struct process *p, handle_t h, enum object_type type, uint32_t rights
     struct object **out, uint32_t *rights_out) NO_THREAD_SAFETY
 {
 	struct object *o;
-	uint64_t meta, b;
-	enum status s = handle_read(&p->handles, h, &o, &meta, &b);
+	uint64_t meta;
+	enum status s = lock_object(p, h, type, rights, &o, &meta, NULL);
 
-	if (s != OK)
-		return s;
-	s = handle_lock(p, h, type, rights, &o, NULL);
-	if (s != OK)
+	if (unlikely(s != OK))
 		return s;
 	object_get(o);
 	spin_unlock(&o->lock);
@@ -99,7 +107,7 @@ handle_ref(struct process *p, handle_t h, enum object_type type, uint32_t rights
 }
 
 /* One more page of free entries; the lock is not held. */
-static enum status
+static NOINLINE enum status
 grow(struct process *p)
 {
 	struct handle_table *t = &p->handles;

@@ -233,7 +233,7 @@ find_run(const struct run *r, uint32_t n, uint64_t at, uint64_t page, uint64_t p
 }
 
 bool
-memory_run(struct memory *m, uint64_t page, struct paddr *base, uint64_t *contiguous)
+memory_find_run(struct memory *m, uint64_t page, struct paddr *base, uint64_t *contiguous)
 {
 	uint32_t last =
 	    (m->run_count - RUNS_INSIDE - 1) % RUNS_PER_PAGE + 1; /* runs in the last page */

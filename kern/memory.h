@@ -76,7 +76,20 @@ memory_adopt(struct process *payer, uint64_t base, uint64_t len, struct memory *
 
 /* The physically contiguous run that holds page "page": base of that page, and how many pages
  * follow contiguously. */
-bool memory_run(struct memory *m, uint64_t page, struct paddr *base, uint64_t *contiguous_pages);
+bool memory_find_run(
+    struct memory *m, uint64_t page, struct paddr *base, uint64_t *contiguous_pages);
+
+static inline bool
+memory_run(struct memory *m, uint64_t page, struct paddr *base, uint64_t *contiguous_pages)
+{
+	uint64_t first = 1ull << (m->run[0].base_order & PAGE_MASK);
+
+	if (page >= first || page >= m->pages)
+		return memory_find_run(m, page, base, contiguous_pages);
+	base->v = (m->run[0].base_order & ~(uint64_t)PAGE_MASK) + page * PAGE_SIZE;
+	*contiguous_pages = (first < m->pages ? first : m->pages) - page;
+	return true;
+}
 
 NODISCARD enum status vspace_map(struct process *p, struct object *o, uint64_t offset, uint64_t len,
     uint64_t va, uint8_t prot, uint64_t *va_out);

@@ -62,7 +62,7 @@ static struct type types[OBJ_TYPES] = {
 static size_t slot_size(const struct slab *s) { return align_up(s->size, 64); }
 
 /* One more page (or a block of pages for big slots) of free slots. */
-static enum status
+static NOINLINE enum status
 grow(struct type *t)
 {
 	size_t size = slot_size(&t->slab);

@@ -13,13 +13,15 @@ fake_memory_add(struct fake_memory *f, unsigned order)
 
 	if (f->count == ARRAY_SIZE(f->run) || frame_alloc(order, FRAME_USER, 0, &p) != OK)
 		panic("no room for a run");
+	if (f->count == 0)
+		f->m.run[0].base_order = p.v | order;
 	f->run[f->count].base = p.v;
 	f->run[f->count++].pages = 1u << order;
 	f->m.pages += 1u << order;
 }
 
 bool
-memory_run(struct memory *m, uint64_t page, struct paddr *base, uint64_t *contiguous_pages)
+memory_find_run(struct memory *m, uint64_t page, struct paddr *base, uint64_t *contiguous_pages)
 {
 	struct fake_memory *f = container_of(m, struct fake_memory, m);
 
