@@ -365,7 +365,11 @@ iopt_map(struct iopt *t, struct iova at, struct paddr to, uint64_t len, uint8_t 
 		return map_far(t, at.v, to.v, len, access);
 	if (!is_empty(shape->format, *entry))
 		return E_EXISTS;
-	unit_store64(entry, shape->format->leaf(to, 0, access, shape->flags));
+	if (unlikely(access != t->near_access)) {
+		t->near_leaf = shape->format->leaf((struct paddr){ 0 }, 0, access, shape->flags);
+		t->near_access = access;
+	}
+	unit_store64(entry, to.v + t->near_leaf);
 	unit_clean(entry, sizeof(*entry), shape->coherent);
 	unit_publish();
 	return OK;

@@ -71,6 +71,8 @@ struct iopt {
 	uint64_t table_pages;			/* of PAGE_SIZE, root included */
 	uint64_t *near_table;			/* the table of pages that was used last ... */
 	uint64_t near_at; /* ... and the address that it starts at; 1: none yet */
+	uint64_t near_leaf;			/* the leaf of a page at 0 for near_access */
+	uint8_t near_access;			/* of the last map; 0: none yet */
 	uint16_t root_entries;			/* (c) */
 	uint8_t top;				/* (c) height of the root's entries */
 	uint8_t top_shift;			/* (c) an entry of the root spans 1 << n bytes */

@@ -145,8 +145,6 @@ map(struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len, uint8
 		return E_QUARANTINED;
 	r = iopt_map(&sd->pt, at, to, len, access);
 	d->table_pages = sd->pt.table_pages;
-	if (r == OK)
-		smmu_count(&s->unit.counters.maps);
 	return r;
 }
 
@@ -183,7 +181,6 @@ smmu_unmap(struct iommu_domain *d, struct iova at, uint64_t len)
 	smmu_cmd_flush_range(s, d->tag, at.v, len, lowest_bit(cleared.leaf_sizes));
 	t = cmdring_ticket(&s->ring);
 	smmu_unlock(s);
-	smmu_count(&s->unit.counters.unmaps);
 	return t;
 }
 
