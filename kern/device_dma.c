@@ -263,11 +263,12 @@ unpin(struct buffer *b)
 	object_put(&m->obj);
 }
 
-/* Takes one grant back and waits for the unit's word. */
+/* Takes one grant back and waits for the unit's word: to the deadline, but for a millisecond. */
 static enum status
 take_back(struct buffer *b, uint64_t deadline)
 {
 	struct device *d = b->device;
+	bool late = false;
 	enum status s;
 
 	spin_lock(&d->obj.lock);
@@ -276,8 +277,12 @@ take_back(struct buffer *b, uint64_t deadline)
 		s = grant_state(&b->grant) == LEDGER_QUARANTINED ? E_QUARANTINED : OK;
 	while (s == OK && grant_state(&b->grant) == LEDGER_REVOKING) {
 		s = device_buffer_settle(b);
-		if (s == E_WOULD_BLOCK)
+		if (s == E_WOULD_BLOCK) {
+			if (!late)
+				deadline = max_u64(deadline, clock_now() + NS_PER_MS);
+			late = true;
 			s = grant_sleep(b, deadline);
+		}
 	}
 	if (s == OK && grant_state(&b->grant) == LEDGER_QUARANTINED)
 		s = E_QUARANTINED;
@@ -295,7 +300,7 @@ sys_dma_unmap(struct thread *t, struct uregs *u)
 	if (s != OK)
 		return s;
 	b = container_of(o, struct buffer, obj);
-	s = take_back(b, max_u64(u->w[1], clock_now() + NS_PER_MS));
+	s = take_back(b, u->w[1]);
 	if (s != E_BUSY)
 		object_bump(o);
 	object_put(o);

@@ -202,7 +202,14 @@ clear_some(struct dma_domain *d, struct grant *g)
 	fence_add(&g->fence,
 	    d->io.unit->ops->unmap(
 		&d->io, (struct iova){ grant_iova(g).v + from }, g->cleared - from),
-	    clock_now() + FENCE_DEADLINE_NS);
+	    FENCE_FROM_POLL);
+}
+
+/* A clock is read only for what is not past at the first look. */
+static enum status
+look(struct fence *f)
+{
+	return fence_past(f) ? OK : fence_poll(f, clock_now());
 }
 
 /* allocated: a step more, or mapped. */
@@ -211,6 +218,7 @@ go_on(struct dma_domain *d, struct grant *g)
 {
 	struct iommu_unit *u = d->io.unit;
 	enum status s = map_some(d, g);
+	struct iommu_ticket t;
 
 	if (s != OK && g->mapped == 0) {
 		ledger_cancel(&d->ledger, &g->entry);
@@ -226,7 +234,12 @@ go_on(struct dma_domain *d, struct grant *g)
 		return E_WOULD_BLOCK;
 	ledger_mapped(&d->ledger, &g->entry);
 	__atomic_fetch_add(&u->counters.maps, 1, __ATOMIC_RELAXED);
-	fence_add(&g->fence, u->ops->sync(&d->io), clock_now() + FENCE_DEADLINE_NS);
+	t = u->ops->sync(&d->io);
+	if (t.seq == 0) {	/* in force already */
+		ledger_publish(&d->ledger, &g->entry);
+		return OK;
+	}
+	fence_add(&g->fence, t, FENCE_FROM_POLL);
 	return domain_publish(d, g);
 }
 
@@ -250,7 +263,7 @@ domain_publish(struct dma_domain *d, struct grant *g)
 	if (g->entry.state == LEDGER_ALLOCATED)
 		return go_on(d, g);
 	KASSERT(g->entry.state == LEDGER_MAPPED);
-	s = fence_poll(&g->fence, clock_now());
+	s = look(&g->fence);
 	if (s == OK)
 		ledger_publish(&d->ledger, &g->entry);
 	else if (s != E_WOULD_BLOCK)
@@ -279,7 +292,7 @@ domain_settle(struct dma_domain *d, struct grant *g)
 		clear_some(d, g);
 		return E_WOULD_BLOCK;
 	}
-	s = ledger_settle(&d->ledger, &g->entry, fence_poll(&g->fence, clock_now()));
+	s = ledger_settle(&d->ledger, &g->entry, look(&g->fence));
 	if (s != OK)
 		return s;
 	ledger_scrubbed(&d->ledger, &g->entry);

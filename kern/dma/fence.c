@@ -35,20 +35,38 @@ fence_add(struct fence *f, struct iommu_ticket t, uint64_t deadline)
 		return;
 	}
 	f->ticket.seq = max_u64(f->ticket.seq, t.seq);
-	f->deadline = max_u64(f->deadline, deadline);
+	f->deadline = deadline == FENCE_FROM_POLL ? deadline : max_u64(f->deadline, deadline);
+}
+
+/* What the unit says of the ticket; the fence is waiting. */
+static enum status
+ask(const struct fence *f)
+{
+	if (f->ticket.seq == 0)
+		return OK;
+	return f->unit == NULL ? E_QUARANTINED : f->unit->ops->ticket_poll(f->unit, f->ticket);
+}
+
+bool
+fence_past(struct fence *f)
+{
+	if (f->state == FENCE_WAITING && ask(f) == OK)
+		f->state = FENCE_PAST;
+	return f->state == FENCE_PAST || f->state == FENCE_IDLE;
 }
 
 enum status
 fence_poll(struct fence *f, uint64_t now)
 {
-	enum status s = OK;
+	enum status s;
 
 	if (f->state == FENCE_LOST)
 		return E_QUARANTINED;
 	if (f->state != FENCE_WAITING)
 		return OK;
-	if (f->ticket.seq != 0)
-		s = f->unit == NULL ? E_QUARANTINED : f->unit->ops->ticket_poll(f->unit, f->ticket);
+	s = ask(f);
+	if (f->deadline == FENCE_FROM_POLL)
+		f->deadline = now + FENCE_DEADLINE_NS;
 	if (s == E_WOULD_BLOCK && now < f->deadline) {
 		f->polls++;
 		return s;

@@ -35,15 +35,20 @@ struct fence {
 
 /* How long an invalidation may take.  Hardware needs microseconds; a busy hypervisor may need
  * milliseconds. */
-enum : uint64_t { FENCE_DEADLINE_NS = 1 * NS_PER_S };
+enum : uint64_t { FENCE_DEADLINE_NS = 1 * NS_PER_S, FENCE_FROM_POLL = 0 };
 
 void fence_init(struct fence *f, struct iommu_unit *unit);
 
 /*
  * Adds a ticket of the unit.  The first one, or one added while waiting, sets the deadline:
- * the later of both.  After "past" a new round begins.  A lost fence stays lost.
+ * the later of both; FENCE_FROM_POLL: FENCE_DEADLINE_NS after the next poll that finds it waiting,
+ * so who adds needs no clock.  After "past" a new round begins.  A lost fence stays lost.
  */
 void fence_add(struct fence *f, struct iommu_ticket t, uint64_t deadline);
+
+/* True: past, or nothing was added: fence_poll would say OK.  False: ask fence_poll, with a clock.
+ */
+NODISCARD bool fence_past(struct fence *f);
 
 /*
  * OK: past, or nothing was added.  E_WOULD_BLOCK: not yet.  E_QUARANTINED: lost.  "now" is
@@ -52,5 +57,6 @@ void fence_add(struct fence *f, struct iommu_ticket t, uint64_t deadline);
  */
 NODISCARD enum status fence_poll(struct fence *f, uint64_t now);
 
-/* When to ask again: soon at first (an invalidation takes microseconds), then less often. */
+/* Polled, and waiting: when to ask again: soon at first (an invalidation takes microseconds), then
+ * less often. */
 uint64_t fence_poll_at(const struct fence *f, uint64_t now);

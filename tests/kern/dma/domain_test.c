@@ -296,7 +296,12 @@ ATF_TC_BODY(what_fails_half_way_on_a_silent_unit_is_quarantined, tc)
 	u.fail_map_at = 2;
 	u.fail_with = E_NO_MEMORY;
 	ATF_CHECK_EQ(grant_pages(0, 0, 7), E_NO_MEMORY);
+	/* The first look begins the time that the unit has. */
 	fake_now += FENCE_DEADLINE_NS + 1;
+	ATF_CHECK_EQ(domain_settle(&d, &g[0]), E_WOULD_BLOCK);
+	fake_now += FENCE_DEADLINE_NS / 2;
+	ATF_CHECK_EQ(domain_settle(&d, &g[0]), E_WOULD_BLOCK);
+	fake_now += FENCE_DEADLINE_NS / 2 + 1;
 	ATF_CHECK_EQ(domain_settle(&d, &g[0]), E_QUARANTINED);
 	ATF_CHECK_EQ(grant_state(&g[0]), LEDGER_QUARANTINED);
 }
@@ -332,7 +337,12 @@ ATF_TC_BODY(a_late_ticket_keeps_the_grant_in_quarantine, tc)
 	begin();
 	ATF_REQUIRE_EQ(grant_pages(0, 0, 4), OK);
 	ATF_REQUIRE_EQ(domain_revoke(&d, &g[0]), OK);
+	/* The first look begins the time that the unit has. */
 	fake_now += FENCE_DEADLINE_NS + 1;
+	ATF_CHECK_EQ(domain_settle(&d, &g[0]), E_WOULD_BLOCK);
+	fake_now += FENCE_DEADLINE_NS / 2;
+	ATF_CHECK_EQ(domain_settle(&d, &g[0]), E_WOULD_BLOCK);
+	fake_now += FENCE_DEADLINE_NS / 2 + 1;
 	ATF_CHECK_EQ(domain_settle(&d, &g[0]), E_QUARANTINED);
 	ATF_CHECK_EQ(fake_broken, 1);
 	u.done = u.issued;

@@ -73,6 +73,31 @@ ATF_TC_BODY(many_tickets_are_past_with_the_latest, tc)
 	ATF_CHECK_EQ(broken, 0);
 }
 
+ATF_TC_WITHOUT_HEAD(without_a_deadline_the_first_poll_begins_the_time);
+ATF_TC_BODY(without_a_deadline_the_first_poll_begins_the_time, tc)
+{
+	struct fence f;
+
+	fence_init(&f, &unit);
+	ATF_CHECK(fence_past(&f));
+	fence_add(&f, ticket(1), FENCE_FROM_POLL);
+	ATF_CHECK(!fence_past(&f));
+	ATF_CHECK_EQ(fence_poll(&f, 5000), E_WOULD_BLOCK);
+	ATF_CHECK(fence_poll_at(&f, 5000) > 5000);
+	fence_add(&f, ticket(2), FENCE_FROM_POLL);		/* another one: begins again */
+	ATF_CHECK_EQ(fence_poll(&f, 9000), E_WOULD_BLOCK);
+	ATF_CHECK_EQ(fence_poll(&f, 8999 + FENCE_DEADLINE_NS), E_WOULD_BLOCK);
+	ATF_CHECK(!fence_past(&f));
+	ATF_CHECK_EQ(broken, 0);
+	ATF_CHECK_EQ(fence_poll(&f, 9000 + FENCE_DEADLINE_NS), E_QUARANTINED);
+	done = 2;
+	ATF_CHECK(!fence_past(&f));				/* lost is final */
+	fence_init(&f, &unit);
+	fence_add(&f, ticket(2), FENCE_FROM_POLL);
+	ATF_CHECK(fence_past(&f));
+	ATF_CHECK_EQ(f.state, FENCE_PAST);
+}
+
 /* D8, DMA-24, DMA-43 */
 ATF_TC_WITHOUT_HEAD(a_late_ticket_stays_lost);
 ATF_TC_BODY(a_late_ticket_stays_lost, tc)
@@ -146,6 +171,7 @@ ATF_TP_ADD_TCS(tp)
 {
 	ATF_TP_ADD_TC(tp, an_empty_fence_is_past);
 	ATF_TP_ADD_TC(tp, many_tickets_are_past_with_the_latest);
+	ATF_TP_ADD_TC(tp, without_a_deadline_the_first_poll_begins_the_time);
 	ATF_TP_ADD_TC(tp, a_late_ticket_stays_lost);
 	ATF_TP_ADD_TC(tp, a_ticket_that_was_in_time_is_believed_after_the_deadline);
 	ATF_TP_ADD_TC(tp, a_broken_unit_loses_at_once_and_is_told_once);
