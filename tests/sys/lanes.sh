@@ -57,10 +57,25 @@ brokered_refuses_a_stray_address_by_name_body() {
 	[ "$(grep -c 'refused: outside of every window' serial.txt)" -ge 3 ] || capos_fail 'one of the three was not refused'
 }
 
+# One binary for every backend: what serves the disk is the file that was built, whoever stands behind the device.
+atf_test_case the_server_is_the_same_on_every_backend
+the_server_is_the_same_on_every_backend_head() { atf_set timeout 900; }
+the_server_is_the_same_on_every_backend_body() {
+	case $ARCH in arm64) units='smmuv3 virtio none' ;; *) units='intel amd virtio none' ;; esac
+	capos_disk disk.img 4M 36
+	server=$(capos_sha256 "$ROOT/build/$ARCH/$BUILD/usr/nvmed")
+	for unit in $units; do
+		capos_boot DISK=disk.img IOMMU=$unit CMD='sha256 nvme0n1; evidence; evidence json'
+		capos_expect "^$(capos_sha256 disk.img)  nvme0n1" "^  driver        nvmed       program file of [0-9]+ bytes, SHA-256 $server" \
+		    "\"driver_sha256\": \"$server\""
+	done
+}
+
 atf_init_test_cases() {
 	atf_add_test_case mediated_reads_the_same_bytes
 	atf_add_test_case mapped_reads_the_same_bytes
 	atf_add_test_case mediated_refuses_a_stray_address_by_name
 	atf_add_test_case brokered_reads_the_same_bytes
 	atf_add_test_case brokered_refuses_a_stray_address_by_name
+	atf_add_test_case the_server_is_the_same_on_every_backend
 }

@@ -22,6 +22,7 @@
 #include "usr/lib/blk.h"
 #include "usr/lib/devmgr.h"
 #include "usr/lib/manifest.h"
+#include "usr/lib/sha256.h"
 
 enum {
 	DRIVERS_MAX = 16,
@@ -372,6 +373,25 @@ device_faulted(struct driver *d)
 	(void)sys_process_kill(d->process, 0);
 }
 
+/* Of the file that drivers are started from: anybody can compare it with the one he built. */
+static enum status
+program_hash(const char *program, struct msg *m)
+{
+	uint64_t len = 0;
+	const uint8_t *image = archive_file(archive, archive_len, program, &len);
+	uint8_t hash[32];
+	struct sha256 h;
+
+	if (image == NULL)
+		return E_NOT_FOUND;
+	sha256_init(&h);
+	sha256_add(&h, image, len);
+	sha256_end(&h, hash);
+	memcpy(m->w, hash, sizeof(hash));
+	m->w[4] = len;
+	return OK;
+}
+
 static void
 driver_ended(struct driver *d)
 {
@@ -499,6 +519,10 @@ call(struct msg *m)
 			memcpy(m->w, &v, sizeof(v));
 			s = OK;
 		}
+		break;
+	case DEVMGR_PROGRAM:
+		if (m->w[0] < driver_count)
+			s = program_hash(drivers[m->w[0]].rule->task.program, m);
 		break;
 	default:
 		s = E_INVALID;

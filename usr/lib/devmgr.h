@@ -17,6 +17,8 @@ enum devmgr_call : uint32_t {
 	DEVMGR_ROGUE,    /* w0 n: restart the n-th block driver as one that lies (tests) */
 	DEVMGR_READY,    /* from a driver: it serves from now on */
 	DEVMGR_LIST,     /* w0 n -> a struct supervised in w0..w7; E_NOT_FOUND past the last */
+	DEVMGR_PROGRAM,  /* w0 n -> SHA-256 of the n-th driver's program file in w0..w3, as bytes;
+			    w4 its length */
 	INIT_KILL = 100, /* w0 pid */
 	INIT_KEEP,       /* w0 process, w1 endpoint, w2 device (handles); w3 function, w4 index, w5
 			    restarts: kept for a successor */

@@ -54,18 +54,38 @@ answer_of(uint64_t function, const char *step)
 	return EVIDENCE_NOT_ASKED;
 }
 
-static void
-print_driver(const struct function_info *f)
-{
-	struct supervised s;
+/* Who serves a function: its supervisor's record, and what program file it was started from. */
+struct server { struct supervised s; char hash[65]; uint64_t bytes; };
 
-	for (uint64_t n = 0; supervised_at(true, n, &s); n++) {
-		if (s.function == ((uint32_t)f->segment << 16 | f->rid) && s.pid != 0) {
-			field("driver", s.name, ", ");
-			return;
-		}
+static bool
+server_of(const struct function_info *f, struct server *v)
+{
+	for (uint64_t n = 0; supervised_at(true, n, &v->s); n++) {
+		struct msg m = { .label = DEVMGR_PROGRAM, .words = 1, .w = { n } };
+
+		if (v->s.function != ((uint32_t)f->segment << 16 | f->rid) || v->s.pid == 0)
+			continue;
+		if (msg_call(devmgr, &m, now_ns() + 5 * NS_PER_S) != OK || m.label != OK)
+			return false;
+		for (unsigned i = 0; i < 32; i++)
+			fmt_buf(&v->hash[2 * i], 3, "%02x", ((const uint8_t *)m.w)[i]);
+		v->bytes = m.w[4];
+		return true;
 	}
-	print("\"driver\": null, ");
+	return false;
+}
+
+static void
+json_driver(const struct function_info *f)
+{
+	struct server v;
+
+	if (!server_of(f, &v)) {
+		print("\"driver\": null, ");
+		return;
+	}
+	field("driver", v.s.name, ", ");
+	field("driver_sha256", v.hash, ", ");
 }
 
 static void
@@ -100,7 +120,7 @@ json_device(uint64_t index, const struct function_info *f)
 	    f->device, f->class_code);
 	field("kind", class_text(f->class_code), ", ");
 	print("\"group\": %u,\n      ", f->group);
-	print_driver(f);
+	json_driver(f);
 	print("\"claimed\": %s, \"bus_master\": %s, \"faults\": %u,\n      ",
 	    claimed ? "true" : "false", f->bus_master ? "true" : "false", f->faults);
 	field("backend", backend[claimed && d.lane <= LANE_BROKERED ? d.lane : verdict], ", ");
@@ -149,6 +169,7 @@ cmd_evidence(int argc, char **argv)
 	static const char *const word[] = { "not asked", "yes", "by consent", "NO" };
 	struct function_info f;
 	struct evidence_info e;
+	struct server v;
 
 	if (argc == 2 && strcmp(argv[1], "json") != 0)
 		return usage("\"%s\" is not known; valid: json", argv[1]);
@@ -169,6 +190,9 @@ cmd_evidence(int argc, char **argv)
 		    info(INFO_EVIDENCE, i * EVIDENCE_STEPS + step, &e, sizeof(e)); step++)
 			if (e.answer != EVIDENCE_NOT_ASKED)
 				print("  %-13s %-11s %s\n", e.step, word[e.answer & 3], e.text);
+		if (server_of(&f, &v))
+			print("  %-13s %-11s program file of %llu bytes, SHA-256 %s\n", "driver",
+			    v.s.name, (unsigned long long)v.bytes, v.hash);
 	}
 	return 0;
 }
