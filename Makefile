@@ -109,7 +109,7 @@ KERNEL_SRC := $(sort $(wildcard kern/base/*.c kern/*.c kern/machine/*.c kern/dma
 	$(foreach c,$(XLATE_CLASSES),$(wildcard $(c)/xlate.c $(c)/canary.c $(c)/prp.c $(c)/vring.c)))
 # For programs: everything of a class but what is the kernel's.
 DRIVER_SRC := $(sort $(filter-out dev/iommu/% %/xlate.c %/canary.c,$(wildcard dev/*/*.c)))
-PROGRAMS   := $(sort $(filter-out lib,$(patsubst usr/%/,%,$(dir $(wildcard usr/*/*.c)))))
+PROGRAMS   := $(sort $(patsubst usr/%/main.c,%,$(wildcard usr/*/main.c)))
 MANIFESTS  := $(sort $(basename $(notdir $(wildcard dts/manifest/*.dts))))
 
 # $(call objects,folder,sources)
@@ -272,12 +272,15 @@ STR_HOST    := -fno-builtin -fno-sanitize=all $(foreach f,$(STD_NAMES),-D$(f)=ba
 TEST_SRC := $(shell find tests -name '*_test.c' ! -path 'tests/fuzz/*' ! -path 'tests/sys/*' | sort)
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/*.c))
 PROOF_SRC := $(sort $(wildcard tests/proof/*.c))
+# Services of ours as programs of this machine, for tests of tests/tools.
+HOSTED_SRC := $(sort $(wildcard tests/tools/*.c))
 # Words "test.c:linked.c"
-LINKS := $(if $(TEST_SRC)$(FUZZ_SRC),$(shell tools/links $(TEST_SRC) $(FUZZ_SRC)))
+LINKS := $(if $(TEST_SRC)$(FUZZ_SRC),$(shell tools/links $(TEST_SRC) $(FUZZ_SRC) $(HOSTED_SRC)))
 links_of = $(patsubst $(1):%,%,$(filter $(1):%,$(LINKS)))
 
 HOST_TESTS := $(patsubst tests/%.c,$(OUT)/tests/host/%,$(TEST_SRC))
 FUZZERS    := $(patsubst tests/fuzz/%.c,$(OUT)/fuzz/%,$(FUZZ_SRC))
+HOSTED     := $(patsubst tests/tools/%.c,$(OUT)/host/%,$(HOSTED_SRC))
 FIXTURES   := $(patsubst dts/test/%.dts,$(OUT)/dts/%.dtb,$(wildcard dts/test/*.dts))
 
 $(eval $(call stamp_rule,$(OUT)/host/flags,HOST_CFLAGS))
@@ -305,6 +308,7 @@ endef
 TEST_LINK := $(SANITIZE) -latf-c -lpthread
 FUZZ_LINK := $(SANITIZE) -fsanitize=fuzzer
 $(foreach s,$(TEST_SRC),$(eval $(call host_rules,$(patsubst tests/%.c,$(OUT)/tests/host/%,$(s)),$(s),$(OUT)/host/obj,$$(TEST_LINK),tests/lib/host.c)))
+$(foreach s,$(HOSTED_SRC),$(eval $(call host_rules,$(patsubst tests/tools/%.c,$(OUT)/host/%,$(s)),$(s),$(OUT)/host/obj,$$(SANITIZE))))
 $(foreach s,$(FUZZ_SRC),$(eval $(call host_rules,$(patsubst tests/fuzz/%.c,$(OUT)/fuzz/%,$(s)),$(s),$(OUT)/fuzz/obj,$$(FUZZ_LINK))))
 
 $(OUT)/host/icnt.so: $(wildcard tests/bench/icnt.c)
@@ -315,7 +319,7 @@ $(OUT)/host/randfile $(OUT)/host/tamper $(OUT)/host/shapetables: $(OUT)/host/%: 
 	$(call say,HOSTCC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu23 -O2 -Wall -Wextra -Werror -o $@ $<
-HOST_TOOLS := $(OUT)/host/randfile $(OUT)/host/tamper $(OUT)/host/shapetables $(if $(wildcard tests/bench/icnt.c),$(OUT)/host/icnt.so)
+HOST_TOOLS := $(OUT)/host/randfile $(OUT)/host/tamper $(OUT)/host/shapetables $(if $(wildcard tests/bench/icnt.c),$(OUT)/host/icnt.so) $(HOSTED)
 
 .PHONY: host
 host: $(HOST_TESTS) $(FUZZERS) $(HOST_TOOLS)
@@ -365,7 +369,7 @@ kyua = $(Q)$(foreach f,$(filter-out $(TREE_WANT),$(shell find $(OUT)/tests -type
 .PHONY: test test-host test-arm64 test-x86_64 accept fuzz proof lint bench
 test: $(ALL_ARCHES:%=image-%) $(ALL_ARCHES:%=uefi-%) $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(FUZZERS) $(HOST_TOOLS) $(foreach a,$(ALL_ARCHES),$(call SYS_TESTS,$(a)))
 	$(call kyua,)
-test-host: $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(FUZZERS)
+test-host: $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(FUZZERS) $(HOST_TOOLS)
 	$(call kyua,host tools)
 test-arm64: image-arm64 uefi-arm64 $(HOST_TOOLS) $(KYUAFILES) $(SHELL_TESTS) $(call SYS_TESTS,arm64)
 	$(call kyua,arm64)
