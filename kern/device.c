@@ -162,6 +162,14 @@ open_domain(struct device *d, const struct pci_function *f, struct process *p)
 	if (s != OK)
 		return s;
 	d->domain_live = true;
+	if (d->verdict.lane == LANE_BROKERED && d->address_bits < 32) {
+		log_warn("device %02x:%02x.%x: %u bits of address: not without an IOMMU", f->rid >> 8,
+		    f->rid >> 3 & 31, f->rid & 7, d->address_bits);
+		return E_UNSUPPORTED;
+	}
+	s = domain_narrow(&d->domain, d->address_bits);
+	if (s != OK)
+		return s;
 	for (unsigned i = 0; i < d->function_count; i++) {
 		s = d->domain.io.unit->ops->attach(&d->domain.io, d->function[i].fn->endpoint);
 		if (s != OK)
@@ -184,12 +192,15 @@ sys_device_claim(struct thread *t, struct uregs *u)
 	struct object *o, *k;
 	struct device *d;
 	handle_t h;
+	uint32_t bits = (uint32_t)FIELD_GET(CLAIM_ADDRESS_BITS, (uint32_t)u->w[2]);
 	enum status s =
 	    handle_ref(t->proc, (handle_t)u->w[0], OBJ_KERNEL, KERNEL_DEVICES, &k, NULL);
 
 	if (s != OK)
 		return s;
 	object_put(k);
+	if (bits != 0 && (bits < DEVICE_BITS_MIN || bits > 64))
+		return E_INVALID;
 	f = pci_find((uint16_t)(u->w[1] >> 16), (uint16_t)u->w[1]);
 	if (f == NULL)
 		return E_NOT_FOUND;
@@ -204,6 +215,7 @@ sys_device_claim(struct thread *t, struct uregs *u)
 	d->work.step = device_step;
 	d->group = f->group;
 	device_policy((uint32_t)u->w[2], &d->policy);
+	d->address_bits = bits != 0 ? (uint8_t)bits : 64;
 	s = take_group(d, f);
 	if (s != OK) {
 		trace(DEVICE_REFUSED, function_tag(f), t->proc->id, s);

@@ -99,6 +99,7 @@ struct device {
 	bool domain_live, mastering;
 	bool shut_off; /* (l) its faults stormed: no mastering for the rest of the claim */
 	struct lane_policy policy;	/* (c) */
+	uint8_t address_bits;		/* (c) that it has, as the claimer says: 24 to 64 */
 	struct lane_verdict verdict;	/* (c) of its first function, under the policy */
 	struct list buffers, irqs, windows;	/* (l) */
 	struct list

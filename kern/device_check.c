@@ -97,7 +97,11 @@ device_check_add(struct device *d, struct buffer *b)
 		w.last = w.first + n - 1;
 		w.delta = c->brokered ? p.v - w.first : 0;
 		w.cpu = (uint64_t)(uintptr_t)frame_ptr(p) - w.first;
-		s = window_add(&c->windows, &w);
+		/* No unit brings it below what the device can say. */
+		if (c->brokered && d->address_bits < 64 && p.v + (n - 1) >= BIT(d->address_bits))
+			s = E_RANGE;
+		else
+			s = window_add(&c->windows, &w);
 		if (s == E_NO_MEMORY) {
 			s = grow(d);
 			if (s == OK)

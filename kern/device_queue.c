@@ -132,10 +132,10 @@ device_queues_release(struct device *d)
 
 /* ---- Making ---------------------------------------------------------------------------------- */
 
-/* Memory of a queue, paid for by the caller. */
+/* Memory of a queue, paid for by the caller; low: MEM_BELOW_4G for what the device reaches. */
 static enum status
 make_memory(struct queue *q, struct process *payer, uint64_t sq_bytes, uint64_t cq_bytes,
-    uint32_t entries)
+    uint32_t entries, uint32_t low)
 {
 	uint64_t sides = min_u64(entries - 1, SIDE_PAGES_MAX);
 	uint64_t slots = (entries - 1) * sizeof(struct xlate_slot) +
@@ -143,11 +143,11 @@ make_memory(struct queue *q, struct process *payer, uint64_t sq_bytes, uint64_t 
 	enum status s = memory_create(payer, pages_of(sq_bytes), MEM_CONTIGUOUS, &q->owner);
 
 	if (s == OK)
-		s = memory_create(payer, pages_of(cq_bytes), MEM_CONTIGUOUS, &q->cq);
+		s = memory_create(payer, pages_of(cq_bytes), MEM_CONTIGUOUS | low, &q->cq);
 	if (s == OK)
-		s = memory_create(payer, pages_of(sq_bytes), MEM_CONTIGUOUS, &q->shadow);
+		s = memory_create(payer, pages_of(sq_bytes), MEM_CONTIGUOUS | low, &q->shadow);
 	if (s == OK)
-		s = memory_create(payer, sides, 0, &q->side);
+		s = memory_create(payer, sides, low, &q->side);
 	if (s == OK)
 		s = memory_create(payer, pages_of(slots), MEM_CONTIGUOUS, &q->slots);
 	return s;
@@ -210,7 +210,8 @@ make(struct queue *q, struct device *d, struct process *payer, uint32_t id, uint
 	if (entries < 2 || entries > c->class->entries_max || id >= c->x.queues)
 		return E_RANGE;
 	s = make_memory(q, payer, 8ull * c->class->sq_words * entries,
-	    8ull * c->class->cq_words * entries, entries);
+	    8ull * c->class->cq_words * entries, entries,
+	    c->brokered && d->address_bits < 64 ? MEM_BELOW_4G : 0);
 	if (s == OK)
 		s = device_grant_own(d, payer, q->shadow, DMA_TO_DEVICE, &q->shadow_grant);
 	if (s == OK)

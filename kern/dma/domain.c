@@ -81,6 +81,38 @@ domain_charge(struct dma_domain *d, struct quota *to)
 	return OK;
 }
 
+/* The addresses [base, limit) less those that the unit's owner keeps. */
+static enum status
+make_space(struct dma_domain *d, uint64_t base, uint64_t limit)
+{
+	const struct iommu_facts *f = &d->io.unit->facts;
+	enum status s;
+
+	s = iova_init(&d->space, base, limit, PAGE_SIZE, DOMAIN_BYTES_MAX, frame_ptr(d->cool),
+	    PAGE_SIZE);
+	for (uint32_t i = 0; i < f->holes && s == OK; i++)
+		s = iova_exclude(&d->space, f->hole[i].base, f->hole[i].len);
+	if (s == OK && base < IOVA_FIRST)
+		s = iova_exclude(&d->space, IOVA_DOORBELL,
+		    max_u64(PAGE_SIZE, f->page_sizes & -f->page_sizes));
+	return s;
+}
+
+enum status
+domain_narrow(struct dma_domain *d, unsigned bits)
+{
+	uint64_t limit = d->space.last + 1;
+
+	KASSERT(bits >= DEVICE_BITS_MIN && d->space.live == 0);
+	if (bits >= 64 || BIT(bits) >= limit)
+		return OK;
+	limit = BIT(bits);
+	/* Low addresses are what a mistake hits first. */
+	return make_space(d, limit > IOVA_FIRST ? (uint64_t)IOVA_FIRST : limit / 4, limit) == OK ?
+	    OK :
+	    E_UNSUPPORTED;
+}
+
 enum status
 domain_init(
     struct dma_domain *d, struct iommu_unit *unit, struct quota *holder, uint32_t generation)
@@ -98,10 +130,7 @@ domain_init(
 	s = frame_alloc(0, FRAME_KERNEL, FRAME_ZERO, &d->cool);
 	if (s != OK)
 		goto no_frame;
-	s = iova_init(&d->space, IOVA_FIRST, limit, PAGE_SIZE, DOMAIN_BYTES_MAX, frame_ptr(d->cool),
-	    PAGE_SIZE);
-	for (uint32_t i = 0; i < unit->facts.holes && s == OK; i++)
-		s = iova_exclude(&d->space, unit->facts.hole[i].base, unit->facts.hole[i].len);
+	s = make_space(d, IOVA_FIRST, limit);
 	if (s != OK)
 		goto undo;
 	ledger_init(&d->ledger, &d->space, generation);

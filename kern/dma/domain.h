@@ -69,6 +69,7 @@ struct dma_domain {
 
 enum : uint64_t {
 	IOVA_FIRST = 0x1'0000'0000,	/* above 4 GiB: a truncated address hits nothing */
+	DEVICE_BITS_MIN = 24,		/* of an address; fewer are not worth a domain */
 	IOVA_DOORBELL = 0x0800'0000,	/* below 4 GiB: devices with 32-bit message addresses */
 	DOMAIN_BYTES_MAX = 1024 * GIB,	/* addresses that are out, or cool, at one time */
 };
@@ -77,6 +78,12 @@ enum : uint64_t {
  * and what the unit says. */
 NODISCARD enum status domain_init(
     struct dma_domain *d, struct iommu_unit *unit, struct quota *holder, uint32_t generation);
+
+/*
+ * For a device that has only so many bits of address, before the first grant: 24 to 64.
+ * E_UNSUPPORTED: no room is left below.
+ */
+NODISCARD enum status domain_narrow(struct dma_domain *d, unsigned bits);
 
 /* Nothing is granted and no endpoint attached: tables, tag and charges go. */
 void domain_fini(struct dma_domain *d);

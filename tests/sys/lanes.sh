@@ -71,6 +71,18 @@ the_server_is_the_same_on_every_backend_body() {
 	done
 }
 
+# A device with 32 bits of address, in a machine whose memory goes further: buffers get addresses that it can say.
+atf_test_case a_device_of_32_bits_is_served
+a_device_of_32_bits_is_served_head() { atf_set timeout 600; }
+a_device_of_32_bits_is_served_body() {
+	capos_disk disk.img 8M 37
+	for unit in '' none; do
+		capos_boot DISK=disk.img MEM=6G MANIFEST=narrow ${unit:+IOMMU=$unit} CMD='sha256 nvme0n1; kill nvmed; sha256 nvme0n1; mem'
+		capos_refute 'refused:' 'out of range'
+		[ "$(grep -c "^$(capos_sha256 disk.img)  nvme0n1" serial.txt)" -eq 2 ] || capos_fail 'a hash is wrong or missing'
+	done
+}
+
 atf_init_test_cases() {
 	atf_add_test_case mediated_reads_the_same_bytes
 	atf_add_test_case mapped_reads_the_same_bytes
@@ -78,4 +90,5 @@ atf_init_test_cases() {
 	atf_add_test_case brokered_reads_the_same_bytes
 	atf_add_test_case brokered_refuses_a_stray_address_by_name
 	atf_add_test_case the_server_is_the_same_on_every_backend
+	atf_add_test_case a_device_of_32_bits_is_served
 }

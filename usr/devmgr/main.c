@@ -80,7 +80,8 @@ place(uint32_t function)
 static uint32_t
 claim_flags(const struct manifest_driver *r)
 {
-	return (r->doorbell == POLICY_MAPPED ? CLAIM_MAPPED_DOORBELLS : 0) |
+	return FIELD_PREP(CLAIM_ADDRESS_BITS, r->address_bits) |
+	    (r->doorbell == POLICY_MAPPED ? CLAIM_MAPPED_DOORBELLS : 0) |
 	    ((r->consent & CONSENT_NOT_VALIDATED) != 0 ? CLAIM_CONSENT_UNVALIDATED : 0) |
 	    ((r->consent & CONSENT_INTERRUPTS) != 0 ? CLAIM_CONSENT_INTERRUPTS : 0) |
 	    ((r->consent & CONSENT_SILENT) != 0 ? CLAIM_CONSENT_SILENT : 0) |

@@ -152,8 +152,9 @@ attach(struct blk *b)
 	return s;
 }
 
-enum status
-blk_open(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint64_t data_bytes)
+static enum status
+open_with(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint64_t data_bytes,
+    uint32_t memory)
 {
 	uint64_t h, until = now_ns() + CALL_NS;
 	enum status s;
@@ -164,7 +165,7 @@ blk_open(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint
 	b->data_bytes = align_up(data_bytes, PAGE_SIZE);
 	b->area_bytes = b->data_bytes + ((rights & BLK_RIGHT_WRITE) != 0 ? BLK_KEEP_BYTES : 0);
 	keep_init(&b->keep, b->data_bytes, b->area_bytes - b->data_bytes);
-	b->data = pages_alloc(b->area_bytes / PAGE_SIZE, &b->data_memory);
+	b->data = pages_alloc_as(b->area_bytes / PAGE_SIZE, memory, &b->data_memory);
 	if (b->data == NULL || sys_ntfn_create(&h) != OK) {
 		blk_close(b);
 		return E_NO_MEMORY;
@@ -180,6 +181,16 @@ blk_open(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint
 	if (s != OK)
 		blk_close(b);
 	return s;
+}
+
+enum status
+blk_open(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint64_t data_bytes)
+{
+	enum status s = open_with(b, endpoint, index, rights, data_bytes, 0);
+
+	/* Memory that its device does not reach. */
+	return s != E_RANGE ? s :
+			      open_with(b, endpoint, index, rights, data_bytes, MEM_BELOW_4G);
 }
 
 void

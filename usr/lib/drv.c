@@ -98,13 +98,17 @@ enum status
 drv_memory(struct drv_device *d, uint64_t len, enum dma_dir dir, struct drv_memory *out)
 {
 	uint64_t h;
-	enum status s = sys_mem_create(pages_of(len), 0, &h);
+	enum status s = E_RANGE;
 
-	if (s != OK)
-		return s;
-	s = drv_grant(d, (uint32_t)h, len, dir, true, out);
-	if (s != OK)
-		(void)sys_handle_close(h);
+	/* Memory where it comes; and where a device of 32 bits reaches it, when that is refused. */
+	for (uint32_t flags = 0; flags <= MEM_BELOW_4G && s == E_RANGE; flags += MEM_BELOW_4G) {
+		s = sys_mem_create(pages_of(len), flags, &h);
+		if (s != OK)
+			return s;
+		s = drv_grant(d, (uint32_t)h, len, dir, true, out);
+		if (s != OK)
+			(void)sys_handle_close(h);
+	}
 	return s;
 }
 

@@ -85,6 +85,7 @@ static const struct field driver_fields[] = {
 	{ "doorbell",       K_CHOICE, DRIVER(doorbell), 0, 0, doorbell_words },
 	{ "consent",        K_SET,    DRIVER(consent), 0, 0, consent_words },
 	{ "on-fault",       K_CHOICE, DRIVER(on_fault), 0, 0, fault_words },
+	{ "address-bits",   K_NUMBER, DRIVER(address_bits), 24, 64, NULL },
 	{ "fault-limit",    K_NUMBER, DRIVER(fault_limit), 0, 1'000'000, NULL },
 };
 

@@ -86,6 +86,7 @@ struct manifest_driver {
 	uint32_t doorbell;		/* enum manifest_doorbell */
 	uint32_t consent;		/* CONSENT_* */
 	uint32_t on_fault;		/* enum manifest_on_fault */
+	uint32_t address_bits;		/* that the device has; 0: 64 */
 	uint32_t fault_limit; /* faults after which the device stays off; 0: the kernel's own limit
 				 only */
 };

@@ -151,11 +151,11 @@ sleep_until(uint64_t ns)
 }
 
 void *
-pages_alloc(uint64_t pages, handle_t *memory)
+pages_alloc_as(uint64_t pages, uint32_t flags, handle_t *memory)
 {
 	uint64_t h, va;
 
-	if (sys_mem_create(pages, 0, &h) != OK)
+	if (sys_mem_create(pages, flags, &h) != OK)
 		return NULL;
 	if (sys_mem_map(HANDLE_NONE, h, 0, pages * PAGE_SIZE, 0, 3, &va) != OK) {
 		(void)sys_handle_close(h);
@@ -166,6 +166,12 @@ pages_alloc(uint64_t pages, handle_t *memory)
 	else
 		(void)sys_handle_close(h);
 	return (void *)(uintptr_t)va;
+}
+
+void *
+pages_alloc(uint64_t pages, handle_t *memory)
+{
+	return pages_alloc_as(pages, 0, memory);
 }
 
 static uint64_t

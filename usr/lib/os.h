@@ -55,6 +55,8 @@ void sleep_until(uint64_t ns);
 
 /* Zeroed memory of whole pages, mapped here; NULL when there is none. */
 void *pages_alloc(uint64_t pages, handle_t *memory);
+/* The same; flags: MEM_*. */
+void *pages_alloc_as(uint64_t pages, uint32_t flags, handle_t *memory);
 
 /* Messages. */
 struct msg {

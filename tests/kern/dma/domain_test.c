@@ -454,6 +454,33 @@ ATF_TC_BODY(a_unit_of_few_address_bits_is_refused, tc)
 	ATF_CHECK_EQ(domain_init(&d, &unit, &holder, 5), E_UNSUPPORTED);
 }
 
+ATF_TC_WITHOUT_HEAD(a_device_of_few_address_bits_gets_addresses_that_it_can_say);
+ATF_TC_BODY(a_device_of_few_address_bits_gets_addresses_that_it_can_say, tc)
+{
+	static const unsigned bits[] = { 24, 28, 32, 33, 40, 64 };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(bits); i++) {
+		begin();
+		ATF_REQUIRE_EQ(domain_narrow(&d, bits[i]), OK);
+		for (unsigned k = 0; k < 4; k++) {
+			uint64_t at;
+
+			ATF_REQUIRE_EQ(grant_pages(k, 0, 2), OK);
+			at = grant_iova(&g[k]).v;
+			ATF_CHECK_MSG(bits[i] == 64 || at + 2 * PAGE_SIZE <= BIT(bits[i]),
+			    "%u bits: 0x%llx", bits[i], (unsigned long long)at);
+			ATF_CHECK(!ranges_overlap(at, 2 * PAGE_SIZE, IOVA_DOORBELL, PAGE_SIZE));
+			ATF_CHECK(at >= IOVA_FIRST || bits[i] <= 32);
+		}
+	}
+	/* Where there is no room: 16 MiB of which the unit keeps all but the lowest. */
+	begin();
+	unit.facts.hole[0] = (struct iommu_hole){ 4 * MIB, 12 * MIB };
+	unit.facts.holes = 1;
+	ATF_REQUIRE_EQ(domain_narrow(&d, 24), OK);
+	ATF_CHECK_EQ(grant_pages(0, 0, 2), E_NO_MEMORY);
+}
+
 /* What a unit cannot map is never given out: a long life would come to it. */
 ATF_TC_WITHOUT_HEAD(addresses_in_a_units_holes_are_never_given_out);
 ATF_TC_BODY(addresses_in_a_units_holes_are_never_given_out, tc)
@@ -642,6 +669,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, out_of_table_pages_is_an_error_and_nothing_else_suffers);
 	ATF_TP_ADD_TC(tp, the_doorbell_is_reachable_when_its_ticket_is_past);
 	ATF_TP_ADD_TC(tp, a_unit_of_few_address_bits_is_refused);
+	ATF_TP_ADD_TC(tp, a_device_of_few_address_bits_gets_addresses_that_it_can_say);
 	ATF_TP_ADD_TC(tp, addresses_in_a_units_holes_are_never_given_out);
 	return atf_no_error();
 }

@@ -150,7 +150,7 @@ void sleep_until(uint64_t ns) { now = max_u64(now, ns); }
 void sys_full(struct sysregs *r ATF_DEFS_ATTRIBUTE_UNUSED) { abort(); }
 
 void *
-pages_alloc(uint64_t pages, handle_t *handle)
+pages_alloc_as(uint64_t pages, uint32_t flags UNUSED, handle_t *handle)
 {
 	*handle = MEMORY;
 	free(memory);
