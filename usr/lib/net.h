@@ -134,9 +134,16 @@ NODISCARD enum status net_info(handle_t endpoint, struct net_info *out, uint64_t
 
 /* --- client ---------------------------------------------------------------- */
 
-/* Outstanding slots, until answered: given to a server that was restarted again. */
-struct net_sent { struct net_tx tx; uint8_t slots; bool done; };
-struct net_posted { struct net_post post; bool done; };
+/* Outstanding slots, until answered: a server that was restarted gets them again. */
+struct net_sent {
+	struct net_tx tx;
+	uint8_t slots;			/* of the packet; 0: not its first */
+	bool done;
+};
+struct net_posted {
+	struct net_post post;
+	bool done;
+};
 
 struct net {
 	handle_t endpoint, area, ntfn;		/* borrowed */
@@ -148,16 +155,21 @@ struct net {
 	uint8_t mac[6];
 	uint16_t mtu;
 	uint32_t features;
-	/* Slots run from 0 with each server: from first to head they are outstanding. */
-	uint32_t tx_first, tx_head, tx_shown, tx_done_tail;
-	uint32_t post_first, post_head, post_shown, rx_tail;
+	/*
+	 * Positions of slots: from first to head they are outstanding.  The ring's own begin with
+	 * each server: they are less by base.  Cookies in the ring are positions in these arrays.
+	 */
+	uint32_t tx_first, tx_head, tx_base, tx_done_tail;
+	uint32_t post_first, post_head, post_base, rx_tail;
+	uint32_t tx_shown, post_shown;		/* heads as the server can see them */
 	struct net_sent sent[NET_SLOTS];
 	struct net_posted posted[NET_SLOTS];
 	uint64_t restarts;
 	uint32_t lies;				/* answers that nobody had asked for */
-	bool in_packet;				/* the last buffer taken had NET_MORE */
 	uint32_t keeper;			/* its thread runs */
-	uint32_t lost; /* 1: the server is gone; 2: and its successor is there */
+	uint32_t lost; /* 1: the server is gone; 2: and somebody serves in its place, or nobody ever
+			  will */
+	uint32_t closing;
 	uint8_t stack[NET_STACK] ALIGNED(16);	/* the keeper's */
 };
 
