@@ -441,12 +441,12 @@ driver_ready(uint64_t badge)
 	return OK;
 }
 
-/* The n-th that provides disks. */
+/* The n-th that provides disks, or network interfaces. */
 static struct driver *
-block_driver(uint64_t n)
+provider(uint32_t what, uint64_t n)
 {
 	for (unsigned i = 0; i < driver_count; i++)
-		if (drivers[i].rule->provides == PROVIDES_BLOCK && n-- == 0)
+		if (drivers[i].rule->provides == what && n-- == 0)
 			return &drivers[i];
 	return NULL;
 }
@@ -477,7 +477,8 @@ call(struct msg *m)
 	}
 	switch (m->label) {
 	case DEVMGR_BLOCK:
-		d = block_driver(m->w[0]);
+	case DEVMGR_NET:
+		d = provider(m->label == DEVMGR_NET ? PROVIDES_NET : PROVIDES_BLOCK, m->w[0]);
 		if (d == NULL)
 			break;
 		/* A badge of its own for each handle, under the caller's (blk.h).  Microseconds:
@@ -499,7 +500,7 @@ call(struct msg *m)
 				s = kill(&drivers[i]);
 		break;
 	case DEVMGR_ROGUE:
-		d = block_driver(m->w[0]);
+		d = provider(m->w[1] != 0 ? PROVIDES_NET : PROVIDES_BLOCK, m->w[0]);
 		if (d != NULL)
 			d->args = "rogue";
 		s = kill(d);
