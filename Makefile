@@ -315,11 +315,11 @@ $(OUT)/host/icnt.so: $(wildcard tests/bench/icnt.c)
 	$(call say,HOSTCC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $<
-$(OUT)/host/randfile $(OUT)/host/tamper $(OUT)/host/shapetables: $(OUT)/host/%: tests/lib/%.c
+$(OUT)/host/randfile $(OUT)/host/tamper $(OUT)/host/shapetables $(OUT)/host/netpeer: $(OUT)/host/%: tests/lib/%.c
 	$(call say,HOSTCC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu23 -O2 -Wall -Wextra -Werror -o $@ $<
-HOST_TOOLS := $(OUT)/host/randfile $(OUT)/host/tamper $(OUT)/host/shapetables $(if $(wildcard tests/bench/icnt.c),$(OUT)/host/icnt.so) $(HOSTED)
+HOST_TOOLS := $(OUT)/host/randfile $(OUT)/host/tamper $(OUT)/host/shapetables $(OUT)/host/netpeer $(if $(wildcard tests/bench/icnt.c),$(OUT)/host/icnt.so) $(HOSTED)
 
 .PHONY: host
 host: $(HOST_TESTS) $(FUZZERS) $(HOST_TOOLS)
@@ -404,7 +404,7 @@ run: image-$(RUN_ARCH) $(if $(DISK),,$(OUT)/disk.img) $(if $(filter uefi uboot,$
 debug: image-$(RUN_ARCH) $(if $(DISK),,$(OUT)/disk.img)
 	@$(RUN_VARS) GDB=1 tools/run
 export MANIFEST SHAPE TABLES
-export KERNEL INITRD IOMMU SMP MEM CPU MACHINE DISK DISKS BLOCK_SIZE ROOT_PORT NVME CMD APPEND TIMEOUT
+export KERNEL INITRD IOMMU SMP MEM CPU MACHINE DISK DISKS BLOCK_SIZE ROOT_PORT NVME NET NIC CMD APPEND TIMEOUT
 export BOOT BOOT_DISK FIRMWARE MONITOR GDB_PORT TRACE QEMU QEMU_EXTRA DRY
 
 # The default disk: an ext4 file system that holds this repository's documents.
@@ -512,6 +512,8 @@ Variables of run and debug (tools/run tells more)
   BOOT              direct; uefi or uboot: firmware starts the disk that "make image" makes (direct)
   ROOT_PORT=1       controllers behind PCIe root ports
   NVME              more properties of the first controller, as "mdts=5,max_ioqpairs=2"
+  NET               user: a virtio-net device on QEMU's own network; none; or another -netdev without its id (user)
+  NIC               more properties of it, as "mq=on,vectors=10"
   CMD               shell commands, separated by ";": run them, power off; status 0 if all succeeded
   TIMEOUT           seconds until QEMU is ended (with CMD 600, else none)
   APPEND            more kernel command line
