@@ -29,8 +29,8 @@ struct virtio_pci {
 NODISCARD enum status virtio_open(struct virtio_pci *v, struct drv_device *d, const char **why);
 
 /*
- * Reset, up to FEATURES_OK: agrees upon those of the wanted features that the device offers.
- * Queues can be made next, then virtio_live.  E_UNSUPPORTED: what cannot be done without is not offered.
+ * Reset, up to FEATURES_OK: agrees upon those of the wanted features that the device offers.  Then
+ * queues can be made, and virtio_live.  E_UNSUPPORTED: what cannot be done without is not offered.
  */
 NODISCARD enum status virtio_agree(struct virtio_pci *v, uint64_t wanted, const char **why);
 /* Entries that the queue can have; 0: there is none of that number. */

@@ -39,7 +39,8 @@ void virtq_init(struct virtq *q, bool event_index);
 /*
  * A chain of parts, the first of which the device reads, the others it writes.  The device does not
  * see it before virtq_commit.  *head tells where: below entries, and no other chain's until this
- * one was taken.  E_WOULD_BLOCK: not enough descriptors are free; E_INVALID: no parts, or one is empty.
+ * one was taken.  E_WOULD_BLOCK: not enough descriptors are free; E_INVALID: no parts, or one is
+ * empty.
  */
 NODISCARD enum status virtq_put(struct virtq *q, const struct virtq_part *parts, unsigned readable,
     unsigned writable, uint64_t cookie, uint16_t *head);
