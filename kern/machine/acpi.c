@@ -14,6 +14,7 @@
 /* Generic address structure [5.2.3.2]. */
 struct gas { uint64_t address; uint8_t space, width, access; };
 enum : uint8_t { SPACE_MEMORY = 0, SPACE_IO = 1, GAS_LEN = 12 };
+enum : uint32_t { PORTS_OF_THE_BOARD = 0x100 };
 
 static struct gas
 gas(const uint8_t *p)
@@ -22,17 +23,27 @@ gas(const uint8_t *p)
 	    struct gas){ .space = p[0], .width = p[1], .access = p[3], .address = acpi_u64(p + 4) };
 }
 
-/* A port that is given twice: as 32 bits, and later as a structure that wins when it is there. */
+/*
+ * A port that is given twice: as 32 bits, and later as a structure that wins when it is there.
+ * Below 0x100 a PC has its interrupt and DMA controllers: who made the tables read a register of
+ * the chipset that firmware had not set.
+ */
 static uint32_t
-port(const uint8_t *t, uint32_t len, uint32_t old, uint32_t new)
+port(struct machine *m, const uint8_t *t, uint32_t len, uint32_t old, uint32_t new)
 {
+	uint32_t at = acpi_u32(t + old) <= UINT16_MAX ? acpi_u32(t + old) : 0;
+
 	if (len >= new + GAS_LEN) {
 		struct gas g = gas(t + new);
 
 		if (g.space == SPACE_IO && g.address != 0 && g.address <= UINT16_MAX)
-			return (uint32_t)g.address;
+			at = (uint32_t)g.address;
 	}
-	return acpi_u32(t + old) <= UINT16_MAX ? acpi_u32(t + old) : 0;
+	if (at == 0 || at >= PORTS_OF_THE_BOARD)
+		return at;
+	machine_note(m, "ACPI: FADT: port 0x%x is the board's, not power management's: not used",
+	    at);
+	return 0;
 }
 
 /* ---- Processors and interrupt controllers ---- */
@@ -346,10 +357,10 @@ fadt(struct machine *m, const struct acpi_source *src, const uint8_t *t, uint32_
 	flags = acpi_u32(t + 112);
 	p->hardware_reduced = (flags & BIT(20)) != 0;
 	if (!p->hardware_reduced) {
-		p->pm1a_control = port(t, len, 64, 172);
-		p->pm1b_control = port(t, len, 68, 184);
+		p->pm1a_control = port(m, t, len, 64, 172);
+		p->pm1b_control = port(m, t, len, 68, 184);
 		if (t[91] >= 4 || len >= 208 + GAS_LEN)
-			m->timer.pm_timer_port = port(t, len, 76, 208);
+			m->timer.pm_timer_port = port(m, t, len, 76, 208);
 		m->timer.pm_timer_32bit = (flags & BIT(8)) != 0;
 	} else if (len >= 244 + GAS_LEN) {
 		struct gas g = gas(t + 244);

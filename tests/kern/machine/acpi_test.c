@@ -163,6 +163,29 @@ ATF_TC_BODY(a_pc_is_described_through_either_root_table, tc)
 	}
 }
 
+/* Tables made from a chipset whose power management has no address yet. */
+ATF_TC_WITHOUT_HEAD(ports_of_the_board_are_not_power_managements);
+ATF_TC_BODY(ports_of_the_board_are_not_power_managements, tc)
+{
+	for (unsigned i = 0; i < 3; i++) {
+		uint8_t *t;
+
+		start();
+		t = fadt(244, 3, 1 << 10);
+		ab_put32(t + 64, i == 0 ? 4 : 0x604);
+		ab_put32(t + 76, i == 0 ? 8 : 0x608);
+		if (i == 1) {
+			gas(t + 172, 1, 16, 2, 0xff);
+			gas(t + 208, 1, 32, 3, 0x100);
+		}
+		ATF_CHECK_EQ(finish(AB_XSDT), OK);
+		ATF_CHECK_EQ(m.power.pm1a_control, i == 2 ? 0x604 : 0);
+		ATF_CHECK_EQ(m.timer.pm_timer_port, i == 0 ? 0 : i == 1 ? 0x100 : 0x608);
+		ATF_CHECK_EQ(noted("port 0x4 is the board's") && noted("port 0x8 is the board's"), i == 0);
+		ATF_CHECK_EQ(noted("port 0xff is the board's"), i == 1);
+	}
+}
+
 ATF_TC_WITHOUT_HEAD(an_arm_server_is_described);
 ATF_TC_BODY(an_arm_server_is_described, tc)
 {
@@ -630,6 +653,7 @@ ATF_TC_BODY(bent_tables_are_read_within_their_bytes, tc)
 ATF_TP_ADD_TCS(tp)
 {
 	ATF_TP_ADD_TC(tp, a_pc_is_described_through_either_root_table);
+	ATF_TP_ADD_TC(tp, ports_of_the_board_are_not_power_managements);
 	ATF_TP_ADD_TC(tp, an_arm_server_is_described);
 	ATF_TP_ADD_TC(tp, redistributors_are_found_by_processor_when_there_are_no_regions);
 	ATF_TP_ADD_TC(tp, many_redistributor_regions_and_segments_are_kept_apart);
