@@ -367,7 +367,7 @@ kyua = $(Q)$(foreach f,$(filter-out $(TREE_WANT),$(shell find $(OUT)/tests -type
 	s=$$?; tools/results $$db || s=1; mv -f $$db $(OUT)/tests.db; exit $$s
 
 .PHONY: test test-host test-arm64 test-x86_64 accept fuzz proof lint bench
-test: $(ALL_ARCHES:%=image-%) $(ALL_ARCHES:%=uefi-%) $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(FUZZERS) $(HOST_TOOLS) $(foreach a,$(ALL_ARCHES),$(call SYS_TESTS,$(a)))
+test: $(ALL_ARCHES:%=image-%) $(ALL_ARCHES:%=uefi-%) $(OUT)/capos-all.img $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(FUZZERS) $(HOST_TOOLS) $(foreach a,$(ALL_ARCHES),$(call SYS_TESTS,$(a)))
 	$(call kyua,)
 test-host: $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(FUZZERS) $(HOST_TOOLS)
 	$(call kyua,host tools)
@@ -376,7 +376,7 @@ test-arm64: image-arm64 uefi-arm64 $(HOST_TOOLS) $(KYUAFILES) $(SHELL_TESTS) $(c
 test-x86_64: image-x86_64 uefi-x86_64 $(HOST_TOOLS) $(KYUAFILES) $(SHELL_TESTS) $(call SYS_TESTS,x86_64)
 	$(call kyua,x86_64)
 # The long forms: see capos_scale in tests/lib/qemu.subr.
-accept: all $(ALL_ARCHES:%=uefi-%) $(HOST_TOOLS) $(KYUAFILES) $(SHELL_TESTS) $(foreach a,$(ALL_ARCHES),$(call SYS_TESTS,$(a)))
+accept: all $(ALL_ARCHES:%=uefi-%) $(OUT)/capos-all.img $(HOST_TOOLS) $(KYUAFILES) $(SHELL_TESTS) $(foreach a,$(ALL_ARCHES),$(call SYS_TESTS,$(a)))
 	$(call kyua,$(ARCHES),-v test_suites.capos.scale=full)
 
 fuzz: $(FUZZERS)

@@ -6,19 +6,14 @@ OUT=$ROOT/build/$ARCH/${BUILD:-release}
 ESP=@@1M
 export MTOOLS_SKIP_CHECK=1
 
-# image WORDS [ARCH...]: disk.img, a bootable disk with words for the kernel; words WORDS: others
+# image WORDS: disk.img, a bootable disk with words for the kernel; words ARCH WORDS: others
 image() {
-	line=$1 parts=
-	shift
-	for a in "$ARCH" "$@"; do
-		o=$ROOT/build/$a/${BUILD:-release}
-		parts="$parts $a=$o/boot.efi,$o/kernel.boot,$o/boot-default.cpio"
-	done
-	CMDLINE="$line" DATA= "$ROOT/tools/mkimage" disk.img $parts || atf_fail "no image"
+	CMDLINE="$1" DATA= "$ROOT/tools/mkimage" disk.img "$ARCH=$OUT/boot.efi,$OUT/kernel.boot,$OUT/boot-default.cpio" ||
+	    atf_fail "no image"
 }
 words() {
-	printf '%s\n' "$1" >words
-	mcopy -o -i disk.img$ESP words "::capos/$ARCH/cmdline" || atf_fail "no command line"
+	printf '%s\n' "$2" >words
+	mcopy -o -i disk.img$ESP words "::capos/$1/cmdline" || atf_fail "no command line"
 }
 
 atf_test_case firmware_starts_it_and_the_hash_is_right
@@ -33,21 +28,35 @@ firmware_starts_it_and_the_hash_is_right_body() {
 atf_test_case it_starts_from_the_disk_that_it_then_drives
 it_starts_from_the_disk_that_it_then_drives_head() { atf_set timeout 900; }
 it_starts_from_the_disk_that_it_then_drives_body() {
-	# One disk for both architectures, where the other was built too.
-	case $ARCH in arm64) other=x86_64 ;; *) other=arm64 ;; esac
-	[ -e "$ROOT/build/$other/${BUILD:-release}/boot.efi" ] || other=
-	image 'cmd=write%20nvme0n1%2050M%20found-again%3bflush%20nvme0n1%3bpoweroff' $other
+	image 'cmd=write%20nvme0n1%2050M%20found-again%3bflush%20nvme0n1%3bpoweroff'
 	capos_boot BOOT=uefi BOOT_DISK=nvme DISK=disk.img CMD=unused
 	capos_expect '^capos: exit status 0'
-	words 'cmd=hexdump%20nvme0n1%2050M%2016%3bsha256%20nvme0n1%3bpoweroff'
+	words "$ARCH" 'cmd=hexdump%20nvme0n1%2050M%2016%3bsha256%20nvme0n1%3bpoweroff'
 	capos_boot BOOT=uefi BOOT_DISK=nvme DISK=disk.img CMD=unused
 	capos_expect 'found-again' "^$(capos_sha256 disk.img)  nvme0n1"
-	# The other firmware finds what this one's system wrote.
-	if [ "$ARCH$other" = arm64x86_64 ]; then
-		mcopy -o -i disk.img$ESP words ::capos/x86_64/cmdline || atf_fail "no command line"
-		ARCH=x86_64 capos_boot BOOT=uefi BOOT_DISK=nvme DISK=disk.img CMD=unused
-		capos_expect 'found-again' "^$(capos_sha256 disk.img)  nvme0n1"
-	fi
+}
+
+# What "make image ARCH=all" wrote, on AAVMF and on OVMF, in turns: each finds what it wrote itself and what the other wrote.
+atf_test_case one_disk_is_started_twice_by_each_firmware
+one_disk_is_started_twice_by_each_firmware_head() { atf_set timeout 1800; }
+one_disk_is_started_twice_by_each_firmware_body() {
+	[ -e "$ROOT/build/capos-all.img" ] || atf_skip 'no disk for both architectures: make image ARCH=all'
+	cp --sparse=always "$ROOT/build/capos-all.img" disk.img
+	both='hexdump%20nvme0n1%20100M%2016%3bhexdump%20nvme0n1%20101M%2016%3b'
+	on arm64 "${both}write%20nvme0n1%20100M%20from-aavmf%3bflush%20nvme0n1"
+	capos_refute '  from-'
+	on x86_64 "${both}write%20nvme0n1%20101M%20from-ovmf%3bflush%20nvme0n1"
+	capos_expect '  from-aavmf[.]'
+	for a in arm64 x86_64; do
+		on $a "${both}sha256%20nvme0n1"
+		capos_expect '  from-aavmf[.]' '  from-ovmf[.]' "^$(capos_sha256 disk.img)  nvme0n1"
+	done
+}
+on() {
+	words "$1" "cmd=$2%3bevidence%3bpoweroff"
+	ARCH=$1 capos_boot BOOT=uefi BOOT_DISK=nvme DISK=disk.img CMD=unused
+	capos_expect 'I firmware: EDK' '^0000:.* class 010802: at most direct-remapping' 'direct-remapping by .*: validated' \
+	    '^capos: exit status 0'
 }
 
 # Firmware's IORT and the board's device tree describe one machine: what each step of the verdict saw is the same.
@@ -136,6 +145,7 @@ atf_init_test_cases() {
 	atf_add_test_case it_starts_from_the_disk_that_it_then_drives
 	atf_add_test_case a_disk_made_long_for_a_cloud_starts
 	if [ "$ARCH" = arm64 ]; then
+		atf_add_test_case one_disk_is_started_twice_by_each_firmware
 		atf_add_test_case tables_and_device_tree_lead_to_the_same_evidence
 		atf_add_test_case from_the_kernels_entry_to_the_prompt_in_few_instructions
 	fi
