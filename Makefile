@@ -106,9 +106,9 @@ include $(wildcard $(ALL_ARCHES:%=arch/%/files.mk))
 # A class with a translator brings it, its part of the live test, and the tier-1 sources that it shares with the driver.
 XLATE_CLASSES := $(patsubst %/xlate.c,%,$(wildcard dev/*/xlate.c))
 KERNEL_SRC := $(sort $(wildcard kern/base/*.c kern/*.c kern/machine/*.c kern/dma/*.c dev/iommu/*.c) \
-	$(foreach c,$(XLATE_CLASSES),$(wildcard $(c)/xlate.c $(c)/canary.c $(c)/prp.c $(c)/vring.c)))
+	$(foreach c,$(XLATE_CLASSES),$(wildcard $(c)/xlate*.c $(c)/canary.c $(c)/prp.c $(c)/vring.c)))
 # For programs: everything of a class but what is the kernel's.
-DRIVER_SRC := $(sort $(filter-out dev/iommu/% %/xlate.c %/canary.c,$(wildcard dev/*/*.c)))
+DRIVER_SRC := $(sort $(filter-out dev/iommu/% %/canary.c $(wildcard dev/*/xlate*.c),$(wildcard dev/*/*.c)))
 PROGRAMS   := $(sort $(patsubst usr/%/main.c,%,$(wildcard usr/*/main.c)))
 MANIFESTS  := $(sort $(basename $(notdir $(wildcard dts/manifest/*.dts))))
 

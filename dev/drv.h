@@ -178,6 +178,8 @@ NODISCARD enum status drv_vring(struct drv_device *d, uint16_t index, uint16_t e
 void drv_vring_free(struct drv_device *d, struct drv_vring *q);
 /* The device was reset and knows nothing of the queue: rings and indices are as new, all 0. */
 void drv_vring_reset(struct drv_vring *q);
+/* What one chain may take, where the kernel checks: see drv_vring_commit. */
+enum { DRV_VRING_PIECES = 64 };
 /*
  * Publishes available entries up to avail_idx, notifies the device if it asked for that, and gives
  * used entries up to used_idx back; both run freely through 16 bits, and UINT32_MAX leaves one
@@ -185,9 +187,12 @@ void drv_vring_reset(struct drv_vring *q);
  * Flags and used_event count from the next commit on, with whatever it brings: so look at used->idx
  * once more after it, before sleeping.
  *
- * Where the kernel checks, a head is free only when its used entry was given back.  E_REFUSED: the
- * kernel did not publish the batch, the log says which entry and why.  E_CORRUPT: the device broke
- * the rules, reset it.
+ * Where the kernel checks, the device runs (DRIVER_OK) before the first commit (E_STATE), and a
+ * head is free only when its used entry was given back.  A chain has at most DRV_VRING_PIECES
+ * descriptors there, or runs of memory that is contiguous for the device: a page is always one.  An
+ * indirect descriptor stands alone, and its table, aligned to 16 bytes, lies in one page.
+ * E_REFUSED: the kernel did not publish the batch, the log says which entry and why.  E_CORRUPT:
+ * the device broke the rules, reset it.
  */
 NODISCARD enum status drv_vring_commit(struct drv_vring *q, uint32_t avail_idx, uint32_t used_idx);
 

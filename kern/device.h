@@ -151,6 +151,9 @@ void device_verdict_at_most(const struct pci_function *f, struct lane_verdict *o
  */
 enum evidence device_evidence(const struct pci_function *f, enum lane_step step, const char **text);
 
+/* At boot, before the first verdict: asks the classes what is against a function at all. */
+void device_classes_init(void);
+
 /* One line of the log for each device: its steps, and what is the best that it can get. */
 void devices_report(void);
 

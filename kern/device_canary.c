@@ -186,7 +186,8 @@ read_register(void *arg, uint32_t offset, unsigned width)
 
 	if (!range_within(offset, width, 0, x->c.window_bytes))
 		return UINT64_MAX;
-	return width == 8 ? mmio_read64(x->fn->regs + offset) : mmio_read32(x->fn->regs + offset);
+	return width == 8 ? mmio_read64(x->fn->regs[0] + offset) :
+			    mmio_read32(x->fn->regs[0] + offset);
 }
 
 static void
@@ -197,9 +198,9 @@ write_register(void *arg, uint32_t offset, unsigned width, uint64_t value)
 	if (!range_within(offset, width, 0, x->c.window_bytes))
 		return;
 	if (width == 8)
-		mmio_write64(x->fn->regs + offset, value);
+		mmio_write64(x->fn->regs[0] + offset, value);
 	else
-		mmio_write32(x->fn->regs + offset, (uint32_t)value);
+		mmio_write32(x->fn->regs[0] + offset, (uint32_t)value);
 }
 
 /* ---- Steps ---- */
@@ -292,7 +293,7 @@ setup(struct device_canary *x)
 	x->attached = true;
 	trace(DMA_ATTACH, function_tag(x->fn));
 	pci_decode(x->fn);
-	if (device_regs(x->fn) == NULL)
+	if (device_regs(x->fn, 0) == NULL)
 		return E_NO_MEMORY;
 	x->c = (struct canary){ .read = read_register,
 		.write = write_register,

@@ -25,7 +25,7 @@ const struct xlate_class *
 device_class(const struct pci_function *f)
 {
 	for (const struct xlate_class *const *c = xlate_classes; *c != NULL; c++)
-		if ((f->class_code & (*c)->class_mask) == (*c)->class_code)
+		if ((*c)->open != NULL && xlate_matches(*c, f->class_code, f->vendor, f->device))
 			return *c;
 	return NULL;
 }
@@ -125,17 +125,66 @@ device_check_remove(struct device *d, struct buffer *b)
 static uint64_t
 read_register(volatile uint8_t *p, unsigned width)
 {
-	return width == 8 ? mmio_read64(p) : mmio_read32(p);
+	return width == 8 ? mmio_read64(p) : width == 4 ? mmio_read32(p) :
+	    width == 2 ? mmio_read16(p) : mmio_read8(p);
+}
+
+static void
+write_register(volatile uint8_t *p, unsigned width, uint64_t value)
+{
+	if (width == 8)
+		mmio_write64(p, value);
+	else if (width == 4)
+		mmio_write32(p, (uint32_t)value);
+	else if (width == 2)
+		mmio_write16(p, (uint16_t)value);
+	else
+		mmio_write8(p, (uint8_t)value);
+}
+
+/* Where a register is (XLATE_REGISTER_BAR); NULL: nowhere. */
+static volatile uint8_t *
+place(struct pci_function *f, uint32_t reg, unsigned width)
+{
+	uint32_t bar = (uint32_t)FIELD_GET(XLATE_REGISTER_BAR, reg);
+	uint32_t offset = reg & XLATE_REGISTER_OFFSET;
+	volatile uint8_t *base;
+
+	static_assert(XLATE_BARS <= DEVICE_BARS);
+	if (bar >= XLATE_BARS || !range_within(offset, width, 0, pci_bar_mappable(f, bar)) ||
+	    !is_aligned(offset, width))
+		return NULL;
+	base = device_regs(f, bar);
+	return base != NULL ? base + offset : NULL;
 }
 
 static uint64_t
-read_for_class(void *arg, uint32_t offset, unsigned width)
+read_for_class(void *arg, uint32_t reg, unsigned width)
 {
-	struct device_check *c = arg;
+	volatile uint8_t *p = place(arg, reg, width);
 
-	return range_within(offset, width, 0, c->x.window_bytes) ?
-	    read_register(c->regs + offset, width) :
-	    UINT64_MAX;
+	return p != NULL ? read_register(p, width) : UINT64_MAX;
+}
+
+static void
+write_for_class(void *arg, uint32_t reg, unsigned width, uint64_t value)
+{
+	volatile uint8_t *p = place(arg, reg, width);
+
+	if (p != NULL)
+		write_register(p, width, value);
+}
+
+static uint32_t
+config_for_class(void *arg, uint32_t offset, unsigned width)
+{
+	return pci_read(arg, offset, width);
+}
+
+struct xlate_source
+device_source(struct pci_function *f)
+{
+	return (struct xlate_source){ read_for_class, write_for_class, config_for_class, f };
 }
 
 void
@@ -144,10 +193,12 @@ device_check_stop(struct device *d)
 	struct device_check *c = d->check;
 
 	c->x.running = c->x.ready = c->x.stopped = false;
+	if (c->class->reset != NULL)
+		c->class->reset(&c->x);
 	list_for_each(it, &c->queues) {
 		struct queue *q = list_entry(it, struct queue, link);
 
-		q->stale = true;
+		q->stale = q->split_stale = true;
 		q->cleared = false;
 	}
 }
@@ -162,7 +213,10 @@ device_check_stopped(struct device *d)
 	list_for_each(it, &c->queues) {
 		struct queue *q = list_entry(it, struct queue, link);
 
-		ring_clear(&q->ring);
+		if (q->split != NULL)
+			split_clear(q->split);
+		else
+			ring_clear(&q->ring);
 		q->told = 0;
 		q->cleared = true;
 		c->x.queue[q->ring.q.id].used = false;
@@ -170,17 +224,31 @@ device_check_stopped(struct device *d)
 	c->x.stopped = true;
 }
 
-static void
+/* False: a register does not read back as it was written, and those after it were not. */
+static bool
 write_all(struct device_check *c, const struct xlate_writes *w)
 {
 	io_publish();
 	for (uint32_t i = 0; i < w->count; i++) {
-		KASSERT(range_within(w->v[i].offset, w->v[i].width, 0, c->x.window_bytes));
-		if (w->v[i].width == 8)
-			mmio_write64(c->regs + w->v[i].offset, w->v[i].value);
-		else
-			mmio_write32(c->regs + w->v[i].offset, (uint32_t)w->v[i].value);
+		const struct xlate_write *v = &w->v[i];
+		volatile uint8_t *p = place(c->function, v->offset, v->width);
+
+		KASSERT(p != NULL);
+		write_register(p, v->width, v->value);
+		if (v->verify && read_register(p, v->width) != v->value)
+			return false;
 	}
+	return true;
+}
+
+static enum status
+refused(struct device *d, enum dma_rule rule, uint32_t offset, unsigned width, bool write)
+{
+	d->check->registers_refused++;
+	device_check_complain(d, rule,
+	    write ? "write of register at byte" : "read of register at byte", offset, "bytes",
+	    width);
+	return E_REFUSED;
 }
 
 enum status
@@ -189,22 +257,20 @@ device_check_access(struct device *d, const struct mmio *w, uint64_t offset, uns
 {
 	struct device_check *c = d->check;
 	struct xlate_writes writes = { 0 };
+	uint32_t reg = (uint32_t)(FIELD_PREP(XLATE_REGISTER_BAR, w->bar) |
+	    (offset & XLATE_REGISTER_OFFSET));
+	volatile uint8_t *p = w->function == 0 && offset <= XLATE_REGISTER_OFFSET ?
+	    place(c->function, reg, width) :
+	    NULL;
 
-	*rule = w->function != 0 || w->bar != 0 || width < 4 ||
-		!range_within(offset, width, 0, c->x.window_bytes) ?
-	    RULE_REGISTER :
-	    write ? c->class->write(&c->x, (uint32_t)offset, width, *value, &writes) :
-		    c->class->may_read(&c->x, (uint32_t)offset, width);
-	if (*rule != RULE_NONE) {
-		c->registers_refused++;
-		device_check_complain(d, *rule,
-		    write ? "write of register at byte" : "read of register at byte",
-		    (uint32_t)offset, "bytes", width);
-		return E_REFUSED;
-	}
+	*rule = p == NULL ? RULE_REGISTER :
+	    write         ? c->class->write(&c->x, reg, width, *value, &writes) :
+			    c->class->may_read(&c->x, reg, width);
+	if (*rule != RULE_NONE)
+		return refused(d, *rule, (uint32_t)offset, width, write);
 	if (!write) {
-		*value = read_register(c->regs + offset, width);
-		switch (c->class->seen(&c->x, (uint32_t)offset, width, value)) {
+		*value = read_register(p, width);
+		switch (c->class->seen(&c->x, reg, width, value)) {
 		case XLATE_READY:
 			c->x.ready = true;
 			break;
@@ -229,28 +295,51 @@ device_check_access(struct device *d, const struct mmio *w, uint64_t offset, uns
 		c->x.ready = c->x.stopped = false;
 		memset(c->x.lg2, 0, sizeof(c->x.lg2));	/* what was learned may have changed */
 	}
-	write_all(c, &writes);
-	return OK;
+	if (write_all(c, &writes))
+		return OK;
+	*rule = RULE_QUEUE;
+	return refused(d, *rule, (uint32_t)offset, width, write);
 }
 
 /* ---- The claim
  * ----------------------------------------------------------------------------------- */
 
 volatile uint8_t *
-device_regs(struct pci_function *f)
+device_regs(struct pci_function *f, unsigned bar)
 {
-	uint64_t len = pci_bar_mappable(f, 0);
+	uint64_t len = pci_bar_mappable(f, bar);
 
 	/* Made once for a function: kernel mappings are not given back. */
-	if (f->regs == NULL && len != 0)
-		f->regs = mmu_map_device((struct paddr){ f->bar[0].base }, len);
-	return f->regs;
+	if (f->regs[bar] == NULL && len != 0)
+		f->regs[bar] = mmu_map_device((struct paddr){ f->bar[bar].base }, len);
+	return f->regs[bar];
+}
+
+void
+device_classes_init(void)
+{
+	for (uint32_t i = 0; i < pci_count; i++) {
+		struct pci_function *f = &pci_functions[i];
+		struct xlate_source s = device_source(f);
+
+		if (f->bridge || f->problem != NULL)
+			continue;
+		for (const struct xlate_class *const *c = xlate_classes; *c != NULL; c++) {
+			if ((*c)->unfit == NULL || f->unfit != NULL ||
+			    !xlate_matches(*c, f->class_code, f->vendor, f->device))
+				continue;
+			if (f->unit >= 0)	/* its registers are asked */
+				pci_decode(f);
+			f->unfit = (*c)->unfit(&s, f->unit >= 0);
+		}
+	}
 }
 
 enum status
 device_check_open(struct device *d)
 {
 	struct pci_function *f = d->function[0].fn;
+	struct xlate_source source = device_source(f);
 	struct device_check *c;
 	struct paddr p;
 	enum status s = domain_take_pages(&d->domain, 1);
@@ -266,12 +355,14 @@ device_check_open(struct device *d)
 	c = frame_ptr(p);
 	list_init(&c->queues);
 	c->class = device_class(f);
+	c->function = f;
 	c->brokered = d->verdict.lane == LANE_BROKERED;
-	c->x.window_bytes = pci_bar_mappable(f, 0);
+	for (unsigned i = 0; i < XLATE_BARS; i++)
+		c->x.bar_bytes[i] = pci_bar_mappable(f, i);
+	c->x.remapped = !c->brokered;
 	c->x.vectors = f->msix_count;
-	c->regs = device_regs(f);
 	d->check = c;
-	if (c->class == NULL || c->regs == NULL || !c->class->open(&c->x, read_for_class, c)) {
+	if (c->class == NULL || !c->class->open(&c->x, &source)) {
 		device_check_close(d);
 		return E_UNSUPPORTED;
 	}

@@ -52,7 +52,7 @@ device_facts(const struct pci_function *f, struct lane_facts *out)
 		.canary_why = canary == CANARY_FAILED ? f->canary_why : NULL,
 		.translator = device_class(f) != NULL,
 		.quiesce = device_class(f) != NULL,
-		.problem = f->problem,
+		.problem = f->problem != NULL ? f->problem : f->unfit,
 		.no_unit = f->no_unit,
 		.reset = reset,
 	};

@@ -7,6 +7,7 @@
 
 #include "kern/base/mmio.h"
 #include "kern/device.h"
+#include "kern/dma/xlate.h"
 #include "kern/trace.h"
 
 enum : uint64_t {
@@ -96,6 +97,32 @@ uint64_t device_step(struct work *w);
 /* The reset under way, for device_step alone: when to come back, 0 when it is over.  The claim may
  * be gone then, unless it ends. */
 uint64_t device_reset_step(struct device *d);
+
+/* How much memory a checked queue takes. */
+struct queue_sizes { uint64_t owner_bytes, used_bytes, side_pages, record_bytes; };
+
+struct queue;
+struct ring_refusal;
+
+/* A page of a queue's memory; and what the device calls it. */
+struct paddr device_queue_page(struct memory *m, uint64_t page);
+uint64_t device_queue_address(const struct device *d, const struct buffer *b, uint64_t page);
+
+/*
+ * Between two pieces of a long batch; both locks are held before and after.  E_STALE: the claim or
+ * the queue is over.
+ */
+NODISCARD enum status device_queue_breathe(struct queue *q, struct device *d);
+
+/* Of split queues (device_split.c): what they take, what is made of their memory, one turn of
+ * theirs.  Both locks are held. */
+struct queue_sizes device_split_sizes(const struct xlate_split *s, uint32_t entries);
+void device_split_bind(struct queue *q, struct device *d, uint32_t id, uint32_t entries);
+NODISCARD enum status device_split_turn(struct queue *q, struct device *d, uint32_t avail,
+    uint32_t used, struct ring_refusal *why);
+
+/* How a class looks at the function.  Who has claimed it, or nobody can have yet. */
+struct xlate_source device_source(struct pci_function *f);
 
 /* The function's class has a live test, and it was not made yet. */
 bool device_canary_pending(const struct pci_function *f);

@@ -1,5 +1,6 @@
 /*
- * Queue objects: made, committed, released.  device_queue.h tells what they are.
+ * Queue objects: made, committed, released.  device_queue.h tells what they are; what is different
+ * with split queues is in device_split.c.
  *
  * A commit is the hot path: one look-up of the queue, the claim's lock, completions, entries, one
  * store to a doorbell.  It never waits.  A batch too long for one piece is done in several, with a
@@ -27,8 +28,8 @@ queue_of(struct object *o)
 	return container_of(o, struct queue, obj);
 }
 
-static struct paddr
-memory_page(struct memory *m, uint64_t page)
+struct paddr
+device_queue_page(struct memory *m, uint64_t page)
 {
 	struct paddr p;
 	uint64_t n;
@@ -38,13 +39,12 @@ memory_page(struct memory *m, uint64_t page)
 	return p;
 }
 
-static void *memory_ptr(struct memory *m) { return frame_ptr(memory_page(m, 0)); }
+static void *memory_ptr(struct memory *m) { return frame_ptr(device_queue_page(m, 0)); }
 
-/* What the device calls a page of a queue's memory. */
-static uint64_t
-device_address(const struct device *d, const struct buffer *b, uint64_t page)
+uint64_t
+device_queue_address(const struct device *d, const struct buffer *b, uint64_t page)
 {
-	return d->check->brokered ? memory_page(b->memory, page).v :
+	return d->check->brokered ? device_queue_page(b->memory, page).v :
 	    grant_iova(&b->grant).v + page * PAGE_SIZE;
 }
 
@@ -75,6 +75,7 @@ release_memory(struct queue *q)
 	put_memory(&q->shadow);
 	put_memory(&q->side);
 	put_memory(&q->slots);
+	q->split = NULL;		/* it was in there */
 }
 
 bool
@@ -98,9 +99,9 @@ device_queue_counts(struct object *o, struct queue_counts *out)
 			.segment = d->function[0].fn->segment,
 			.rid = d->function[0].fn->rid,
 			.id = q->ring.q.id,
-			.accepted = q->ring.accepted,
-			.completed = q->ring.completed,
-			.refused = q->ring.refused,
+			.accepted = q->split != NULL ? q->split->accepted : q->ring.accepted,
+			.completed = q->split != NULL ? q->split->completed : q->ring.completed,
+			.refused = q->split != NULL ? q->split->refused : q->ring.refused,
 			.last_rule = q->last_rule,
 		};
 		spin_unlock(&d->obj.lock);
@@ -132,30 +133,39 @@ device_queues_release(struct device *d)
 
 /* ---- Making ---------------------------------------------------------------------------------- */
 
-/* Memory of a queue, paid for by the caller; low: MEM_BELOW_4G for what the device reaches. */
-static enum status
-make_memory(struct queue *q, struct process *payer, uint64_t sq_bytes, uint64_t cq_bytes,
-    uint32_t entries, uint32_t low)
+/* How much memory a pair of rings takes. */
+static struct queue_sizes
+pair_sizes(const struct xlate_class *c, uint64_t entries)
 {
 	uint64_t sides = min_u64(entries - 1, SIDE_PAGES_MAX);
-	uint64_t slots = (entries - 1) * sizeof(struct xlate_slot) +
-	    sides * sizeof(struct ring_page) + entries * sizeof(uint16_t);
-	enum status s = memory_create(payer, pages_of(sq_bytes), MEM_CONTIGUOUS, &q->owner);
+
+	return (struct queue_sizes){ .owner_bytes = 8 * c->sq_words * entries,
+		.used_bytes = 8 * c->cq_words * entries,
+		.side_pages = sides,
+		.record_bytes = (entries - 1) * sizeof(struct xlate_slot) +
+		    sides * sizeof(struct ring_page) + entries * sizeof(uint16_t) };
+}
+
+/* Memory of a queue, paid for by the caller; low: MEM_BELOW_4G for what the device reaches. */
+static enum status
+make_memory(struct queue *q, struct process *payer, const struct queue_sizes *z, uint32_t low)
+{
+	enum status s = memory_create(payer, pages_of(z->owner_bytes), MEM_CONTIGUOUS, &q->owner);
 
 	if (s == OK)
-		s = memory_create(payer, pages_of(cq_bytes), MEM_CONTIGUOUS | low, &q->cq);
+		s = memory_create(payer, pages_of(z->used_bytes), MEM_CONTIGUOUS | low, &q->cq);
 	if (s == OK)
-		s = memory_create(payer, pages_of(sq_bytes), MEM_CONTIGUOUS | low, &q->shadow);
+		s = memory_create(
+		    payer, pages_of(z->owner_bytes), MEM_CONTIGUOUS | low, &q->shadow);
 	if (s == OK)
-		s = memory_create(payer, sides, low, &q->side);
+		s = memory_create(payer, z->side_pages, low, &q->side);
 	if (s == OK)
-		s = memory_create(payer, pages_of(slots), MEM_CONTIGUOUS, &q->slots);
+		s = memory_create(payer, pages_of(z->record_bytes), MEM_CONTIGUOUS, &q->slots);
 	return s;
 }
 
-/* Everything is granted; the device's lock is held: the ring, and what the class knows of it. */
 static void
-bind(struct queue *q, struct device *d, uint32_t id, uint32_t entries)
+bind_pair(struct queue *q, struct device *d, uint32_t id, uint32_t entries)
 {
 	struct device_check *c = d->check;
 	struct dma_ring *r = &q->ring;
@@ -175,18 +185,40 @@ bind(struct queue *q, struct device *d, uint32_t id, uint32_t entries)
 	r->pages = (uint32_t)q->side->pages;
 	r->id = (uint16_t *)(void *)(r->page + r->pages);
 	for (uint32_t i = 0; i < r->pages; i++)
-		r->page[i] = (struct ring_page){ frame_ptr(memory_page(q->side, i)),
-		    device_address(d, q->side_grant, i) };
+		r->page[i] = (struct ring_page){ frame_ptr(device_queue_page(q->side, i)),
+		    device_queue_address(d, q->side_grant, i) };
 	ring_init(r);
-	c->x.queue[id] = (struct xlate_bound){ .bound = true, .entries = entries,
+}
+
+static volatile uint32_t *
+doorbell(struct device *d, uint32_t id, bool completion)
+{
+	struct device_check *c = d->check;
+	uint32_t reg = c->class->doorbell(&c->x, id, completion);
+	volatile uint8_t *base =
+	    device_regs(c->function, (unsigned)FIELD_GET(XLATE_REGISTER_BAR, reg));
+
+	return (volatile uint32_t *)(volatile void *)(base + (reg & XLATE_REGISTER_OFFSET));
+}
+
+/* Everything is granted; the device's lock is held: the ring, and what the class knows of it. */
+static void
+bind(struct queue *q, struct device *d, uint32_t id, uint32_t entries)
+{
+	struct device_check *c = d->check;
+	struct xlate_bound *b = &c->x.queue[id];
+
+	if (c->class->split != NULL)
+		device_split_bind(q, d, id, entries);
+	else
+		bind_pair(q, d, id, entries);
+	*b = (struct xlate_bound){ .bound = true, .entries = entries, .notify = b->notify,
 		.sq_name = grant_iova(&q->shadow_grant->grant).v,
 		.cq_name = grant_iova(&q->cq_grant->grant).v,
-		.sq_address = device_address(d, q->shadow_grant, 0),
-		.cq_address = device_address(d, q->cq_grant, 0) };
-	q->sq_doorbell = (volatile uint32_t *)(volatile void *)
-	    (c->regs + c->class->doorbell(&c->x, id, false));
-	q->cq_doorbell = (volatile uint32_t *)(volatile void *)
-	    (c->regs + c->class->doorbell(&c->x, id, true));
+		.sq_address = device_queue_address(d, q->shadow_grant, 0),
+		.cq_address = device_queue_address(d, q->cq_grant, 0) };
+	q->sq_doorbell = doorbell(d, id, false);
+	q->cq_doorbell = doorbell(d, id, true);
 	q->device = d;
 	/* The claim counts its queues, so they and their grants do not count the claim. */
 	device_grant_uncount(q->shadow_grant);
@@ -202,6 +234,7 @@ make(struct queue *q, struct device *d, struct process *payer, uint32_t id, uint
     NO_THREAD_SAFETY
 {
 	struct device_check *c = d->check;
+	struct queue_sizes z;
 	enum status s;
 
 	if (c == NULL)
@@ -209,16 +242,26 @@ make(struct queue *q, struct device *d, struct process *payer, uint32_t id, uint
 		return E_UNSUPPORTED;
 	if (entries < 2 || entries > c->class->entries_max || id >= c->x.queues)
 		return E_RANGE;
-	s = make_memory(q, payer, 8ull * c->class->sq_words * entries,
-	    8ull * c->class->cq_words * entries, entries,
-	    c->brokered && d->address_bits < 64 ? MEM_BELOW_4G : 0);
+	if (c->x.queue[id].bound)
+		return E_EXISTS;
+	if (c->class->bind != NULL) {
+		struct xlate_source source = device_source(c->function);
+
+		if (d->resetting)
+			return E_BUSY;
+		if (!c->class->bind(&c->x, &source, id, entries))
+			return E_RANGE;
+	}
+	z = c->class->split != NULL ? device_split_sizes(c->class->split, entries) :
+				      pair_sizes(c->class, entries);
+	s = make_memory(q, payer, &z, c->brokered && d->address_bits < 64 ? MEM_BELOW_4G : 0);
 	if (s == OK)
 		s = device_grant_own(d, payer, q->shadow, DMA_TO_DEVICE, &q->shadow_grant);
 	if (s == OK)
 		s = device_grant_own(d, payer, q->cq, DMA_FROM_DEVICE, &q->cq_grant);
 	if (s == OK)	/* the first queue's side pages also take answers */
-		s = device_grant_own(d, payer, q->side, id == 0 ? DMA_BOTH : DMA_TO_DEVICE,
-		    &q->side_grant);
+		s = device_grant_own(d, payer, q->side, id == 0 && c->class->split == NULL ?
+		    DMA_BOTH : DMA_TO_DEVICE, &q->side_grant);
 	if (s == OK && d->state != DEVICE_CLAIMED)
 		s = E_STALE;
 	if (s == OK && d->check->x.queue[id].bound)
@@ -309,7 +352,7 @@ broken(struct device *d, struct queue *q)
 	const struct pci_function *f = d->function[0].fn;
 
 	log_error("device %02x:%02x.%x: queue %u: %s", f->rid >> 8, f->rid >> 3 & 31, f->rid & 7,
-	    q->ring.q.id, q->ring.fault);
+	    q->ring.q.id, q->split != NULL ? q->split->fault : q->ring.fault);
 	return E_CORRUPT;
 }
 
@@ -351,9 +394,10 @@ piece(struct device *d, struct queue *q, uint32_t sq_tail, uint32_t cq_head,
 static COLD enum status
 renew(struct queue *q)
 {
-	if (q->stale && !q->cleared)
+	if (q->split != NULL ? q->split_stale && !q->cleared : q->stale && !q->cleared)
 		return E_STATE;
-	q->stale = false;
+	q->stale = q->split != NULL;
+	q->split_stale = false;
 	return OK;
 }
 
@@ -361,8 +405,8 @@ renew(struct queue *q)
  * Between two pieces of a long batch; both locks are held before and after.  E_STALE: the claim or
  * the queue is over.
  */
-static COLD enum status
-breathe(struct queue *q, struct device *d) NO_THREAD_SAFETY
+COLD enum status
+device_queue_breathe(struct queue *q, struct device *d) NO_THREAD_SAFETY
 {
 	q->busy = true;
 	spin_unlock(&d->obj.lock);
@@ -371,7 +415,24 @@ breathe(struct queue *q, struct device *d) NO_THREAD_SAFETY
 	spin_lock(&q->obj.lock);
 	spin_lock(&d->obj.lock);
 	q->busy = false;
-	return q->device == d && d->state == DEVICE_CLAIMED && !q->stale ? OK : E_STALE;
+	return q->device == d && d->state == DEVICE_CLAIMED &&
+		!(q->split != NULL ? q->split_stale : q->stale) ?
+	    OK :
+	    E_STALE;
+}
+
+/* A commit with flags. */
+static COLD enum status
+other(struct queue *q, struct device *d, const struct uregs *u, struct ring_refusal *why)
+{
+	switch (u->w[3]) {
+	case QUEUE_RENEW:
+		return renew(q);
+	case QUEUE_SPLIT:
+		return device_split_turn(q, d, (uint32_t)u->w[1], (uint32_t)u->w[2], why);
+	default:
+		return E_INVALID;
+	}
 }
 
 enum status
@@ -398,8 +459,8 @@ sys_queue_commit(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 		s = E_STALE;
 	else if (unlikely(q->busy))
 		s = E_BUSY;
-	else if (unlikely((u->w[3] & QUEUE_RENEW) != 0))
-		s = renew(q);
+	else if (unlikely(u->w[3] != 0))
+		s = other(q, d, u, &why);
 	else if (unlikely(q->stale))
 		s = E_STALE;
 	else if (unlikely(!d->check->x.running))
@@ -410,9 +471,11 @@ sys_queue_commit(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 		if (!counted)
 			object_get(o);
 		counted = true;
-		s = breathe(q, d);
+		s = device_queue_breathe(q, d);
 		if (s == OK)
-			s = piece(d, q, sq_tail, UINT32_MAX, &why);
+			s = u->w[3] == QUEUE_SPLIT ?
+			    device_split_turn(q, d, sq_tail, UINT32_MAX, &why) :
+			    piece(d, q, sq_tail, UINT32_MAX, &why);
 	}
 	if (unlikely(s == E_REFUSED))
 		s = refused(d, q, &why, u);

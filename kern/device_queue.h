@@ -4,9 +4,9 @@
  *
  *   check     what a checked claim has besides: what its class knows (kern/dma/xlate.h), the
  *             windows of its grants, its queues.  Made with the claim, gone with its end
- *   queue     one pair of rings (kern/dma/ring.h), with the memory behind it.  The driver writes
- *             the owner's ring and reads the completions; the shadow and the side pages are the
- *             kernel's and mapped nowhere
+ *   queue     one pair of rings (kern/dma/ring.h) or one split queue (kern/dma/split.h), with the
+ *             memory behind it.  The driver writes the owner's part and reads the device's; the
+ *             shadow and the side pages are the kernel's and mapped nowhere
  *
  * Memory of a queue is granted to the device like a driver's, but it is in no window: no entry can
  * name it.  It stays bound until the claim ends, whatever the driver does with its handle: the
@@ -28,18 +28,22 @@
 
 #include "kern/device.h"
 #include "kern/dma/ring.h"
+#include "kern/dma/split.h"
 #include "kern/dma/window.h"
 
 struct queue {
 	struct object obj;
 	struct device *device; /* (l) queue.obj.lock: borrowed; the claim counts its queues */
 	struct list link;		/* (device) */
-	bool stale, cleared; /* (device) the device was told to stop since; and it did: both rings
-				are as new */
+	/* (device) The device was told to stop since; and it did: both rings are as new.  A split
+	 * queue is always stale for a commit that takes it for a pair, and has its own word. */
+	bool stale, cleared, split_stale;
 	bool busy;			/* (device) a commit is between two pieces */
 	uint32_t told;			/* (device) completions that the device knows to be taken */
 	volatile uint32_t *sq_doorbell, *cq_doorbell;	/* (c) */
 	struct dma_ring ring;		/* (device) */
+	/* (c) not NULL: a split queue.  In it all is (device), and of ring only the id counts */
+	struct split_ring *split;
 	enum dma_rule last_rule;	/* (device) of the batch that was refused last */
 	struct memory *owner, *cq, *shadow, *side,
 	    *slots; /* (c) counted; NULL when the claim is over */
@@ -52,7 +56,7 @@ struct device_check {
 	struct window_table windows;
 	struct paddr array;		/* of the windows */
 	unsigned array_order;
-	volatile uint8_t *regs;		/* BAR 0 of the first function */
+	struct pci_function *function;	/* the first */
 	bool brokered;
 	struct list queues;
 	uint64_t entries, registers_refused;
@@ -69,9 +73,9 @@ bool device_queue_counts(struct object *o, struct queue_counts *out);
 /* The translator for the function's class, or NULL. */
 const struct xlate_class *device_class(const struct pci_function *f);
 
-/* The kernel's view of BAR 0, made at the first call; NULL: there is none, or no memory.  Who has
+/* The kernel's view of a BAR, made at the first call; NULL: there is none, or no memory.  Who has
  * claimed the function. */
-volatile uint8_t *device_regs(struct pci_function *f);
+volatile uint8_t *device_regs(struct pci_function *f, unsigned bar);
 
 /* All with the device's lock held; open also where d->check is not there yet. */
 NODISCARD enum status device_check_open(struct device *d);

@@ -299,6 +299,7 @@ kernel_main(struct machine *m)
 	worker_init();
 	pci_init(m);
 	units_init(m);
+	device_classes_init();
 	devices_report();
 	record_print(m);
 	start_cpus(m);

@@ -73,8 +73,10 @@ struct pci_function {
 	struct pci_vector *msix;	/* msix_count of them; made at first use, owned */
 	volatile uint8_t *msix_table;	/* kernel's mapping, made at first use */
 	volatile uint8_t *config;	/* ECAM, 4 KiB */
-	volatile uint8_t *regs; /* (claim) the kernel's view of BAR 0, where it checks accesses;
-				   made at first use */
+	volatile uint8_t *regs[DEVICE_BARS];	/* (claim) the kernel's view of a BAR, where it
+						   checks accesses; made at first use */
+	const char *unfit;	/* (c) why its class says that it is not to be had; NULL: it does
+				   not */
 
 	int16_t unit;			/* machine.iommu index, -1 none */
 	uint32_t endpoint;		/* the unit's id */

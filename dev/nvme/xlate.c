@@ -488,19 +488,18 @@ doorbell(const struct xlate_device *d, uint32_t id, bool completion)
 }
 
 static bool
-nvme_open(struct xlate_device *d, uint64_t (*read)(void *arg, uint32_t offset, unsigned width),
-    void *arg)
+nvme_open(struct xlate_device *d, const struct xlate_source *s)
 {
 	uint64_t cap, n;
 
-	if (d->window_bytes < NVME_DOORBELLS + 16 || d->window_bytes > UINT32_MAX)
+	if (d->bar_bytes[0] < NVME_DOORBELLS + 16 || d->bar_bytes[0] > XLATE_REGISTER_OFFSET)
 		return false;
-	cap = read(arg, NVME_CAP, 8);
+	cap = s->read(s->arg, NVME_CAP, 8);
 	if (cap == UINT64_MAX || FIELD_GET(CAP_MPSMIN, cap) != 0 ||
 	    (FIELD_GET(CAP_CSS, cap) & 1) == 0)
 		return false;
 	d->fact[FACT_DSTRD] = FIELD_GET(CAP_DSTRD, cap);
-	n = (d->window_bytes - NVME_DOORBELLS) / (8ull << d->fact[FACT_DSTRD]);
+	n = (d->bar_bytes[0] - NVME_DOORBELLS) / (8ull << d->fact[FACT_DSTRD]);
 	d->queues = n < XLATE_QUEUES_MAX ? (uint32_t)n : XLATE_QUEUES_MAX;
 	return d->queues >= 2;
 }
@@ -526,18 +525,21 @@ write_cc(const struct xlate_device *d, uint32_t cc, struct xlate_writes *out)
 	} else if (!d->running) {
 		if (!d->stopped || !b->bound || b->used)
 			return RULE_ORDER;
-		out->v[out->count++] = (struct xlate_write){ NVME_AQA, 4,
-		    FIELD_PREP(AQA_ASQS, b->entries - 1) | FIELD_PREP(AQA_ACQS, b->entries - 1) };
-		out->v[out->count++] = (struct xlate_write){ NVME_ASQ, 8, b->sq_address };
-		out->v[out->count++] = (struct xlate_write){ NVME_ACQ, 8, b->cq_address };
+		out->v[out->count++] = (struct xlate_write){ .offset = NVME_AQA, .width = 4,
+		    .value = FIELD_PREP(AQA_ASQS, b->entries - 1) |
+			FIELD_PREP(AQA_ACQS, b->entries - 1) };
+		out->v[out->count++] = (struct xlate_write){ .offset = NVME_ASQ, .width = 8,
+		    .value = b->sq_address };
+		out->v[out->count++] = (struct xlate_write){ .offset = NVME_ACQ, .width = 8,
+		    .value = b->cq_address };
 		out->effect = XLATE_START;
 	}
-	out->v[out->count++] = (struct xlate_write){ NVME_CC, 4, cc };
+	out->v[out->count++] = (struct xlate_write){ .offset = NVME_CC, .width = 4, .value = cc };
 	return RULE_NONE;
 }
 
 static enum dma_rule
-nvme_write(const struct xlate_device *d, uint32_t offset, unsigned width, uint64_t value,
+nvme_write(struct xlate_device *d, uint32_t offset, unsigned width, uint64_t value,
     struct xlate_writes *out)
 {
 	const struct xlate_bound *b = &d->queue[0];
@@ -578,7 +580,7 @@ nvme_may_read(const struct xlate_device *d UNUSED, uint32_t offset, unsigned wid
 }
 
 static enum xlate_effect
-nvme_seen(const struct xlate_device *d, uint32_t offset, unsigned width, uint64_t *value)
+nvme_seen(struct xlate_device *d, uint32_t offset, unsigned width, uint64_t *value)
 {
 	const uint64_t hidden = CAP_MPSMAX | CAP_NSSRS | CAP_BPS | CAP_PMRS | CAP_CMBS;
 	uint32_t csts = (uint32_t)*value;

@@ -26,7 +26,7 @@ enum evidence : uint8_t {
 };
 
 /* What queue_create tells: rings to be mapped, and what the device's registers and commands call
- * them. */
+ * them.  Of a split queue, sq is the driver's part and cq the device's. */
 struct queue_info {
 	uint64_t sq_iova, cq_iova;
 	uint64_t sq_bytes, cq_bytes;	/* whole pages */

@@ -23,10 +23,16 @@
  * where none does.  A window is a run of whole pages that is contiguous on both sides; neighbours
  * may belong to one grant.  Queues, side tables and interrupt doorbells are in no window: data
  * never goes there.
+ *
+ * Two kinds of queues.  Pairs of a submission and a completion ring: judge looks at one entry
+ * (struct xlate_queue, kern/dma/ring.h).  Split queues, where the owner fills a table of
+ * descriptors and a ring that names chains of them: split->judge looks at one chain (struct
+ * xlate_split_queue, kern/dma/split.h).
  */
 #pragma once
 
 #include "kern/abi/dma.h"
+#include "kern/base/bits.h"
 #include "kern/base/types.h"
 
 enum {
@@ -35,8 +41,14 @@ enum {
 	XLATE_GRANTS_MAX = 8,		/* runs of one grant that one entry may name */
 	XLATE_ENTRY_WORDS = 8,		/* of 64 bits: the longest submission entry */
 	XLATE_SIDE_WORDS = 512,		/* a side page */
-	XLATE_WRITES_MAX = 4,
+	XLATE_WRITES_MAX = 10,
+	XLATE_FACTS = 12,
+	XLATE_BARS = 6,
+	XLATE_PIECES_MAX = 64,		/* of one chain, where its memory is contiguous */
 };
+
+/* A register: the BAR of the device's first function, and the byte in it. */
+enum : uint32_t { XLATE_REGISTER_BAR = BITS(31, 28), XLATE_REGISTER_OFFSET = BITS(27, 0) };
 
 struct xlate_window {
 	/* As the driver writes them; whole pages; last is inclusive */
@@ -76,18 +88,22 @@ struct xlate_bound {
 	uint32_t entries;		/* of either ring */
 	uint64_t sq_name, cq_name;	/* what the driver calls them */
 	uint64_t sq_address, cq_address;	/* what the device does */
+	/* The class's own, of split queues: the device was told of it; where it is notified */
+	bool enabled;
+	uint32_t notify;
 };
 
 struct xlate_device {
 	struct xlate_bound queue[XLATE_QUEUES_MAX];
 	uint32_t queues;		/* ids below this have doorbells in the register window */
 	uint32_t vectors;		/* message interrupts */
-	uint64_t window_bytes;		/* the register window */
+	uint64_t bar_bytes[XLATE_BARS];	/* registers; 0: none there */
+	bool remapped;			/* an IOMMU stands behind the device */
 	bool running;			/* from the accepted start to the next stop */
 	bool ready;			/* ... and it said that it had started */
 	/* Seen to have stopped since the last stop; nothing is outstanding */
 	bool stopped;
-	uint64_t fact[4];		/* the class's: registers that it keeps */
+	uint64_t fact[XLATE_FACTS];	/* the class's: registers that it keeps */
 	/* The class's: transfer unit of a target; 0: not known, not usable */
 	uint8_t lg2[XLATE_TARGETS_MAX];
 };
@@ -106,10 +122,41 @@ struct xlate_queue {
 	struct xlate_slot *slot;
 };
 
+/*
+ * One place of a split queue's table.  A chain that is outstanding keeps all of its places busy;
+ * the rest is the head's.
+ */
+struct xlate_chain {
+	bool busy, head;		/* the caller's */
+	uint16_t next;			/* place of the chain; XLATE_END: its last */
+	uint8_t grants;
+	uint32_t writable;		/* bytes that the device may write */
+	uint64_t *side;			/* its table of pieces, or NULL */
+	uint64_t side_address;
+	void *grant[XLATE_GRANTS_MAX];
+};
+enum : uint16_t { XLATE_END = 0xffff };
+
+struct xlate_split_queue {
+	const struct xlate_device *device;
+	const struct xlate_windows *windows;
+	uint32_t id;
+	uint32_t entries;		/* a power of two */
+	uint32_t recent;		/* a hint: the window that was found last */
+	const uint8_t *owner;		/* the owner's part: may change at any time */
+	uint8_t *shadow;		/* the same, as the device reads it */
+	const volatile uint8_t *used;	/* the device's part: likewise */
+	struct xlate_chain *chain;	/* by place */
+	/* A side table of XLATE_PIECES_MAX pieces for the next chain that needs one; NULL: none is
+	 * free */
+	uint64_t *spare;
+	uint64_t spare_address;
+};
+
 /* What a verdict adds to the rule. */
 struct xlate_verdict {
-	uint32_t id;			/* command id, RULE_NONE only */
-	uint32_t work;			/* words of side tables that were read */
+	uint32_t id;			/* command id, or head; RULE_NONE only */
+	uint32_t work;			/* words of side tables, or of chains, that were read */
 };
 
 /* What one completion says. */
@@ -132,7 +179,11 @@ enum xlate_effect : uint8_t {
 	XLATE_STOPPED,
 };
 
-struct xlate_write { uint32_t offset, width; uint64_t value; };
+struct xlate_write {
+	uint32_t offset, width;
+	uint64_t value;
+	bool verify;			/* it reads back as written, or nothing more is written */
+};
 
 /* In this order; nothing when refused. */
 struct xlate_writes {
@@ -141,18 +192,71 @@ struct xlate_writes {
 	struct xlate_write v[XLATE_WRITES_MAX];
 };
 
+/* How a class looks at a device.  Past a BAR's end reads are all ones, and writes do nothing. */
+struct xlate_source {
+	uint64_t (*read)(void *arg, uint32_t offset, unsigned width);	/* registers */
+	void (*write)(void *arg, uint32_t offset, unsigned width, uint64_t value);
+	uint32_t (*config)(void *arg, uint32_t offset, unsigned width);	/* configuration space */
+	void *arg;
+};
+
+/* What a class with split queues supplies for them. */
+struct xlate_split {
+	/* Both parts of a queue.  They are wiped to zero when a queue begins anew. */
+	uint32_t (*owner_bytes)(uint32_t entries);
+	uint32_t (*used_bytes)(uint32_t entries);
+
+	/*
+	 * Judges the chain that the owner's entry idx names.  Each word of the owner's is read
+	 * once.  The shadow is written at the places of the chain, all not busy, and at entry idx;
+	 * so are these places' records but for busy and head: they are nobody's either way.
+	 * Accepted, chain.side is NULL, or the spare table, which is taken.
+	 */
+	enum dma_rule (*judge)(
+	    struct xlate_split_queue *q, uint16_t idx, struct xlate_verdict *v);
+
+	/*
+	 * The shadow's entries before "now" are for the device, those before "old" were already;
+	 * what the owner says of interrupts goes with them.  True: the device asked to be told.
+	 */
+	bool (*announce)(const struct xlate_split_queue *q, uint16_t old, uint16_t now);
+
+	/* How far the device says that it is; and what it says of one entry.  Each reads once. */
+	uint16_t (*used_idx)(const struct xlate_split_queue *q);
+	void (*used)(
+	    const struct xlate_split_queue *q, uint16_t idx, uint32_t *head, uint32_t *bytes);
+};
+
 struct xlate_class {
 	const char *name;
 	uint32_t class_code, class_mask;	/* of PCI functions */
-	uint32_t sq_words, cq_words;	/* entries, in words of 64 bits */
+	uint16_t vendor, device_first, device_last;	/* likewise; vendor 0: any */
+	uint32_t sq_words, cq_words;	/* entries, in words of 64 bits; not of split queues */
 	uint32_t entries_max;
+	const struct xlate_split *split;	/* NULL: queues are pairs of rings */
 
 	/*
-	 * Fills in what registers say of a device that is claimed: queues, fact[].  read: 8 or 4
-	 * bytes of the register window, all ones past its end.  False: not one that can be checked.
+	 * Why the function cannot be had at all, whoever checks: NULL: nothing against it.
+	 * remapped: an IOMMU stands in its way.  Nobody has it.  May be NULL.
 	 */
-	bool (*open)(struct xlate_device *d,
-	    uint64_t (*read)(void *arg, uint32_t offset, unsigned width), void *arg);
+	const char *(*unfit)(const struct xlate_source *s, bool remapped);
+
+	/*
+	 * Fills in what registers say of a device that is claimed: queues, fact[].  False: not one
+	 * that can be checked.  NULL, and everything below: the class has no translator.
+	 */
+	bool (*open)(struct xlate_device *d, const struct xlate_source *s);
+
+	/*
+	 * A queue is to be made, and is not bound yet: learns what the device says of it.  False:
+	 * the device does not take it.  May be NULL.
+	 */
+	bool (*bind)(struct xlate_device *d, const struct xlate_source *s, uint32_t id,
+	    uint32_t entries);
+
+	/* The device was told to stop, or is reset: its registers are about to be as new.  May be
+	 * NULL. */
+	void (*reset)(struct xlate_device *d);
 
 	/*
 	 * Where the device is told of new entries, and that completions were taken; id < d->queues.
@@ -181,16 +285,26 @@ struct xlate_class {
 	void (*answered)(struct xlate_device *d, struct xlate_slot *s);
 
 	/*
-	 * A register write by the driver: what shall be written instead.  Width 4 or 8, aligned, in
-	 * the window.
+	 * A register write by the driver: what shall be written instead.  Width 1, 2, 4 or 8,
+	 * aligned, in the BAR.  fact[] and queue[].enabled may change when it is accepted.
 	 */
-	enum dma_rule (*write)(const struct xlate_device *d, uint32_t offset, unsigned width,
+	enum dma_rule (*write)(struct xlate_device *d, uint32_t offset, unsigned width,
 	    uint64_t value, struct xlate_writes *out);
-	/* May this be read; then what the driver gets for what was read, and what that says. */
+	/* May this be read; then what the driver gets for what was read, and what that says.  seen
+	 * may change fact[]. */
 	enum dma_rule (*may_read)(const struct xlate_device *d, uint32_t offset, unsigned width);
-	enum xlate_effect (*seen)(const struct xlate_device *d, uint32_t offset, unsigned width,
-	    uint64_t *value);
+	enum xlate_effect (*seen)(
+	    struct xlate_device *d, uint32_t offset, unsigned width, uint64_t *value);
 };
+
+/* The class speaks for functions of these ids. */
+static inline bool
+xlate_matches(const struct xlate_class *c, uint32_t class_code, uint16_t vendor, uint16_t device)
+{
+	return (class_code & c->class_mask) == c->class_code &&
+	    (c->vendor == 0 || (vendor == c->vendor && device >= c->device_first &&
+	    device <= c->device_last));
+}
 
 /* What arch/<a>/devtab.c lists. */
 extern const struct xlate_class *const xlate_classes[];		/* ends with NULL */

@@ -315,9 +315,9 @@ pci_reset_step(struct pci_function *f, uint32_t *state)
 
 static uint64_t registers[PAGE_SIZE / 8];
 volatile uint8_t *
-device_regs(struct pci_function *f)
+device_regs(struct pci_function *f, unsigned bar UNUSED)
 {
-	return f->regs = (volatile uint8_t *)registers;
+	return f->regs[0] = (volatile uint8_t *)registers;
 }
 
 /* Pages go when the function was reset and nothing is under way. */

@@ -137,20 +137,30 @@ map_ring(uint32_t memory, uint64_t iova, uint64_t len, uint64_t prot, struct drv
 	return s;
 }
 
+/* The kernel's queue: what the driver writes, and what it can only read. */
 static enum status
-checked_queue(struct drv_device *d, uint32_t id, uint64_t entries, struct drv_queue *out)
+make_checked(struct drv_device *d, uint32_t id, uint64_t entries, uint32_t *handle,
+    struct drv_memory *ours, struct drv_memory *devices)
 {
 	struct queue_info i;
 	uint64_t h;
 	enum status s = sys_queue_create(d->handle, id, entries, (uint64_t)(uintptr_t)&i, &h), t;
 
-	*out = (struct drv_queue){ .checked = true };
 	if (s != OK)
 		return s;
-	out->handle = (uint32_t)h;
-	s = map_ring(i.sq_memory, i.sq_iova, i.sq_bytes, 3, &out->sq);
-	t = map_ring(i.cq_memory, i.cq_iova, i.cq_bytes, 1, &out->cq);
+	*handle = (uint32_t)h;
+	s = map_ring(i.sq_memory, i.sq_iova, i.sq_bytes, 3, ours);
+	t = map_ring(i.cq_memory, i.cq_iova, i.cq_bytes, 1, devices);
 	return s != OK ? s : t;
+}
+
+/* The kernel keeps what the device may know of it until the claim ends. */
+static void
+free_checked(uint32_t handle, struct drv_memory *ours, struct drv_memory *devices)
+{
+	(void)sys_mem_unmap(HANDLE_NONE, (uint64_t)(uintptr_t)ours->ptr, ours->len);
+	(void)sys_mem_unmap(HANDLE_NONE, (uint64_t)(uintptr_t)devices->ptr, devices->len);
+	(void)sys_handle_close(handle);
 }
 
 enum status
@@ -160,8 +170,10 @@ drv_queue(struct drv_device *d, uint32_t id, uint32_t entries, uint32_t sq_entry
 	uint64_t sq_bytes = (uint64_t)entries * sq_entry, cq_bytes = (uint64_t)entries * cq_entry;
 	enum status s;
 
-	if (d->checked)
-		return checked_queue(d, id, entries, out);
+	if (d->checked) {
+		*out = (struct drv_queue){ .checked = true };
+		return make_checked(d, id, entries, &out->handle, &out->sq, &out->cq);
+	}
 	s = drv_memory(d, sq_bytes, DMA_TO_DEVICE, &out->sq);
 	if (s != OK)
 		return s;
@@ -180,10 +192,7 @@ void
 drv_queue_free(struct drv_device *d, struct drv_queue *q)
 {
 	if (q->checked) {
-		/* The kernel keeps what the device may know of it until the claim ends. */
-		(void)sys_mem_unmap(HANDLE_NONE, (uint64_t)(uintptr_t)q->sq.ptr, q->sq.len);
-		(void)sys_mem_unmap(HANDLE_NONE, (uint64_t)(uintptr_t)q->cq.ptr, q->cq.len);
-		(void)sys_handle_close(q->handle);
+		free_checked(q->handle, &q->sq, &q->cq);
 		return;
 	}
 	drv_memory_free(d, &q->sq);
@@ -252,8 +261,10 @@ drv_vring(struct drv_device *d, uint16_t index, uint16_t entries, unsigned bar, 
 	out->avail_at = (uint32_t)(n * DESC_BYTES);
 	if (!is_pow2(n) || n > VRING_MAX || bar >= DRV_BARS)
 		return E_INVALID;
-	if (d->checked)
-		return E_UNSUPPORTED;
+	if (d->checked) {
+		out->checked = true;
+		return make_checked(d, index, n, &out->handle, &out->driver, &out->device);
+	}
 	if ((notify & 1) != 0 || !range_within(notify, 2, 0, d->window[bar].len))
 		return E_RANGE;
 	s = drv_memory(d, out->avail_at + RING_HEAD + 2 * n + RING_EVENT, DMA_TO_DEVICE,
@@ -273,6 +284,10 @@ drv_vring(struct drv_device *d, uint16_t index, uint16_t entries, unsigned bar, 
 void
 drv_vring_free(struct drv_device *d, struct drv_vring *q)
 {
+	if (q->checked) {
+		free_checked(q->handle, &q->driver, &q->device);
+		return;
+	}
 	drv_memory_free(d, &q->driver);
 	drv_memory_free(d, &q->device);
 }
@@ -280,8 +295,13 @@ drv_vring_free(struct drv_device *d, struct drv_vring *q)
 void
 drv_vring_reset(struct drv_vring *q)
 {
+	uint64_t a, b;
+
 	memset(q->driver.ptr, 0, q->driver.len);
-	memset(q->device.ptr, 0, q->device.len);
+	if (q->checked)
+		(void)sys_queue_commit(q->handle, UINT32_MAX, UINT32_MAX, QUEUE_RENEW, &a, &b);
+	else
+		memset(q->device.ptr, 0, q->device.len);
 	q->shown = 0;
 }
 
@@ -294,11 +314,15 @@ event_passed(uint16_t event, uint16_t now, uint16_t old)
 }
 
 enum status
-drv_vring_commit(struct drv_vring *q, uint32_t avail_idx, uint32_t used_idx UNUSED)
+drv_vring_commit(struct drv_vring *q, uint32_t avail_idx, uint32_t used_idx)
 {
 	uint16_t old = q->shown, now = (uint16_t)avail_idx;
+	uint64_t rule, entry;
 	bool wanted;
 
+	if (q->checked)
+		return sys_queue_commit(
+		    q->handle, avail_idx, used_idx, QUEUE_SPLIT, &rule, &entry);
 	if (avail_idx == UINT32_MAX || now == old) {
 		io_full();	/* flags and used_event before the next look at used->idx */
 		return OK;

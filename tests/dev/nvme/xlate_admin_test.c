@@ -199,6 +199,8 @@ read_cap(void *arg, uint32_t offset, unsigned width)
 	return offset == NVME_CAP && width == 8 ? cap : 0;
 }
 
+static const struct xlate_source source = { .read = read_cap };
+
 static enum dma_rule
 write_reg(uint32_t offset, unsigned width, uint64_t value, struct xlate_writes *w)
 {
@@ -320,25 +322,25 @@ ATF_TC_BODY(doorbells_lie_in_the_window, tc)
 	world(0);
 	for (unsigned dstrd = 0; dstrd < 16; dstrd++) {
 		for (uint64_t len = 0x2000; len <= 0x400000; len *= 2) {
-			device.window_bytes = len;
+			device.bar_bytes[0] = len;
 			cap = 1ull << 37 | (uint64_t)dstrd << 32 | 1023;
-			if (!nvme_xlate.open(&device, read_cap, NULL))
+			if (!nvme_xlate.open(&device, &source))
 				continue;
 			ATF_CHECK(device.queues >= 2 && device.queues <= XLATE_QUEUES_MAX);
 			ATF_CHECK(nvme_xlate.doorbell(&device, device.queues - 1, true) + 4 <= len);
 			ATF_CHECK_EQ(NVME_DOORBELLS, nvme_xlate.doorbell(&device, 0, false));
 		}
 	}
-	device.window_bytes = 0x4000;
+	device.bar_bytes[0] = 0x4000;
 	cap = 0;
-	ATF_CHECK(!nvme_xlate.open(&device, read_cap, NULL));		/* no NVM command set */
+	ATF_CHECK(!nvme_xlate.open(&device, &source));		/* no NVM command set */
 	cap = 1ull << 37 | 1ull << 48;
-	ATF_CHECK(!nvme_xlate.open(&device, read_cap, NULL));		/* no pages of 4 KiB */
+	ATF_CHECK(!nvme_xlate.open(&device, &source));		/* no pages of 4 KiB */
 	cap = UINT64_MAX;
-	ATF_CHECK(!nvme_xlate.open(&device, read_cap, NULL));
+	ATF_CHECK(!nvme_xlate.open(&device, &source));
 	cap = 1ull << 37;
-	device.window_bytes = 0x1000;
-	ATF_CHECK(!nvme_xlate.open(&device, read_cap, NULL));
+	device.bar_bytes[0] = 0x1000;
+	ATF_CHECK(!nvme_xlate.open(&device, &source));
 }
 
 ATF_TC_WITHOUT_HEAD(completions_are_read_by_phase);
