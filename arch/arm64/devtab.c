@@ -3,6 +3,7 @@
  */
 #include "dev/nvme/canary.h"
 #include "dev/nvme/xlate.h"
+#include "dev/virtio/xlate.h"
 #include "kern/dma/iommu.h"
 
 extern const struct iommu_driver smmuv3_driver;
@@ -10,6 +11,7 @@ extern const struct iommu_driver viommu_driver;
 
 const struct iommu_driver *const iommu_drivers[] = { &smmuv3_driver, &viommu_driver, NULL };
 
-const struct xlate_class *const xlate_classes[] = { &nvme_xlate, NULL };
+const struct xlate_class *const xlate_classes[] = { &nvme_xlate, &virtio_net_xlate,
+	&virtio_blk_xlate, &virtio_other_xlate, NULL };
 
 const struct canary_class *const canary_classes[] = { &nvme_canary, NULL };

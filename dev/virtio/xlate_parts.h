@@ -1,0 +1,34 @@
+/*
+ * What the halves of the virtio translator share: what they keep of a device, and the functions for
+ * its queues.
+ */
+#pragma once
+
+#include "dev/virtio/vring.h"
+#include "kern/dma/xlate.h"
+
+/* xlate_device.fact[].  A place is a register (XLATE_REGISTER_BAR) and, in the high half, how many
+ * bytes there are. */
+enum {
+	FACT_COMMON, FACT_NOTIFY, FACT_ISR, FACT_DEVICE,	/* places */
+	FACT_MULTIPLIER,
+	FACT_ALLOWED,		/* features of the class */
+	FACT_WRITABLE,		/* 1 + the byte of device configuration that the driver may write */
+	FACT_FEATURES,		/* as the driver wrote them */
+	FACT_SELECTS,		/* queue, device features, driver features: 16 bits each */
+	FACT_STATUS,		/* as the driver wrote it, and FEATURES_SEEN */
+	FACTS
+};
+static_assert(FACTS <= XLATE_FACTS);
+
+static inline uint32_t lo(uint64_t w) { return (uint32_t)w; }
+static inline uint32_t hi(uint64_t w) { return (uint32_t)(w >> 32); }
+
+static inline bool
+agreed(const struct xlate_device *d, uint64_t feature)
+{
+	return (d->fact[FACT_FEATURES] & feature) != 0;
+}
+
+/* xlate.c */
+extern const struct xlate_split virtio_split;
