@@ -7,11 +7,13 @@
  *
  *     rogue: WHAT: refused: RULE        the kernel's rule for queue entries and registers
  *     rogue: WHAT: refused by the IOMMU, device says CODE      where doorbells are mapped
+ *     rogue: WHAT: not reported, device says CODE              the same, and the IOMMU has no log
  *     rogue: WHAT: STATUS               how the call ended; "success" where it should not have been
  *
  * Queue entries are tried on the admin queue: a refused batch leaves the ring as it was, so each
  * goes into the same place.  What only the kernel's checks refuse is left out where doorbells are
- * mapped.
+ * mapped.  Memory that no attack may reach holds a pattern, which is compared at the end: a refusal
+ * that nobody reports is seen there.
  */
 #include "dev/nvme/parts.h"
 #include "kern/base/bits.h"
@@ -131,10 +133,13 @@ device_entry(const char *what, struct nvme_sqe e)
 	const char *why = "";
 	enum status s = nvme_admin(&ctrl, &e, what, NULL, &code, &why);
 
-	while (drv_faults(&device) == before && now_ns() < until)
+	while (device.status->look != 0 && drv_faults(&device) == before && now_ns() < until)
 		sleep_until(now_ns() + NS_PER_MS);
 	log_line(2, "%s: %s, device says 0x%x", what,
-	    drv_faults(&device) != before ? "refused by the IOMMU" : status_text(s), code);
+	    drv_faults(&device) != before      ? "refused by the IOMMU" :
+		device.status->look == 0 ? "not reported" :
+					   status_text(s),
+	    code);
 }
 
 static void
@@ -190,12 +195,27 @@ commands(uint64_t in)
 	commit("tail past the ring", ctrl.admin.entries);
 }
 
+/* What is not the pattern any more, of memory that is mapped here for it. */
+static uint64_t
+changed(const struct drv_memory *m)
+{
+	uint64_t va, n = 0;
+
+	if (sys_mem_map(HANDLE_NONE, m->memory, 0, m->len, 0, 1, &va) != OK)
+		die("no mapping");
+	for (uint64_t i = 0; i < m->len; i++)
+		n += ((const uint8_t *)(uintptr_t)va)[i] != PATTERN;
+	(void)sys_mem_unmap(HANDLE_NONE, va, m->len);
+	return n;
+}
+
 /* in: two pages for the device to write; out: one for it to read. */
 static void
 addresses(struct drv_memory *in, const struct drv_memory *out)
 {
 	uint64_t base = in->iova.v;
 
+	memset(out->ptr, PATTERN, out->len);
 	attempt("guess at a physical address", identify(GUESS, 0));
 	attempt("first page in, last page out", identify(base + PAGE_SIZE + 8, base + in->len));
 	attempt("page after the window", identify(base + in->len, 0));
@@ -205,8 +225,11 @@ addresses(struct drv_memory *in, const struct drv_memory *out)
 		entry("PRP not aligned", identify(base + 1, 0));
 		entry("second PRP not aligned", identify(base + 8, base + PAGE_SIZE + 8));
 	}
+	memset(in->ptr, PATTERN, in->len);
 	say("release", drv_revoke(&device, in), RULE_NONE);
 	attempt("use of a released buffer", identify(base, 0));
+	log_line(2, "memory that was not granted for it: %llu bytes changed",
+	    (unsigned long long)(changed(in) + changed(out)));
 }
 
 /* Completions can only be read: nobody but the device writes them. */
