@@ -215,6 +215,13 @@ uint64_t drv_now(void);
  * to be believed (D11).  UINT64_MAX: the device was taken away.
  */
 uint64_t drv_faults(struct drv_device *d);
+/*
+ * How many of them are times that records were lost, of this device or of another behind the same
+ * IOMMU; asked after drv_faults, it is not less than what that number holds.  When only these
+ * became more, a command that can be done twice may be put again: its answer is believed when the
+ * number stays.
+ */
+uint32_t drv_faults_lost(const struct drv_device *d);
 
 /* Function-level reset: grants and vectors stay, the device is as after power-on. */
 NODISCARD enum status drv_reset(struct drv_device *d, uint64_t deadline_ns);

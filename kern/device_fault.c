@@ -62,8 +62,10 @@ device_faults_lost_count(uint32_t unit)
 
 		if (d == NULL || pci_functions[i].unit != (int)unit)
 			continue;
-		device_status(d)->fault_seq++;
+		/* A driver that reads them the other way round knows at least the losses in the
+		 * sum. */
 		device_status(d)->lost++;
+		store_release(&device_status(d)->fault_seq, device_status(d)->fault_seq + 1);
 	}
 	spin_unlock(&device_claim_lock);
 }

@@ -61,7 +61,8 @@ struct dma_fault {
 struct dma_status {
 	uint64_t fault_seq; /* accesses of the device that were refused, and losses, since it was
 			       claimed */
-	uint32_t lost;		/* times that records were lost: maybe of this device */
+	uint32_t lost; /* times that records were lost, maybe of this device: to be read after
+			  fault_seq */
 	uint16_t ended;		/* not 0: the claim has ended */
 	uint16_t look;		/* not 0: an IOMMU with a working log stands before the device */
 };

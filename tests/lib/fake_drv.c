@@ -152,6 +152,7 @@ drv_wait(struct drv_device *d, uint64_t deadline)
 }
 
 uint64_t drv_faults(struct drv_device *d) { return d->faults; }
+uint32_t drv_faults_lost(const struct drv_device *d UNUSED) { return 0; }
 
 enum status
 drv_reset(struct drv_device *d, uint64_t deadline UNUSED)

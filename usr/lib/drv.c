@@ -391,6 +391,12 @@ drv_faults(struct drv_device *d)
 	return load_acquire(&d->status->fault_seq);
 }
 
+uint32_t
+drv_faults_lost(const struct drv_device *d)
+{
+	return d->status != NULL ? load_relaxed(&d->status->lost) : 0;
+}
+
 enum status
 drv_reset(struct drv_device *d, uint64_t deadline)
 {

@@ -16,6 +16,8 @@
 
 enum { DEPTH = 1024, STACK_BYTES = 8192 };
 enum { BATCH = 32 };			/* completions that one look at the IOMMU is for */
+/* A device that floods the log is shut off after fewer losses (kern/device_fault.c). */
+enum { DOUBTS_MAX = 1000 };
 enum : uint64_t {
 	TICK_NS = NS_PER_S,
 	POLL_NS = 2 * NS_PER_MS,
@@ -76,6 +78,22 @@ listen(void)
 	}
 }
 
+/*
+ * The IOMMU lost records while the request was in the device: maybe of this one's accesses, most
+ * likely of some other device's that floods the log.  So it is done once more, and believed when
+ * nothing was lost meanwhile.  True: it is on its way.
+ */
+static COLD bool
+put_again(struct request *r)
+{
+	if (r->own_faults != server.own_faults || r->session->closing || ++r->doubts > DOUBTS_MAX)
+		return false;
+	r->next = server.again;
+	server.again = r;
+	server.retry = true;
+	return true;
+}
+
 /* One command is done. */
 static ALWAYS_INLINE void
 complete(const struct nvme_done *d)
@@ -92,7 +110,24 @@ complete(const struct nvme_done *d)
 		    nvme_status_text(d->sct_sc), d->sct_sc >> 8, d->sct_sc & 0xff);
 	if (unlikely(d->sct_sc == ABORTED))
 		e = E_TIMED_OUT;
-	request_done(r, unlikely(r->faults != server.faults) ? E_IO : e, d->sct_sc);
+	if (unlikely(r->faults != server.faults)) {
+		if (e == OK && put_again(r))
+			return;
+		e = E_IO;
+	}
+	request_done(r, e, d->sct_sc);
+}
+
+/*
+ * Faults without losses of records.  A loss may be in its own number already and not yet in the
+ * sum: so this may be too small, and never too large.
+ */
+static uint64_t
+own_faults(uint64_t faults)
+{
+	uint32_t lost = drv_faults_lost(&server.device);
+
+	return faults - min_u64(faults, lost);
 }
 
 /* Was anything refused that the device did until now?  Then nothing that is in flight is believed
@@ -100,15 +135,21 @@ complete(const struct nvme_done *d)
 static ALWAYS_INLINE void
 look(void)
 {
-	uint64_t now = drv_faults(&server.device);
+	uint64_t now = drv_faults(&server.device), own;
 
 	if (likely(now == server.faults))
 		return;
 	if (now == UINT64_MAX)
 		die("the device was taken away");
-	complain("the IOMMU refused accesses of the device: %u requests in flight fail",
-	    server.inflight);
+	own = own_faults(now);
+	if (own > server.own_faults)
+		complain("the IOMMU refused accesses of the device: %u requests in flight fail",
+		    server.inflight);
+	else
+		complain("the IOMMU lost records: %u requests in flight are put again",
+		    server.inflight);
 	server.faults = now;
+	server.own_faults = max_u64(server.own_faults, own);
 }
 
 static ALWAYS_INLINE void
@@ -463,6 +504,7 @@ main(void)
 	server.volatile_cache = c->volatile_cache;
 	(void)sys_watch(server.device.handle, server.device.ntfn, BIT_FAULT);
 	server.faults = drv_faults(&server.device);
+	server.own_faults = own_faults(server.faults);
 	log_line(2,
 	    "NVMe %u.%u, %s, serial %s, firmware %s: %u namespace%s, %u queue%s of %u, %llu KiB a transfer",
 	    c->version_major, c->version_minor, c->model, c->serial, c->firmware, c->ns_count,

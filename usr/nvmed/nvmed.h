@@ -30,6 +30,8 @@ struct request {
 	struct request *next;		/* free, or to be put again */
 	uint64_t faults; /* the device's, when it was put: if there are more when it completes it
 			    failed (D11) */
+	uint64_t own_faults; /* of them, what is no loss: if these stayed it is put again instead */
+	uint32_t doubts;     /* times that it was */
 	uint32_t resets;		/* that it was in flight during */
 };
 
@@ -60,7 +62,7 @@ struct server {
 	uint32_t dirty;			/* bit n: queue n has something to announce */
 	uint32_t inflight;
 	struct request *free;
-	struct request *again;		/* to be put again after a reset, before anything new */
+	struct request *again; /* to be put again, after a reset or in doubt, before anything new */
 	uint64_t done[3], errors;	/* done: by operation; errors: answers that were not OK */
 	uint32_t refused, sessions_refused; /* of errors, those for what a session may not have; not
 					       opened, or ended for lies */
@@ -79,6 +81,7 @@ struct server {
 	uint32_t slow_s, abort_s;	/* when a command is called slow; when it is aborted */
 	uint64_t next_id;
 	uint64_t faults;		/* of the device, as of the last look */
+	uint64_t own_faults;		/* of them, what is no loss of records */
 	bool stray;			/* test: sessions lose their buffer when they open */
 	handle_t signal;		/* what clients signal */
 };

@@ -28,6 +28,7 @@ recover_again(void)
 		enum status e = nvme_ioq_put(r->q, &r->io);
 
 		r->faults = server.faults;
+		r->own_faults = server.own_faults;
 		if (e == E_WOULD_BLOCK)
 			return false;
 		server.again = r->next;

@@ -156,6 +156,8 @@ take_one(struct session *s, const struct blk_req *from)
 	q->cookie = r.cookie;
 	q->q = s->q;
 	q->faults = server.faults;
+	q->own_faults = server.own_faults;
+	q->doubts = 0;
 	q->resets = 0;
 	s->inflight++;
 	server.inflight++;
