@@ -52,19 +52,38 @@ fake_drv_at(struct drv_device *d, uint64_t iova, uint64_t len, enum dma_dir dir)
 enum status
 drv_window(struct drv_device *d, unsigned bar, struct drv_window *out)
 {
+	if (d->access != NULL) {
+		*out = (struct drv_window){ .len = d->regs_len, .handle = bar };
+		return OK;
+	}
 	if (bar != 0 || d->regs_len == 0)
 		return E_NOT_FOUND;
 	*out = (struct drv_window){ .base = d->regs, .len = d->regs_len };
 	return OK;
 }
 
-/* Registers are mapped here, and queues not checked. */
+/* Without a model's "access" registers are mapped here. */
 uint64_t
-drv_register(const struct drv_window *w UNUSED, uint32_t offset UNUSED, unsigned width UNUSED,
-    bool write UNUSED, uint64_t value UNUSED)
+drv_register(
+    const struct drv_window *w, uint32_t offset, unsigned width, bool write, uint64_t value)
 {
-	abort();
+	if (the_device->access == NULL)
+		abort();
+	return the_device->access(the_device->model, w->handle, offset, width, write, value);
 }
+
+uint32_t
+drv_config(struct drv_device *d, uint32_t offset, unsigned width)
+{
+	uint32_t v = 0;
+
+	if (offset + width > sizeof(d->config) || (offset & (width - 1)) != 0)
+		return UINT32_MAX;
+	for (unsigned i = 0; i < width; i++)
+		v |= (uint32_t)d->config[offset + i] << 8 * i;
+	return v;
+}
+
 uint64_t drv_transfer_max(const struct drv_device *d UNUSED) { return UINT64_MAX; }
 
 enum status
@@ -117,6 +136,43 @@ drv_queue_commit(struct drv_queue *q, uint32_t sq_tail, uint32_t cq_head)
 	the_device->sq_rings += sq_tail != UINT32_MAX;
 	the_device->cq_rings += cq_head != UINT32_MAX;
 	the_device->doorbell(the_device->model, q->handle, sq_tail, cq_head);
+	return OK;
+}
+
+/* Descriptors and available ring, then the used ring [VIRTIO 1.2, 2.7]. */
+enum status
+drv_vring(struct drv_device *d, uint16_t index, uint16_t entries, unsigned bar UNUSED,
+    uint64_t notify UNUSED, struct drv_vring *out)
+{
+	enum status s;
+
+	*out = (struct drv_vring){
+		.index = index, .entries = entries, .avail_at = 16u * entries, .handle = index
+	};
+	s = drv_memory(d, 16ull * entries + 6 + 2ull * entries, DMA_TO_DEVICE, &out->driver);
+	return s == OK ? drv_memory(d, 6 + 8ull * entries, DMA_FROM_DEVICE, &out->device) : s;
+}
+
+void
+drv_vring_reset(struct drv_vring *q)
+{
+	memset(q->driver.ptr, 0, q->driver.len);
+	memset(q->device.ptr, 0, q->device.len);
+	q->shown = 0;
+}
+
+enum status
+drv_vring_commit(struct drv_vring *q, uint32_t avail_idx, uint32_t used_idx)
+{
+	if (the_device->commit_status != OK)
+		return the_device->commit_status;
+	if (avail_idx != UINT32_MAX) {
+		uint16_t idx = (uint16_t)avail_idx;
+
+		memcpy((uint8_t *)q->driver.ptr + q->avail_at + 2, &idx, sizeof(idx));
+		q->shown = idx;
+	}
+	the_device->vring(the_device->model, q->index, avail_idx, used_idx);
 	return OK;
 }
 

@@ -5,6 +5,9 @@
  * A model fills the hooks in.  "step" is called whenever the driver looks at the clock or waits: a
  * device that polls its registers then sees what was written.  Device memory is reached through
  * fake_drv_at only, which knows what was granted.
+ *
+ * With "access" registers are calls into the model, as where the kernel checks them; BARs are
+ * told apart then.
  */
 #pragma once
 
@@ -35,6 +38,14 @@ struct drv_device {
 	void (*doorbell)(void *model, uint32_t queue, uint32_t sq_tail,
 	    uint32_t cq_head); /* UINT32_MAX: not written */
 	void (*reset)(void *model);
+	/* The model's registers; a read returns the value. */
+	uint64_t (*access)(void *model, unsigned bar, uint32_t offset, unsigned width, bool write,
+	    uint64_t value);
+	/* A virtqueue was committed: fake_drv has published avail_idx already. */
+	void (*vring)(void *model, uint32_t queue, uint32_t avail_idx, uint32_t used_idx);
+	uint8_t config[256];		/* configuration space */
+	enum status
+	    commit_status; /* not OK: what drv_vring_commit says, and nothing is published */
 };
 
 /* The one device of a test.  fini frees its memory. */

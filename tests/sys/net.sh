@@ -16,7 +16,7 @@ flooded() { sed -n -E 's/^([0-9]+) packets sent, ([0-9]+) came back.*/\1 \2/p' s
 atf_test_case the_gateway_answers
 the_gateway_answers_head() { atf_set timeout 300; }
 the_gateway_answers_body() {
-	capos_boot NET=user CMD='arp 10.0.2.2 10.0.2.15; arp 10.0.2.2 10.0.2.15; ps'
+	capos_boot MANIFEST=wire NET=user CMD='arp 10.0.2.2 10.0.2.15; arp 10.0.2.2 10.0.2.15; ps'
 	capos_expect '^10\.0\.2\.2 is at 52:55:0a:00:02:02' 'netd +(running|waits)'
 	capos_expect 'direct-remapping by [a-z]*0: programmed, not validated \(consent\)'
 	[ "$(grep -c 'is at 52:55:0a:00:02:02' serial.txt)" = 2 ] || capos_fail 'not both were answered'
@@ -26,7 +26,7 @@ atf_test_case packets_come_back_as_they_were
 packets_come_back_as_they_were_head() { atf_set timeout 300; }
 packets_come_back_as_they_were_body() {
 	net_peer
-	capos_boot "NET=$NETDEV" CMD="flood 2000"
+	capos_boot MANIFEST=wire "NET=$NETDEV" CMD="flood 2000"
 	[ "$(flooded 1)" = '2000 2000' ] || capos_fail 'packets were lost'
 	capos_expect ' 0 lost, 0 twice, 0 not as they were, 0 not sent, server restarts 0'
 }
@@ -36,7 +36,7 @@ atf_test_case packets_larger_than_a_buffer_are_put_together
 packets_larger_than_a_buffer_are_put_together_head() { atf_set timeout 300; }
 packets_larger_than_a_buffer_are_put_together_body() {
 	net_peer
-	capos_boot "NET=$NETDEV" NIC=host_mtu=9000 CMD="flood 2000"
+	capos_boot MANIFEST=wire "NET=$NETDEV" NIC=host_mtu=9000 CMD="flood 2000"
 	capos_expect 'MTU 9000' ' 0 lost, 0 twice, 0 not as they were, 0 not sent, server restarts 0'
 	[ "$(flooded 1)" = '2000 2000' ] || capos_fail 'packets were lost'
 }
@@ -46,7 +46,7 @@ a_killed_server_is_a_pause_head() { atf_set timeout 600; }
 a_killed_server_is_a_pause_body() {
 	rounds=$(capos_scale 2 20)
 	net_peer
-	capos_boot "NET=$NETDEV" CMD="flood 100; repeat $rounds 'killer netd 100; flood 5000'"
+	capos_boot MANIFEST=wire "NET=$NETDEV" CMD="flood 100; repeat $rounds 'killer netd 100; flood 5000'"
 	capos_expect 'netd ended: killed' 'netd serves again after [0-9]+ ms'
 	capos_refute '[1-9][0-9]* not as they were'
 	[ "$(grep -c 'server restarts 1' serial.txt)" = "$rounds" ] || capos_fail 'a session did not outlive its server'
@@ -60,7 +60,7 @@ atf_test_case packets_that_no_network_carries_do_no_harm
 packets_that_no_network_carries_do_no_harm_head() { atf_set timeout 300; }
 packets_that_no_network_carries_do_no_harm_body() {
 	net_peer twice wrong
-	capos_boot "NET=$NETDEV" CMD="flood 2000; flood 2000; ps"
+	capos_boot MANIFEST=wire "NET=$NETDEV" CMD="flood 2000; flood 2000; ps"
 	capos_refute '[1-9][0-9]* not as they were' 'netd ended' 'the device is reset'
 	set -- $(flooded 2)
 	[ "$1" = 2000 ] && [ "$2" -gt 1500 ] || capos_fail 'it does not get through'
@@ -69,7 +69,7 @@ packets_that_no_network_carries_do_no_harm_body() {
 atf_test_case a_device_past_the_iommu_is_refused_by_name
 a_device_past_the_iommu_is_refused_by_name_head() { atf_set timeout 300; }
 a_device_past_the_iommu_is_refused_by_name_body() {
-	capos_boot NET=user NIC=iommu_platform=off CMD='sleep 300'
+	capos_boot MANIFEST=wire NET=user NIC=iommu_platform=off CMD='sleep 300'
 	capos_expect 'device not usable: it reaches memory past the IOMMU \(no VIRTIO_F_ACCESS_PLATFORM\)'
 }
 
