@@ -379,9 +379,13 @@ static const char *
 judge(const struct machine *m, uint32_t i, unsigned k)
 {
 	const struct pci_bar *b = &pci_functions[i].bar[k];
+	const struct machine_host *h = &m->host[pci_functions[i].host];
 
+	if (b->base == 0 && h->window_count == 0)
+		return "a BAR has no address: firmware gave none, and its tables name no window to take one from";
 	if (b->base == 0)
-		return "a BAR has no address";
+		return h->preserve ? "a BAR has no address, and firmware's numbers are to be kept" :
+				     "a BAR has no address: no window has room for it";
 	if (machine_in_memory(m, b->base, b->len))
 		return "a BAR lies in memory";
 	if (is_kernels(m, b->base, b->len))

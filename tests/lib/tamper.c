@@ -10,6 +10,7 @@
  *     rsdp             here = ACPI's root pointer
  *     table SIGNATURE  here = that ACPI table: XSDT and RSDT too
  *     tree             here = the device tree, at a multiple of 2 MiB
+ *     pci RID          here = configuration space of bus 0's function RID (0x08: 00:01.0), by MCFG
  *     put OFFSET HEX   bytes at here + OFFSET
  *     sum              the ACPI table here gets a right checksum
  *
@@ -227,6 +228,18 @@ find_tree(void)
 	die("no device tree");
 }
 
+/* Registers answer the stub only when it takes addresses as physical ones [QEMU: GDB usage]. */
+static uint64_t
+find_function(const char *rid)
+{
+	uint64_t ecam = peek_le(find_table("MCFG") + 44, 8);
+	char reply[PACKET];
+
+	ask(reply, "Qqemu.PhyMemMode:1");
+	expect_ok(reply, "pci");
+	return ecam + (strtoull(rid, NULL, 0) << 12);
+}
+
 static void
 make_sum_right(void)
 {
@@ -265,6 +278,9 @@ main(int argc, char **argv)
 			i++;
 		} else if (strcmp(step, "tree") == 0) {
 			here = find_tree();
+		} else if (strcmp(step, "pci") == 0) {
+			here = find_function(a);
+			i++;
 		} else if (strcmp(step, "put") == 0) {
 			poke(here + strtoull(a, NULL, 0), b);
 			i += 2;

@@ -167,13 +167,42 @@ absurd_entries_of_acpi_tables_are_ignored_by_name_body() {
 	done
 }
 
+# A BAR that firmware left without an address.  A device tree names windows, so it gets one there, and on this board all do: nobody
+# ran before the kernel.  ACPI names none, and then it is refused, and nothing else is.
+atf_test_case bars_without_addresses_get_some_where_windows_are_named
+bars_without_addresses_get_some_where_windows_are_named_body() {
+	capos_disk disk.img 1M 45
+	alive TRACE=pci_cfg_write
+	# Who writes all ones asks for the size.
+	bar=$(sed -n 's/^pci_cfg_write nvme .*@0x10 <- 0x\([0-9a-f]*\)$/\1/p' qemu.err | grep -v -x -e 0 -e ffffffff | tail -n 1)
+	[ -n "$bar" ] || capos_fail 'nobody wrote an address'
+	tree 's/^(\tchosen \{.*)/\1 linux,pci-probe-only = <1>;/'
+	refused QEMU_EXTRA="-dtb $PWD/tree.dtb"
+	capos_expect "W pci 00:01.0: a BAR has no address, and firmware's numbers are to be kept: not used" \
+	    "unsupported: a BAR has no address, and firmware's numbers are to be kept"
+}
+
+atf_test_case a_bar_without_an_address_is_refused_where_no_window_is_named
+a_bar_without_an_address_is_refused_where_no_window_is_named_body() {
+	capos_disk disk.img 1M 46
+	capos_disk other.img 1M 47
+	capos_boot DISK=disk.img DISKS=other.img TAMPER='pci 0x08 put 4 0000 put 16 00000000 put 20 00000000' \
+	    CMD='devices; sha256 nvme1n1'
+	capos_expect 'W pci 00:01.0: a BAR has no address: firmware gave none, and its tables name no window to take one from: not used' \
+	    '^  unsupported: a BAR has no address: firmware gave none' "^$(capos_sha256 other.img)  nvme1n1" \
+	    'device 00:02.0: direct-remapping by vtd0: validated'
+	capos_refute 'serial capos0'
+}
+
 atf_init_test_cases() {
 	case $ARCH in
 	arm64)
+		atf_add_test_case bars_without_addresses_get_some_where_windows_are_named
 		atf_add_test_case a_broken_device_tree_is_said_so
 		atf_add_test_case absurd_nodes_of_a_device_tree_cost_what_they_describe
 		atf_add_test_case a_device_tree_without_clock_or_interrupts_stops_in_order ;;
 	x86_64)
+		atf_add_test_case a_bar_without_an_address_is_refused_where_no_window_is_named
 		atf_add_test_case acpi_tables_with_wrong_checksums_or_lengths_are_ignored_by_name
 		atf_add_test_case absurd_entries_of_acpi_tables_are_ignored_by_name ;;
 	esac
