@@ -133,16 +133,11 @@ object_create(enum object_type type, struct process *payer, struct object **out)
 }
 
 void
-object_put(struct object *o)
+object_put_last(struct object *o)
 {
 	struct type *t = &types[o->type];
 	struct process *payer;
-	uint32_t refs = load_relaxed(&o->refs);
 
-	while (refs > 1)
-		if (__atomic_compare_exchange_n(
-			&o->refs, &refs, refs - 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-			return;
 	/* The last one goes together with the generation: who holds the lock and finds it unchanged
 	 * may still count one more. */
 	spin_lock(&o->lock);

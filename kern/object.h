@@ -49,7 +49,20 @@ object_get(struct object *o)
 {
 	__atomic_fetch_add(&o->refs, 1, __ATOMIC_RELAXED);
 }
-void object_put(struct object *o);
+/* The last reference may be going. */
+void object_put_last(struct object *o);
+
+static inline void
+object_put(struct object *o)
+{
+	uint32_t refs = __atomic_load_n(&o->refs, __ATOMIC_RELAXED);
+
+	while (refs > 1)
+		if (__atomic_compare_exchange_n(
+			&o->refs, &refs, refs - 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+			return;
+	object_put_last(o);
+}
 
 /* For who found the object by a pointer that is not counted: false when its end has begun. */
 static inline bool

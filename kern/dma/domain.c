@@ -172,7 +172,7 @@ step_len(const struct dma_domain *d, struct iova at, struct paddr p, uint64_t le
 }
 
 /* The same for the grant, from so many bytes of it on. */
-static uint64_t
+static ALWAYS_INLINE uint64_t
 step_at(const struct dma_domain *d, const struct grant *g, uint64_t done, struct paddr *p)
 {
 	const struct ledger_grant *want = &g->entry.grant;

@@ -341,7 +341,7 @@ static enum status woken_with;
 static unsigned steps;
 
 void worker_add(struct work *w) { ATF_CHECK(w == &d.work); queued = true; }
-void object_put(struct object *o) { o->refs--; }
+void object_put_last(struct object *o) { o->refs--; }
 void device_wake(struct thread **slot UNUSED, enum status s) { woken = true; woken_with = s; }
 void
 trace_put(enum trace_type type UNUSED, uint64_t a, uint64_t b, uint64_t c UNUSED, uint64_t e UNUSED)

@@ -283,7 +283,7 @@ watch_set(struct watch *w, struct notification *n, uint64_t bits, struct notific
 	*w = (struct watch){ n, bits };
 }
 
-void object_put(struct object *o) { o->refs--; }
+void object_put_last(struct object *o) { o->refs--; }
 void object_bump(struct object *o) { o->gen++; }
 struct thread *current_thread(void) { return &me; }
 void sched_wake(struct thread *t UNUSED) {}
