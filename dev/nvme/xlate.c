@@ -58,133 +58,169 @@ static inline uint32_t hi(uint64_t w) { return (uint32_t)(w >> 32); }
 
 /* ---- Addresses ------------------------------------------------------------------------------- */
 
-/* The way through one transfer: the window that was found last, and what was checked of it. */
+/*
+ * The way through one transfer: the window that was found last, of the right direction, and how
+ * many grants the slot names so far; or the rule that ends it.  By value: two registers.
+ */
 struct walk {
-	struct xlate_queue *q;
-	struct xlate_slot *slot;
 	const struct xlate_window *w;
-	uint32_t dir;
 	uint32_t grants;
+	enum dma_rule rule;
 };
 
-static COLD enum dma_rule
-why_not(const struct xlate_queue *q, uint64_t at)
+static ALWAYS_INLINE struct walk
+refuse(enum dma_rule rule)
 {
-	return q->windows->count != 0 && xlate_holds(xlate_below(q->windows, at), at, 1) ?
-	    RULE_EXTENT : RULE_WINDOW;
+	return (struct walk){ .rule = rule };
 }
 
-/* Another window than before holds [at, at + len): its direction, its grant. */
-static enum dma_rule
-enter(struct walk *k, uint64_t at, uint64_t len)
+static COLD struct walk
+why_not(const struct xlate_queue *q, uint64_t at)
 {
-	const struct xlate_windows *t = k->q->windows;
+	return refuse(q->windows->count != 0 && xlate_holds(xlate_below(q->windows, at), at, 1) ?
+		RULE_EXTENT :
+		RULE_WINDOW);
+}
+
+/* Goes on in window w: its direction, its grant. */
+static ALWAYS_INLINE struct walk
+go_on(const struct xlate_window *w, struct xlate_slot *slot, uint32_t grants, uint32_t dir)
+{
+	if (unlikely((w->dir & dir) != dir))
+		return refuse(RULE_DIRECTION);
+	if (grants == 0 || slot->grant[grants - 1] != w->grant) {
+		if (unlikely(grants == XLATE_GRANTS_MAX))
+			return refuse(RULE_GRANTS);
+		slot->grant[grants++] = w->grant;
+	}
+	return (struct walk){ .w = w, .grants = grants };
+}
+
+/* Another window than before, and than the last one of the queue, holds [at, at + len). */
+static NOINLINE struct walk
+find(struct xlate_queue *q, struct xlate_slot *slot, uint32_t grants, uint64_t at, uint64_t len,
+    uint32_t dir)
+{
+	const struct xlate_windows *t = q->windows;
 	const struct xlate_window *w;
 
 	if (unlikely(t->count == 0))
-		return RULE_WINDOW;
-	w = &t->v[k->q->recent < t->count ? k->q->recent : 0];
-	if (!xlate_holds(w, at, len)) {
-		w = xlate_below(t, at);
-		if (unlikely(!xlate_holds(w, at, len)))
-			return why_not(k->q, at);
-		k->q->recent = (uint32_t)(w - t->v);
+		return refuse(RULE_WINDOW);
+	w = xlate_below(t, at);
+	if (unlikely(!xlate_holds(w, at, len)))
+		return why_not(q, at);
+	q->recent = (uint32_t)(w - t->v);
+	return go_on(w, slot, grants, dir);
+}
+
+/* The first window of a transfer: mostly that of the one before. */
+static ALWAYS_INLINE struct walk
+begin(struct xlate_queue *q, struct xlate_slot *slot, uint64_t at, uint64_t len, uint32_t dir)
+{
+	const struct xlate_windows *t = q->windows;
+
+	if (likely(q->recent < t->count)) {
+		const struct xlate_window *w = &t->v[q->recent];
+
+		if (likely(xlate_holds(w, at, len)))
+			return go_on(w, slot, 0, dir);
 	}
-	if (unlikely((w->dir & k->dir) != k->dir))
-		return RULE_DIRECTION;
-	k->w = w;
-	if (k->grants == 0 || k->slot->grant[k->grants - 1] != w->grant) {
-		if (unlikely(k->grants == XLATE_GRANTS_MAX))
-			return RULE_GRANTS;
-		k->slot->grant[k->grants++] = w->grant;
-	}
-	return RULE_NONE;
+	return find(q, slot, 0, at, len, dir);
 }
 
 /* A list of n page addresses: copied into the side page, judged and rewritten there. */
-static NOINLINE enum dma_rule
-copy_list(struct walk *k, uint64_t list, uint64_t n)
+static NOINLINE struct walk
+copy_list(struct xlate_queue *q, struct xlate_slot *slot, struct walk k, uint64_t list, uint64_t n,
+    uint32_t dir)
 {
-	struct xlate_queue *q = k->q;
-	const struct xlate_window *w;
-	uint64_t *side = q->spare;
-	enum dma_rule r;
+	const struct xlate_window *w = k.w;
+	uint64_t *side = q->spare, first, bytes, delta;
 
 	if (unlikely((list & 7) != 0))
-		return RULE_ALIGN;
+		return refuse(RULE_ALIGN);
 	if (unlikely(n > (PAGE_SIZE - (list & PAGE_MASK)) / 8))
-		return RULE_CHAIN;
-	w = k->w;
+		return refuse(RULE_CHAIN);
 	if (!xlate_holds(w, list, 8 * n)) {
 		w = xlate_below(q->windows, list);
 		if (unlikely(!xlate_holds(w, list, 8 * n)))
 			return why_not(q, list);
 	}
 	if (unlikely((w->dir & DMA_TO_DEVICE) == 0))
-		return RULE_DIRECTION;
+		return refuse(RULE_DIRECTION);
 	if (unlikely(side == NULL))
-		return RULE_LISTS;
-	xlate_fetch(w, list, side, (uint32_t)n);
+		return refuse(RULE_LISTS);
+	first = k.w->first;
+	bytes = k.w->last - first;
+	delta = k.w->delta;
 	for (uint64_t i = 0; i < n; i++) {
-		uint64_t page = side[i];
+		uint64_t page = xlate_word(w, list + 8 * i);
 
 		if (unlikely((page & PAGE_MASK) != 0))
-			return RULE_ALIGN;
-		if (unlikely(!xlate_holds(k->w, page, PAGE_SIZE))) {
-			r = enter(k, page, PAGE_SIZE);
-			if (r != RULE_NONE)
-				return r;
+			return refuse(RULE_ALIGN);
+		/* Windows are whole pages: where a page begins, it lies. */
+		if (unlikely(page - first > bytes)) {
+			k = find(q, slot, k.grants, page, PAGE_SIZE, dir);
+			if (k.rule != RULE_NONE)
+				return k;
+			first = k.w->first;
+			bytes = k.w->last - first;
+			delta = k.w->delta;
 		}
-		side[i] = page + k->w->delta;
+		side[i] = page + delta;
 	}
-	return RULE_NONE;
+	return k;
 }
 
 /*
  * The data of a command, bytes long and not 0: out gets both PRPs as the controller shall see them.
  */
-static ALWAYS_INLINE enum dma_rule
-data(struct walk *k, const uint64_t *e, uint64_t *prp, uint64_t bytes, struct xlate_verdict *v)
+static ALWAYS_INLINE struct walk
+data(struct xlate_queue *q, struct xlate_slot *slot, const uint64_t *e, uint64_t *prp,
+    uint64_t bytes, uint32_t dir, uint32_t *work)
 {
 	uint64_t at = e[W_PRP1], first = PAGE_SIZE - (at & PAGE_MASK);
-	enum dma_rule r;
+	struct walk k;
 
 	if (unlikely((at & 3) != 0))
-		return RULE_ALIGN;
-	r = enter(k, at, bytes < first ? bytes : first);
-	if (unlikely(r != RULE_NONE))
-		return r;
-	prp[0] = at + k->w->delta;
+		return refuse(RULE_ALIGN);
+	k = begin(q, slot, at, bytes < first ? bytes : first, dir);
+	if (unlikely(k.rule != RULE_NONE))
+		return k;
+	prp[0] = at + k.w->delta;
 	prp[1] = 0;
 	if (bytes <= first)
-		return RULE_NONE;
+		return k;
 	bytes -= first;
 	at = e[W_PRP2];
 	if (bytes <= PAGE_SIZE) {
 		if (unlikely((at & PAGE_MASK) != 0))
-			return RULE_ALIGN;
-		if (!xlate_holds(k->w, at, bytes)) {
-			r = enter(k, at, bytes);
-			if (unlikely(r != RULE_NONE))
-				return r;
+			return refuse(RULE_ALIGN);
+		if (!xlate_holds(k.w, at, bytes)) {
+			k = find(q, slot, k.grants, at, bytes, dir);
+			if (unlikely(k.rule != RULE_NONE))
+				return k;
 		}
-		prp[1] = at + k->w->delta;
-		return RULE_NONE;
+		prp[1] = at + k.w->delta;
+		return k;
 	}
 	bytes = bytes / PAGE_SIZE + ((bytes & PAGE_MASK) != 0);
-	r = copy_list(k, at, bytes);
-	if (unlikely(r != RULE_NONE))
-		return r;
-	v->work = (uint32_t)bytes;
-	prp[1] = k->q->spare_address;
-	return RULE_NONE;
+	k = copy_list(q, slot, k, at, bytes, dir);
+	*work = (uint32_t)bytes;
+	prp[1] = q->spare_address;
+	return k;
 }
 
 /* ---- Entries --------------------------------------------------------------------------------- */
 
+/* An entry under judgement. */
+struct judged {
+	uint32_t id, work;
+	struct xlate_slot *slot;
+};
+
 /* What must not be set in any command that we know. */
 static ALWAYS_INLINE enum dma_rule
-judge_head(const struct xlate_queue *q, const uint64_t *e, struct xlate_verdict *v)
+judge_head(const struct xlate_queue *q, const uint64_t *e, struct judged *v)
 {
 	uint32_t cdw0 = lo(e[W_CDW0_NSID]);
 
@@ -197,17 +233,21 @@ judge_head(const struct xlate_queue *q, const uint64_t *e, struct xlate_verdict 
 		return e[W_METADATA] != 0 ? RULE_METADATA : RULE_FIELD;
 	if (unlikely(v->id >= q->slots))
 		return RULE_ID;
-	return unlikely(q->slot[v->id].busy) ? RULE_ID_BUSY : RULE_NONE;
+	v->slot = &q->slot[v->id];
+	return unlikely(v->slot->busy) ? RULE_ID_BUSY : RULE_NONE;
 }
 
 static ALWAYS_INLINE void
-publish(struct walk *k, const uint64_t *e, const uint64_t *prp, uint64_t *out, bool side,
-    uint8_t answer)
+publish(const struct xlate_queue *q, const struct judged *v, uint32_t grants, const uint64_t *e,
+    const uint64_t *prp, uint64_t *out, bool side, uint8_t answer)
 {
-	k->slot->side = side ? k->q->spare : NULL;
-	k->slot->side_address = k->q->spare_address;
-	k->slot->grants = (uint8_t)k->grants;
-	k->slot->answer = answer;
+	v->slot->side = NULL;
+	if (unlikely(side)) {
+		v->slot->side = q->spare;
+		v->slot->side_address = q->spare_address;
+	}
+	v->slot->grants = (uint8_t)grants;
+	v->slot->answer = answer;
 	out[W_CDW0_NSID] = e[W_CDW0_NSID];
 	out[W_CDW2_3] = 0;
 	out[W_METADATA] = 0;
@@ -219,22 +259,21 @@ publish(struct walk *k, const uint64_t *e, const uint64_t *prp, uint64_t *out, b
 }
 
 static ALWAYS_INLINE enum dma_rule
-judge_io(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct xlate_verdict *v)
+judge_io(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct judged *v)
 {
 	uint8_t opcode = (uint8_t)e[W_CDW0_NSID];
-	uint32_t nsid = hi(e[W_CDW0_NSID]), cdw12 = lo(e[W_CDW12_13]);
+	uint32_t nsid = hi(e[W_CDW0_NSID]), cdw12 = lo(e[W_CDW12_13]), dir;
 	uint64_t prp[2] = { 0, 0 }, bytes;
-	struct walk k;
+	struct walk k = { 0 };
 	enum dma_rule r = judge_head(q, e, v);
 
 	if (unlikely(r != RULE_NONE))
 		return r;
-	k = (struct walk){ .q = q, .slot = &q->slot[v->id] };
 	switch (opcode) {
 	case IO_READ:
 	case IO_WRITE:
 	case IO_COMPARE:
-		k.dir = opcode == IO_READ ? DMA_FROM_DEVICE : DMA_TO_DEVICE;
+		dir = opcode == IO_READ ? DMA_FROM_DEVICE : DMA_TO_DEVICE;
 		if (unlikely((cdw12 & ~(RW_NLB | RW_FUA | RW_LR)) != 0 ||
 		    (hi(e[W_CDW12_13]) & ~RW_DSM) != 0 || e[W_CDW14_15] != 0))
 			return RULE_FIELD;
@@ -243,7 +282,7 @@ judge_io(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct xlate_v
 		bytes = ((cdw12 & RW_NLB) + 1ull) << q->device->lg2[nsid];
 		break;
 	case IO_DATASET:
-		k.dir = DMA_TO_DEVICE;
+		dir = DMA_TO_DEVICE;
 		if (unlikely((lo(e[W_CDW10_11]) & ~DSM_NR) != 0 ||
 		    (hi(e[W_CDW10_11]) & ~DSM_ATTRIBUTES) != 0 ||
 		    (e[W_CDW12_13] | e[W_CDW14_15]) != 0))
@@ -251,12 +290,14 @@ judge_io(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct xlate_v
 		bytes = (lo(e[W_CDW10_11]) + 1ull) * DSM_RANGE_BYTES;
 		break;
 	case IO_WRITE_ZEROES:
+		dir = 0;
 		if (unlikely((cdw12 & ~(RW_NLB | RW_FUA | RW_LR | WZ_DEAC)) != 0 ||
 		    hi(e[W_CDW12_13]) != 0 || e[W_CDW14_15] != 0))
 			return RULE_FIELD;
 		bytes = 0;
 		break;
 	case IO_FLUSH:
+		dir = 0;
 		if (unlikely((e[W_CDW10_11] | e[W_CDW12_13] | e[W_CDW14_15]) != 0))
 			return RULE_FIELD;
 		bytes = 0;
@@ -264,12 +305,12 @@ judge_io(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct xlate_v
 	default:
 		return RULE_OPCODE;
 	}
-	if (bytes != 0) {
-		r = data(&k, e, prp, bytes, v);
-		if (unlikely(r != RULE_NONE))
-			return r;
+	if (likely(bytes != 0)) {
+		k = data(q, v->slot, e, prp, bytes, dir, &v->work);
+		if (unlikely(k.rule != RULE_NONE))
+			return k.rule;
 	}
-	publish(&k, e, prp, out, v->work != 0, ANSWER_NONE);
+	publish(q, v, k.grants, e, prp, out, v->work != 0, ANSWER_NONE);
 	return RULE_NONE;
 }
 
@@ -311,8 +352,8 @@ as_bound(const struct xlate_device *d, const uint64_t *e, bool completion)
 	return b;
 }
 
-static enum dma_rule
-judge_admin(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct xlate_verdict *v)
+static ALWAYS_INLINE enum dma_rule
+judge_admin(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct judged *v)
 {
 	const struct xlate_device *d = q->device;
 	uint32_t cdw10 = lo(e[W_CDW10_11]), cdw11 = hi(e[W_CDW10_11]), nsid = hi(e[W_CDW0_NSID]);
@@ -320,12 +361,11 @@ judge_admin(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct xlat
 	uint64_t prp[2] = { 0, 0 }, bytes = 0;
 	bool no_data = (e[W_PRP1] | e[W_PRP2]) == 0;
 	const struct xlate_bound *b;
-	struct walk k;
+	struct walk k = { 0 };
 	enum dma_rule r = judge_head(q, e, v);
 
 	if (r != RULE_NONE)
 		return r;
-	k = (struct walk){ .q = q, .slot = &q->slot[v->id], .dir = DMA_FROM_DEVICE };
 	switch (opcode) {
 	case ADMIN_IDENTIFY:
 		/*
@@ -386,49 +426,92 @@ judge_admin(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct xlat
 		return RULE_OPCODE;
 	}
 	if (bytes != 0) {
-		r = data(&k, e, prp, bytes, v);
-		if (r != RULE_NONE)
-			return r;
+		k = data(q, v->slot, e, prp, bytes, DMA_FROM_DEVICE, &v->work);
+		if (k.rule != RULE_NONE)
+			return k.rule;
 	}
 	if (answer != ANSWER_NONE) {
 		/*
 		 * One page, in two runs where it does not begin a page; into the side page first.
 		 */
-		k.slot->to[0] = e[W_PRP1];
-		k.slot->to_bytes[0] = (uint32_t)(PAGE_SIZE - (e[W_PRP1] & PAGE_MASK));
-		k.slot->to[1] = e[W_PRP2];
-		k.slot->to_bytes[1] = (uint32_t)(PAGE_SIZE - k.slot->to_bytes[0]);
-		k.slot->target = nsid;
+		v->slot->to[0] = e[W_PRP1];
+		v->slot->to_bytes[0] = (uint32_t)(PAGE_SIZE - (e[W_PRP1] & PAGE_MASK));
+		v->slot->to[1] = e[W_PRP2];
+		v->slot->to_bytes[1] = (uint32_t)(PAGE_SIZE - v->slot->to_bytes[0]);
+		v->slot->target = nsid;
 		if (q->spare == NULL)
 			return RULE_LISTS;
 		prp[0] = q->spare_address;
 		prp[1] = 0;
 	}
-	publish(&k, e, prp, out, v->work != 0 || answer != ANSWER_NONE, answer);
+	publish(q, v, k.grants, e, prp, out, v->work != 0 || answer != ANSWER_NONE, answer);
 	return RULE_NONE;
 }
 
 static enum dma_rule
 judge(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct xlate_verdict *v)
 {
-	return likely(q->id != 0) ? judge_io(q, e, out, v) : judge_admin(q, e, out, v);
+	struct judged j;
+	enum dma_rule r = q->id != 0 ? judge_io(q, e, out, &j) : judge_admin(q, e, out, &j);
+
+	v->id = j.id;
+	v->work = j.work;
+	return r;
+}
+
+/* The same for a run of entries, with one judge for all: each entry stays in registers. */
+static ALWAYS_INLINE struct xlate_ran
+judge_each(struct xlate_queue *q, const uint64_t *from, uint64_t *to, uint16_t *id, uint32_t count,
+    enum dma_rule (*one)(struct xlate_queue *, const uint64_t *, uint64_t *, struct judged *))
+{
+	for (uint32_t n = 0; n < count; n++, from += XLATE_ENTRY_WORDS, to += XLATE_ENTRY_WORDS) {
+		uint64_t e[XLATE_ENTRY_WORDS];
+		struct judged j;
+		enum dma_rule r;
+
+		for (unsigned i = 0; i < XLATE_ENTRY_WORDS; i++)	/* the one look (D4) */
+			e[i] = once_load(&from[i]);
+		r = one(q, e, to, &j);
+		if (unlikely(r != RULE_NONE))
+			return (struct xlate_ran){ .accepted = n, .rule = r };
+		j.slot->busy = true;
+		id[n] = (uint16_t)j.id;
+		if (unlikely(j.slot->side != NULL))
+			return (struct xlate_ran){ .accepted = n + 1, .work = j.work };
+	}
+	return (struct xlate_ran){ .accepted = count };
+}
+
+static NOINLINE struct xlate_ran
+judge_admin_run(
+    struct xlate_queue *q, const uint64_t *from, uint64_t *to, uint16_t *id, uint32_t count)
+{
+	return judge_each(q, from, to, id, count, judge_admin);
+}
+
+static struct xlate_ran
+judge_run(struct xlate_queue *q, const uint64_t *from, uint64_t *to, uint16_t *id, uint32_t count)
+{
+	if (unlikely(q->id == 0))
+		return judge_admin_run(q, from, to, id, count);
+	return judge_each(q, from, to, id, count, judge_io);
 }
 
 /* ---- Completions ----------------------------------------------------------------------------- */
 
-static bool
-completed(const volatile uint64_t *cqe, bool odd_round, struct xlate_done *out)
+static struct xlate_done
+completed(const volatile uint64_t *cqe, bool odd_round)
 {
 	uint64_t w = cqe[1];
 	uint32_t status = hi(w);
 
-	if (((status & CQE_PHASE) != 0) != odd_round)
-		return false;
-	out->head = lo(w) & 0xffff;
-	out->queue = lo(w) >> 16;
-	out->id = status & CQE_CID;
-	out->good = (status & (CQE_SC | CQE_SCT)) == 0;
-	return true;
+	return (struct xlate_done){
+		.head = lo(w) & 0xffff,
+		.queue = lo(w) >> 16,
+		.id = status & CQE_CID,
+		.good = (status & (CQE_SC | CQE_SCT)) == 0,
+		.fresh = ((status & CQE_PHASE) != 0) == odd_round,
+	};
 }
 
 /* Bytes of the side page, which the device may write at any time: each is read once. */
@@ -604,6 +687,7 @@ const struct xlate_class nvme_xlate = {
 	.open = nvme_open,
 	.doorbell = doorbell,
 	.judge = judge,
+	.judge_run = judge_run,
 	.completed = completed,
 	.answered = answered,
 	.write = nvme_write,

@@ -8,6 +8,7 @@
  * (ledger.c).
  */
 #include "kern/dma/ring.h"
+#include "kern/base/bits.h"
 #include "kern/base/mmio.h"
 #include "kern/base/str.h"
 #include "kern/panic.h"
@@ -63,11 +64,11 @@ let_go(struct dma_ring *r, struct xlate_slot *s)
 static bool
 take_pins(struct dma_ring *r, struct xlate_slot *s)
 {
-	uint32_t n = s->grants;
-
-	for (s->grants = 0; s->grants < n; s->grants++)
-		if (ledger_pin(r->ledger, s->grant[s->grants]) != OK)
+	for (uint8_t i = 0; i < s->grants; i++)
+		if (unlikely(ledger_pin(r->ledger, s->grant[i]) != OK)) {
+			s->grants = i;
 			return false;
+		}
 	return true;
 }
 
@@ -92,37 +93,49 @@ deliver(struct dma_ring *r, struct xlate_slot *s)
 	}
 }
 
+/* What is wrong with a completion. */
+static COLD const char *
+why_wrong(const struct dma_ring *r, const struct xlate_done *d)
+{
+	if (d->id >= r->q.slots || !r->q.slot[d->id].busy)
+		return "a completion names nothing outstanding";
+	if (d->queue != r->q.id)
+		return "a completion names another queue";
+	return "a completion reports entries that were not announced";
+}
+
 enum status
 ring_consume(struct dma_ring *r, uint32_t head, struct ring_refusal *why)
 {
+	uint32_t words = r->class->cq_words, ahead = distance(r, r->fetched, r->tail);
+
 	if (unlikely(head >= r->entries))
 		return refuse(r, why, RULE_TAIL, head);
+	if (unlikely(r->fault != NULL) && r->head != head)
+		return E_CORRUPT;
 	while (r->head != head) {
-		struct xlate_done d;
+		struct xlate_done d =
+		    r->class->completed(r->cq + (uint64_t)r->head * words, r->odd_round);
+		uint32_t entries = r->entries, fetched = r->fetched, step;
 		struct xlate_slot *s;
 
-		if (unlikely(r->fault != NULL))
-			return E_CORRUPT;
-		if (unlikely(!r->class->completed(
-			r->cq + (uint64_t)r->head * r->class->cq_words, r->odd_round, &d)))
+		if (unlikely(!d.fresh))
 			return refuse(r, why, RULE_TAIL, r->head);
-		s = d.id < r->q.slots ? &r->q.slot[d.id] : NULL;
-		if (unlikely(s == NULL || !s->busy))
-			r->fault = "a completion names nothing outstanding";
-		else if (unlikely(d.queue != r->q.id))
-			r->fault = "a completion names another queue";
-		else if (unlikely(d.head >= r->entries ||
-			     distance(r, r->fetched, d.head) > distance(r, r->fetched, r->tail)))
-			r->fault = "a completion reports entries that were not announced";
-		if (unlikely(r->fault != NULL))
+		step = d.head >= fetched ? d.head - fetched : d.head + entries - fetched;
+		s = likely(d.id < r->q.slots) ? &r->q.slot[d.id] : NULL;
+		if (unlikely(s == NULL) || unlikely(!s->busy) || unlikely(d.queue != r->q.id) ||
+		    unlikely(d.head >= entries) || unlikely(step > ahead)) {
+			r->fault = why_wrong(r, &d);
 			return E_CORRUPT;
+		}
+		ahead -= step;
 		r->fetched = d.head;
 		if (unlikely(s->answer != 0) && d.good)
 			deliver(r, s);
 		let_go(r, s);
 		r->completed++;
 		r->head = after(r, r->head);
-		if (r->head == 0)
+		if (unlikely(r->head == 0))
 			r->odd_round = !r->odd_round;
 	}
 	return OK;
@@ -134,6 +147,31 @@ ring_withdraw(struct dma_ring *r)
 	for (uint32_t at = r->tail; at != r->next; at = after(r, at))
 		let_go(r, &r->q.slot[r->id[at]]);
 	r->next = r->tail;
+}
+
+/*
+ * Entries [at, at + n) were accepted: their grants are pinned, in order.  Returns how many; where
+ * one cannot be, it and all behind it are let go.
+ */
+static ALWAYS_INLINE uint32_t
+pin_run(struct dma_ring *r, uint32_t at, uint32_t n)
+{
+	uint32_t done = 0;
+
+	if (n != 0 && unlikely(r->q.slot[r->id[at + n - 1]].side != NULL)) {
+		r->pages--;		/* only the last of a run can have one */
+		set_spare(r);
+	}
+	while (done < n && likely(take_pins(r, &r->q.slot[r->id[at + done]])))
+		done++;
+	for (uint32_t i = done; unlikely(i < n); i++) {
+		struct xlate_slot *s = &r->q.slot[r->id[at + i]];
+
+		if (i != done)
+			s->grants = 0;		/* none of them is pinned */
+		let_go(r, s);
+	}
+	return done;
 }
 
 enum status
@@ -153,39 +191,25 @@ ring_publish(struct dma_ring *r, uint32_t tail, struct ring_refusal *why)
 		return refuse(r, why, RULE_TAIL, tail);
 	}
 	while (r->next != tail) {
-		const uint64_t *from = r->owner + (uint64_t)r->next * words;
-		uint64_t e[XLATE_ENTRY_WORDS];
-		struct xlate_verdict v;
-		struct xlate_slot *s;
-		enum dma_rule rule;
+		uint32_t at = r->next, n = (tail > at ? tail : r->entries) - at, pinned;
+		struct xlate_ran ran;
 
 		if (unlikely(work >= WORK_MAX))
 			return E_WOULD_BLOCK;
-		/* The one look (D4). */
-		for (uint32_t i = 0; i < words; i++)
-			e[i] = once_load(&from[i]);
-		rule = r->class->judge(&r->q, e, r->shadow + (uint64_t)r->next * words, &v);
-		if (likely(rule == RULE_NONE)) {
-			s = &r->q.slot[v.id];
-			if (unlikely(s->side != NULL)) {
-				r->pages--;
-				set_spare(r);
-			}
-			if (unlikely(!take_pins(r, s))) {
-				let_go(r, s);
-				rule = RULE_WINDOW;
-			}
-		}
-		if (unlikely(rule != RULE_NONE)) {
+		ran = r->class->judge_run(&r->q, r->owner + (uint64_t)at * words,
+		    r->shadow + (uint64_t)at * words, &r->id[at],
+		    (uint32_t)min_u64(n, (WORK_MAX - work) / WORK_ENTRY + 1));
+		pinned = pin_run(r, at, ran.accepted);
+		r->next = at + pinned == r->entries ? 0 : at + pinned;
+		if (unlikely(pinned != ran.accepted))
+			ran.rule = RULE_WINDOW;
+		if (unlikely(ran.rule != RULE_NONE)) {
 			uint32_t entry = r->next;
 
 			ring_withdraw(r);
-			return refuse(r, why, rule, entry);
+			return refuse(r, why, ran.rule, entry);
 		}
-		s->busy = true;
-		r->id[r->next] = (uint16_t)v.id;
-		r->next = after(r, r->next);
-		work += WORK_ENTRY + v.work;
+		work += WORK_ENTRY * ran.accepted + ran.work;
 	}
 	r->accepted += distance(r, r->tail, tail);
 	r->tail = tail;

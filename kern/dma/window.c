@@ -63,3 +63,9 @@ xlate_fetch(const struct xlate_window *w, uint64_t at, uint64_t *to, uint32_t wo
 	for (uint32_t i = 0; i < words; i++)
 		to[i] = once_load(&from[i]);
 }
+
+uint64_t
+xlate_word(const struct xlate_window *w, uint64_t at)
+{
+	return once_load((const uint64_t *)(uintptr_t)(at + w->cpu));
+}

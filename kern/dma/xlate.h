@@ -4,9 +4,9 @@
  *
  * A translator is a pure function of what it is given: the windows of the queue's owner, a copy of
  * one entry, the state of the device as the kernel bound it.  It allocates nothing, takes no lock,
- * reads no clock, and touches no memory but its arguments; xlate_fetch is its only way to the
- * owner's memory.  So the same source is linked into the kernel, host tests, a fuzzer and a model
- * checker.
+ * reads no clock, and touches no memory but its arguments; xlate_fetch and xlate_word are its only
+ * ways to the owner's memory.  So the same source is linked into the kernel, host tests, a fuzzer
+ * and a model checker.
  *
  * The promise (D2, D4, D5).  When judge returns RULE_NONE, then of the entry that it wrote, and of
  * the side table that it copied, every byte that the device may touch lies in a window of the table
@@ -159,12 +159,20 @@ struct xlate_verdict {
 	uint32_t work;			/* words of side tables, or of chains, that were read */
 };
 
-/* What one completion says. */
+/* What became of a run of entries. */
+struct xlate_ran {
+	uint32_t accepted;		/* entries, from the first on */
+	uint32_t work;			/* words of side tables that were read */
+	enum dma_rule rule;		/* against the next one; RULE_NONE: nothing, yet */
+};
+
+/* What one completion says.  By value: it fits into two registers. */
 struct xlate_done {
 	uint32_t id;			/* command id: the device's word, to be checked */
 	uint32_t queue;
 	uint32_t head;			/* the submission ring was fetched up to here: likewise */
 	bool good;			/* success */
+	bool fresh;			/* of this round: else nothing was said yet */
 };
 
 /* What a register access amounts to. */
@@ -273,10 +281,16 @@ struct xlate_class {
 	    struct xlate_verdict *v);
 
 	/*
-	 * The completion at cqe, when its phase says that it is new (fresh: of this round).  Reads
-	 * it once.
+	 * The same for a run of entries, of the owner's queue itself, to their places of the
+	 * shadow; id gets the command ids of those that are accepted.  Each is read once, and
+	 * judged with those before it accepted: their slots are busy.  Ends behind an entry that
+	 * took the spare page.
 	 */
-	bool (*completed)(const volatile uint64_t *cqe, bool odd_round, struct xlate_done *out);
+	struct xlate_ran (*judge_run)(struct xlate_queue *q, const uint64_t *from, uint64_t *to,
+	    uint16_t *id, uint32_t count);
+
+	/* What the completion at cqe says, which is read once. */
+	struct xlate_done (*completed)(const volatile uint64_t *cqe, bool odd_round);
 
 	/*
 	 * A successful command with an answer: learns from the side page, and takes out of it what
@@ -314,6 +328,9 @@ extern const struct xlate_class *const xlate_classes[];		/* ends with NULL */
  * multiple of 8.
  */
 void xlate_fetch(const struct xlate_window *w, uint64_t at, uint64_t *to, uint32_t words);
+
+/* One word of it: [at, at + 8) lies in w, at is a multiple of 8, and no word is read twice. */
+uint64_t xlate_word(const struct xlate_window *w, uint64_t at);
 
 /*
  * The last window that begins at or below "at", or else the first.  count is not 0.  O(log n), and

@@ -24,22 +24,24 @@ static struct xlate_windows windows = { window, 0 };
 static uint64_t side[XLATE_SIDE_WORDS];
 static const uint8_t *words;
 static size_t words_len;
+static uint64_t last_at;
 static struct xlate_device device;
 
 /* The driver's memory: another value at each look. */
-void
-xlate_fetch(const struct xlate_window *w, uint64_t at, uint64_t *to, uint32_t n)
+uint64_t
+xlate_word(const struct xlate_window *w, uint64_t at)
 {
-	if (n > XLATE_SIDE_WORDS || !xlate_holds(w, at, 8ull * n) || (w->dir & DMA_TO_DEVICE) == 0)
+	uint64_t v = window[at / 8 % WINDOWS].first + at / 8 % XLATE_SIDE_WORDS * PAGE_SIZE;
+
+	if (!xlate_holds(w, at, 8) || at % 8 != 0 || (w->dir & DMA_TO_DEVICE) == 0 || at <= last_at)
 		abort();
-	for (uint32_t i = 0; i < n; i++) {
-		to[i] = window[i % WINDOWS].first + i * PAGE_SIZE;
-		if (words_len >= 8) {
-			memcpy(&to[i], words, 8);
-			words += 8;
-			words_len -= 8;
-		}
+	last_at = at;		/* no word twice */
+	if (words_len >= 8) {
+		memcpy(&v, words, 8);
+		words += 8;
+		words_len -= 8;
 	}
+	return v;
 }
 
 uint64_t
@@ -114,6 +116,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			e[i] = window[e[i] % WINDOWS].first + (e[i] >> 2 & 0xfffff);
 	words = data + HEAD;
 	words_len = size - HEAD;
+	last_at = 0;
 	if (nvme_xlate.judge(&q, e, out, &v) != RULE_NONE)
 		return 0;
 	if (v.id >= SLOTS || v.id == 1 || slot[v.id].grants > XLATE_GRANTS_MAX)

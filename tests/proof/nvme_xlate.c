@@ -23,21 +23,21 @@ _Bool nondet_bool(void);
 
 static struct xlate_window window[WINDOWS];
 static struct xlate_windows windows = { window, 0 };
-static uint64_t side[LIST]; /* the part that is used: longer lists are cut off in xlate_fetch */
+static uint64_t side[LIST]; /* the part that is used: longer lists are cut off in xlate_word */
 static struct xlate_device device;
 static uint32_t fetched;
+static uint64_t fetched_at;
 
-void
-xlate_fetch(const struct xlate_window *w, uint64_t at, uint64_t *to, uint32_t n)
+uint64_t
+xlate_word(const struct xlate_window *w, uint64_t at)
 {
-	__CPROVER_assert(n != 0 && n <= XLATE_SIDE_WORDS && xlate_holds(w, at, 8ull * n),
-	    "only windows are read");
+	__CPROVER_assert(at % 8 == 0 && xlate_holds(w, at, 8), "only windows are read");
 	__CPROVER_assert((w->dir & DMA_TO_DEVICE) != 0, "and only what the device may read");
-	__CPROVER_assert(to == side, "into the side page of the command");
-	__CPROVER_assume(n <= LIST);
-	for (uint32_t i = 0; i < n; i++)
-		to[i] = nondet_u64();
-	fetched = n;
+	__CPROVER_assert(fetched == 0 || at > fetched_at, "no word is read twice");
+	__CPROVER_assume(fetched < LIST);
+	fetched_at = at;
+	fetched++;
+	return nondet_u64();
 }
 
 uint64_t

@@ -351,14 +351,14 @@ ATF_TC_BODY(completions_are_read_by_phase, tc)
 	struct xlate_done d;
 
 	memcpy(w, &c, sizeof(w));
-	ATF_CHECK(!nvme_xlate.completed(w, false, &d));
-	ATF_REQUIRE(nvme_xlate.completed(w, true, &d));
-	ATF_CHECK(d.id == 5 && d.queue == 2 && d.head == 7 && d.good);
+	ATF_CHECK(!nvme_xlate.completed(w, false).fresh);
+	d = nvme_xlate.completed(w, true);
+	ATF_CHECK(d.fresh && d.id == 5 && d.queue == 2 && d.head == 7 && d.good);
 	c.status = 5 | 2u << 17;
 	memcpy(w, &c, sizeof(w));
-	ATF_CHECK(!nvme_xlate.completed(w, true, &d));
-	ATF_REQUIRE(nvme_xlate.completed(w, false, &d));
-	ATF_CHECK(!d.good);
+	ATF_CHECK(!nvme_xlate.completed(w, true).fresh);
+	d = nvme_xlate.completed(w, false);
+	ATF_CHECK(d.fresh && !d.good);
 }
 
 ATF_TP_ADD_TCS(tp)

@@ -316,6 +316,42 @@ ATF_TC_BODY(a_stale_generation_is_neither_found_nor_pinned, tc)
 	ATF_CHECK_EQ(RULE_WINDOW, why.rule);
 }
 
+/* Of a run of entries the second cannot be pinned: all three end, and only their own pins. */
+ATF_TC_WITHOUT_HEAD(what_cannot_be_pinned_takes_its_batch_along);
+ATF_TC_BODY(what_cannot_be_pinned_takes_its_batch_along, tc)
+{
+	uint64_t elsewhere;
+
+	start(1);
+	publish_grant(&other, 1, DMA_BOTH);
+	elsewhere = iova_base(&other.range).v;
+	put(0, 0, at, 0, 8);
+	ATF_REQUIRE_EQ(OK, ring_publish(&ring, 1, &why));
+	ATF_REQUIRE_EQ(1, grant.pins);
+	ATF_REQUIRE_EQ(OK, ledger_revoke(&ledger, &other));	/* its window is still there */
+	put(1, 1, at, 0, 8);
+	put(2, 2, elsewhere, 0, 8);
+	put(3, 3, at, 0, 8);
+	ATF_CHECK_EQ(E_REFUSED, ring_publish(&ring, 4, &why));
+	ATF_CHECK_EQ(RULE_WINDOW, why.rule);
+	ATF_CHECK_EQ(2, why.entry);
+	ATF_CHECK_EQ(1, grant.pins);
+	ATF_CHECK_EQ(0, other.pins);
+	ATF_CHECK(slot[0].busy && !slot[1].busy && !slot[2].busy && !slot[3].busy);
+	/* and nothing of it is in the way of others */
+	put(1, 1, at, 0, 8);
+	put(2, 3, at, 0, 8);
+	ATF_CHECK_EQ(OK, ring_publish(&ring, 3, &why));
+	ATF_CHECK_EQ(3, grant.pins);
+	/* one id twice in one batch */
+	put(3, 2, at, 0, 8);
+	put(4, 2, at, 0, 8);
+	ATF_CHECK_EQ(E_REFUSED, ring_publish(&ring, 5, &why));
+	ATF_CHECK_EQ(RULE_ID_BUSY, why.rule);
+	ATF_CHECK_EQ(4, why.entry);
+	ATF_CHECK_EQ(3, grant.pins);
+}
+
 ATF_TC_WITHOUT_HEAD(a_long_batch_is_done_in_pieces_and_taken_back_as_one);
 ATF_TC_BODY(a_long_batch_is_done_in_pieces_and_taken_back_as_one, tc)
 {
@@ -392,6 +428,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, tails_and_heads_that_lie_are_refused);
 	ATF_TP_ADD_TC(tp, a_device_that_lies_is_not_believed);
 	ATF_TP_ADD_TC(tp, a_stale_generation_is_neither_found_nor_pinned);
+	ATF_TP_ADD_TC(tp, what_cannot_be_pinned_takes_its_batch_along);
 	ATF_TP_ADD_TC(tp, a_long_batch_is_done_in_pieces_and_taken_back_as_one);
 	ATF_TP_ADD_TC(tp, answers_reach_the_owner_after_the_kernel_looked);
 	return atf_no_error();
