@@ -13,6 +13,9 @@
  *   3. all that is not answered.  It was in flight together, so it has no order; a flush among it
  *      covers what was answered before it was put, and that is 1
  *
+ * A successor may serve another device: one was taken out of its slot, and another came.  So who
+ * opens a session asks what disk it is on (its name, its size), and writes nothing to any other.
+ *
  * A controller reset inside the server is no restart: what a controller has completed stays through
  * its resets [NVMe 2.1, 3.7.2]; what was in flight the server puts again by itself.
  */
@@ -108,6 +111,27 @@ close_session(struct blk *b)
 	    b->endpoint, &m, now_ns() + CALL_NS); /* a server that is dead has no sessions */
 }
 
+/* What the session is on, the first time; later whether it is the same.  E_NO_DEVICE: it is not. */
+static enum status
+identify(struct blk *b, uint64_t len, uint64_t block_bytes)
+{
+	struct msg m = { .label = BLK_CALL_NAME };
+	enum status s = msg_call(b->endpoint, &m, now_ns() + CALL_NS);
+
+	if (s == OK)
+		s = (enum status)m.label;
+	if (s != OK)
+		return s;
+	if (!b->named) {
+		memcpy(b->name, m.w, sizeof(b->name));
+		b->named = true;
+	} else if (memcmp(b->name, m.w, sizeof(b->name)) != 0 || b->len != len ||
+	    b->block_bytes != block_bytes) {
+		return E_NO_DEVICE;
+	}
+	return OK;
+}
+
 static enum status
 attach(struct blk *b)
 {
@@ -125,7 +149,9 @@ attach(struct blk *b)
 		return s;
 	if (m.label != OK)
 		return (enum status)m.label;
-	s = sys_mem_map(HANDLE_NONE, m.w[1], 0, BLK_RING_PAGES * PAGE_SIZE, 0, 3, &va);
+	s = identify(b, m.w[3], m.w[4]);
+	if (s == OK)
+		s = sys_mem_map(HANDLE_NONE, m.w[1], 0, BLK_RING_PAGES * PAGE_SIZE, 0, 3, &va);
 	if (s != OK) {
 		(void)sys_handle_close(m.w[0]);
 		(void)sys_handle_close(m.w[1]);

@@ -101,6 +101,8 @@ struct blk {
 	    area_bytes; /* the caller's part, and all of it: copies of writes come after */
 	uint64_t server_bits, session;
 	uint64_t len, block_bytes, max_bytes;
+	uint64_t name[8];			/* of the disk: BLK_CALL_NAME */
+	bool named;
 	uint32_t index, rights;
 	uint32_t head, done_tail, inflight;
 	struct blk_slot slot[BLK_SLOTS + 1];
@@ -152,8 +154,9 @@ void blk_kick(struct blk *b);
  * of those writes fails, the next flush does.  A successor that has no session or no memory to give
  * is asked again until the deadline.
  *
- * E_TIMED_OUT, and what a successor says for good, is no answer: *cookie is not set, and what was
- * in flight still is.
+ * E_NO_DEVICE: what is served now is another disk than the session was opened on; nothing was
+ * written to it.  E_TIMED_OUT, and what a successor says for good, is no answer: *cookie is not
+ * set, and what was in flight still is.
  */
 NODISCARD enum status
 blk_next(struct blk *b, uint32_t *cookie, uint32_t *detail, uint64_t deadline);

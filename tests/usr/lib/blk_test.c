@@ -37,6 +37,7 @@ static struct {
 	uint32_t pendings, tail, done_head;
 	uint64_t area_bytes;
 	bool alive, durable;
+	uint8_t name;		/* every byte of it */
 	uint32_t die_in;	/* requests until it dies; 0: it does not */
 	bool answer_last;	/* the last one is answered before */
 	uint32_t fail_writes;	/* so many writes fail */
@@ -167,6 +168,11 @@ msg_call(handle_t endpoint, struct msg *m, uint64_t deadline ATF_DEFS_ATTRIBUTE_
 		m->label = server.refuse_why;
 		return OK;
 	}
+	if (m->label == BLK_CALL_NAME) {
+		memset(m->w, server.name, sizeof(m->w));
+		m->label = OK;
+		return OK;
+	}
 	if (m->label == BLK_CALL_CLOSE) {
 		__atomic_store_n(&b.keeper, 0, __ATOMIC_RELEASE);
 	} else if (m->label == BLK_CALL_OPEN) {
@@ -275,6 +281,28 @@ ATF_TC_BODY(a_write_that_no_flush_covers_outlives_the_server, tc)
 	ATF_REQUIRE_EQ(flush(), OK);
 	ATF_CHECK_EQ(b.rewrites, 2);
 	ATF_CHECK(keep_empty(&b.keep));
+	blk_close(&b);
+}
+
+/* A card was taken out of its slot, and another came: nothing is written to it. */
+ATF_TC_WITHOUT_HEAD(a_successor_on_another_disk_gets_nothing);
+ATF_TC_BODY(a_successor_on_another_disk_gets_nothing, tc)
+{
+	uint32_t writes;
+
+	set_up();
+	ATF_REQUIRE_EQ(put_block(3, 0xa1, 0), OK);
+	perish();
+	server.name = 1;
+	writes = server.writes;
+	ATF_CHECK_EQ(flush(), E_NO_DEVICE);
+	ATF_CHECK_EQ(server.writes, writes);
+	ATF_CHECK_EQ(on_medium(3), 3);
+	ATF_CHECK_EQ(b.restarts, 0);
+	blk_close(&b);
+	/* Who opens anew means what is there. */
+	ATF_REQUIRE_EQ(blk_open(&b, ENDPOINT, 0, BLK_RIGHT_READ | BLK_RIGHT_WRITE, DATA), OK);
+	ATF_REQUIRE_EQ(put_block(3, 0xa2, BLK_FUA), OK);
 	blk_close(&b);
 }
 
@@ -619,6 +647,7 @@ ATF_TC_BODY(whatever_dies_when_nothing_is_lost, tc)
 ATF_TP_ADD_TCS(tp)
 {
 	ATF_TP_ADD_TC(tp, a_write_that_no_flush_covers_outlives_the_server);
+	ATF_TP_ADD_TC(tp, a_successor_on_another_disk_gets_nothing);
 	ATF_TP_ADD_TC(tp, kept_writes_come_again_in_their_order);
 	ATF_TP_ADD_TC(tp, a_read_sees_the_kept_writes);
 	ATF_TP_ADD_TC(tp, an_older_write_does_not_come_on_top_of_a_durable_one);
