@@ -86,7 +86,9 @@ take_group(struct device *d, struct pci_function *f)
 
 		if (g->group != f->group)
 			continue;
-		if (g->claimed != NULL)
+		if (load_acquire(&g->leaving))
+			s = E_NO_DEVICE;
+		else if (g->claimed != NULL)
 			s = E_BUSY;
 		else if (d->function_count == GROUP_FUNCTIONS_MAX)
 			s = E_OVERFLOW;
@@ -213,6 +215,7 @@ sys_device_claim(struct thread *t, struct uregs *u)
 	list_init(&d->irqs);
 	list_init(&d->windows);
 	d->work.step = device_step;
+	d->opening = true;
 	d->group = f->group;
 	device_policy((uint32_t)u->w[2], &d->policy);
 	d->address_bits = bits != 0 ? (uint8_t)bits : 64;
@@ -229,6 +232,7 @@ sys_device_claim(struct thread *t, struct uregs *u)
 	object_get(&d->holder->obj);
 	s = test_group(d, u->w[3]);
 	if (s != OK) {
+		store_release(&d->opening, false);
 		trace(DEVICE_REFUSED, function_tag(f), t->proc->id, s);
 		object_put(o);		/* runs the end, but where the group was given back */
 		return s;
@@ -239,6 +243,7 @@ sys_device_claim(struct thread *t, struct uregs *u)
 		    RIGHT_READ | RIGHT_WRITE | RIGHT_GIVE | RIGHT_MANAGE | RIGHT_DMA |
 			RIGHT_SUPERVISE,
 		    0, &h);
+	store_release(&d->opening, false);
 	if (s != OK) {
 		object_put(o);		/* runs the end */
 		return s;

@@ -96,6 +96,7 @@ struct device {
 	struct group_function function[GROUP_FUNCTIONS_MAX];
 	struct dma_domain domain;	/* (l) */
 	struct process *holder;		/* (l) counted: pays for the domain's tables */
+	bool opening; /* (a) its claimer is still making it: nobody else ends it */
 	bool domain_live, mastering;
 	bool shut_off; /* (l) its faults stormed: no mastering for the rest of the claim */
 	struct lane_policy policy;	/* (c) */

@@ -11,6 +11,7 @@
  * Not here queues (device_queue.c), what a register means (the class's xlate.c).
  */
 #include "kern/device_queue.h"
+#include "kern/pci_hotplug.h"
 #include "kern/base/bits.h"
 #include "kern/base/mmio.h"
 #include "kern/base/str.h"
@@ -309,30 +310,46 @@ device_regs(struct pci_function *f, unsigned bar)
 {
 	uint64_t len = pci_bar_mappable(f, bar);
 
-	/* Made once for a function: kernel mappings are not given back. */
-	if (f->regs[bar] == NULL && len != 0)
+	/* Made once for a function, and again for another card in its slot that has them elsewhere:
+	 * kernel mappings are not given back. */
+	if (len != 0 &&
+	    (f->regs[bar] == NULL || f->regs_at[bar] != f->bar[bar].base ||
+		f->regs_len[bar] != len)) {
 		f->regs[bar] = mmu_map_device((struct paddr){ f->bar[bar].base }, len);
-	return f->regs[bar];
+		f->regs_at[bar] = f->bar[bar].base;
+		f->regs_len[bar] = len;
+	}
+	return len != 0 ? f->regs[bar] : NULL;
+}
+
+/* Asks the classes about one function. */
+static void
+find_unfit(struct pci_function *f)
+{
+	struct xlate_source s = device_source(f);
+
+	for (const struct xlate_class *const *c = xlate_classes; *c != NULL; c++) {
+		if ((*c)->unfit == NULL || f->unfit != NULL ||
+		    !xlate_matches(*c, f->class_code, f->vendor, f->device))
+			continue;
+		if (f->unit >= 0)	/* its registers are asked */
+			pci_decode(f);
+		f->unfit = (*c)->unfit(&s, f->unit >= 0);
+	}
 }
 
 void
 device_classes_init(void)
 {
-	for (uint32_t i = 0; i < pci_count; i++) {
-		struct pci_function *f = &pci_functions[i];
-		struct xlate_source s = device_source(f);
+	for (uint32_t i = 0; i < pci_count; i++)
+		device_plugged(&pci_functions[i]);
+}
 
-		if (f->bridge || f->problem != NULL)
-			continue;
-		for (const struct xlate_class *const *c = xlate_classes; *c != NULL; c++) {
-			if ((*c)->unfit == NULL || f->unfit != NULL ||
-			    !xlate_matches(*c, f->class_code, f->vendor, f->device))
-				continue;
-			if (f->unit >= 0)	/* its registers are asked */
-				pci_decode(f);
-			f->unfit = (*c)->unfit(&s, f->unit >= 0);
-		}
-	}
+void
+device_plugged(struct pci_function *f)
+{
+	if (!f->bridge && f->problem == NULL)
+		find_unfit(f);
 }
 
 enum status

@@ -17,6 +17,7 @@
 #include "kern/log.h"
 #include "kern/md/clock.h"
 #include "kern/panic.h"
+#include "kern/pci_hotplug.h"
 #include "kern/process.h"
 #include "kern/sched.h"
 #include "kern/thread.h"
@@ -274,7 +275,9 @@ end_step(struct device *d)
 			else if (next != 0)
 				return next;
 			trace(DEVICE_RESET, function_tag(d->function[d->at].fn),
-			    next == UINT64_MAX ? E_IO : OK);
+			    next == UINT64_MAX ? E_IO :
+				load_relaxed(&d->function[d->at].fn->gone) ? E_NO_DEVICE :
+									     OK);
 			d->at++;
 			d->reset_state = 0;
 		}
@@ -439,6 +442,32 @@ end_claim(struct object *o, uint32_t rights, void *arg)
 	(void)begin_end(d);
 	if (d->state != DEVICE_FREE && d->state != DEVICE_QUARANTINED)
 		*waits = true;
+}
+
+bool
+device_unplug(struct pci_function *f, bool gone)
+{
+	struct device *d;
+	bool claimed;
+
+	if (gone)
+		store_release(&f->gone, true);
+	/* Under the lock: who claims the group looks at this first, and has it or has not. */
+	spin_lock(&device_claim_lock);
+	store_release(&f->leaving, true);
+	d = f->claimed;
+	claimed = d != NULL;
+	if (claimed && !object_try_get(&d->obj))
+		d = NULL;		/* its end is under way */
+	spin_unlock(&device_claim_lock);
+	if (d == NULL)
+		return !claimed;
+	/* A claim that is being made is left to its maker; his deadline, or his own failure, ends
+	 * that. */
+	if (!load_acquire(&d->opening))
+		(void)begin_end(d);
+	object_put(&d->obj);
+	return false;
 }
 
 bool

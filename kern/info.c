@@ -192,6 +192,7 @@ fill_function(const struct pci_function *f, struct function_info *out)
 		.claimed = f->claimed != NULL,
 		.bus_master = f->master,
 		.is_bridge = f->bridge,
+		.unplugged = load_acquire(&f->leaving),
 		.unit = f->unit,
 		.endpoint = f->endpoint,
 		.faults = f->faults,

@@ -25,6 +25,7 @@ enum lock_rank : uint8_t {
 	RANK_HANDLES,      /* handle.c: one process's table, writers only */
 	RANK_VSPACE,       /* vspace.c: one address space */
 	RANK_MEMORY,       /* memory.c: one memory object */
+	RANK_SLOTS,        /* pci_hotplug.c: who is told that functions came or went */
 	RANK_ENDPOINT,     /* ipc.c */
 	RANK_NOTIFICATION, /* ipc.c */
 	RANK_IRQ,          /* irq.c: vector table entries */

@@ -301,6 +301,7 @@ kernel_main(struct machine *m)
 	units_init(m);
 	device_classes_init();
 	devices_report();
+	pci_slots_init();
 	record_print(m);
 	start_cpus(m);
 	if (cpu_count > 1)

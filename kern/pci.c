@@ -15,10 +15,13 @@
  *
  * Order    harmless -> BARs sized -> addresses judged or assigned -> IOMMU and ITS looked up ->
  *          groups.
- * Not here hot plug: buses are walked once.
+ * What is plugged in later goes the same way (pci_plug, pci_plugged), behind a port that forwards
+ * nothing until it is over.
+ * Not here slots (pci_hotplug.c).
  */
 #include "kern/pci.h"
 #include "kern/base/str.h"
+#include "kern/dma/iommu.h"
 #include "kern/lock.h"
 #include "kern/log.h"
 #include "kern/machine/idmap.h"
@@ -217,30 +220,45 @@ find_msix(struct pci_function *f)
 	f->msix_count = (uint16_t)min_u64(n, DEVICE_VECTORS_MAX);
 }
 
-/* Looks at one function and enters it; NULL when there is none, or no room. */
-static struct pci_function *
-probe(uint32_t host, uint8_t bus, uint8_t devfn, int16_t parent)
+/* Looks at one function and makes it harmless; false when there is none. */
+static bool
+find(uint32_t host, uint8_t bus, uint8_t devfn, int16_t parent, struct pci_function *out)
 {
-	struct pci_function found = {
+	*out = (struct pci_function){
 		.segment = mach->host[host].segment, .host = (uint8_t)host,
 		.rid = (uint16_t)(bus << 8 | devfn),
 		.parent = parent, .unit = -1, .its = -1,
-	}, *f;
-
-	if (!look(&found))
-		return NULL;
+	};
+	if (!look(out))
+		return false;
 	/* Clouds have a port on PCI that firmware's tables name by a second address: moving its BAR
 	 * could end the console. */
-	found.console = found.class_code >> 8 == CLASS_SERIAL &&
+	out->console = out->class_code >> 8 == CLASS_SERIAL &&
 	    mach->console.kind == CONSOLE_16550_MMIO && mach->host[host].preserve;
-	pci_make_harmless(&found);
+	pci_make_harmless(out);
+	return true;
+}
+
+/* The next free entry, made *found; NULL: there is no room. */
+static struct pci_function *
+enter(const struct pci_function *found)
+{
+	struct pci_function *f = &pci_functions[pci_count];
+
 	if (pci_count == PCI_FUNCTIONS_MAX) {
 		log_warn("pci: more than %u functions: %02x:%02x.%x is not used", PCI_FUNCTIONS_MAX,
-		    bus, devfn >> 3, devfn & 7);
+		    found->rid >> 8, found->rid >> 3 & 31, found->rid & 7);
 		return NULL;
 	}
-	f = &pci_functions[pci_count++];
-	*f = found;
+	*f = *found;
+	store_release(&pci_count, pci_count + 1);
+	return f;
+}
+
+/* The rest of what a function says about itself. */
+static void
+judge(struct pci_function *f)
+{
 	if (!is_harmless(f))
 		f->problem = "it cannot be kept from mastering the bus";
 	/* A host bridge's own BARs are not to be touched: accesses may go through them. */
@@ -251,6 +269,19 @@ probe(uint32_t host, uint8_t bus, uint8_t devfn, int16_t parent)
 		f->problem = "it may be the console";
 	if (f->header > 1)
 		f->problem = "a header of unknown type";
+}
+
+/* Looks at one function and enters it; NULL when there is none, or no room. */
+static struct pci_function *
+probe(uint32_t host, uint8_t bus, uint8_t devfn, int16_t parent)
+{
+	struct pci_function found, *f;
+
+	if (!find(host, bus, devfn, parent, &found))
+		return NULL;
+	f = enter(&found);
+	if (f != NULL)
+		judge(f);
 	return f;
 }
 
@@ -500,6 +531,118 @@ pci_init(const struct machine *m)
 	for (uint32_t i = 0; i < pci_count; i++)
 		report(&pci_functions[i]);
 	log_info("pci: %u functions", pci_count);
+}
+
+/* ---- Plugged in and out ---- */
+
+bool
+pci_is_below(const struct pci_function *f, const struct pci_function *bridge)
+{
+	for (int up = f->parent; up >= 0; up = pci_functions[up].parent)
+		if (&pci_functions[up] == bridge)
+			return true;
+	return false;
+}
+
+struct pci_function *
+pci_plug(const struct pci_function *port, unsigned number)
+{
+	struct pci_function found, *f;
+
+	if (!find(port->host, port->secondary, (uint8_t)number, (int16_t)(port - pci_functions),
+		&found))
+		return NULL;
+	found.leaving = found.gone = found.plugged = true;
+	f = pci_find(found.segment, found.rid);
+	if (f == NULL) {
+		found.fresh = true;
+		f = enter(&found);
+	} else {
+		/* Its place stays what it was: where nothing was confirmed nothing is believed. */
+		found.never = f->never;
+		found.fresh = f->fresh;
+		found.generation = f->generation + 1;
+		found.msix = f->msix;
+		found.msix_table = f->msix_table;
+		found.msix_at = f->msix_at;
+		memcpy(found.regs, f->regs, sizeof(found.regs));
+		memcpy(found.regs_at, f->regs_at, sizeof(found.regs_at));
+		memcpy(found.regs_len, f->regs_len, sizeof(found.regs_len));
+		*f = found;
+	}
+	if (f != NULL)
+		judge(f);
+	return f;
+}
+
+/* Why a card that was plugged in later is nobody's to use; NULL: nothing against it. */
+static const char *
+plug_problem(const struct pci_function *f, const struct pci_function *port)
+{
+	const struct iommu_unit *u = f->unit >= 0 ? iommu_by_index((uint32_t)f->unit) : NULL;
+
+	if (f->bridge)
+		return "a bridge that was plugged in";
+	/* Others may be claimed together, and could be reached from here. */
+	if (!acs_on(port))
+		return "it was plugged in behind a port that keeps nothing apart";
+	if (u != NULL && f->fresh && u->facts.asked_at_boot)
+		return "it was plugged in where its IOMMU was not asked what is reserved";
+	for (uint32_t i = 0; i < pci_count && f->unit >= 0; i++)
+		if (&pci_functions[i] != f && !pci_functions[i].gone &&
+		    pci_functions[i].unit == f->unit && pci_functions[i].endpoint == f->endpoint)
+			return "it was plugged in and has another's id at its IOMMU";
+	return NULL;
+}
+
+bool
+pci_plugged(const struct pci_function *port)
+{
+	uint32_t first = pci_count;
+	bool harmless = true;
+
+	pci_assign_plugged(mach, port);
+	for (uint32_t i = 0; i < pci_count; i++) {
+		struct pci_function *f = &pci_functions[i];
+
+		if (!f->plugged || &pci_functions[f->parent] != port)
+			continue;
+		first = (uint32_t)min_u64(first, i);
+		f->group = (uint16_t)first;
+		find_ids(f);
+		if (f->problem == NULL)
+			f->problem = plug_problem(f, port);
+		if (f->problem != NULL) {
+			f->no_unit = f->problem;
+			f->unit = -1;
+		}
+		harmless &= is_harmless(f);
+		report(f);
+	}
+	return harmless;
+}
+
+void
+pci_unplugged(struct pci_function *f)
+{
+	uint32_t i = (uint32_t)(f - pci_functions), first = pci_count;
+
+	f->problem = "it was unplugged";
+	for (unsigned k = 0; k < DEVICE_BARS; k++)
+		f->bar[k] = (struct pci_bar){ 0 };
+	f->msix_count = 0;
+	f->cap_msix = 0;
+	f->plugged = f->master = false;
+	f->canary = 0;
+	f->canary_why = NULL;
+	/* Who was in its group stays together, under a number of their own. */
+	for (uint32_t k = 0; k < pci_count; k++) {
+		if (k == i || f->group != i || pci_functions[k].group != i)
+			continue;
+		first = (uint32_t)min_u64(first, k);
+		pci_functions[k].group = (uint16_t)first;
+	}
+	f->group = (uint16_t)i;
 }
 
 /* ---- Bus mastering ---- */

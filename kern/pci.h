@@ -9,6 +9,7 @@
  *   pci_reset.c   reset of one function, in steps
  *   pci_msix.c    vector tables
  *   pci_filter.c  what a driver may see of configuration space, and map of a BAR
+ *   pci_hotplug.c slots, whose cards come and go
  *
  * User space never sees configuration space but through the filter, never decides isolation, and
  * never writes a vector table.  Bus mastering is off for every function from discovery on (D1),
@@ -18,8 +19,9 @@
  * checked.  A function that makes no sense stays in the table with a "problem", and is given to
  * nobody.
  *
- * Locks: RANK_PCI over configuration accesses that are read-modify-write.  The table itself is
- * constant after pci_init.  Manual: PCI Express Base 6.0 chapter 7; PCI Firmware 3.3.
+ * Locks: RANK_PCI over configuration accesses that are read-modify-write.  After pci_init the table
+ * only grows, and an entry changes only while nobody can claim it (leaving): the worker's work, for
+ * slots.  Manual: PCI Express Base 6.0 chapter 7; PCI Firmware 3.3.
  */
 #pragma once
 
@@ -72,9 +74,11 @@ struct pci_function {
 	uint32_t msix_offset, msix_pba_offset;
 	struct pci_vector *msix;	/* msix_count of them; made at first use, owned */
 	volatile uint8_t *msix_table;	/* kernel's mapping, made at first use */
+	uint64_t msix_at;		/* what that shows; its card may be another now */
 	volatile uint8_t *config;	/* ECAM, 4 KiB */
 	volatile uint8_t *regs[DEVICE_BARS];	/* (claim) the kernel's view of a BAR, where it
 						   checks accesses; made at first use */
+	uint64_t regs_at[DEVICE_BARS], regs_len[DEVICE_BARS];	/* what that shows */
 	const char *unfit;	/* (c) why its class says that it is not to be had; NULL: it does
 				   not */
 
@@ -92,6 +96,11 @@ struct pci_function {
 	uint8_t canary;      /* (a) enum lane_canary: of its live test, once that was made */
 	const char *canary_why;		/* before canary is set: what made it fail */
 	bool never; /* a reset failed or a teardown was not confirmed: not claimable again */
+	bool leaving; /* (a) it is being plugged in or out, or gone: nobody may claim it */
+	bool gone;    /* (a) it is not there, and cannot reach memory: nothing of it is left to
+			 reset */
+	bool plugged; /* it came while the machine ran */
+	bool fresh;   /* and there was none at its place at boot */
 	bool master;			/* (a) bus mastering is on */
 };
 
@@ -159,6 +168,26 @@ NODISCARD enum status pci_config_filter(
 /* Whole pages of a BAR that hold neither vector table nor pending bits, from its start on.  0:
  * none. */
 uint64_t pci_bar_mappable(const struct pci_function *f, unsigned bar);
+
+/*
+ * Plugged in.  Enters function "number" of the card below a port, whose bus it has for itself;
+ * NULL: there is none, or no room.  It is harmless, and still "leaving".  Then all of the card:
+ * addresses in the port's windows, units, one group.  When they are not "gone" any more and then
+ * not "leaving", they can be claimed.  The worker's.
+ */
+struct pci_function *pci_plug(const struct pci_function *port, unsigned number);
+/* False: one of its functions could master the bus as it likes. */
+NODISCARD bool pci_plugged(const struct pci_function *port);
+/* Nobody has it, and it is gone: what was known of it is forgotten. */
+void pci_unplugged(struct pci_function *f);
+/* Is f below the bridge, at whatever depth? */
+bool pci_is_below(const struct pci_function *f, const struct pci_function *bridge);
+
+/* Watches every slot that can tell of its card (pci_hotplug.c). */
+void pci_slots_init(void);
+/* Told whenever functions come or go.  *old: who was told before, or NULL. */
+struct notification;
+void pci_slots_watch(struct notification *n, uint64_t bits, struct notification **old);
 
 /*
  * Isolation groups over a table of functions: fills group, by the rules of ACS, multifunction,

@@ -10,8 +10,12 @@
  * prefetchable ones, because a bridge's other memory window has 32 bits (PCI-45).  Sizes are summed
  * from the leaves up: a bus's things are laid out largest alignment first, a bridge's window being
  * one thing of whole MiB in the bus above.  Then the same layout, with the real start, gives the
- * addresses from the root down.  Each BAR gets whole pages, so none shares a page with another.
- * I/O BARs are not assigned: no driver here uses ports.
+ * addresses from the root down.  A port whose slot can take another card while the machine runs
+ * gets room for one at least.  Each BAR gets whole pages, so none shares a page with another. I/O
+ * BARs are not assigned: no driver here uses ports.
+ *
+ * A card that is plugged in later is laid out in the windows that its port has
+ * (pci_assign_plugged).
  *
  * Manual: PCIe 7.5.1.2 (BARs), 7.5.1.3 (bridges); PCI-44..48.
  */
@@ -21,7 +25,7 @@
 #include "kern/pci_config.h"
 
 enum heap { HEAP_32, HEAP_64, HEAPS };
-enum : uint64_t { BAR_MAX_LG2 = 46 };
+enum : uint64_t { BAR_MAX_LG2 = 46, SLOT_ROOM = 2 * MIB };
 
 /* What a bridge needs of a heap, and what it got. */
 struct need { uint64_t len, align, at; };
@@ -161,6 +165,16 @@ heap_window(const struct machine_host *h, enum heap heap)
 	return best;
 }
 
+/* All bridges from this one up take 64-bit addresses. */
+static bool
+wide_below(int bridge)
+{
+	for (int up = bridge; up >= 0; up = pci_functions[up].parent)
+		if (!pci_functions[up].pref64)
+			return false;
+	return true;
+}
+
 /* Which heap a BAR draws from.  wide: the host's window of 64-bit addresses, or NULL. */
 static enum heap
 heap_of(const struct pci_function *f, const struct pci_bar *b, const struct machine_window *wide)
@@ -169,10 +183,7 @@ heap_of(const struct pci_function *f, const struct pci_bar *b, const struct mach
 		return HEAP_32;
 	if (!b->prefetch && (f->parent >= 0 || wide->prefetchable))
 		return HEAP_32;
-	for (int up = f->parent; up >= 0; up = pci_functions[up].parent)
-		if (!pci_functions[up].pref64)
-			return HEAP_32;
-	return HEAP_64;
+	return wide_below(f->parent) ? HEAP_64 : HEAP_32;
 }
 
 struct layout {
@@ -266,6 +277,11 @@ assign_heap(const struct machine_host *h, struct layout l)
 			continue;
 		n->len = align_up(lay_out(&l, (int)i, 0, &align), MIB);
 		n->align = max_u64(align, MIB);
+		if (pci_slot_port(&pci_functions[i]) && 
+		    (l.heap == HEAP_32 || (l.wide != NULL && wide_below((int)i)))) {
+			n->len = max_u64(n->len, SLOT_ROOM);
+			n->align = max_u64(n->align, SLOT_ROOM);
+		}
 	}
 	if (w == NULL)
 		return;
@@ -395,6 +411,28 @@ judge(const struct machine *m, uint32_t i, unsigned k)
 	return NULL;
 }
 
+/* Of two that overlap both are wrong, so all are judged before any is taken back. */
+static void
+take_back(struct pci_function *f)
+{
+	pci_config_change(f, CFG_COMMAND, 2, COMMAND_MEMORY, 0);
+	for (unsigned k = 0; k < DEVICE_BARS; k++)
+		f->bar[k].base = 0;
+}
+
+/* Which BARs are alone in their pages. */
+static void
+find_alone(uint32_t i)
+{
+	for (unsigned k = 0; k < DEVICE_BARS; k++) {
+		struct pci_bar *b = &pci_functions[i].bar[k];
+		uint64_t base = align_down(b->base, PAGE_SIZE);
+
+		b->alone = has_memory(b) && b->base != 0 &&
+		    !is_anothers(i, k, base, align_up(b->base + b->len, PAGE_SIZE) - base);
+	}
+}
+
 void
 pci_assign_judge(const struct machine *m)
 {
@@ -406,22 +444,63 @@ pci_assign_judge(const struct machine *m)
 			if (why != NULL && pci_functions[i].problem == NULL)
 				pci_functions[i].problem = why;
 		}
-	/* Only now: of two that overlap, both are wrong. */
+	for (uint32_t i = 0; i < pci_count; i++)
+		if (pci_functions[i].problem != NULL && pci_functions[i].header != 1)
+			take_back(&pci_functions[i]);
+	for (uint32_t i = 0; i < pci_count; i++)
+		find_alone(i);
+}
+
+/* ---- A card that came later ---- */
+
+/* One of a port's windows, as it is set; false: it is closed. */
+static bool
+port_window(const struct pci_function *port, enum heap heap, uint64_t *base, uint64_t *end)
+{
+	uint32_t v = pci_read(port, heap == HEAP_32 ? BRIDGE_MEMORY : BRIDGE_PREF, 4);
+	uint64_t last = (v & 0xfff00000) | 0xfffff;
+
+	*base = (uint64_t)(v & 0xfff0) << 16;
+	if (heap == HEAP_64 && port->pref64) {
+		*base |= (uint64_t)pci_read(port, BRIDGE_PREF_BASE_HIGH, 4) << 32;
+		last |= (uint64_t)pci_read(port, BRIDGE_PREF_LIMIT_HIGH, 4) << 32;
+	}
+	*end = last + 1;
+	return *base < last && last != UINT64_MAX;
+}
+
+void
+pci_assign_plugged(const struct machine *m, const struct pci_function *port)
+{
+	const struct machine_host *h = &m->host[port->host];
+	struct layout l = { .to = pci_count, .wide = heap_window(h, HEAP_64), .place = true };
+	int parent = (int)(port - pci_functions);
+	uint64_t at, align;
+
+	if (!port_window(port, HEAP_64, &at, &l.end))
+		l.wide = NULL;		/* everything into the other one */
+	for (uint32_t i = 0; i < pci_count; i++)
+		for (unsigned k = 0; pci_functions[i].parent == parent && k < DEVICE_BARS; k++)
+			pci_functions[i].bar[k].pci_base = 0;
+	for (l.heap = HEAP_32; l.heap < HEAPS; l.heap++)
+		if (port_window(port, l.heap, &at, &l.end))
+			(void)lay_out(&l, parent, max_u64(at, MIB), &align);
 	for (uint32_t i = 0; i < pci_count; i++) {
 		struct pci_function *f = &pci_functions[i];
 
-		if (f->problem == NULL || f->header == 1)
+		if (f->parent != parent || !f->plugged)
 			continue;
-		pci_config_change(f, CFG_COMMAND, 2, COMMAND_MEMORY, 0);
 		for (unsigned k = 0; k < DEVICE_BARS; k++)
-			f->bar[k].base = 0;
+			f->bar[k].base = cpu_address(h, &f->bar[k]);
+		pci_assign_restore(f);
+		for (unsigned k = 0; k < DEVICE_BARS && f->problem == NULL; k++)
+			f->problem = has_memory(&f->bar[k]) ? judge(m, i, k) : NULL;
+		if (f->problem != NULL)
+			take_back(f);
+		else
+			pci_config_change(f, CFG_COMMAND, 2, 0, COMMAND_MEMORY);
 	}
 	for (uint32_t i = 0; i < pci_count; i++)
-		for (unsigned k = 0; k < DEVICE_BARS; k++) {
-			struct pci_bar *b = &pci_functions[i].bar[k];
-			uint64_t base = align_down(b->base, PAGE_SIZE);
-
-			b->alone = has_memory(b) && b->base != 0 &&
-			    !is_anothers(i, k, base, align_up(b->base + b->len, PAGE_SIZE) - base);
-		}
+		if (pci_functions[i].parent == parent && pci_functions[i].plugged)
+			find_alone(i);
 }

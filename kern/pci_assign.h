@@ -28,5 +28,8 @@ void pci_assign(const struct machine *m, uint32_t host, uint32_t from, uint32_t 
  */
 void pci_assign_judge(const struct machine *m);
 
+/* The same for the card that was plugged in below a port, in the windows that the port has. */
+void pci_assign_plugged(const struct machine *m, const struct pci_function *port);
+
 /* Writes all BARs as recorded (after a reset). */
 void pci_assign_restore(struct pci_function *f);

@@ -78,8 +78,14 @@ enum : uint32_t {
 	PCIE_DEVCAP = 4,
 	PCIE_DEVCTL = 8,
 	PCIE_DEVSTA = 10,
+	PCIE_LNKCAP = 12,
+	PCIE_LNKSTA = 18,
+	PCIE_SLTCAP = 20,
+	PCIE_SLTCTL = 24,
+	PCIE_SLTSTA = 26,
 	PCIE_DEVCTL2 = 40,
 	PCIE_VERSION = BITS(3, 0),
+	PCIE_SLOT = BIT(8),
 	PCIE_LEN_V1 = 20,
 	PCIE_LEN = 60,
 	DEVCAP_FLR = BIT(28),
@@ -88,6 +94,32 @@ enum : uint32_t {
 	DEVSTA_ERRORS = BITS(3, 0),
 	DEVSTA_PENDING = BIT(5),
 	DEVCTL2_ARI = BIT(5),
+
+	/* Slots [7.5.3.6, 7.5.3.8 to 11] */
+	PCIE_LEN_SLOT = 28,
+	LNKCAP_REPORTS_LINK = BIT(20),
+	LNKSTA_LINK = BIT(13),
+	SLTCAP_BUTTON = BIT(0),
+	SLTCAP_POWER = BIT(1),
+	SLTCAP_POWER_LED = BIT(4),
+	SLTCAP_SURPRISE = BIT(5),
+	SLTCAP_HOTPLUG = BIT(6),
+	SLTCAP_NO_COMPLETED = BIT(18),
+	SLTCTL_INTERRUPTS = BITS(5, 0) | BIT(12),
+	SLTCTL_POWER_LED = BITS(9, 8),
+	SLTCTL_POWER_OFF = BIT(10),
+	LED_ON = 1,
+	LED_BLINK = 2,
+	LED_OFF = 3,
+	SLTSTA_BUTTON = BIT(0),
+	SLTSTA_FAULT = BIT(1),
+	SLTSTA_PRESENCE = BIT(3),
+	SLTSTA_COMPLETED = BIT(4),
+	SLTSTA_CARD = BIT(6),
+	SLTSTA_LINK = BIT(8),
+	SLTSTA_EVENTS = BITS(4, 0) | BIT(8),
+	SLTSTA_RESERVED = BITS(15, 9),
+
 	AF_LEN = 6,
 	AF_CAP = 3,
 	AF_CONTROL = 4,
@@ -145,6 +177,9 @@ uint32_t
 pci_config_next_cap(const struct pci_function *f, uint32_t at, uint32_t *count, uint32_t *id);
 uint32_t
 pci_config_next_xcap(const struct pci_function *f, uint32_t at, uint32_t *count, uint32_t *id);
+
+/* pci_hotplug.c: a port with a slot whose card may come and go while the machine runs. */
+bool pci_slot_port(const struct pci_function *f);
 
 /* pci.c: the state of a function that nobody owns (PCI-01..04), bridges forwarding. */
 void pci_make_harmless(struct pci_function *f);

@@ -29,6 +29,7 @@ write_mask(const struct pci_function *f, uint32_t v, bool masked)
 static enum status
 prepare(struct pci_function *f)
 {
+	uint64_t at = f->bar[f->msix_bar].base + f->msix_offset;
 	struct paddr p;
 
 	if (f->msix == NULL) {
@@ -36,10 +37,13 @@ prepare(struct pci_function *f)
 			return E_NO_MEMORY;
 		f->msix = frame_ptr(p);
 	}
-	if (f->msix_table == NULL)
-		f->msix_table =
-		    mmu_map_device((struct paddr){ f->bar[f->msix_bar].base + f->msix_offset },
-			f->msix_count * (uint64_t)MSIX_ENTRY);
+	/* Mapped for as many as there can be: a card in the same place may have more. */
+	if (f->msix_table == NULL || f->msix_at != at) {
+		f->msix_table = mmu_map_device((struct paddr){ at },
+		    min_u64(DEVICE_VECTORS_MAX * (uint64_t)MSIX_ENTRY,
+			f->bar[f->msix_bar].base + f->bar[f->msix_bar].len - at));
+		f->msix_at = at;
+	}
 	return f->msix_table == NULL ? E_NO_MEMORY : OK;
 }
 

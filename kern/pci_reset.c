@@ -13,6 +13,7 @@
  *
  * Manual: PCIe 6.6.2 (function-level reset), 2.3.1 (request retry status), 5.3.1.4 (D3hot); AF ECN.
  */
+#include "kern/base/mmio.h"
 #include "kern/log.h"
 #include "kern/machine/machine.h"
 #include "kern/md/clock.h"
@@ -127,6 +128,8 @@ pci_reset_step(struct pci_function *f, uint32_t *state)
 {
 	uint64_t now = clock_now();
 
+	if (load_acquire(&f->gone))	/* the card was taken out: nothing of it is left */
+		return 0;
 	switch ((enum step)*state) {
 	case START:
 		if (!pci_can_reset(f) || !answers(f))

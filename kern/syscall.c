@@ -289,6 +289,10 @@ sys_watch(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 		break;
 	}
 	case OBJ_KERNEL:
+		if ((rights & (KERNEL_CONSOLE | KERNEL_DEVICES)) == KERNEL_DEVICES) {
+			pci_slots_watch(n, u->w[2], &old);
+			break;
+		}
 		s = handle_ref(t->proc, (handle_t)u->w[0], OBJ_KERNEL, KERNEL_CONSOLE, &no, NULL);
 		if (s != OK)
 			break;

@@ -595,6 +595,7 @@ describe(struct viommu *v, const struct machine *m)
 	struct iommu_facts *f = &v->unit.facts;
 
 	f->interrupt_isolation = m->irqc.its_count != 0;
+	f->asked_at_boot = v->probe_size != 0;
 	static_assert(VIO_RESERVED_MAX <= IOMMU_HOLES_MAX);
 	for (uint32_t i = 0; i < v->reserved_count; i++)
 		f->hole[i] = (struct iommu_hole){ v->reserved[i].first,

@@ -118,6 +118,7 @@ struct function_info {
 	uint16_t msix_vectors;
 	uint8_t bus_secondary, bus_subordinate;	/* bridges */
 	bool claimed, bus_master, is_bridge;
+	bool unplugged; /* it is not there any more, or not yet, or about to go */
 	uint8_t verdict;			/* enum dma_lane */
 	int16_t unit;				/* IOMMU index, or -1 */
 	uint32_t endpoint, generation;

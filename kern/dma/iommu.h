@@ -70,6 +70,8 @@ struct iommu_facts {
 	bool fault_log;
 	bool fault_interrupt; /* the unit says when there is something in it; else it is polled */
 	bool interrupt_isolation; /* message interrupts of a device are checked against its id */
+	bool asked_at_boot; /* it was asked what it reserves for whom was there at boot, and for no
+			       other */
 	uint32_t domains_max;
 	struct iommu_hole hole[IOMMU_HOLES_MAX];
 	uint32_t holes;

@@ -17,6 +17,11 @@
  * Recovery is measured from the moment a driver began to end to its successor's word that it serves
  * (DEVMGR_READY): it holds the quiesce and reset of the device (D7).  An endpoint that nobody will
  * serve again is revoked, so that clients do not wait for it.
+ *
+ * Functions come and go with cards in slots.  The driver of one that goes is ended, and its
+ * endpoint stays: when a function that the same rule matches comes to the same place, a new driver
+ * serves there, and clients find out by themselves whether what it serves is what they had
+ * (usr/lib/blk.c).
  */
 #include "kern/base/bits.h"
 #include "usr/lib/blk.h"
@@ -26,8 +31,10 @@
 
 enum {
 	DRIVERS_MAX = 16,
-	FAULT_BITS = 32
-}; /* notification: bit n the n-th driver ended, bit FAULT_BITS + n its device faulted */
+	FAULT_BITS = 32,
+	PLUG_BIT = 63
+}; /* notification: bit n the n-th driver ended, bit FAULT_BITS + n its device faulted, bit PLUG_BIT
+      functions came or went */
 enum : uint64_t {
 	RETRY_NS = 20 * NS_PER_MS,
 	CLAIM_NS = 10 * NS_PER_S,
@@ -188,6 +195,48 @@ abandon(struct driver *d, enum supervised_state state)
 	d->endpoint = HANDLE_NONE;
 }
 
+static const struct manifest_driver *
+rule_of(const struct function_info *f)
+{
+	for (unsigned k = 0; k < manifest.driver_count; k++)
+		if (manifest_matches(&manifest.driver[k], f->class_code, f->vendor, f->device))
+			return &manifest.driver[k];
+	return NULL;
+}
+
+/* The index-th function of the machine; false past the last. */
+static bool
+function_at(uint64_t index, struct function_info *f, uint32_t *function)
+{
+	uint64_t size;
+
+	if (sys_info(kernel, INFO_FUNCTION, index, (uint64_t)(uintptr_t)f, sizeof(*f), &size) != OK)
+		return false;
+	*function = (uint32_t)f->segment << 16 | f->rid;
+	return true;
+}
+
+/* The function at its place is there; false: it was unplugged, or is about to be. */
+static bool
+is_there(const struct driver *d, struct function_info *f)
+{
+	uint32_t function;
+
+	for (uint64_t i = 0; function_at(i, f, &function); i++)
+		if (function == d->function)
+			return !f->unplugged;
+	return false;
+}
+
+static void
+unplugged(struct driver *d)
+{
+	if (d->state != SUPERVISED_UNPLUGGED)
+		log_line(1, "device %s: unplugged: %s ends, its clients wait for its return",
+		    place(d->function), d->rule->task.program);
+	d->state = SUPERVISED_UNPLUGGED;
+}
+
 /* It ended, or could not be started: what the policy says. */
 static void
 ended(struct driver *d, enum exit_reason reason)
@@ -238,6 +287,10 @@ try_start(struct driver *d)
 		d->start_at = now_ns() + RETRY_NS;
 		return;
 	}
+	if (e == E_NO_DEVICE) {
+		unplugged(d);
+		return;
+	}
 	log_line(e == E_REFUSED ? 1 : 0, "device %s: %s is not started: %s", place(d->function),
 	    d->rule->task.program, status_text(e));
 	if (e == E_NO_MEMORY || e == E_QUOTA) {
@@ -264,27 +317,6 @@ add_driver(const struct manifest_driver *r, uint32_t function)
 		.state = SUPERVISED_WAITING };
 	driver_count++;
 	return d;
-}
-
-static const struct manifest_driver *
-rule_of(const struct function_info *f)
-{
-	for (unsigned k = 0; k < manifest.driver_count; k++)
-		if (manifest_matches(&manifest.driver[k], f->class_code, f->vendor, f->device))
-			return &manifest.driver[k];
-	return NULL;
-}
-
-/* The index-th function of the machine; false past the last. */
-static bool
-function_at(uint64_t index, struct function_info *f, uint32_t *function)
-{
-	uint64_t size;
-
-	if (sys_info(kernel, INFO_FUNCTION, index, (uint64_t)(uintptr_t)f, sizeof(*f), &size) != OK)
-		return false;
-	*function = (uint32_t)f->segment << 16 | f->rid;
-	return true;
 }
 
 /* Drivers that an earlier manager started and that still run. */
@@ -336,7 +368,7 @@ match(void)
 	uint32_t function;
 
 	for (uint64_t i = 0; function_at(i, &f, &function); i++) {
-		const struct manifest_driver *rule = rule_of(&f);
+		const struct manifest_driver *rule = f.unplugged ? NULL : rule_of(&f);
 		struct driver *d;
 
 		for (unsigned k = 0; k < driver_count && rule != NULL; k++)
@@ -398,6 +430,7 @@ driver_ended(struct driver *d)
 {
 	uint64_t len = 0;
 	const uint8_t *image = archive_file(archive, archive_len, d->rule->task.program, &len);
+	struct function_info f;
 	enum exit_reason reason;
 
 	if (d->process == HANDLE_NONE)
@@ -411,12 +444,43 @@ driver_ended(struct driver *d)
 	d->faults = 0;
 	if (d->state == SUPERVISED_DISABLED) {
 		abandon(d, d->state);
+	} else if (!is_there(d, &f)) {
+		d->life.restarts++;
+		unplugged(d);
 	} else {
 		d->life.restarts++;
 		/* An end because of faults is a failure, though we did it. */
 		ended(d, d->fault_kill ? EXIT_FAULT : reason);
 	}
 	d->fault_kill = false;
+}
+
+/* Functions came or went. */
+static void
+look_around(void)
+{
+	struct function_info f;
+
+	for (unsigned i = 0; i < driver_count; i++) {
+		struct driver *d = &drivers[i];
+		bool there = is_there(d, &f);
+
+		if (!there && d->process != HANDLE_NONE)
+			(void)sys_process_kill(d->process, 0);	/* it has nothing left to serve */
+		if (!there || d->state != SUPERVISED_UNPLUGGED)
+			continue;
+		if (rule_of(&f) == d->rule) {
+			d->state = SUPERVISED_WAITING;
+			d->life.quick = 0;
+			d->start_at = now_ns();
+			d->give_up_at = now_ns() + CLAIM_NS;
+			continue;
+		}
+		/* Something else is in its place. */
+		abandon(d, SUPERVISED_REFUSED);
+		d->function = UINT32_MAX;
+	}
+	match();
 }
 
 static enum status
@@ -484,7 +548,8 @@ call(struct msg *m)
 		/* A badge of its own for each handle, under the caller's (blk.h).  Microseconds:
 		 * unique over restarts of this one. */
 		serial = max_u64(serial + 1, now_ns() / 1000) & BITS(BLK_CLIENT_SHIFT - 1, 0);
-		s = d->endpoint == HANDLE_NONE ? E_NO_DEVICE :
+		s = d->endpoint == HANDLE_NONE || d->state == SUPERVISED_UNPLUGGED ?
+		    E_NO_DEVICE :
 		    sys_endpoint_mint(d->endpoint, m->badge << BLK_CLIENT_SHIFT | serial, &h);
 		m->w[1] = m->w[0];
 		m->w[0] = h;
@@ -558,6 +623,7 @@ main(void)
 	blob = archive_file(archive, archive_len, "manifest.dtb", &len);
 	if (manifest_read(&manifest, blob, len, say_nothing, NULL) != OK)
 		die("the boot archive has no readable manifest.dtb: no driver is started");
+	(void)sys_watch(kernel, ntfn, 1ull << PLUG_BIT);
 	adopt();
 	match();
 	for (;;) {
@@ -582,6 +648,8 @@ main(void)
 		for (unsigned i = 0; i < driver_count; i++)
 			if ((m.w[0] & BIT(FAULT_BITS + i)) != 0)
 				device_faulted(&drivers[i]);
+		if ((m.w[0] & 1ull << PLUG_BIT) != 0)
+			look_around();
 		for (unsigned i = 0; i < driver_count; i++)
 			if ((m.w[0] & BIT(i)) != 0)
 				driver_ended(&drivers[i]);

@@ -81,7 +81,8 @@ supervised_text(uint8_t state)
 {
 	static const char *const text[] = { "runs", "is starting", "waits to be started again",
 		"its device is not granted", "given up: ended too often",
-		"off: its device faulted too often", "finished" };
+		"off: its device faulted too often", "finished",
+		"its device was taken out" };
 
 	return state < ARRAY_SIZE(text) ? text[state] : "?";
 }
@@ -252,6 +253,10 @@ print_function(const struct function_info *f, unsigned depth)
 	print("%*s%s %04x:%04x %06x %-*s group %-3u ", (int)(2 * depth), "", function_text("", id),
 	    f->vendor, f->device, f->class_code, (int)(depth < 8 ? 20 - 2 * depth : 4),
 	    class_text(f->class_code), f->group);
+	if (f->unplugged) {
+		print("unplugged\n");
+		return;
+	}
 	if (f->is_bridge)
 		print("buses %02x-%02x\n", f->bus_secondary, f->bus_subordinate);
 	else if (f->claimed)

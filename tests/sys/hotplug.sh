@@ -1,0 +1,105 @@
+#! /usr/bin/env atf-sh
+# Cards that come and go (PCIe hot plug): the emulator's "device_del" presses the button of the slot, and takes the card out when
+# its power is off.  docs/dma.md, "Cards that come and go".
+. "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
+. "$(atf_get_srcdir)/../../../tests/lib/teardown.subr"
+
+# Two slots: in the first a disk that gives so many bytes a second, so that a load lasts; the second is empty.  On a PC the
+# emulator keeps hot plug to ACPI unless told otherwise.
+slots() {
+	bps=$1; shift
+	case $ARCH in x86_64) native='-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off' ;; *) native= ;; esac
+	capos_start QEMU_EXTRA="$native -device pcie-root-port,id=port0,chassis=1,slot=1
+	    -device pcie-root-port,id=port1,chassis=2,slot=2
+	    -drive if=none,id=first,format=raw,file.filename=disk.img,file.locking=off,throttling.bps-total=$bps
+	    -device nvme,id=card0,serial=one,drive=first,bus=port0" "$@"
+	capos_wait 'nvmed: NVMe'
+}
+
+# unplug ID     and waits until the slot has no power
+unplug() {
+	capos_monitor "device_del $1"
+	capos_wait 'its button was pressed: the card leaves in 5 seconds'
+	capos_wait 'its card can be taken out'
+}
+
+# plug ID SERIAL PORT FILE      (who has just been unplugged may still hold the file)
+plug() {
+	capos_monitor "drive_add 0 if=none,id=$1drive,format=raw,file.filename=$4,file.locking=off"
+	capos_monitor "device_add nvme,id=$1,serial=$2,drive=$1drive,bus=$3"
+	capos_wait 'a card was plugged in'
+}
+
+# The disk leaves under a load that waits for it, and comes back: the driver ends, memory is let go in the order of D7, and the
+# client goes on with the successor (D12).  Afterwards everything is as it was.
+under_load() {
+	lane=$1; shift
+	capos_disk disk.img 16M 90
+	slots 2097152 "$@"
+	capos_type 'sha256 nvme0n1 0 64K; mem'
+	capos_wait '^handles '
+	capos_type 'sha256 nvme0n1'
+	sleep 0.5
+	unplug card0
+	plug card1 one port0 disk.img
+	capos_wait "^$(capos_sha256 disk.img)  nvme0n1  \\(server restarted"
+	capos_type 'sha256 nvme0n1 0 64K; mem; trace 2000'
+	capos_wait '^handles '
+	capos_wait 'slot power: .*, on'
+	capos_wait 'cpu [0-9]+ bus master: .*, on'
+	capos_type 'devices; poweroff'
+	capos_end
+	teardown_judge "$lane" 3 1
+	# The power goes when the claim is over, and not before.
+	awk '/cpu [0-9]+ device free: /{ free = 1 } /cpu [0-9]+ slot power: .*, off/{ off = 1; if (!free) exit 1 } END { exit !off }' serial.txt ||
+	    capos_fail 'the power went before the claim was over'
+	capos_expect 'device 0[0-9]:00.0: unplugged: nvmed ends, its clients wait' 'NVMe controller .* nvmed \([0-9]+\), bus master on'
+	for what in '^objects:' 'quarantined 0$'; do
+		[ "$(grep -E "$what" serial.txt | sed 's/total.*kernel [0-9]* //; s/iommu [0-9]*//' | sort -u | wc -l)" -eq 1 ] ||
+		    capos_fail "changed: $(grep -E "$what" serial.txt | tr '\n' ' ')"
+	done
+	capos_refute 'cpu [0-9]+ dma quarantine' 'quarantined:'
+}
+
+atf_test_case a_disk_that_is_unplugged_under_load_and_comes_back_goes_on
+a_disk_that_is_unplugged_under_load_and_comes_back_goes_on_head() { atf_set timeout 900; }
+a_disk_that_is_unplugged_under_load_and_comes_back_goes_on_body() { under_load direct; }
+
+atf_test_case without_an_iommu_it_goes_on_too
+without_an_iommu_it_goes_on_too_head() { atf_set timeout 900; }
+without_an_iommu_it_goes_on_too_body() { under_load brokered IOMMU=none; }
+
+# Another disk in the same slot is not what the client had: it is told, and nothing is written.  And a slot that was empty at
+# boot gets a card.
+atf_test_case another_disk_in_its_place_is_nobodys_successor
+another_disk_in_its_place_is_nobodys_successor_head() { atf_set timeout 900; }
+another_disk_in_its_place_is_nobodys_successor_body() {
+	capos_disk disk.img 16M 91
+	capos_disk other.img 16M 92
+	capos_disk third.img 1M 93
+	slots 2097152
+	capos_type 'sha256 nvme0n1'
+	sleep 0.5
+	unplug card0
+	plug card1 two port0 other.img
+	capos_wait 'nvmed: NVMe .*serial two'
+	capos_wait 'device gone or dead'
+	capos_type 'sha256 nvme0n1'
+	capos_wait "^$(capos_sha256 other.img)  nvme0n1"
+	plug card2 three port1 third.img
+	capos_wait 'nvmed: NVMe .*serial three'
+	capos_type 'sha256 nvme1n1'
+	capos_wait "^$(capos_sha256 third.img)  nvme1n1"
+	unplug card2
+	unplug card1
+	capos_type 'blk; devices; dma; mem; poweroff'
+	capos_end
+	capos_expect '^nvme0.*its device was taken out' '^nvme1.*its device was taken out' ' unplugged$' 'grants 0 of 0 pages' 'quarantined 0$'
+	capos_refute '(nvmed|NVMe controller).*bus master on *$'
+}
+
+atf_init_test_cases() {
+	atf_add_test_case a_disk_that_is_unplugged_under_load_and_comes_back_goes_on
+	atf_add_test_case without_an_iommu_it_goes_on_too
+	atf_add_test_case another_disk_in_its_place_is_nobodys_successor
+}
