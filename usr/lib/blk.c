@@ -132,8 +132,21 @@ identify(struct blk *b, uint64_t len, uint64_t block_bytes)
 	return OK;
 }
 
+/* Somebody else may have written where these would go: they are not put again, and the next flush
+ * tells. */
+static void
+forget(struct blk *b)
+{
+	uint32_t n = b->keep.first, i;
+
+	while ((i = keep_next(&b->keep, &n)) != KEEP_NONE) {
+		keep_drop(&b->keep, i);
+		b->damage = E_STALE;
+	}
+}
+
 static enum status
-attach(struct blk *b)
+attach(struct blk *b, bool again)
 {
 	struct msg m = { .label = BLK_CALL_OPEN, .words = 8, .handles = 3 };
 	uint64_t va;
@@ -159,6 +172,8 @@ attach(struct blk *b)
 		close_session(b);
 		return s;
 	}
+	if (b->ring != NULL)		/* what the predecessor said last */
+		keep_successor(&b->keep, load_acquire(&b->ring->durable));
 	detach(b);
 	b->ring = (struct blk_ring *)(uintptr_t)va;
 	b->server = (handle_t)m.w[0];
@@ -168,7 +183,9 @@ attach(struct blk *b)
 	b->block_bytes = m.w[4];
 	b->max_bytes = m.w[5];
 	b->server_bits = m.w[6];
-	b->durable = m.w[7] != 0;
+	b->durable = (m.w[7] & BLK_DURABLE) != 0;
+	if (again && (m.w[7] & BLK_TOUCHED) != 0)
+		forget(b);
 	b->head = b->shown = b->done_tail = 0;
 	b->inflight -= b->slot[BLK_OWN].busy;
 	b->slot[BLK_OWN].busy = false;
@@ -200,7 +217,7 @@ open_with(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uin
 	/* A server that is just ending may take the call and leave it: its successor gets it then.
 	 * A session that is just ending may still have writes to wait for. */
 	do {
-		s = attach(b);
+		s = attach(b, false);
 		if (s == E_PEER || s == E_BUSY)
 			sleep_until(now_ns() + AGAIN_NS);
 	} while ((s == E_PEER || s == E_BUSY) && now_ns() < until);
@@ -262,7 +279,7 @@ blk_kick(struct blk *b)
 
 /* An answer to a write or a flush: what is kept from now on. */
 static COLD void
-settle(struct blk *b, uint32_t cookie, enum status *status)
+settle(struct blk *b, uint32_t cookie, uint32_t answer, enum status *status)
 {
 	const struct blk_req *r = &b->kept[cookie];
 	const struct blk_slot *slot = &b->slot[cookie];
@@ -275,12 +292,13 @@ settle(struct blk *b, uint32_t cookie, enum status *status)
 			b->damage = OK;
 		}
 	} else if (slot->record != KEEP_NONE) {
-		bool durable = b->durable || (r->op & BLK_FUA) != 0;
+		bool durable = b->durable || (r->op & BLK_FUA) != 0 ||
+		    (int32_t)(load_relaxed(&b->ring->durable) - answer) > 0;
 
 		if (*status == OK && durable)
 			keep_cover(&b->keep, slot->record, r->at, r->bytes, b->data,
 			    b->data + r->data);
-		if (keep_answered(&b->keep, slot->record, *status == OK, durable))
+		if (keep_answered(&b->keep, slot->record, *status == OK, durable, answer))
 			memcpy(b->data + b->keep.write[slot->record].data, b->data + r->data,
 			    r->bytes);
 	}
@@ -304,7 +322,7 @@ take_answer(struct blk *b, uint32_t *cookie, uint32_t *detail, enum status *stat
 		*detail = d.detail;
 		*status = d.status < STATUS_COUNT ? (enum status)d.status : E_CORRUPT;
 		if (unlikely((b->kept[d.cookie].op & 0xff) != BLK_READ))
-			settle(b, *cookie, status);
+			settle(b, *cookie, b->done_tail - 1, status);
 		b->slot[d.cookie].busy = false;
 		b->inflight--;
 		if (likely(d.cookie != BLK_OWN))
@@ -416,7 +434,7 @@ static COLD enum status
 find_successor(struct blk *b, uint64_t deadline)
 {
 	for (;;) {
-		enum status s = attach(b);
+		enum status s = attach(b, true);
 
 		if (s == OK) {
 			b->restarts++;

@@ -43,6 +43,7 @@ struct blk_ring {
 	uint32_t done_tail;			/* client: answers read */
 	uint32_t done_head ALIGNED(64);		/* server: answers written */
 	uint32_t server_sleeps;
+	uint32_t durable; /* server: writes answered before this answer need no flush any more */
 	uint32_t refused; /* server: not OK, the session is over and why (enum status) */
 	struct blk_req req[BLK_SLOTS] ALIGNED(64);
 	struct blk_done done[BLK_SLOTS];
@@ -56,7 +57,13 @@ enum blk_call : uint32_t {
 			      writes, w6 flushes, w7 errors | requests refused << 32 */
 	BLK_CALL_NAME,     /* -> w0..w4 model, w5..w7 serial */
 	/*
-	 * w7 of the answer: 1 when what is answered is durable, no flush needed.
+	 * w7 of the answer: BLK_DURABLE: what is answered is, no flush needed.  BLK_TOUCHED:
+	 * somebody else could write to the range since the server started, so nothing may be put
+	 * there again that was answered by a predecessor.
+	 *
+	 * Sessions that may write and share bytes: all their writes are durable when they are
+	 * answered, as if with FUA, so none of them keeps what another may have written over.  The
+	 * second one opens when the first one's writes are.
 	 * E_QUOTA: this client has as many sessions as one may have; E_BUSY: all clients together
 	 * have all there are, or a session that ends may still write where this one would.
 	 */
@@ -69,6 +76,8 @@ enum blk_call : uint32_t {
 	BLK_CALL_ROGUE, /* test servers only: w0 IOVA, w1: 0 the device writes there, 1 it reads; 2
 			   the controller is reset, 3 new sessions lose their buffer */
 };
+
+enum : uint64_t { BLK_DURABLE = 1, BLK_TOUCHED = 2 };
 
 /*
  * Badge of a handle to a block server: whom it was made for, as the device manager knows its

@@ -47,12 +47,13 @@ keep_put(struct blk_keep *k, uint64_t at, uint32_t bytes)
 }
 
 bool
-keep_answered(struct blk_keep *k, uint32_t index, bool good, bool durable)
+keep_answered(struct blk_keep *k, uint32_t index, bool good, bool durable, uint32_t answer)
 {
 	struct kept_write *w = &k->write[index];
 
 	k->unanswered--;
 	w->answered = ++k->clock;
+	w->answer = answer;
 	w->dead = !good || durable;
 	if (!w->dead)
 		return true;
@@ -101,6 +102,21 @@ keep_flushed(struct blk_keep *k, uint64_t mark)
 
 		if (w->answered != 0 && w->answered <= mark)
 			w->dead = true;
+	}
+	shrink(k);
+}
+
+void
+keep_successor(struct blk_keep *k, uint32_t durable)
+{
+	for (uint32_t n = k->first; n != k->next; n++) {
+		struct kept_write *w = numbered(k, n);
+
+		if (w->answered == 0)
+			continue;
+		if (!w->earlier && (int32_t)(durable - w->answer) > 0)
+			w->dead = true;
+		w->earlier = true;
 	}
 	shrink(k);
 }

@@ -17,14 +17,17 @@
  * whole.
  *
  *   records   first .. next - 1, by number; one that is not needed any more is dead, and goes when
- * it is the first copies    a ring, in the order of records; a copy lies in one piece, and what is
- * left at the end of the area is skipped
+ *             it is the first
+ *   copies    a ring, in the order of records; a copy lies in one piece, and what is left at the
+ *             end of the area is skipped
  *
  * Bounded by both; who finds no room flushes first.  Pure; no locks.
  *
- * Not here: order between sessions.  A session knows its own writes alone.  Where two sessions
- * write the same range, what one of them kept may be put again over what the other was told is
- * durable.  Nothing is claimed for them.
+ * Order between sessions.  A session knows its own writes alone.  Where two may write to the same
+ * bytes the server makes all their writes durable, and says so by the number of an answer
+ * (keep_successor); and who comes back to a successor when somebody else could write there is told
+ * to put nothing again.  What is lost then, if anything, is what nobody had flushed: the next flush
+ * says E_STALE.
  */
 #pragma once
 
@@ -37,6 +40,8 @@ struct kept_write {
 	uint64_t end;			/* where the next copy may begin, counted on and on */
 	uint64_t answered;		/* 0: not yet; else when, by the keep's clock */
 	uint32_t bytes;
+	uint32_t answer;		/* its number among the server's answers */
+	bool earlier;			/* ... among those of a server before */
 	bool dead;
 };
 
@@ -55,7 +60,8 @@ static inline bool keep_empty(const struct blk_keep *k) { return k->first == k->
 /* Room for one more write, or KEEP_NONE when there is none: its index, until it is dead. */
 uint32_t keep_put(struct blk_keep *k, uint64_t at, uint32_t bytes);
 /* The server answered.  True: the write is kept, and its copy is to be made now. */
-NODISCARD bool keep_answered(struct blk_keep *k, uint32_t index, bool good, bool durable);
+NODISCARD bool
+keep_answered(struct blk_keep *k, uint32_t index, bool good, bool durable, uint32_t answer);
 /* Before keep_answered, for a durable write that succeeded: its record, range and bytes; data is
  * the session's. */
 void keep_cover(struct blk_keep *k, uint32_t index, uint64_t at, uint32_t bytes, uint8_t *data,
@@ -63,6 +69,9 @@ void keep_cover(struct blk_keep *k, uint32_t index, uint64_t at, uint32_t bytes,
 /* What a flush covers that is put now: give it to keep_flushed when it succeeded. */
 static inline uint64_t keep_mark(const struct blk_keep *k) { return k->clock; }
 void keep_flushed(struct blk_keep *k, uint64_t mark);
+/* The server is gone; of its answers those before this one were durable.  Its successor counts
+ * anew. */
+void keep_successor(struct blk_keep *k, uint32_t durable);
 /* It could not be put again. */
 void keep_drop(struct blk_keep *k, uint32_t index);
 /* The kept writes that were answered, oldest first: the next one from number *n on, KEEP_NONE past

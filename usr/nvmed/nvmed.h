@@ -33,6 +33,7 @@ struct request {
 	uint64_t own_faults; /* of them, what is no loss: if these stayed it is put again instead */
 	uint32_t doubts;     /* times that it was */
 	uint32_t resets;		/* that it was in flight during */
+	bool own;			/* the server's: a flush before another may write there */
 };
 
 struct session {
@@ -48,12 +49,19 @@ struct session {
 	uint32_t tail, done_head;	/* requests taken, answers written */
 	uint32_t seen;			/* head as it was read last */
 	uint32_t inflight;
+	uint32_t plain;			/* writes in flight without FUA */
 	bool closing;
+	bool shared;			/* another may write there: its writes go with FUA */
+	bool settling, settled;		/* what was answered before is flushed */
 	bool refused;			/* its ring lied */
 	bool stays;			/* a call waits for its end */
 	uint64_t stay;			/* the token to answer it by */
 	uint64_t alone_ns;		/* since when it did not, or a time before */
 };
+
+/* Who may have written where since this server started. */
+struct writer { uint64_t badge, base, len; const struct nvme_ns *ns; };
+enum { WRITERS = 64 };
 
 /* What every turn needs comes first. */
 struct server {
@@ -82,6 +90,8 @@ struct server {
 	uint64_t next_id;
 	uint64_t faults;		/* of the device, as of the last look */
 	uint64_t own_faults;		/* of them, what is no loss of records */
+	struct writer writer[WRITERS];
+	uint32_t writers;		/* more than there is room for: anybody, anywhere */
 	bool stray;			/* test: sessions lose their buffer when they open */
 	handle_t signal;		/* what clients signal */
 };

@@ -6,6 +6,11 @@
  * that cannot be end the session, and nothing of it is believed any more.  Requests beyond the
  * device's depth stay in the ring until completions make room.
  *
+ * Two that may write to the same bytes: what one of them knows to be answered and not durable it
+ * would put again to a successor of this server, over what the other wrote later.  So while they
+ * share, all their writes go with FUA, and the second opens only when a flush has covered what the
+ * first was told before (settle).
+ *
  * When a session closes, its requests in the device are waited for before the grant is taken back.
  * Until then no session that may write opens on what it could write: its writes would come over
  * those of its successor.
@@ -69,7 +74,14 @@ request_done(struct request *r, enum status status, uint32_t detail)
 {
 	struct session *s = r->session;
 
-	session_answer(s, r->cookie, status, detail);
+	if (unlikely(r->own)) {
+		r->own = s->settling = false;
+		s->settled = s->shared && status == OK;
+		server.answered |= s->bit;
+	} else {
+		session_answer(s, r->cookie, status, detail);
+		s->plain -= r->io.op == NVME_OP_WRITE && !r->io.fua;
+	}
 	s->inflight--;
 	server.inflight--;
 	r->session = NULL;
@@ -100,7 +112,7 @@ judge(const struct session *s, const struct blk_req *r, struct nvme_io *io)
 		return E_RIGHTS;
 	io->op = (enum nvme_op)op;
 	io->nsid = s->ns->nsid;
-	io->fua = (r->op & BLK_FUA) != 0;
+	io->fua = (r->op & BLK_FUA) != 0 || (op == BLK_WRITE && s->shared);
 	if (unlikely(op == BLK_FLUSH)) {
 		io->lba = io->bytes = io->blocks = 0;
 		io->data = (struct iova){ 0 };
@@ -159,6 +171,7 @@ take_one(struct session *s, const struct blk_req *from)
 	q->own_faults = server.own_faults;
 	q->doubts = 0;
 	q->resets = 0;
+	s->plain += q->io.op == NVME_OP_WRITE && !q->io.fua;
 	s->inflight++;
 	server.inflight++;
 	server.dirty |= 1u << (s->q->id - 1);
@@ -186,7 +199,8 @@ session_take(struct session *s)
 		return;
 	}
 	unread = s->done_head - load_relaxed(&ring->done_tail);
-	if (unlikely(unread > BLK_SLOTS || n + s->inflight + unread > BLK_SLOTS)) {
+	if (unlikely(unread > BLK_SLOTS ||
+		n + (s->inflight - s->settling) + unread > BLK_SLOTS)) {
 		refuse(s, "it has more requests than its ring has room for answers");
 		return;
 	}
@@ -209,6 +223,8 @@ session_wake(void)
 void
 session_publish(struct session *s)
 {
+	if (unlikely(s->settled))
+		store_relaxed(&s->ring->durable, s->done_head);
 	store_release(&s->ring->done_head, s->done_head);
 	smp_full();
 	if (load_relaxed(&s->ring->client_sleeps) == 0)
@@ -223,6 +239,32 @@ drop_ring(struct session *s)
 {
 	(void)sys_mem_unmap(HANDLE_NONE, (uint64_t)(uintptr_t)s->ring, BLK_RING_PAGES * PAGE_SIZE);
 	(void)sys_handle_close(s->ring_memory);
+}
+
+/* Both may write, and to the same bytes. */
+static bool
+write_alike(const struct session *a, const struct session *b)
+{
+	return (a->rights & b->rights & BLK_RIGHT_WRITE) != 0 && a->ns == b->ns &&
+	    a->base < b->base + b->len && b->base < a->base + a->len;
+}
+
+/* Who shares with nobody any more need not pay for it. */
+static void
+unshare(void)
+{
+	for (uint32_t i = 0; i < SESSIONS; i++) {
+		struct session *s = &server.session[i];
+		bool alike = false;
+
+		if (s->id == 0 || !s->shared || s->settling)
+			continue;
+		for (uint32_t k = 0; k < SESSIONS; k++)
+			alike |= k != i && server.session[k].id != 0 &&
+			    write_alike(s, &server.session[k]);
+		if (!alike)
+			s->shared = s->settled = false;
+	}
 }
 
 void
@@ -246,6 +288,7 @@ session_end(struct session *s)
 	drop_ring(s);
 	server.live &= ~s->bit;
 	*s = (struct session){ 0 };
+	unshare();
 }
 
 /*
@@ -346,6 +389,76 @@ writes_may_land(const struct session *s)
 	return false;
 }
 
+/*
+ * From now on s's writes go with FUA, and a flush covers those before.  False: that is not over
+ * yet, and who wants to share it asks again.
+ */
+static bool
+settle(struct session *s)
+{
+	struct request *r = server.free;
+
+	s->shared = true;
+	if (s->settled || s->settling || s->plain != 0 || r == NULL)
+		return s->settled;
+	r->io = (struct nvme_io){ .op = NVME_OP_FLUSH, .nsid = s->ns->nsid, .cookie = r };
+	if (nvme_ioq_put(s->q, &r->io) != OK)
+		return false;
+	server.free = r->next;
+	r->session = s;
+	r->q = s->q;
+	r->faults = server.faults;
+	r->own_faults = server.own_faults;
+	r->doubts = r->resets = 0;
+	r->own = s->settling = true;
+	s->inflight++;
+	server.inflight++;
+	server.dirty |= 1u << (s->q->id - 1);
+	return false;
+}
+
+/* E_BUSY: not before those that write there have nothing that is not durable. */
+static enum status
+share(struct session *new)
+{
+	enum status e = OK;
+
+	for (uint32_t i = 0; i < SESSIONS && server.volatile_cache; i++) {
+		struct session *old = &server.session[i];
+
+		if (old->id == 0 || old->closing || !write_alike(old, new))
+			continue;
+		new->shared = new->settled = true;
+		if (!settle(old))
+			e = E_BUSY;
+	}
+	return e;
+}
+
+/* Could somebody else write there since this server started?  And now this one may. */
+static bool
+was_touched(const struct session *s)
+{
+	bool touched = server.writers > WRITERS, known = false;
+
+	if ((s->rights & BLK_RIGHT_WRITE) == 0)
+		return false;
+	for (uint32_t i = 0; i < min_u64(server.writers, WRITERS); i++) {
+		const struct writer *w = &server.writer[i];
+		bool same = w->badge == s->badge;
+
+		known |= same && w->ns == s->ns && w->base == s->base && w->len == s->len;
+		touched |= !same && w->ns == s->ns && w->base < s->base + s->len &&
+		    s->base < w->base + w->len;
+	}
+	if (!known && server.writers < WRITERS)
+		server.writer[server.writers] =
+		    (struct writer){ s->badge, s->base, s->len, s->ns };
+	if (!known && server.writers <= WRITERS)
+		server.writers++;
+	return touched;
+}
+
 enum status
 session_open(struct msg *m)
 {
@@ -369,6 +482,9 @@ session_open(struct msg *m)
 		return e;
 	if ((new.rights & BLK_RIGHT_WRITE) != 0 && writes_may_land(&new))
 		return E_BUSY;
+	e = share(&new);
+	if (e != OK)
+		return e;
 	/* The ring is the server's own: a client could take memory of its own away while it is used
 	 * here. */
 	new.ring = pages_alloc(BLK_RING_PAGES, &new.ring_memory);
@@ -405,6 +521,7 @@ session_open(struct msg *m)
 	m->w[4] = s->ns->block_bytes;
 	m->w[5] = server.max_transfer_bytes;
 	m->w[6] = BIT(BIT_SESSION + slot);
-	m->w[7] = !server.volatile_cache;
+	m->w[7] = (server.volatile_cache ? 0 : BLK_DURABLE) |
+	    (was_touched(s) ? (uint64_t)BLK_TOUCHED : 0);
 	return OK;
 }
