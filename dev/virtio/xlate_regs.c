@@ -231,8 +231,9 @@ write_status(struct xlate_device *d, uint32_t at, uint32_t value, struct xlate_w
 		return RULE_ORDER;
 	if ((value & STATUS_FEATURES_OK) != 0 && (f & need) != need)
 		return RULE_FEATURE;
+	/* What is agreed upon is what is kept here. */
 	if ((value & STATUS_FEATURES_OK) != 0 && (old & STATUS_FEATURES_OK) == 0)
-		for (uint32_t i = 0; i < 2; i++) {	/* what is agreed upon is what is kept here */
+		for (uint32_t i = 0; i < 2; i++) {
 			put(out, common + COMMON_DRIVER_FEATURE_SELECT, 4, i, true);
 			put(out, common + COMMON_DRIVER_FEATURE, 4,
 			    (uint32_t)((f | d->fact[FACT_TABLES]) >> 32 * i), false);
