@@ -511,6 +511,12 @@ blk_put(struct blk *b, uint32_t op, uint64_t at, uint64_t data, uint32_t bytes, 
 		return E_WOULD_BLOCK;
 	if (cookie >= BLK_SLOTS || b->slot[cookie].busy)
 		return E_INVALID;
+	/* Nothing that is kept may come over it after a restart. */
+	if (unlikely((op & 0xff) == BLK_DISCARD || (op & 0xff) == BLK_ZERO)) {
+		s = drain(b);
+		if (s != OK)
+			return s;
+	}
 	if (unlikely((op & 0xff) == BLK_WRITE)) {
 		s = keep_write(b, &op, at, data, bytes, &record);
 		if (s != OK)

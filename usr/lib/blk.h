@@ -23,7 +23,12 @@
 
 enum { BLK_SLOTS = 256, BLK_RING_PAGES = 4, BLK_STACK = 2048, BLK_KEEP_BYTES = 512 * 1024 };
 
-enum blk_op : uint32_t { BLK_READ, BLK_WRITE, BLK_FLUSH };
+/*
+ * BLK_DISCARD: what the range holds is not needed any more; BLK_ZERO: it reads as zeroes from now
+ * on.  Both have no data and any length, and are durable when they are answered.  E_UNSUPPORTED:
+ * not on this disk.
+ */
+enum blk_op : uint32_t { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_ZERO, BLK_OPS };
 enum : uint32_t { BLK_FUA = 1u << 8 };
 enum : uint32_t { BLK_RIGHT_READ = 1, BLK_RIGHT_WRITE = 2 };
 

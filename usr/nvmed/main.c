@@ -103,7 +103,7 @@ complete(const struct nvme_done *d)
 
 	if (unlikely(r == NULL))	/* a rogue's, late */
 		return;
-	server.done[r->io.op]++;
+	server.blk.done[r->io.op]++;
 	if (unlikely(e != OK))
 		complain("%s of %u blocks at %llu, namespace %u: %s (status type %u code 0x%02x)",
 		    request_text(r), r->io.blocks, (unsigned long long)r->io.lba, r->io.nsid,
@@ -169,9 +169,6 @@ take_completions(struct nvme_ioq *q)
 	server.dirty |= 1u << (q->id - 1);
 }
 
-#define for_each_bit(n, set) \
-	for (uint32_t set_ = (set), n; set_ != 0 && (n = lowest_bit(set_), true); set_ &= set_ - 1)
-
 /* One turn over queues and rings. */
 static void
 turn(void)
@@ -182,26 +179,22 @@ turn(void)
 		if (nvme_ioq_ready(&q[i]))
 			take_completions(&q[i]);
 	if (likely(server.again == NULL) || recover_again())
-		for_each_bit(n, server.live)
-			session_take(&server.session[n]);
+		for_each_bit(n, server.blk.live)
+			session_take(&server.blk.session[n]);
 	for_each_bit(n, server.dirty) {
 		(void)nvme_ioq_ring(&q[n]);
 		if (unlikely(q[n].fault != NULL))
 			recover_reset(q[n].fault);
 	}
 	server.dirty = 0;
-	for_each_bit(n, server.answered)
-		session_publish(&server.session[n]);
-	server.answered = 0;
+	blk_serve_publish(&server.blk);
 }
 
 /* Says that signals are needed, then looks once more: true when there is nothing to do. */
 static bool
 may_sleep(void)
 {
-	for_each_bit(n, server.live)
-		store_relaxed(&server.session[n].ring->server_sleeps, 1);
-	smp_full();
+	blk_serve_sleeps(&server.blk);
 	if (server.inflight != 0) {
 		if (unlikely(load_relaxed(&resting)))
 			(void)sys_ntfn_signal(listener, BIT_BUSY);
@@ -209,36 +202,7 @@ may_sleep(void)
 	/* Bits that the driver took while it waited for the controller. */
 	if (unlikely(server.retry || server.device.seen != 0))
 		return false;
-	for_each_bit(n, server.live) {
-		const struct session *s = &server.session[n];
-
-		/* What stayed in a ring waits for completions, and they wake us: only what is new
-		 * since the turn counts. */
-		if (load_acquire(&s->ring->head) != s->seen && !s->refused && !s->closing)
-			return false;
-	}
-	return true;
-}
-
-static void
-wake_up(void)
-{
-	for_each_bit(n, server.live)
-		store_relaxed(&server.session[n].ring->server_sleeps, 0);
-}
-
-static void
-end_closing(void)
-{
-	bool more = false;
-
-	for_each_bit(n, server.live) {
-		if (server.session[n].closing && server.session[n].inflight == 0)
-			session_end(&server.session[n]);
-		else
-			more |= server.session[n].closing;
-	}
-	server.closing = more;
+	return !blk_serve_has_new(&server.blk);
 }
 
 enum { ROGUE_READ, ROGUE_WRITE, ROGUE_RESET, ROGUE_STRAY };
@@ -265,7 +229,7 @@ rogue(struct msg *m)
 		return OK;
 	}
 	if (m->w[1] == ROGUE_STRAY) {
-		server.stray = true;
+		server.blk.stray = true;
 		return OK;
 	}
 	if (server.inflight != 0)
@@ -283,100 +247,28 @@ rogue(struct msg *m)
 	return OK;
 }
 
-static void
-info(struct msg *m)
+static bool
+find_disk(uint32_t index, uint32_t slot, struct blk_disk *d, const void **disk, void **queue)
 {
-	const struct nvme_ns *ns = &server.ctrl.ns[m->w[0]];
+	const struct nvme_ns *ns = &server.ctrl.ns[index];
 
-	m->w[1] = ns->block_bytes;
-	m->w[0] = ns->blocks;
-	m->w[2] = (uint64_t)ns->read_only << 32 | server.ctrl.ns_count;
-	m->w[3] =
-	    (uint64_t)server.sessions_refused << 32 | (uint32_t)server.ctrl.max_transfer_bytes;
-	m->w[4] = server.done[NVME_OP_READ];
-	m->w[5] = server.done[NVME_OP_WRITE];
-	m->w[6] = server.done[NVME_OP_FLUSH];
-	m->w[7] = (uint64_t)server.refused << 32 | (uint32_t)server.errors;
+	if (index >= server.ctrl.ns_count)
+		return false;
+	*d = (struct blk_disk){ ns->blocks, ns->block_bytes, ns->read_only };
+	*disk = ns;
+	*queue = &server.ctrl.ioq[slot % server.ctrl.ioq_count];
+	return true;
 }
+
+static enum status let_go(struct blk_session *s) { return nvme_ioq_settle(s->queue); }
 
 static void
 call(void)
 {
 	struct msg m = handed;
-	uint32_t given = m.handles;
-	uint64_t handles[4] = { m.w[0], m.w[1], m.w[2], m.w[3] };
-	handle_t lent = HANDLE_NONE;
-	struct session *session;
-	enum status s = OK;
-	bool answer = true;
 
 	(void)sys_ntfn_signal(listener, BIT_TAKEN);
-	switch (m.label) {
-	case BLK_CALL_INFO:
-		m.handles = 0;
-		if (m.w[0] < server.ctrl.ns_count)
-			info(&m);
-		else
-			s = E_NOT_FOUND;
-		break;
-	case BLK_CALL_NAME:
-		m.handles = 0;
-		memcpy(&m.w[0], server.ctrl.model, 40);
-		memset(&m.w[5], 0, 24);
-		memcpy(&m.w[5], server.ctrl.serial, 20);
-		break;
-	case BLK_CALL_OPEN:
-		session_probe();
-		end_closing();
-		s = session_open(&m);
-		if (s == OK) {
-			given &= ~3u;
-			lent = (handle_t)m.w[1];
-		} else {
-			server.sessions_refused++;
-			m.handles = 0;
-		}
-		break;
-	case BLK_CALL_CLOSE:
-		m.handles = 0;
-		session = session_find(m.w[0], m.badge);
-		if (session == NULL)
-			s = E_STALE;
-		else
-			session->closing = server.closing = true;
-		end_closing();
-		break;
-	case BLK_CALL_STAY:
-		m.handles = 0;
-		session = session_find(m.w[0], m.badge);
-		if (session == NULL) {
-			s = E_STALE;
-		} else if (session->stays) {
-			s = E_BUSY;
-		} else {
-			session->stays = true;
-			session->stay = m.token;
-			answer = false;
-		}
-		break;
-	case BLK_CALL_ROGUE:
-		m.handles = 0;
-		s = rogue(&m);
-		break;
-	default:
-		m.handles = 0;
-		s = E_INVALID;
-	}
-	/* Handles that came along and are not kept. */
-	for (unsigned i = 0; i < ARRAY_SIZE(handles); i++)
-		if ((given & (1u << i)) != 0)
-			(void)sys_handle_close(handles[i]);
-	m.label = s;
-	m.words = 8;
-	if (answer)
-		(void)msg_reply(&m);		/* a caller that is gone needs no answer */
-	if (lent != HANDLE_NONE)
-		(void)sys_handle_close(lent);
+	blk_serve_call(&server.blk, &m);
 }
 
 /* The kernel says that the device faulted, or was taken away. */
@@ -392,10 +284,10 @@ fault(void)
 static ALWAYS_INLINE uint64_t
 sleep_until_signalled(void)
 {
-	struct session *s = server.wake;
+	struct blk_session *s = server.blk.wake;
 	uint64_t bits = 0;
 
-	server.wake = NULL;
+	server.blk.wake = NULL;
 	if (s == NULL)
 		(void)sys_ntfn_wait(server.device.ntfn, DEADLINE_NEVER, &bits);
 	else if (sys_ntfn_signal_wait(
@@ -413,13 +305,14 @@ serve(void)
 		uint64_t bits = 0;
 
 		turn();
-		if (unlikely(server.closing))
-			end_closing();		/* the last answer of one may just have come */
+		if (unlikely(server.blk.closing))
+			blk_serve_end_closing(
+			    &server.blk); /* the last answer of one may just have come */
 		if (likely(may_sleep()))
 			bits = sleep_until_signalled();
 		else
-			session_wake();
-		wake_up();
+			blk_serve_wake(&server.blk);
+		blk_serve_woke(&server.blk);
 		bits |= server.device.seen;
 		server.device.seen = 0;
 		if (likely((bits & (BIT_CALL | BIT_TICK | BIT_FAULT)) == 0))
@@ -488,7 +381,13 @@ main(void)
 	listener = notification();
 	if (sys_handle_dup(server.device.ntfn, RIGHT_SIGNAL | RIGHT_GIVE, &h) != OK)
 		die("no handle");
-	server.signal = (handle_t)h;
+	server.blk.signal = (handle_t)h;
+	server.blk.device = &server.device;
+	server.blk.find_disk = find_disk;
+	server.blk.let_go = let_go;
+	server.blk.flush = session_flush;
+	server.blk.rogue = rogue;
+	server.blk.ops = 1u << BLK_READ | 1u << BLK_WRITE | 1u << BLK_FLUSH;
 	server.slow_s = argument("slow", SLOW_S);
 	server.abort_s = argument("abort", ABORT_S);
 	for (uint32_t i = REQUESTS; i-- != 0; ) {
@@ -500,8 +399,11 @@ main(void)
 	if (s != OK)
 		die("controller not usable: %s (%s)", why, status_text(s));
 	server.ioq_count = c->ioq_count;
-	server.max_transfer_bytes = c->max_transfer_bytes;
-	server.volatile_cache = c->volatile_cache;
+	server.blk.disks = c->ns_count;
+	server.blk.model = c->model;
+	server.blk.serial = c->serial;
+	server.blk.max_transfer_bytes = c->max_transfer_bytes;
+	server.blk.volatile_cache = c->volatile_cache;
 	(void)sys_watch(server.device.handle, server.device.ntfn, BIT_FAULT);
 	server.faults = drv_faults(&server.device);
 	server.own_faults = own_faults(server.faults);
