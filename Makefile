@@ -8,7 +8,6 @@ MANIFEST ?= $(if $(filter amd,$(IOMMU)),amd,$(if $(filter virtiox86_64,$(IOMMU)$
 V        ?= 0
 FUZZ_SECONDS ?= 60
 OUT      := build
-CAPOS_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/capos
 
 # ---- Goals, tools, parallelism ----------------------------------------------------------------
 
@@ -25,7 +24,7 @@ endif
 
 # Goals that set the machine up first; the others only say what they miss when they miss it.
 RUN_GOALS  := run
-TEST_GOALS := run-iommu-remapping test test-host test-arm64 test-x86_64 accept bench fuzz proof
+TEST_GOALS := run-iommu-remapping run-virtio-blk test test-host test-arm64 test-x86_64 accept bench fuzz proof
 ifneq (,$(filter $(TEST_GOALS),$(MAKECMDGOALS)))
 BOOTSTRAP := test
 else ifneq (,$(filter $(RUN_GOALS),$(MAKECMDGOALS)))
@@ -116,10 +115,6 @@ MANIFESTS  := $(sort $(basename $(notdir $(wildcard dts/manifest/*.dts))))
 # $(call objects,folder,sources)
 objects = $(addprefix $(1)/,$(addsuffix .o,$(basename $(2))))
 
-include usr/tcpip/lwip.mk
-# A program's sources; those of lwIP are the TCP/IP service's.
-program_sources = $(wildcard usr/$(1)/*.c) $(if $(filter tcpip,$(1)),$(wildcard usr/tcpip/port/*.c) $(LWIP_SRC))
-
 # ---- Per architecture: $(1) is the architecture, O_$(1) its folder ----------------------------
 
 define arch_rules
@@ -136,7 +131,7 @@ KLINK_$(1) := $$(LDFLAGS) $$(KERNEL_LDFLAGS_$(1)) -T arch/$(1)/link.ld
 KERNEL_LIST_$(1) := $$(KLINK_$(1)) $$(KOBJ_$(1))
 USER_LIST_$(1) := $$(UOBJ_$(1))
 OBJ_$(1) := $$(KOBJ_$(1)) $$(UOBJ_$(1)) \
-	$$(foreach p,$$(PROGRAMS),$$(call objects,$$(O_$(1))/user,$$(call program_sources,$$(p))))
+	$$(foreach p,$$(PROGRAMS),$$(call objects,$$(O_$(1))/user,$$(wildcard usr/$$(p)/*.c)))
 
 $$(eval $$(call stamp_rule,$$(O_$(1))/kernel.flags,KFLAGS_$(1)))
 $$(eval $$(call stamp_rule,$$(O_$(1))/kernel.list,KERNEL_LIST_$(1)))
@@ -149,11 +144,6 @@ $$(O_$(1))/kernel/kern/base/str.o $$(O_$(1))/user/kern/base/str.o: FILE_CFLAGS :
 
 # Called for each completion, and calls nothing: a frame would be a quarter of it.
 $$(O_$(1))/kernel/dev/nvme/xlate.o: FILE_CFLAGS := -momit-leaf-frame-pointer
-
-# What sees lwIP's headers; warnings and traps of lwIP's own code are not ours.
-$$(O_$(1))/user/usr/tcpip/%.o: FILE_CFLAGS := $(LWIP_CFLAGS) -Iusr/tcpip/port/libc
-$$(O_$(1))/user/$(LWIP_DIR)/%.o: FILE_CFLAGS := $(LWIP_CFLAGS) -Iusr/tcpip/port/libc -w -fno-sanitize=all
-$$(call objects,$$(O_$(1))/user,$(LWIP_USERS)): $(LWIP_NEEDS)
 
 # Its functions call nothing that returns: a frame would be of no use.
 $$(O_$(1))/kernel/kern/ipc_direct.o: FILE_CFLAGS := -fomit-frame-pointer -momit-leaf-frame-pointer
@@ -216,7 +206,7 @@ $$(eval $$(call stamp_rule,$$(O_$(1))/append,BOOT_WORDS))
 $$(O_$(1))/libuser.a: $$(UOBJ_$(1)) $$(O_$(1))/user.list
 	$$(call say,AR,$$@)
 	$$(Q)rm -f $$@; $$(AR) rcs $$@ $$(UOBJ_$(1))
-$$(foreach p,$$(PROGRAMS),$$(eval $$(call program_rules,$(1),$$(p),$$(call program_sources,$$(p)))))
+$$(foreach p,$$(PROGRAMS),$$(eval $$(call program_rules,$(1),$$(p),$$(wildcard usr/$$(p)/*.c))))
 $$(foreach m,$$(MANIFESTS),$$(eval $$(call archive_rules,$(1),$$(m))))
 
 ARCHIVES_$(1) := $$(foreach m,$$(MANIFESTS),$$(O_$(1))/boot-$$(m).cpio)
@@ -299,12 +289,6 @@ FIXTURES   := $(patsubst dts/test/%.dts,$(OUT)/dts/%.dtb,$(wildcard dts/test/*.d
 $(eval $(call stamp_rule,$(OUT)/host/flags,HOST_CFLAGS))
 $(OUT)/host/obj/kern/base/str.o $(OUT)/fuzz/obj/kern/base/str.o: FILE_CFLAGS := $(STR_HOST)
 
-# What is linked with lwIP's heap is linked with lwIP.
-LWIP_HEAP := usr/tcpip/port/heap.c
-$(foreach d,host fuzz,$(OUT)/$(d)/obj/usr/tcpip/%.o $(OUT)/$(d)/obj/tests/usr/tcpip/%.o $(OUT)/$(d)/obj/tests/fuzz/tcpip.o): FILE_CFLAGS := $(LWIP_CFLAGS)
-$(foreach d,host fuzz,$(OUT)/$(d)/obj/$(LWIP_DIR)/%.o): FILE_CFLAGS := $(LWIP_CFLAGS) -w
-$(foreach d,host fuzz,$(call objects,$(OUT)/$(d)/obj,$(LWIP_USERS))): $(LWIP_NEEDS)
-
 # #embed of a fixture needs it to be there.
 $(OUT)/host/obj/%.o: %.c $(OUT)/host/flags | $(FIXTURES)
 	$(call say,HOSTCC,$<)
@@ -317,7 +301,7 @@ $(OUT)/fuzz/obj/%.o: %.c $(OUT)/host/flags | $(FIXTURES)
 
 # $(1) program, $(2) source, $(3) object folder, $(4) flags to link with, $(5) more sources
 define host_rules
-LIST_$(1) := $$(call objects,$(3),$(2) $$(call links_of,$(2)) $(5) $$(if $$(filter $(LWIP_HEAP),$$(call links_of,$(2))),$(LWIP_SRC)))
+LIST_$(1) := $$(call objects,$(3),$(2) $$(call links_of,$(2)) $(5))
 $$(eval $$(call stamp_rule,$(1).list,LIST_$(1)))
 $(1): $$(LIST_$(1)) $(1).list
 	$$(call say,HOSTLD,$$@)
@@ -376,7 +360,7 @@ $(call SYS_TESTS,x86_64): $(OUT)/tests/x86_64/%_test: tests/sys/%.sh
 
 # What the tests find in their environment.
 export BUILD
-export CAPOS_CACHE
+export CAPOS_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/capos
 KYUA_JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # Programs whose source has gone must not be run: the tree holds exactly what is wanted.
 TREE_WANT := $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(addsuffix .list,$(HOST_TESTS)) \
@@ -411,6 +395,10 @@ bench: all $(HOST_TOOLS)
 # (run-pci-nvme, run-net, run-virtio-blk come with their lanes)
 
 .PHONY: run-iommu-remapping
+.PHONY: run-virtio-blk
+run-virtio-blk: $(ARCHES:%=image-%) $(HOST_TOOLS) $(KYUAFILES) $(foreach a,$(ARCHES),$(call SYS_TESTS,$(a)))
+	$(call kyua,$(foreach a,$(ARCHES),$(a)/vblk_test))
+
 run-iommu-remapping: $(ARCHES:%=image-%) $(HOST_TOOLS) $(KYUAFILES) $(foreach a,$(ARCHES),$(call SYS_TESTS,$(a)))
 	$(call kyua,$(foreach a,$(ARCHES),$(a)/contain_test $(a)/domain_test $(a)/disk_test:the_hash_of_a_disk_is_the_hosts))
 
@@ -423,7 +411,7 @@ run: image-$(RUN_ARCH) $(if $(DISK),,$(OUT)/disk.img) $(if $(filter uefi uboot,$
 debug: image-$(RUN_ARCH) $(if $(DISK),,$(OUT)/disk.img)
 	@$(RUN_VARS) GDB=1 tools/run
 export MANIFEST SHAPE TABLES
-export KERNEL INITRD IOMMU SMP MEM CPU MACHINE DISK DISKS BLOCK_SIZE ROOT_PORT NVME NET NIC CMD APPEND TIMEOUT
+export KERNEL INITRD IOMMU SMP MEM CPU MACHINE DISK DISKS BLOCK_SIZE ROOT_PORT NVME NET NIC VDISK VBLK CMD APPEND TIMEOUT
 export BOOT BOOT_DISK FIRMWARE MONITOR GDB_PORT TRACE QEMU QEMU_EXTRA DRY
 
 # The default disk: an ext4 file system that holds this repository's documents.
@@ -497,6 +485,7 @@ Targets
   test-arm64        system tests in QEMU
   test-x86_64
   accept            the system tests in their long form (1 GiB disks, hundred kills)
+  run-virtio-blk    the block server for virtio (ARCH: only that one)
   run-iommu-remapping   what shows that a driver's DMA stays in its own domain (ARCH: only that one)
   fuzz              each fuzzer for FUZZ_SECONDS
   proof             bounded proofs (CBMC)
@@ -531,6 +520,8 @@ Variables of run and debug (tools/run tells more)
   BOOT              direct; uefi or uboot: firmware starts the disk that "make image" makes (direct)
   ROOT_PORT=1       controllers behind PCIe root ports
   NVME              more properties of the first controller, as "mdts=5,max_ioqpairs=2"
+  VDISK             raw image behind a virtio-blk device, written to
+  VBLK              more properties of that, as "num-queues=1"
   NET               user: a virtio-net device on QEMU's own network; none; or another -netdev without its id (user)
   NIC               more properties of it, as "mq=on,vectors=10"
   CMD               shell commands, separated by ";": run them, power off; status 0 if all succeeded

@@ -1,6 +1,6 @@
 /*
  * Commands about disks.  A disk is nvmeCnN: controller C as the device manager counts them,
- * namespace N from 1.
+ * namespace N from 1; or diskCnN, whatever the controller is.
  *
  * The device manager is asked for the server of a controller, and waited for while the driver
  * starts; the server for a session (blk.h).  One session at a time, in "disk"; commands that read
@@ -93,7 +93,8 @@ disk_open(struct blk *b, const char *name, uint32_t rights, uint64_t bytes)
 	handle_t e;
 	enum status s;
 
-	if (strncmp(name, "nvme", 4) != 0 || *p < '0' || *p > '9')
+	if ((strncmp(name, "nvme", 4) != 0 && strncmp(name, "disk", 4) != 0) || *p < '0' ||
+	    *p > '9')
 		goto bad;
 	for (; *p >= '0' && *p <= '9'; p++)
 		c = c * 10 + (uint64_t)(*p - '0');
@@ -154,6 +155,7 @@ cmd_blk(int argc UNUSED, char **argv UNUSED)
 
 	for (uint64_t c = 0; c < CONTROLLERS; c++) {
 		struct msg name = { .label = BLK_CALL_NAME };
+		const char *kind;
 		handle_t e;
 		enum status s = server_of(c, &e);
 		unsigned before = found;
@@ -167,6 +169,7 @@ cmd_blk(int argc UNUSED, char **argv UNUSED)
 			(void)sys_handle_close(e);
 			continue;
 		}
+		kind = strncmp((const char *)&name.w[0], "virtio", 6) == 0 ? "disk" : "nvme";
 		for (uint64_t n = 0; ; n++) {
 			struct msg m = { .label = BLK_CALL_INFO, .words = 1, .w = { n } };
 			char size[32];
@@ -175,9 +178,9 @@ cmd_blk(int argc UNUSED, char **argv UNUSED)
 				break;
 			size_text(size, sizeof(size), m.w[0] * m.w[1]);
 			print(
-			    "nvme%llun%llu %.40s serial %.20s: %s, %llu blocks of %llu bytes%s; reads %llu writes %llu flushes %llu "
+			    "%s%llun%llu %.40s serial %.20s: %s, %llu blocks of %llu bytes%s; reads %llu writes %llu flushes %llu "
 			    "errors %u refused %u, sessions refused %u\n",
-			    (unsigned long long)c, (unsigned long long)n + 1,
+			    kind, (unsigned long long)c, (unsigned long long)n + 1,
 			    (const char *)&name.w[0], (const char *)&name.w[5], size,
 			    (unsigned long long)m.w[0], (unsigned long long)m.w[1],
 			    m.w[2] >> 32 != 0 ? ", read only" : "", (unsigned long long)m.w[4],
@@ -377,6 +380,29 @@ cmd_flush(int argc UNUSED, char **argv)
 	disk_close(&disk);
 	return s != OK;
 }
+
+/* A range that reads as zeroes then, or that is not needed any more. */
+static int
+clear(char **argv, enum blk_op op)
+{
+	uint64_t offset, len;
+	enum status s;
+
+	if (!want_number("OFFSET", argv[2], &offset) || !want_number("LENGTH", argv[3], &len))
+		return 1;
+	if (len > UINT32_MAX)
+		return usage("LENGTH is at most 4G - 1");
+	if (!disk_open(&disk, argv[1], BLK_RIGHT_WRITE, PAGE_SIZE))
+		return 1;
+	s = blk_do(&disk, op, offset, 0, (uint32_t)len);
+	if (s != OK)
+		print("%s: %s\n", argv[0], status_text(s));
+	disk_close(&disk);
+	return s != OK;
+}
+
+int cmd_zero(int argc UNUSED, char **argv) { return clear(argv, BLK_ZERO); }
+int cmd_discard(int argc UNUSED, char **argv) { return clear(argv, BLK_DISCARD); }
 
 /* The controller is reset while requests are in it: each is answered all the same. */
 static int

@@ -23,6 +23,8 @@ const struct command commands[] = {
 	{ "hexdump", "DEV [OFFSET [LENGTH]]", "bytes of a disk", cmd_hexdump },
 	{ "write", "DEV OFFSET TEXT", "writes text to a disk", cmd_write },
 	{ "flush", "DEV", "makes earlier writes durable", cmd_flush },
+	{ "zero", "DEV OFFSET LENGTH", "makes a range read as zeroes", cmd_zero },
+	{ "discard", "DEV OFFSET LENGTH", "says that a range is not needed any more", cmd_discard },
 	{ "bench", "[PART]", "what operations cost", cmd_bench },
 	{ "stress", "[ROUNDS]", "messages and signals from all sides, every answer checked",
 	    cmd_stress },

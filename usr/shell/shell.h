@@ -70,4 +70,4 @@ command_fn cmd_killer, cmd_ps, cmd_mem, cmd_memtest, cmd_cpus, cmd_date, cmd_tra
 command_fn cmd_log, cmd_kill, cmd_poweroff, cmd_reboot;
 command_fn cmd_blk, cmd_sha256, cmd_hexdump, cmd_write, cmd_flush, cmd_bench, cmd_rogue, cmd_sleep,
     cmd_stress;
-command_fn cmd_arp, cmd_flood;
+command_fn cmd_arp, cmd_flood, cmd_zero, cmd_discard;

@@ -1,2 +1,0 @@
-/* The C library's header, for lwIP, which prints nothing. */
-#pragma once

@@ -1,5 +1,0 @@
-/* The C library's header, for lwIP. */
-#pragma once
-#include <stddef.h>
-
-int atoi(const char *text);
