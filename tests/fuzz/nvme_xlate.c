@@ -95,9 +95,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	device.queues = 3;
 	device.vectors = 2;
 	device.queue[1] =
-	    (struct xlate_bound){ true, false, 64, NAME, NAME + 0x10000, QUEUE, QUEUE + 0x10000 };
-	device.queue[2] =
-	    (struct xlate_bound){ true, true, 64, NAME, NAME + 0x10000, QUEUE, QUEUE + 0x10000 };
+	    (struct xlate_bound){ .bound = true, .entries = 64, .sq_name = NAME,
+		.cq_name = NAME + 0x10000, .sq_address = QUEUE, .cq_address = QUEUE + 0x10000 };
+	device.queue[2] = device.queue[1];
+	device.queue[2].used = true;
 	windows.count = data[0] >> 1 & 3;
 	for (unsigned i = 0; i < WINDOWS; i++) {
 		const uint8_t *p = data + 1 + 4 * i;

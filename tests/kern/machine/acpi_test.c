@@ -181,8 +181,8 @@ ATF_TC_BODY(ports_of_the_board_are_not_power_managements, tc)
 		ATF_CHECK_EQ(finish(AB_XSDT), OK);
 		ATF_CHECK_EQ(m.power.pm1a_control, i == 2 ? 0x604 : 0);
 		ATF_CHECK_EQ(m.timer.pm_timer_port, i == 0 ? 0 : i == 1 ? 0x100 : 0x608);
-		ATF_CHECK_EQ(noted("port 0x4 is the board's") && noted("port 0x8 is the board's"), i == 0);
-		ATF_CHECK_EQ(noted("port 0xff is the board's"), i == 1);
+		ATF_CHECK_EQ(machine_noted(&m, "port 0x4 is the board's") && machine_noted(&m, "port 0x8 is the board's"), i == 0);
+		ATF_CHECK_EQ(machine_noted(&m, "port 0xff is the board's"), i == 1);
 	}
 }
 
