@@ -6,10 +6,20 @@
 attack() {
 	capos_disk disk.img 4M 70
 	capos_disk other.img 1M 71
-	capos_boot DISK=disk.img \
-	    QEMU_EXTRA='-drive if=none,id=other,file=other.img,format=raw -device nvme,serial=other,drive=other,use-intel-id=on' \
-	    CMD="sha256 nvme0n1; sleep 2500; kill rogue; sha256 nvme0n1; mem" MANIFEST=rogue "$@"
-	capos_expect 'rogue: that is all' 'rogue ended: killed' ' quarantined 0$'
+	capos_start DISK=disk.img MANIFEST=rogue \
+	    QEMU_EXTRA='-drive if=none,id=other,file=other.img,format=raw -device nvme,serial=other,drive=other,use-intel-id=on' "$@"
+	capos_wait '^capos> '
+	capos_type 'sha256 nvme0n1'
+	capos_wait 'rogue: that is all'
+	capos_type dma
+	capos_type 'kill rogue'
+	capos_wait 'rogue ended: killed'
+	capos_type 'sha256 nvme0n1'
+	capos_type mem
+	capos_type poweroff
+	capos_end
+	capos_expect ' quarantined 0$'
+	capos_refute '^capos: panic'
 	[ "$(grep -c "^$(capos_sha256 disk.img)  nvme0n1" serial.txt)" -eq 2 ] || capos_fail 'a hash is wrong or missing'
 }
 
@@ -30,6 +40,7 @@ refused_everywhere() {
 	capos_expect 'rogue: map of the vector table: (refused by policy|out of range)'
 	ended '0 bytes are not zero' 'released pages'
 	ended '0 bytes changed' 'memory that was not granted for it'
+	ended '2 taken, 0 bytes differ' 'writes all over configuration space'
 	ended success reset 'end of the claim'
 	ended 'stale.*' 'grant after the end' 'configuration after the end'
 }
@@ -47,10 +58,23 @@ refused_by_the_kernels_checks() {
 	ended 'refused: address not aligned' 'PRP not aligned' 'second PRP not aligned'
 	ended 'refused: outside of every window' 'guess at a physical address' 'first page in, last page out' \
 	    'page after the window' 'use of a released buffer'
+	ended 'refused: outside of every window' 'the address of before' 'answer into the completions' \
+	    'answer into the entries that the device reads' 'address in a list' 'list in memory that was not granted'
+	ended 'refused: list of lists' 'list that goes on in another list'
+	ended 'refused: wrong direction' 'list that leads to a grant for reading' 'list that the device could write'
+	ended 'refused: address not aligned' 'address in a list not aligned' 'list not aligned'
+	ended '[0-9]+ rounds, [0-9]{4,} changes, [0-9]{4,} accepted, [0-9]{4,} refused, 0 astray, 0 bytes changed, 0 faults' \
+	    'PRP list changed after the doorbell'
+	ended '[0-9]+ pages from 0x100000000 to 0x104000000, [1-9][0-9]* of them its own, 0 others passed' \
+	    'addresses of other drivers'
+	ended '49152 pages from 0x0 to 0xc0000000, 0 of them its own, 0 others passed' 'physical addresses'
+	# Among the former are the honest driver's.
+	[ "$(grep -c -E '^  0[01]:0[0-9]\.0 iova 0x10[0-3][0-9a-f]{6} ' serial.txt)" -ge 5 ] ||
+	    capos_fail 'nobody else has grants at the addresses that were tried'
 	# Where its own buffers lie side by side the page before is one that the device may only read.
 	ended 'refused: (outside of every window|wrong direction)' 'page before the window'
 	ended 'refused: wrong direction' 'write through a grant for reading'
-	ended 'rights missing' 'forged completion'
+	ended 'rights missing' 'forged completion' 'grant of the completions for writing'
 	ended '20000 of 20000 rings without an entry taken' 'doorbell storm'
 	ended 'stale.*' 'queue of before the reset' 'queue after the end'
 }
@@ -70,7 +94,9 @@ mapped() {
 	capos_expect 'doorbells mapped'
 	refused_everywhere
 	ended "$report, device says 0x[0-9a-f]+" 'guess at a physical address' 'first page in, last page out' \
-	    'page after the window' 'write through a grant for reading' 'use of a released buffer'
+	    'page after the window' 'write through a grant for reading' 'use of a released buffer' 'the address of before' \
+	    'list that goes on in another list' 'address in a list' 'list that leads to a grant for reading' \
+	    'list in memory that was not granted' 'doorbell buffers' 'queue base replaced'
 }
 
 atf_test_case mediated_refuses_each_by_name

@@ -15,11 +15,11 @@
  * mapped.  Memory that no attack may reach holds a pattern, which is compared at the end: a refusal
  * that nobody reports is seen there.
  */
-#include "dev/nvme/parts.h"
+#include "usr/rogue/rogue.h"
 #include "kern/base/bits.h"
-#include "usr/lib/drv.h"
+#include "kern/base/mmio.h"
 
-enum { MANY = 20'000, RELEASED_PAGES = 64, PATTERN = 0xa5 };
+enum { MANY = 20'000, RELEASED_PAGES = 64 };
 enum : uint32_t {
 	CFG_COMMAND = 0x04,
 	CFG_BAR0 = 0x10,
@@ -27,15 +27,14 @@ enum : uint32_t {
 	CAP_ID_MSIX = 0x11,
 	COMMAND_BUS_MASTER = 0x0407,
 	NVME_CMBMSC = 0x50,
+	CFG_BYTES = 4096,
 	FEATURE_HOST_MEMORY = 0x0d,
-	OPCODE_VENDOR = 0xc1,
-	GUESS = 0x4020'0000,
 };
 
-static struct drv_device device;
-static struct nvme_ctrl ctrl;
+struct drv_device device;
+struct nvme_ctrl ctrl;
 
-static void
+void
 say(const char *what, enum status s, uint64_t rule)
 {
 	if (s == E_REFUSED && rule < RULES && rule != RULE_NONE)
@@ -77,6 +76,31 @@ configuration(void)
 		log_line(2, "write of the MSI-X control: there is none");
 	else
 		config("write of the MSI-X control", at + 2, 2, 0);
+}
+
+/*
+ * All ones to every register of the function, in each width: bus mastering, BARs, message
+ * interrupts, translation services (ATS, PRI, PASID), power, whatever it has.  Two are taken: the
+ * error bits of the two status registers, which clear by it.
+ */
+static void
+configuration_swept(void)
+{
+	static uint8_t before[CFG_BYTES];
+	uint32_t taken = 0, differ = 0;
+
+	for (uint32_t i = 0; i < CFG_BYTES; i++)
+		before[i] = (uint8_t)config_read(i, 1);
+	for (uint32_t width = 1; width <= 4; width *= 2)
+		for (uint32_t i = 0; i < CFG_BYTES; i += width) {
+			uint64_t got;
+
+			taken += sys_device_config(device.handle, i, width | CONFIG_WRITE,
+				     UINT32_MAX, &got) == OK;
+		}
+	for (uint32_t i = 0; i < CFG_BYTES; i++)
+		differ += before[i] != (uint8_t)config_read(i, 1);
+	log_line(2, "writes all over configuration space: %u taken, %u bytes differ", taken, differ);
 }
 
 /* The window ends before the page with the vector table. */
@@ -123,23 +147,31 @@ entry(const char *what, struct nvme_sqe e)
 	commit(what, (ctrl.admin.tail + 1) % ctrl.admin.entries);
 }
 
+void
+say_mapped(const char *what, uint64_t faults, enum status s, uint16_t code)
+{
+	uint64_t until = now_ns() + NS_PER_S;
+
+	while (device.status->look != 0 && drv_faults(&device) == faults && now_ns() < until)
+		sleep_until(now_ns() + NS_PER_MS);
+	log_line(2, "%s: %s, device says 0x%x", what,
+	    drv_faults(&device) != faults ? "refused by the IOMMU" :
+	    device.status->look == 0      ? "not reported" :
+					    status_text(s),
+	    code);
+}
+
 /* Where doorbells are mapped: the device gets the entry, and its IOMMU has to refuse the access and
  * to say so. */
 static void
 device_entry(const char *what, struct nvme_sqe e)
 {
-	uint64_t before = drv_faults(&device), until = now_ns() + NS_PER_S;
+	uint64_t before = drv_faults(&device);
 	uint16_t code = 0;
 	const char *why = "";
 	enum status s = nvme_admin(&ctrl, &e, what, NULL, &code, &why);
 
-	while (device.status->look != 0 && drv_faults(&device) == before && now_ns() < until)
-		sleep_until(now_ns() + NS_PER_MS);
-	log_line(2, "%s: %s, device says 0x%x", what,
-	    drv_faults(&device) != before      ? "refused by the IOMMU" :
-		device.status->look == 0 ? "not reported" :
-					   status_text(s),
-	    code);
+	say_mapped(what, before, s, code);
 }
 
 static void
@@ -151,7 +183,7 @@ attempt(const char *what, struct nvme_sqe e)
 		device_entry(what, e);
 }
 
-static struct nvme_sqe
+struct nvme_sqe
 identify(uint64_t prp1, uint64_t prp2)
 {
 	return (struct nvme_sqe){
@@ -195,8 +227,7 @@ commands(uint64_t in)
 	commit("tail past the ring", ctrl.admin.entries);
 }
 
-/* What is not the pattern any more, of memory that is mapped here for it. */
-static uint64_t
+uint64_t
 changed(const struct drv_memory *m)
 {
 	uint64_t va, n = 0;
@@ -214,8 +245,8 @@ static void
 addresses(struct drv_memory *in, const struct drv_memory *out)
 {
 	uint64_t base = in->iova.v;
+	struct drv_memory again;
 
-	memset(out->ptr, PATTERN, out->len);
 	attempt("guess at a physical address", identify(GUESS, 0));
 	attempt("first page in, last page out", identify(base + PAGE_SIZE + 8, base + in->len));
 	attempt("page after the window", identify(base + in->len, 0));
@@ -228,8 +259,12 @@ addresses(struct drv_memory *in, const struct drv_memory *out)
 	memset(in->ptr, PATTERN, in->len);
 	say("release", drv_revoke(&device, in), RULE_NONE);
 	attempt("use of a released buffer", identify(base, 0));
-	log_line(2, "memory that was not granted for it: %llu bytes changed",
-	    (unsigned long long)(changed(in) + changed(out)));
+	if (drv_grant(&device, in->memory, in->len, DMA_TO_DEVICE, false, &again) != OK)
+		die("no grant");
+	if (again.iova.v == base)
+		log_line(2, "the address of before: it was given out again at once");
+	else
+		attempt("the address of before", identify(base, 0));
 }
 
 /* Completions can only be read: nobody but the device writes them. */
@@ -237,7 +272,7 @@ static void
 forge(void)
 {
 	struct queue_info i;
-	uint64_t q, va;
+	uint64_t q, va, buffer, iova;
 	enum status s =
 	    sys_queue_create(device.handle, ctrl.ioq_count + 1, 8, (uint64_t)(uintptr_t)&i, &q);
 
@@ -247,6 +282,13 @@ forge(void)
 	}
 	say("forged completion", sys_mem_map(HANDLE_NONE, i.cq_memory, 0, i.cq_bytes, 0, 3, &va),
 	    RULE_NONE);
+	say("grant of the completions for writing",
+	    sys_dma_map(
+		device.handle, i.cq_memory, 0, i.cq_bytes, DMA_FROM_DEVICE, &buffer, &iova),
+	    RULE_NONE);
+	/* The device has these in its address space, and may write the first. */
+	entry("answer into the completions", identify(i.cq_iova, 0));
+	entry("answer into the entries that the device reads", identify(i.sq_iova, 0));
 }
 
 static void
@@ -259,6 +301,31 @@ storm(void)
 		good += sys_queue_commit(
 			    ctrl.admin.q.handle, ctrl.admin.tail, UINT32_MAX, 0, &rule, &at) == OK;
 	log_line(2, "doorbell storm: %u of %u rings without an entry taken", good, MANY);
+}
+
+/* Where doorbells are mapped the driver may set its queues up as it likes.  The device is not
+ * usable after. */
+static void
+queues_of_its_own(void)
+{
+	uint64_t before = drv_faults(&device), until;
+
+	device_entry("doorbell buffers",
+	    (struct nvme_sqe){ .cdw0 = ADMIN_DOORBELL_BUFFER, .prp1 = GUESS,
+		.prp2 = GUESS + PAGE_SIZE });
+	drv_write32(&ctrl.regs, NVME_CC, 0);
+	until = now_ns() + NS_PER_S;
+	while ((drv_read32(&ctrl.regs, NVME_CSTS) & CSTS_RDY) != 0 && now_ns() < until)
+		sleep_until(now_ns() + NS_PER_MS);
+	before = drv_faults(&device);
+	drv_write64(&ctrl.regs, NVME_ASQ, GUESS);
+	drv_write32(&ctrl.regs, NVME_CC,
+	    CC_EN | FIELD_PREP(CC_IOSQES, 6) | FIELD_PREP(CC_IOCQES, 4));
+	until = now_ns() + NS_PER_S;
+	while ((drv_read32(&ctrl.regs, NVME_CSTS) & CSTS_RDY) == 0 && now_ns() < until)
+		sleep_until(now_ns() + NS_PER_MS);
+	drv_write32(&ctrl.regs, NVME_DOORBELLS, 1);
+	say_mapped("queue base replaced", before, OK, 0);
 }
 
 /* ---- What is gone
@@ -323,6 +390,7 @@ int
 main(void)
 {
 	struct drv_memory in, out;
+	const struct drv_memory *const own[] = { &in, &ctrl.page };
 	const char *why = "";
 	uint64_t h;
 	bool checked;
@@ -339,19 +407,27 @@ main(void)
 		die("no start");
 	checked = ctrl.regs.base == NULL;
 	service_ready();
+	memset(out.ptr, PATTERN, out.len);
 	configuration();
+	configuration_swept();
 	vector_table();
 	rights(&in);
 	released();
 	if (checked) {
 		registers();
 		commands(in.iova.v);
+		sweep(own, ARRAY_SIZE(own));
 	}
-	addresses(&in, &out);
+	addresses(&in, &out);	/* while nothing of ours lies behind "in" */
+	lists(&out);
 	if (checked) {
 		forge();
 		storm();
+	} else {
+		queues_of_its_own();
 	}
+	log_line(2, "memory that was not granted for it: %llu bytes changed",
+	    (unsigned long long)(changed(&in) + changed(&out)));
 	generations(&out, checked);
 	log_line(2, "that is all");
 	for (;;)

@@ -1,0 +1,32 @@
+/*
+ * What the files of the attacking driver share.
+ *
+ *   main.c      the order of attacks; calls, configuration space, registers, admin commands
+ *   lists.c     addresses in lists, and all addresses there are: needs an I/O queue
+ */
+#pragma once
+
+#include "dev/nvme/parts.h"
+#include "usr/lib/drv.h"
+
+enum { PATTERN = 0xa5 };
+enum : uint32_t { OPCODE_VENDOR = 0xc1, GUESS = 0x4020'0000 };
+
+extern struct drv_device device;
+extern struct nvme_ctrl ctrl;
+
+/* main.c */
+/* How one attack ended; rule counts when s is E_REFUSED, RULE_NONE where there is none. */
+void say(const char *what, enum status s, uint64_t rule);
+/* Where doorbells are mapped: what the IOMMU and the device say, with the faults of before. */
+void say_mapped(const char *what, uint64_t faults, enum status s, uint16_t code);
+/* What is not the pattern any more, of memory that is mapped here for it. */
+uint64_t changed(const struct drv_memory *m);
+struct nvme_sqe identify(uint64_t prp1, uint64_t prp2);
+
+/* lists.c */
+/* victim: a page that the device may only read, full of the pattern. */
+void lists(const struct drv_memory *victim);
+/* Each page that another driver may have been given, and guesses at physical ones.  own: what of it
+ * is ours to have written, n of them. */
+void sweep(const struct drv_memory *const *own, unsigned n);
