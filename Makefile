@@ -8,6 +8,7 @@ MANIFEST ?= $(if $(filter amd,$(IOMMU)),amd,$(if $(filter virtiox86_64,$(IOMMU)$
 V        ?= 0
 FUZZ_SECONDS ?= 60
 OUT      := build
+CAPOS_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/capos
 
 # ---- Goals, tools, parallelism ----------------------------------------------------------------
 
@@ -115,6 +116,10 @@ MANIFESTS  := $(sort $(basename $(notdir $(wildcard dts/manifest/*.dts))))
 # $(call objects,folder,sources)
 objects = $(addprefix $(1)/,$(addsuffix .o,$(basename $(2))))
 
+include usr/tcpip/lwip.mk
+# A program's sources; those of lwIP are the TCP/IP service's.
+program_sources = $(wildcard usr/$(1)/*.c) $(if $(filter tcpip,$(1)),$(wildcard usr/tcpip/port/*.c) $(LWIP_SRC))
+
 # ---- Per architecture: $(1) is the architecture, O_$(1) its folder ----------------------------
 
 define arch_rules
@@ -131,7 +136,7 @@ KLINK_$(1) := $$(LDFLAGS) $$(KERNEL_LDFLAGS_$(1)) -T arch/$(1)/link.ld
 KERNEL_LIST_$(1) := $$(KLINK_$(1)) $$(KOBJ_$(1))
 USER_LIST_$(1) := $$(UOBJ_$(1))
 OBJ_$(1) := $$(KOBJ_$(1)) $$(UOBJ_$(1)) \
-	$$(foreach p,$$(PROGRAMS),$$(call objects,$$(O_$(1))/user,$$(wildcard usr/$$(p)/*.c)))
+	$$(foreach p,$$(PROGRAMS),$$(call objects,$$(O_$(1))/user,$$(call program_sources,$$(p))))
 
 $$(eval $$(call stamp_rule,$$(O_$(1))/kernel.flags,KFLAGS_$(1)))
 $$(eval $$(call stamp_rule,$$(O_$(1))/kernel.list,KERNEL_LIST_$(1)))
@@ -144,6 +149,11 @@ $$(O_$(1))/kernel/kern/base/str.o $$(O_$(1))/user/kern/base/str.o: FILE_CFLAGS :
 
 # Called for each completion, and calls nothing: a frame would be a quarter of it.
 $$(O_$(1))/kernel/dev/nvme/xlate.o: FILE_CFLAGS := -momit-leaf-frame-pointer
+
+# What sees lwIP's headers; warnings and traps of lwIP's own code are not ours.
+$$(O_$(1))/user/usr/tcpip/%.o: FILE_CFLAGS := $(LWIP_CFLAGS) -Iusr/tcpip/port/libc
+$$(O_$(1))/user/$(LWIP_DIR)/%.o: FILE_CFLAGS := $(LWIP_CFLAGS) -Iusr/tcpip/port/libc -w -fno-sanitize=all
+$$(call objects,$$(O_$(1))/user,$(LWIP_USERS)): $(LWIP_NEEDS)
 
 # Its functions call nothing that returns: a frame would be of no use.
 $$(O_$(1))/kernel/kern/ipc_direct.o: FILE_CFLAGS := -fomit-frame-pointer -momit-leaf-frame-pointer
@@ -206,7 +216,7 @@ $$(eval $$(call stamp_rule,$$(O_$(1))/append,BOOT_WORDS))
 $$(O_$(1))/libuser.a: $$(UOBJ_$(1)) $$(O_$(1))/user.list
 	$$(call say,AR,$$@)
 	$$(Q)rm -f $$@; $$(AR) rcs $$@ $$(UOBJ_$(1))
-$$(foreach p,$$(PROGRAMS),$$(eval $$(call program_rules,$(1),$$(p),$$(wildcard usr/$$(p)/*.c))))
+$$(foreach p,$$(PROGRAMS),$$(eval $$(call program_rules,$(1),$$(p),$$(call program_sources,$$(p)))))
 $$(foreach m,$$(MANIFESTS),$$(eval $$(call archive_rules,$(1),$$(m))))
 
 ARCHIVES_$(1) := $$(foreach m,$$(MANIFESTS),$$(O_$(1))/boot-$$(m).cpio)
@@ -289,6 +299,12 @@ FIXTURES   := $(patsubst dts/test/%.dts,$(OUT)/dts/%.dtb,$(wildcard dts/test/*.d
 $(eval $(call stamp_rule,$(OUT)/host/flags,HOST_CFLAGS))
 $(OUT)/host/obj/kern/base/str.o $(OUT)/fuzz/obj/kern/base/str.o: FILE_CFLAGS := $(STR_HOST)
 
+# What is linked with lwIP's heap is linked with lwIP.
+LWIP_HEAP := usr/tcpip/port/heap.c
+$(foreach d,host fuzz,$(OUT)/$(d)/obj/usr/tcpip/%.o $(OUT)/$(d)/obj/tests/usr/tcpip/%.o $(OUT)/$(d)/obj/tests/fuzz/tcpip.o): FILE_CFLAGS := $(LWIP_CFLAGS)
+$(foreach d,host fuzz,$(OUT)/$(d)/obj/$(LWIP_DIR)/%.o): FILE_CFLAGS := $(LWIP_CFLAGS) -w
+$(foreach d,host fuzz,$(call objects,$(OUT)/$(d)/obj,$(LWIP_USERS))): $(LWIP_NEEDS)
+
 # #embed of a fixture needs it to be there.
 $(OUT)/host/obj/%.o: %.c $(OUT)/host/flags | $(FIXTURES)
 	$(call say,HOSTCC,$<)
@@ -301,7 +317,7 @@ $(OUT)/fuzz/obj/%.o: %.c $(OUT)/host/flags | $(FIXTURES)
 
 # $(1) program, $(2) source, $(3) object folder, $(4) flags to link with, $(5) more sources
 define host_rules
-LIST_$(1) := $$(call objects,$(3),$(2) $$(call links_of,$(2)) $(5))
+LIST_$(1) := $$(call objects,$(3),$(2) $$(call links_of,$(2)) $(5) $$(if $$(filter $(LWIP_HEAP),$$(call links_of,$(2))),$(LWIP_SRC)))
 $$(eval $$(call stamp_rule,$(1).list,LIST_$(1)))
 $(1): $$(LIST_$(1)) $(1).list
 	$$(call say,HOSTLD,$$@)
@@ -360,7 +376,7 @@ $(call SYS_TESTS,x86_64): $(OUT)/tests/x86_64/%_test: tests/sys/%.sh
 
 # What the tests find in their environment.
 export BUILD
-export CAPOS_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/capos
+export CAPOS_CACHE
 KYUA_JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # Programs whose source has gone must not be run: the tree holds exactly what is wanted.
 TREE_WANT := $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(addsuffix .list,$(HOST_TESTS)) \

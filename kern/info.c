@@ -261,6 +261,7 @@ union answer {
 	struct device_info device;
 	struct clock_info clock;
 	uint32_t cpus;
+	uint64_t random[4];
 };
 
 /* Of the kernel as a whole; the handle's rights were checked. */
@@ -325,6 +326,11 @@ kernel_info(uint32_t what, uint64_t index, union answer *a, size_t *size)
 		a->clock = (struct clock_info){ cs.base, cs.mult, cs.shift, wall_at_boot_s };
 		*size = sizeof(a->clock);
 		return OK;
+	case INFO_RANDOM:
+		for (unsigned i = 0; i < ARRAY_SIZE(a->random); i++)
+			a->random[i] = cpu_random();
+		*size = sizeof(a->random);
+		return OK;
 	case INFO_CPUS:
 		for (unsigned i = 0; i < cpu_count; i++)
 			a->cpus += cpus[i].online;
@@ -379,7 +385,7 @@ sys_info(struct thread *t, struct uregs *u)
 		from = the_machine->cmdline;
 		size = strlen(the_machine->cmdline) + 1;
 	} else if (o->type == OBJ_KERNEL) {
-		s = what == INFO_CLOCK || what == INFO_CPUS ||
+		s = what == INFO_CLOCK || what == INFO_CPUS || what == INFO_RANDOM ||
 			(rights & (KERNEL_INFO | KERNEL_DEVICES)) != 0 ?
 		    kernel_info(what, u->w[2], &a, &size) :
 		    E_RIGHTS;

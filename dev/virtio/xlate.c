@@ -11,7 +11,8 @@
  *   side tables     an indirect descriptor names a table of descriptors [2.7.5.3]: copied into one
  *                   of the kernel's, which the device reads instead.  No table in a table, none
  *                   within a chain.  The same kind of table takes a chain whose buffers are not
- *                   contiguous in memory: it has more pieces than descriptors
+ *                   contiguous in memory: it has more pieces than descriptors.  So without an IOMMU
+ *                   the kernel agrees upon the feature, whether the driver does or not
  *   rings           queue_desc, queue_driver, queue_device: the kernel's own, from what it bound,
  *                   when the queue is enabled.  The driver writes the names that it was given.  The
  *                   size is read back before: a device that took another one would read on behind
@@ -111,6 +112,7 @@ buffer(struct walk *k, const struct virtq_desc *d)
 		return RULE_SHAPE;
 	while (left != 0) {
 		const struct xlate_window *w = find(k->q, at);
+		struct virtq_desc *p;
 		uint64_t run;
 		enum dma_rule r;
 
@@ -121,12 +123,19 @@ buffer(struct walk *k, const struct virtq_desc *d)
 		r = note_grant(k, w->grant);
 		if (unlikely(r != RULE_NONE))
 			return r;
-		if (unlikely(k->pieces == XLATE_PIECES_MAX))
-			return RULE_CHAIN;
 		run = w->last - at < left - 1 ? w->last - at + 1 : left;
-		k->piece[k->pieces++] = (struct virtq_desc){ .addr = at + w->delta,
-			.len = (uint32_t)run,
-			.flags = d->flags & VIRTQ_DESC_F_WRITE };
+		p = &k->piece[k->pieces];
+		/* Of the same buffer, and contiguous for the device though not for the kernel. */
+		if (at != d->addr && p[-1].addr + p[-1].len == at + w->delta) {
+			p[-1].len += (uint32_t)run;
+		} else {
+			if (unlikely(k->pieces == XLATE_PIECES_MAX))
+				return RULE_CHAIN;
+			*p = (struct virtq_desc){ .addr = at + w->delta,
+				.len = (uint32_t)run,
+				.flags = d->flags & VIRTQ_DESC_F_WRITE };
+			k->pieces++;
+		}
 		if (dir == DMA_FROM_DEVICE)
 			k->writable += run;
 		at += run;
@@ -249,7 +258,8 @@ publish_table(const struct walk *k)
 	struct virtq_desc head = { .addr = q->spare_address,
 		.len = k->pieces * (uint32_t)sizeof(struct virtq_desc) };
 
-	if (unlikely(!agreed(q->device, VIRTIO_F_INDIRECT_DESC)))
+	if (unlikely(!agreed(q->device, VIRTIO_F_INDIRECT_DESC) &&
+	    q->device->fact[FACT_TABLES] == 0))
 		return RULE_EXTENT;
 	if (unlikely(q->spare == NULL))
 		return RULE_LISTS;

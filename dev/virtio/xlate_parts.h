@@ -15,6 +15,7 @@ enum {
 	FACT_ALLOWED,		/* features of the class */
 	FACT_WRITABLE,		/* 1 + the byte of device configuration that the driver may write */
 	FACT_FEATURES,		/* as the driver wrote them */
+	FACT_TABLES,		/* VIRTIO_F_INDIRECT_DESC, agreed upon for the kernel itself */
 	FACT_SELECTS,		/* queue, device features, driver features: 16 bits each */
 	FACT_STATUS,		/* as the driver wrote it, and FEATURES_SEEN */
 	FACTS

@@ -135,6 +135,7 @@ open(struct xlate_device *d, const struct xlate_source *s, uint64_t allowed)
 	features = offered(s, lo(p.at[CFG_COMMON]));
 	if (features == UINT64_MAX || (features & need) != need)
 		return false;
+	d->fact[FACT_TABLES] = d->remapped ? 0 : features & VIRTIO_F_INDIRECT_DESC;
 	n = (uint32_t)s->read(s->arg, lo(p.at[CFG_COMMON]) + COMMON_NUM_QUEUES, 2);
 	d->queues = n < XLATE_QUEUES_MAX ? n : XLATE_QUEUES_MAX;
 	return d->queues != 0;
@@ -215,6 +216,7 @@ write_status(struct xlate_device *d, uint32_t at, uint32_t value, struct xlate_w
 {
 	uint64_t old = d->fact[FACT_STATUS], f = d->fact[FACT_FEATURES];
 	uint64_t need = VIRTIO_F_VERSION_1 | (d->remapped ? VIRTIO_F_ACCESS_PLATFORM : 0);
+	uint32_t common = lo(d->fact[FACT_COMMON]);
 
 	if (value == 0) {
 		put(out, at, 1, 0, false);
@@ -229,6 +231,13 @@ write_status(struct xlate_device *d, uint32_t at, uint32_t value, struct xlate_w
 		return RULE_ORDER;
 	if ((value & STATUS_FEATURES_OK) != 0 && (f & need) != need)
 		return RULE_FEATURE;
+	/* What is agreed upon is what is kept here. */
+	if ((value & STATUS_FEATURES_OK) != 0 && (old & STATUS_FEATURES_OK) == 0)
+		for (uint32_t i = 0; i < 2; i++) {
+			put(out, common + COMMON_DRIVER_FEATURE_SELECT, 4, i, true);
+			put(out, common + COMMON_DRIVER_FEATURE, 4,
+			    (uint32_t)((f | d->fact[FACT_TABLES]) >> 32 * i), false);
+		}
 	if ((value & STATUS_DRIVER_OK) != 0 && (old & STATUS_DRIVER_OK) == 0) {
 		if ((old & FEATURES_SEEN) == 0 || !d->stopped)
 			return RULE_ORDER;

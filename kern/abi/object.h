@@ -83,6 +83,7 @@ enum info_what : uint32_t {
 	INFO_TRACE,    /* OBJ_KERNEL with KERNEL_TRACE, index = cpu.  As many struct trace_record as
 			  fit, not sorted */
 	INFO_QUEUE,    /* OBJ_KERNEL: index-th queue that the kernel guards.  struct queue_counts */
+	INFO_RANDOM,   /* any OBJ_KERNEL.  uint64_t[4]: to start a program's own generator with */
 };
 
 struct memory_info {

@@ -15,9 +15,9 @@
  *     plain      PL011, ITS, SMMUv3: what the board's own tables say
  *
  * What the shape says may be changed, to lie: spcr=TYPE (its interface type), spcr-at=ADDRESS,
- * iort=loop|dangling|none, gicr=N (a region for each of N processors, the last first), apic=none,
- * ecam=low, mcfg=split (buses 0 to 127 and the others each with an entry), root=none (firmware gets
- * no tables at all).
+ * iort=loop|dangling|none, iort=rmr (firmware goes on using 00:01.0), gicr=N (a region for each of
+ * N processors, the last first), apic=none, ecam=low, mcfg=split (buses 0 to 127 and the others
+ * each with an entry), root=none (firmware gets no tables at all).
  *
  * Addresses and interrupts are those of the board [QEMU hw/arm/virt.c].  Formats: ACPI 6.5; SPCR
  * revision 2; IORT E.f (DEN0049).
@@ -28,6 +28,7 @@
 #include <string.h>
 
 enum {
+	FLASH = 0x04000000,
 	GICD = 0x08000000,
 	ITS = 0x08080000,
 	GICR = 0x080a0000,
@@ -234,8 +235,9 @@ static void
 iort(int smmu, const char *lie)
 {
 	uint32_t at = begin("IORT", 5), group, unit = 0;
+	int rmr = strcmp(lie, "rmr") == 0;
 
-	add(smmu ? 3 : 2, 4); add(48, 4); skip(4);
+	add(smmu ? 3 + rmr : 2, 4); add(48, 4); skip(4);
 	group = len - at;
 	add(0, 1); add(24, 2); add(1, 1); add(0, 4); add(0, 4); add(0, 4); add(1, 4); add(0, 4);
 	if (smmu) {
@@ -250,6 +252,12 @@ iort(int smmu, const char *lie)
 	add(1, 4); add(0, 1); add(0, 2); add(3, 1);	/* coherent */
 	add(0, 4); add(0, 4); add(64, 1); skip(3);
 	mapping(0, 0xffff, 0, strcmp(lie, "dangling") == 0 ? 0x1000 : smmu ? unit : group);
+	if (rmr) {	/* a page of the flash, for stream 8 */
+		add(6, 1); add(48 + 20, 2); add(3, 1); add(3, 4); add(1, 4); add(48, 4);
+		add(0, 4); add(1, 4); add(28, 4);
+		add(FLASH, 8); add(0x1000, 8); add(0, 4);
+		mapping(0, 0, 8, unit);
+	}
 	end(at);
 }
 

@@ -10,8 +10,10 @@
  *     rsdp             here = ACPI's root pointer
  *     table SIGNATURE  here = that ACPI table: XSDT and RSDT too
  *     tree             here = the device tree, at a multiple of 2 MiB
+ *     reg ADDRESS      here = registers at ADDRESS
  *     pci RID          here = configuration space of bus 0's function RID (0x08: 00:01.0), by MCFG
  *     put OFFSET HEX   bytes at here + OFFSET
+ *     is OFFSET HEX    goes no further when these bytes are not there
  *     sum              the ACPI table here gets a right checksum
  *
  * Protocol: GDB manual, appendix "Remote Serial Protocol".
@@ -22,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -158,6 +161,22 @@ poke(uint64_t at, const char *hex)
 }
 
 static void
+compare(uint64_t at, const char *hex)
+{
+	uint8_t bytes[8];
+	char found[2 * sizeof(bytes) + 1] = "";
+	size_t len = strlen(hex) / 2;
+
+	if (len > sizeof(bytes))
+		die("is: \"%s\" is too long", hex);
+	peek(at, bytes, len);
+	for (size_t i = 0; i < len; i++)
+		sprintf(found + 2 * i, "%02x", bytes[i]);
+	if (strcasecmp(found, hex) != 0)
+		die("at 0x%llx there is %s, not %s", (unsigned long long)at, found, hex);
+}
+
+static void
 run_until(uint64_t at)
 {
 	char reply[PACKET];
@@ -228,16 +247,15 @@ find_tree(void)
 	die("no device tree");
 }
 
-/* Registers answer the stub only when it takes addresses as physical ones [QEMU: GDB usage]. */
+/* The stub writes registers only when it takes addresses as physical ones [QEMU: GDB usage]. */
 static uint64_t
-find_function(const char *rid)
+registers(uint64_t at)
 {
-	uint64_t ecam = peek_le(find_table("MCFG") + 44, 8);
 	char reply[PACKET];
 
 	ask(reply, "Qqemu.PhyMemMode:1");
-	expect_ok(reply, "pci");
-	return ecam + (strtoull(rid, NULL, 0) << 12);
+	expect_ok(reply, "registers");
+	return at;
 }
 
 static void
@@ -279,10 +297,17 @@ main(int argc, char **argv)
 		} else if (strcmp(step, "tree") == 0) {
 			here = find_tree();
 		} else if (strcmp(step, "pci") == 0) {
-			here = find_function(a);
+			here = registers(peek_le(find_table("MCFG") + 44, 8) +
+			    (strtoull(a, NULL, 0) << 12));
+			i++;
+		} else if (strcmp(step, "reg") == 0) {
+			here = registers(strtoull(a, NULL, 0));
 			i++;
 		} else if (strcmp(step, "put") == 0) {
 			poke(here + strtoull(a, NULL, 0), b);
+			i += 2;
+		} else if (strcmp(step, "is") == 0) {
+			compare(here + strtoull(a, NULL, 0), b);
 			i += 2;
 		} else if (strcmp(step, "sum") == 0) {
 			make_sum_right();

@@ -194,7 +194,29 @@ a_bar_without_an_address_is_refused_where_no_window_is_named_body() {
 	capos_refute 'serial capos0'
 }
 
+# An IOMMU that was left on, with tables of firmware's in which everything is refused, or that refuses everything as a whole.  The tool
+# looks at the registers before the kernel's first instruction.
+atf_test_case an_iommu_that_firmware_left_on_is_taken_over
+an_iommu_that_firmware_left_on_is_taken_over_head() { atf_set timeout 900; }
+an_iommu_that_firmware_left_on_is_taken_over_body() {
+	capos_disk disk.img 1M 48
+	if [ "$ARCH" = arm64 ]; then
+		# GBPA.ABORT; then CR0.SMMUEN with a stream table of one entry, which is zeros.
+		alive TAMPER='reg 0x9050000 is 0x44 00100000 put 0x44 00001080 is 0x44 00001000'
+		capos_expect 'device 00:01.0: direct-remapping by smmu0: validated'
+		alive TAMPER='reg 0x9050000 is 0x24 00000000 put 0x20 01000000 is 0x24 01000000'
+		capos_expect 'device 00:01.0: direct-remapping by smmu0: validated'
+	else
+		# A root table of zeros, then translation on; a device table of zeros, then the unit on.
+		alive TAMPER='reg 0xfed90000 put 0x20 0010000000000000 put 0x18 00000040 is 0x1c 00000040 put 0x18 00000080 is 0x1c 000000c0'
+		capos_expect 'device 00:01.0: direct-remapping by vtd0: validated'
+		alive IOMMU=amd TAMPER='reg 0xfed80000 put 0 0110000000000000 put 0x18 0100000000000000 is 0x18 0100000000000000'
+		capos_expect 'device 00:02.0: direct-remapping by amdvi0: validated'
+	fi
+}
+
 atf_init_test_cases() {
+	atf_add_test_case an_iommu_that_firmware_left_on_is_taken_over
 	case $ARCH in
 	arm64)
 		atf_add_test_case bars_without_addresses_get_some_where_windows_are_named

@@ -105,6 +105,19 @@ devices_whose_map_leads_nowhere_are_refused_body() {
 	capos_refute 'bus master on'
 }
 
+# RMR: firmware goes on using the first disk, by a page of its own.
+atf_test_case a_device_that_firmware_goes_on_using_is_refused
+a_device_that_firmware_goes_on_using_is_refused_head() { atf_set timeout 600; }
+a_device_that_firmware_goes_on_using_is_refused_body() {
+	capos_disk disk.img 1M 98
+	capos_disk other.img 1M 99
+	capos_boot BOOT=uefi TABLES='plain iort=rmr' DISK=disk.img DISKS=other.img CMD='evidence; sha256 nvme1n1'
+	capos_expect '^0000:00:01.0 1b36:0010 class 010802: unsupported: firmware reserves memory for it' \
+	    '^  reserved      NO          firmware reserves memory for it' \
+	    'device 00:02.0: direct-remapping by smmu0: validated' "^$(capos_sha256 other.img)  nvme1n1"
+	capos_refute 'serial capos0'
+}
+
 # What the kernel could not say, because it has no console, the loader says on firmware's.
 atf_test_case a_console_of_unknown_type_is_named_before_it_falls_silent
 a_console_of_unknown_type_is_named_before_it_falls_silent_head() { atf_set timeout 600; }
@@ -172,6 +185,7 @@ atf_init_test_cases() {
 		atf_add_test_case configuration_space_may_lie_below_4_gib
 		atf_add_test_case a_unit_whose_map_leads_to_itself_gives_no_interrupts
 		atf_add_test_case devices_whose_map_leads_nowhere_are_refused
+		atf_add_test_case a_device_that_firmware_goes_on_using_is_refused
 		atf_add_test_case a_console_of_unknown_type_is_named_before_it_falls_silent
 		atf_add_test_case without_processors_in_the_tables_it_stops_in_order
 		atf_add_test_case firmware_without_any_tables_is_said_so ;;

@@ -174,7 +174,7 @@ start_service(struct service *v)
 			give(&s, v->m->uses[i], (handle_t)h, RIGHT_CALL | RIGHT_GIVE);
 		}
 	}
-	if (e == OK && (t->caps & (CAP_CONTROL | CAP_KEEP)) != 0) {
+	if (e == OK && (t->caps & (CAP_CONTROL | CAP_KEEP | CAP_SOCKETS)) != 0) {
 		e = sys_endpoint_mint(endpoint, (uint64_t)(v - services) + 1, &h);
 		if (e == OK) {
 			minted_here[minted++] = h;
@@ -309,6 +309,26 @@ list_service(struct msg *m)
 	memcpy(m->w, &s, sizeof(s));
 }
 
+/* What the manifest says that a service may do with sockets. */
+static enum status
+sockets_of(struct msg *m)
+{
+	const struct manifest_service *v;
+	uint64_t ports[4] = { 0 };
+
+	if (m->w[0] < 1 || m->w[0] > service_count)
+		return E_NOT_FOUND;
+	v = services[m->w[0] - 1].m;
+	static_assert(MANIFEST_CELLS <= 16);
+	for (uint32_t i = 0; i < v->listen.count; i++)
+		ports[i / 4] |= (uint64_t)(v->listen.v[i] & UINT16_MAX) << i % 4 * 16;
+	m->w[0] = (v->task.caps & CAP_CONNECT) != 0;
+	memcpy(&m->w[1], ports, sizeof(ports));
+	memset(&m->w[5], 0, 3 * sizeof(m->w[0]));
+	str_copy((char *)&m->w[5], v->task.node, 3 * sizeof(m->w[0]));
+	return OK;
+}
+
 static enum status
 keep(struct msg *m)
 {
@@ -360,6 +380,9 @@ call(struct msg *m)
 			list_service(m);
 			s = OK;
 		}
+		break;
+	case INIT_SOCKETS:
+		s = (caps & CAP_SOCKETS) == 0 ? E_RIGHTS : sockets_of(m);
 		break;
 	case INIT_KEEP:
 		if ((caps & CAP_KEEP) == 0) {

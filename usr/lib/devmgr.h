@@ -26,6 +26,9 @@ enum devmgr_call : uint32_t {
 			    restarts: kept for a successor */
 	INIT_KEPT,       /* w0 n -> the same */
 	INIT_LIST,       /* as DEVMGR_LIST */
+	INIT_SOCKETS, /* w0 badge that a service calls with -> w0 1: it may connect, w1..w4 ports
+			 that it may listen on, 16 bits each, 0 past the last, w5..w7 its name;
+			 E_NOT_FOUND */
 };
 
 /* A program that somebody watches over. */

@@ -39,7 +39,7 @@ struct field {
 
 static const char *const restart_words[] = { "always", "never", "limit", NULL };
 static const char *const cap_words[] = { "console", "devices", "info", "log", "power", "archive",
-	"control", "keep", "trace", NULL };
+	"control", "keep", "trace", "connect", "sockets", NULL };
 static const char *const allow_words[] = { "allowed", "forbidden", NULL };
 static const char *const doorbell_words[] = { "mediated", "mapped", NULL };
 static const char *const domain_words[] = { "none", NULL };
@@ -72,6 +72,7 @@ static const struct field task_fields[] = {
 static const struct field service_fields[] = {
 	{ "serves",        K_TEXT,   SERVICE(serves), 1, SHORT_NAME_MAX, NULL },
 	{ "uses",          K_NAMES,  SERVICE(uses), 1, MANIFEST_USES, NULL },
+	{ "listen",        K_CELLS,  SERVICE(listen), 1, 65535, NULL },
 	{ "when",          K_TEXT,   SERVICE(when), 1, NAME_MAX, NULL },
 };
 static const struct field driver_fields[] = {
@@ -172,7 +173,7 @@ read_words(const struct reader *r, const char *node, const struct field *f, cons
 {
 	uint32_t at = 0, n = 0, count = 0, bits = 0,
 		 most = f->kind == K_TEXT ? f->max : SHORT_NAME_MAX;
-	char valid[100];
+	char valid[140];
 	const char *s;
 
 	if (len == 0 || value[len - 1] != 0) {

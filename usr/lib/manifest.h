@@ -19,7 +19,7 @@ enum {
 	MANIFEST_DRIVERS = 16,
 	MANIFEST_USES = 4,		/* endpoints of others that a service may call */
 	MANIFEST_CELLS = 16,
-	MANIFEST_LINE = 160,		/* a complaint, with its end */
+	MANIFEST_LINE = 200,		/* a complaint, with its end */
 };
 
 /* Capabilities by name, in the order of the words of "capabilities". */
@@ -33,6 +33,8 @@ enum manifest_cap : uint32_t {
 	CAP_CONTROL = 1u << 6,		/* init: list services, end them */
 	CAP_KEEP    = 1u << 7,		/* init: leave handles for a successor */
 	CAP_TRACE   = 1u << 8,		/* read the trace */
+	CAP_CONNECT = 1u << 9,		/* reach others over the network */
+	CAP_SOCKETS = 1u << 10,		/* init: ask what others may do with sockets */
 };
 
 /* What every program has. */
@@ -52,15 +54,16 @@ manifest_limits(const struct manifest_task *t)
 	    struct process_limits){ t->pages, t->objects, t->threads, t->processes, t->vectors, 0 };
 }
 
+struct manifest_cells { uint32_t count, v[MANIFEST_CELLS]; };
+
 struct manifest_service {
 	struct manifest_task task;
 	const char *serves;		/* name of its endpoint, or NULL */
 	const char *uses[MANIFEST_USES];	/* endpoints that it may call; NULL past the last */
+	struct manifest_cells listen;	/* ports that it may listen on */
 	const char
 	    *when; /* word of the kernel's command line without which it is not started, or NULL */
 };
-
-struct manifest_cells { uint32_t count, v[MANIFEST_CELLS]; };
 
 enum manifest_allow : uint32_t { POLICY_ALLOWED, POLICY_BLOCKED };
 enum manifest_doorbell : uint32_t { POLICY_MEDIATED, POLICY_MAPPED };

@@ -158,11 +158,11 @@ struct sock {
 	struct sock_ring *ring;
 	uint8_t *rx, *tx;
 	uint32_t rx_bytes, tx_bytes;		/* powers of two */
-	uint32_t rx_tail, tx_head;
+	uint32_t rx_tail, tx_head, rx_told;	/* told: as the service has been signalled for */
 	handle_t memory;
 	struct sock_addr peer;
 	uint16_t peer_port, port;
-	bool news;				/* for the service, and not shown yet */
+	bool wants;				/* tx_wanted is set */
 };
 
 struct socks {

@@ -260,6 +260,26 @@ ATF_TC_BODY(buffers_that_are_not_contiguous_go_in_pieces, tc)
 	ATF_CHECK_EQ(RULE_EXTENT, judge(0));
 	set(2, AT_BIG + 100, PAGE_SIZE - 100, W, 0);
 	ATF_CHECK_EQ(RULE_NONE, judge(0));
+	/* ... but by the kernel's own word. */
+	device.fact[FACT_TABLES] = VIRTIO_F_INDIRECT_DESC;
+	set(2, AT_BIG + 100, 3 * PAGE_SIZE, W, 0);
+	ATF_CHECK_EQ(RULE_NONE, virtio_split.judge(&queue, 0, &verdict));
+	ATF_CHECK_EQ(3 * PAGE_SIZE, reach_table(AT_SHADOW, N, 2, false, true));
+	set(2, AT_BIG, 16, VIRTQ_DESC_F_INDIRECT, 0);
+	ATF_CHECK_EQ(RULE_FEATURE, virtio_split.judge(&queue, 0, &verdict));
+	/* Windows that only the kernel sees apart are one piece. */
+	world(0);
+	table = (struct window_table){ 0 };
+	window_place(&table, array, ARRAY_SIZE(array));
+	for (uint64_t i = 0; i < 4; i++)
+		add(AT_BIG + i * PAGE_SIZE, big + (3 - i) * PAGE_SIZE, 1, DMA_BOTH,
+		    i < 2 ? &grant_big : &grant_in);
+	set(0, AT_BIG + 100, 3 * PAGE_SIZE, W, 0);
+	offer(0, 0);
+	device.fact[FACT_FEATURES] = VIRTIO_F_VERSION_1;
+	ATF_CHECK_EQ(RULE_NONE, virtio_split.judge(&queue, 0, &verdict));
+	ATF_CHECK_EQ(2, chains[0].grants);
+	ATF_CHECK(chains[0].side == NULL);
 	/* Behind a unit it is one piece. */
 	world(0);
 	set(2, AT_BIG + 100, 3 * PAGE_SIZE, W, 0);

@@ -101,12 +101,33 @@ ATF_TC_BODY(the_default_manifest_is_read_without_a_complaint, tc)
 	ATF_CHECK_EQ(s[0].task.restart.kind, RESTART_ALWAYS);
 	ATF_CHECK_STREQ(s[1].task.program, "shell");
 	ATF_CHECK_STREQ(s[1].uses[0], "devmgr");
-	ATF_CHECK(s[1].uses[1] == NULL);
+	ATF_CHECK_STREQ(s[1].uses[1], "tcpip");
+	ATF_CHECK(s[1].uses[2] == NULL);
+	/* Only the TCP/IP service learns what others may do with sockets. */
+	for (uint32_t i = 0; i < m.service_count; i++)
+		ATF_CHECK_EQ((s[i].task.caps & CAP_SOCKETS) != 0,
+		    s[i].serves != NULL && strcmp(s[i].serves, "tcpip") == 0);
 	ATF_CHECK_EQ(s[1].task.caps & (CAP_DEVICES | CAP_KEEP | CAP_ARCHIVE), 0);
 	ATF_CHECK_STREQ(d[0].task.program, "nvmed");
 	ATF_CHECK_EQ(d[0].provides, PROVIDES_BLOCK);
 	ATF_CHECK(manifest_matches(&d[0], 0x010802, 0x1d0f, 0x8061));
 	ATF_CHECK(!manifest_matches(&d[0], 0x010601, 0x1d0f, 0x8061));
+}
+
+ATF_TC_WITHOUT_HEAD(ports_to_listen_on_are_listed);
+ATF_TC_BODY(ports_to_listen_on_are_listed, tc)
+{
+	begin("services");
+	FB_CELLS(&b, "listen", 80, 65535);
+	fb_prop(&b, "capabilities", "connect\0sockets", 16);
+	end("services");
+	ATF_CHECK_EQ(m.refused, 0);
+	ATF_CHECK_EQ(m.service[0].listen.count, 2);
+	ATF_CHECK_EQ(m.service[0].listen.v[1], 65535);
+	ATF_CHECK_EQ(m.service[0].task.caps, CAP_CONNECT | CAP_SOCKETS);
+	begin("services");
+	FB_CELLS(&b, "listen", 80, 65536);
+	refused("services", "listen: 65536 is not in 1 .. 65535");
 }
 
 ATF_TC_WITHOUT_HEAD(every_property_arrives);
@@ -359,6 +380,7 @@ ATF_TC_BODY(words_of_the_command_line, tc)
 ATF_TP_ADD_TCS(tp)
 {
 	ATF_TP_ADD_TC(tp, the_default_manifest_is_read_without_a_complaint);
+	ATF_TP_ADD_TC(tp, ports_to_listen_on_are_listed);
 	ATF_TP_ADD_TC(tp, every_property_arrives);
 	ATF_TP_ADD_TC(tp, an_unknown_property_is_named);
 	ATF_TP_ADD_TC(tp, a_drivers_property_is_unknown_in_a_service);

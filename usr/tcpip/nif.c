@@ -1,0 +1,510 @@
+/*
+ * The network interface: between lwIP and a packet server.
+ *
+ * The packet area is two rows of buffers: those that are posted to be received into, and those that
+ * are sent from.  A device can write all of it at any time, and so can a driver that lies.  So lwIP
+ * never sees it: what was received is copied into memory of lwIP's own and looked at there, and
+ * what is to be sent is copied out.  A copy is a small part of what a packet costs, and frees the
+ * buffer at once.
+ *
+ * The server may die: its successor gets everything again (usr/lib/net.c), and connections go on.
+ * It may come late, or never: then the stack has its loopback only, and asks again now and then.
+ *
+ * Where the device has found the checksums right, lwIP does not look at them (NET_CSUM_OK); where
+ * it adds them up, they are left to it (NET_CSUM).
+ */
+#include "kern/base/bits.h"
+#include "lwip/dhcp.h"
+#include "lwip/dhcp6.h"
+#include "lwip/dns.h"
+#include "lwip/etharp.h"
+#include "lwip/ethip6.h"
+#include "lwip/init.h"
+#include "lwip/priv/tcp_priv.h"
+#include "lwip/stats.h"
+#include "lwip/timeouts.h"
+#include "netif/ethernet.h"
+#include "usr/lib/devmgr.h"
+#include "usr/lib/net.h"
+#include "usr/tcpip/addr.h"
+#include "usr/tcpip/tcpip.h"
+
+enum {
+	RX_BUFFERS = 192,
+	TX_BUFFERS = 192,
+	BUFFER = 2048,
+	AREA = (RX_BUFFERS + TX_BUFFERS) * BUFFER,
+	TX_AT = RX_BUFFERS * BUFFER,
+	PIECES = 40,			/* buffers of one received packet */
+	A_TURN = 64,			/* packets, so that clients get their turn */
+};
+enum : uint64_t { LOOK_NS = NS_PER_S, LOOK_LONG_NS = 10 * NS_PER_S };
+enum : uint32_t { CHECKS = NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP };
+
+static struct {
+	struct netif netif;
+	struct net net;
+	handle_t endpoint, area_memory;
+	uint8_t *area;
+	bool open, configured, starved, is_static;
+	uint64_t look_ns;		/* when to ask for a NIC again */
+	uint32_t looks, link, features;
+	uint16_t free[TX_BUFFERS];	/* buffers to send from */
+	uint32_t frees;
+	struct net_rx piece[PIECES];
+	uint32_t pieces;
+	bool too_long;
+	uint64_t rx_packets, tx_packets, rx_bytes, tx_bytes;
+	ip4_addr_t address, mask, gateway;
+} nif;
+
+struct netif *nif_netif(void) { return &nif.netif; }
+
+/* --- out --------------------------------------------------------------------------- */
+
+/* TCP and UDP over IP without options: where the sum goes and what it starts from; false: another
+ * packet. */
+static bool
+leave_sum(uint8_t *frame, uint32_t len, struct net_tx *t)
+{
+	uint32_t at, sum = 0, proto, n;
+	uint16_t start, field, w;
+
+	if (len < 14 + 20 + 8)
+		return false;
+	if (frame[12] == 0x08 && frame[13] == 0x00 && frame[14] == 0x45) {
+		proto = frame[23];
+		at = 14 + 12;
+		n = 8;
+		start = 34;
+		if ((frame[20] & 0x3f) != 0 || frame[21] != 0)
+			return false;		/* a fragment */
+	} else if (frame[12] == 0x86 && frame[13] == 0xdd && len >= 14 + 40 + 8) {
+		proto = frame[20];
+		at = 14 + 8;
+		n = 32;
+		start = 54;
+	} else {
+		return false;
+	}
+	field = proto == IP_PROTO_TCP ? 16 : proto == IP_PROTO_UDP ? 6 : 0;
+	if (field == 0 || (uint32_t)start + field + 2 > len)
+		return false;
+	sum = lwip_sum(frame + at, (int)n) + lwip_htons((uint16_t)proto) +
+	    lwip_htons((uint16_t)(len - start));
+	sum = (sum & UINT16_MAX) + (sum >> 16);
+	sum = (sum & UINT16_MAX) + (sum >> 16);
+	w = (uint16_t)sum;
+	memcpy(frame + start + field, &w, sizeof(w));
+	t->flags |= NET_CSUM;
+	t->csum_start = start;
+	t->csum_offset = field;
+	return true;
+}
+
+static err_t
+put(struct netif *n UNUSED, struct pbuf *p)
+{
+	uint32_t len = p->tot_len - ETH_PAD_SIZE;
+	struct net_tx t = { .bytes = len };
+	uint16_t b;
+
+	if (unlikely(!nif.open || len > BUFFER))
+		return ERR_IF;
+	if (unlikely(nif.frees == 0 || net_room(&nif.net) == 0)) {
+		nif.starved = true;
+		return ERR_MEM;
+	}
+	b = nif.free[nif.frees - 1];
+	t.cookie = b;
+	t.at = TX_AT + b * BUFFER;
+	(void)pbuf_copy_partial(p, nif.area + t.at, (uint16_t)len, ETH_PAD_SIZE);
+	if ((nif.features & NET_CSUM) != 0)
+		(void)leave_sum(nif.area + t.at, len, &t);
+	if (net_put(&nif.net, &t, 1) != OK) {
+		nif.starved = true;
+		return ERR_MEM;
+	}
+	nif.frees--;
+	nif.tx_packets++;
+	nif.tx_bytes += len;
+	return ERR_OK;
+}
+
+static bool
+take_sent(void)
+{
+	enum status s;
+	uint32_t b;
+	bool any = false;
+
+	while (net_next_sent(&nif.net, &b, &s)) {
+		any = true;
+		if (s != OK)
+			tcpip.tx_dropped++;
+		if (b < TX_BUFFERS && nif.frees < TX_BUFFERS)
+			nif.free[nif.frees++] = (uint16_t)b;
+	}
+	/* Who found no room did not ask to be called again. */
+	if (nif.starved && nif.frees >= TX_BUFFERS / 4) {
+		nif.starved = false;
+		tcp_txnow();
+	}
+	return any;
+}
+
+/* --- in ---------------------------------------------------------------------------- */
+
+static void
+post(uint32_t buffer)
+{
+	if (net_post(&nif.net, buffer * BUFFER, BUFFER, buffer) != OK)
+		tcpip.rx_dropped++;	/* more than it has room for: cannot be */
+}
+
+/* A whole packet into memory of lwIP's. */
+static void
+take_packet(void)
+{
+	uint32_t len = 0, at = ETH_PAD_SIZE;
+	struct pbuf *p = NULL;
+
+	for (uint32_t i = 0; i < nif.pieces; i++)
+		len += nif.piece[i].bytes;
+	if (!nif.too_long && len >= 14 && len <= UINT16_MAX - ETH_PAD_SIZE)
+		p = pbuf_alloc(PBUF_RAW, (uint16_t)(len + ETH_PAD_SIZE), PBUF_RAM);
+	for (uint32_t i = 0; i < nif.pieces; i++) {
+		const struct net_rx *r = &nif.piece[i];
+
+		if (p != NULL)
+			memcpy((uint8_t *)p->payload + at,
+			    nif.area + (uint64_t)r->cookie * BUFFER + r->first, r->bytes);
+		at += r->bytes;
+		post(r->cookie);
+	}
+	if (p == NULL) {
+		tcpip.rx_dropped++;
+	} else {
+		bool checked = (nif.piece[0].flags & (NET_CSUM_OK | NET_CSUM)) != 0;
+
+		nif.rx_packets++;
+		nif.rx_bytes += len;
+		nif.netif.chksum_flags =
+		    (uint16_t)((nif.netif.chksum_flags & ~CHECKS) | (checked ? 0 : CHECKS));
+		if (nif.netif.input(p, &nif.netif) != ERR_OK)
+			pbuf_free(p);
+	}
+	nif.pieces = 0;
+	nif.too_long = false;
+}
+
+static bool
+take_received(void)
+{
+	struct net_rx r;
+	uint32_t n = 0;
+
+	while (n < A_TURN && net_next_rx(&nif.net, &r)) {
+		if (r.cookie >= RX_BUFFERS || r.first > BUFFER || r.bytes > BUFFER - r.first)
+			continue; /* usr/lib/net.c has looked; once more costs nothing */
+		if (nif.pieces < PIECES) {
+			nif.piece[nif.pieces++] = r;
+		} else {
+			nif.too_long = true;
+			post(r.cookie);
+		}
+		if ((r.flags & NET_MORE) != 0)
+			continue;
+		take_packet();
+		n++;
+	}
+	return n != 0;
+}
+
+/* --- the server comes and goes ------------------------------------------------------ */
+
+static err_t
+setup(struct netif *n)
+{
+	n->name[0] = 'e';
+	n->name[1] = 'n';
+	n->output = etharp_output;
+	n->output_ip6 = ethip6_output;
+	n->linkoutput = put;
+	n->mtu = 1500;
+	n->hwaddr_len = 6;
+	n->hostname = "capos";
+	n->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET | NETIF_FLAG_MLD6;
+	return ERR_OK;
+}
+
+/* What a server, the first or another, is like. */
+static void
+learn(void)
+{
+	uint32_t sums = NETIF_CHECKSUM_GEN_TCP | NETIF_CHECKSUM_GEN_UDP,
+		 all = NETIF_CHECKSUM_ENABLE_ALL;
+
+	nif.features = nif.net.features;
+	memcpy(nif.netif.hwaddr, nif.net.mac, sizeof(nif.net.mac));
+	nif.netif.mtu = (uint16_t)min_u64(max_u64(nif.net.mtu, 1280), 1500);
+	NETIF_SET_CHECKSUM_CTRL(
+	    &nif.netif, (uint16_t)((nif.features & NET_CSUM) != 0 ? all & ~sums : all));
+}
+
+/* An address has come or gone. */
+static void
+addresses(struct netif *n)
+{
+	static uint32_t said;
+	struct sock_addr a = addr_of_v4(netif_ip4_addr(n)->addr),
+			 g = addr_of_v4(netif_ip4_gw(n)->addr);
+	char at[46], gateway[46];
+
+	if (netif_ip4_addr(n)->addr == said)
+		return;
+	said = netif_ip4_addr(n)->addr;
+	sock_addr_text(&a, at, sizeof(at));
+	sock_addr_text(&g, gateway, sizeof(gateway));
+	if (said != 0)
+		log_line(2, "address %s, gateway %s", at, gateway);
+	else
+		log_line(1, "no address any more");
+}
+
+static void
+begin(void)
+{
+	ip4_addr_t none = { 0 };
+
+	if (netif_add(&nif.netif, &none, &none, &none, NULL, setup, ethernet_input) == NULL)
+		die("no memory for the interface");
+	learn();
+	netif_set_status_callback(&nif.netif, addresses);
+	netif_set_default(&nif.netif);
+	netif_create_ip6_linklocal_address(&nif.netif, 1);
+	netif_set_ip6_autoconfig_enabled(&nif.netif, 1);
+	netif_set_up(&nif.netif);
+	if (nif.is_static)
+		netif_set_addr(&nif.netif, &nif.address, &nif.mask, &nif.gateway);
+	else if (dhcp_start(&nif.netif) != ERR_OK)
+		complain("DHCP cannot be started");
+	(void)dhcp6_enable_stateless(&nif.netif);
+	nif.configured = true;
+}
+
+static void
+follow_link(void)
+{
+	uint32_t link = net_link(&nif.net);
+
+	if (link == nif.link)
+		return;
+	nif.link = link;
+	/* A change in between counts as well: addresses are asked for anew. */
+	netif_set_link_down(&nif.netif);
+	if ((link & 1) != 0)
+		netif_set_link_up(&nif.netif);
+}
+
+/* The first network driver that the device manager knows; HANDLE_NONE: none now. */
+static handle_t
+find(void)
+{
+	struct msg m = { .label = DEVMGR_NET, .words = 1 };
+
+	if (tcpip.manager == HANDLE_NONE ||
+	    msg_call(tcpip.manager, &m, now_ns() + NS_PER_S) != OK || m.label != OK ||
+	    (m.handles & 1) == 0)
+		return HANDLE_NONE;
+	return (handle_t)m.w[0];
+}
+
+static void
+look_for_server(void)
+{
+	enum status s;
+
+	if (nif.look_ns > turn_ns)
+		return;
+	nif.look_ns = turn_ns + (nif.looks < 30 ? LOOK_NS : LOOK_LONG_NS);
+	nif.looks++;
+	if (nif.endpoint == HANDLE_NONE)
+		nif.endpoint = find();
+	if (nif.endpoint == HANDLE_NONE)
+		return;
+	if (nif.area == NULL) {
+		nif.area = pages_alloc(AREA / PAGE_SIZE, &nif.area_memory);
+		if (nif.area == NULL) {
+			complain("no memory for packets: there will be no network");
+			nif.look_ns = DEADLINE_NEVER;
+			return;
+		}
+		for (uint16_t i = 0; i < TX_BUFFERS; i++)
+			nif.free[nif.frees++] = i;
+	}
+	s = net_open(&nif.net, nif.endpoint, nif.area_memory, nif.area, AREA, tcpip.ntfn,
+	    BIT(NTFN_NIC));
+	if (s != OK) {
+		if (s != E_PEER)
+			complain("the network interface cannot be used: %s", status_text(s));
+		(void)sys_handle_close(nif.endpoint);
+		nif.endpoint = HANDLE_NONE;
+		return;
+	}
+	nif.open = true;
+	nif.looks = 0;
+	for (uint32_t i = 0; i < RX_BUFFERS; i++)
+		post(i);
+	if (!nif.configured)
+		begin();
+	learn();
+}
+
+bool
+nif_turn(void)
+{
+	uint64_t restarts = nif.net.restarts;
+	enum status s;
+	bool any;
+
+	if (!nif.open) {
+		look_for_server();
+		if (!nif.open)
+			return false;
+	}
+	s = net_turn(&nif.net);
+	if (s == E_PEER)
+		return false;
+	if (s != OK) {
+		complain("the session with the network interface ends: %s", status_text(s));
+		net_close(&nif.net);
+		nif.open = false;
+		nif.frees = 0;
+		for (uint16_t i = 0; i < TX_BUFFERS; i++)
+			nif.free[nif.frees++] = i;
+		nif.pieces = 0;
+		return false;
+	}
+	if (nif.net.restarts != restarts) {
+		learn();
+		nif.link = 0;
+		/* A packet of which a part came is lost; its buffers are ours. */
+		for (uint32_t i = 0; i < nif.pieces; i++)
+			post(nif.piece[i].cookie);
+		nif.pieces = 0;
+		nif.too_long = false;
+	}
+	follow_link();
+	any = take_sent();
+	return take_received() || any;
+}
+
+void
+nif_kick(void)
+{
+	if (nif.open)
+		net_kick(&nif.net);
+}
+
+bool
+nif_may_sleep(void)
+{
+	return !nif.open || net_may_sleep(&nif.net, NULL, NULL);
+}
+
+void
+nif_woke(void)
+{
+	if (nif.open)
+		net_woke(&nif.net);
+}
+
+uint64_t nif_next_ns(void) { return nif.open ? DEADLINE_NEVER : nif.look_ns; }
+
+void
+nif_info(struct sock_interface *out)
+{
+	const struct netif *n = &nif.netif;
+
+	if (!nif.configured)
+		return;
+	memcpy(out->mac, n->hwaddr, sizeof(out->mac));
+	out->mtu = n->mtu;
+	out->link = nif.open && (nif.link & 1) != 0;
+	out->v4 = addr_of_v4(netif_ip4_addr(n)->addr);
+	out->v4_mask = addr_of_v4(netif_ip4_netmask(n)->addr);
+	out->v4_gateway = addr_of_v4(netif_ip4_gw(n)->addr);
+	out->configured = !ip4_addr_isany_val(*netif_ip4_addr(n));
+	for (unsigned i = 0, k = 0; i < LWIP_IPV6_NUM_ADDRESSES && k < SOCK_ADDRESSES; i++) {
+		if (!ip6_addr_isvalid(netif_ip6_addr_state(n, i)))
+			continue;
+		out->v6[k++] = addr_of_lwip(netif_ip_addr6(n, i));
+		out->configured |= ip6_addr_isglobal(netif_ip6_addr(n, i));
+	}
+	out->rx_packets = nif.rx_packets;
+	out->tx_packets = nif.tx_packets;
+	out->rx_bytes = nif.rx_bytes;
+	out->tx_bytes = nif.tx_bytes;
+	out->nic_restarts = nif.net.restarts;
+}
+
+/* --- arguments ------------------------------------------------------------------------ */
+
+/* What follows "name=", up to a blank; false: it is not there. */
+static bool
+word(const char *args, const char *name, char *to, size_t size)
+{
+	size_t n = strlen(name), i;
+
+	for (; *args != 0; args++) {
+		if (strncmp(args, name, n) != 0 || args[n] != '=')
+			continue;
+		for (i = 0, args += n + 1; i < size - 1 && *args != 0 && *args != ' ';)
+			to[i++] = *args++;
+		to[i] = 0;
+		return true;
+	}
+	return false;
+}
+
+static bool
+word_v4(const char *args, const char *name, ip4_addr_t *out, uint32_t *bits)
+{
+	struct sock_addr a;
+	char text[48], *slash;
+	ip_addr_t ip;
+
+	if (!word(args, name, text, sizeof(text)))
+		return false;
+	slash = strchr(text, '/');
+	if (slash != NULL && bits != NULL) {
+		*slash++ = 0;
+		*bits = 0;
+		for (; *slash >= '0' && *slash <= '9' && *bits <= 32; slash++)
+			*bits = *bits * 10 + (uint32_t)(*slash - '0');
+	}
+	if (sock_addr_parse(text, &a) != OK || !sock_addr_is_v4(&a) ||
+	    (bits != NULL && *bits > 32))
+		die("arguments: \"%s=%s\" is no IPv4 address", name, text);
+	addr_to_lwip(&a, &ip);
+	*out = *ip_2_ip4(&ip);
+	return true;
+}
+
+void
+nif_init(const char *args)
+{
+	uint32_t bits = 24;
+	ip4_addr_t dns;
+
+	nif.is_static = word_v4(args, "address", &nif.address, &bits);
+	nif.mask.addr = bits == 0 ? 0 : lwip_htonl(UINT32_MAX << (32 - bits));
+	(void)word_v4(args, "gateway", &nif.gateway, NULL);
+	if (word_v4(args, "dns", &dns, NULL)) {
+		ip_addr_t ip;
+
+		ip_addr_copy_from_ip4(ip, dns);
+		dns_setserver(0, &ip);
+	}
+}

@@ -1,0 +1,2 @@
+/* The C library's header, for lwIP, which prints nothing. */
+#pragma once

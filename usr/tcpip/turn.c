@@ -1,0 +1,96 @@
+/*
+ * The service's turn, apart from where it waits.
+ *
+ * Packets first, then what clients kicked, then timers; then everybody is shown what is new.
+ */
+#include "kern/base/bits.h"
+#include "lwip/init.h"
+#include "lwip/netif.h"
+#include "lwip/timeouts.h"
+#include "usr/tcpip/port/heap.h"
+#include "usr/tcpip/tcpip.h"
+
+static uint64_t probe_ns;
+
+static void
+seed(void)
+{
+	uint64_t random[4] = { 0 }, n;
+
+	if (sys_info(start_handle("kernel"), INFO_RANDOM, 0, (uint64_t)(uintptr_t)random,
+		sizeof(random), &n) != OK)
+		die("the kernel gives no random numbers");
+	random_seed(random, sizeof(random));
+}
+
+/* Half of what this process may have is for lwIP. */
+static void
+measure(void)
+{
+	struct process_info p;
+	uint64_t n;
+
+	if (sys_info(HANDLE_NONE, INFO_PROCESS, 0, (uint64_t)(uintptr_t)&p, sizeof(p), &n) == OK)
+		heap_limit((p.pages_max - min_u64(p.pages, p.pages_max)) / 2);
+}
+
+void
+tcpip_init(const char *args)
+{
+	uint64_t h;
+
+	tcpip.endpoint = start_handle("tcpip");
+	tcpip.init = start_handle("init");
+	tcpip.manager = start_handle("devmgr");
+	if (sys_ntfn_create(&h) != OK)
+		die("no memory");
+	tcpip.ntfn = (handle_t)h;
+	if (sys_handle_dup(h, RIGHT_SIGNAL | RIGHT_GIVE, &h) != OK)
+		die("no memory");
+	tcpip.signal = (handle_t)h;
+	turn_ns = now_ns();
+	seed();
+	measure();
+	lwip_init();
+	ask_init();
+	nif_init(args);
+	probe_ns = turn_ns + NS_PER_S;
+}
+
+bool
+tcpip_turn(void)
+{
+	bool any;
+
+	turn_ns = now_ns();
+	any = nif_turn();
+	any |= session_kicks();
+	netif_poll_all();
+	if (sys_timeouts_sleeptime() == 0)
+		sys_check_timeouts();
+	ask_expire();
+	if (turn_ns >= probe_ns) {
+		session_probe();
+		probe_ns = turn_ns + NS_PER_S;
+	}
+	nif_kick();
+	session_publish();
+	return any;
+}
+
+bool
+tcpip_may_sleep(uint64_t *until)
+{
+	*until = turn_ns + (uint64_t)sys_timeouts_sleeptime() * NS_PER_MS;
+	*until = min_u64(min_u64(*until, ask_next_ns()), nif_next_ns());
+	if (tcpip.live != 0 || tcpip.lingering != NULL)
+		*until = min_u64(*until, probe_ns);
+	return nif_may_sleep() && session_may_sleep();
+}
+
+void
+tcpip_woke(void)
+{
+	session_woke();
+	nif_woke();
+}
