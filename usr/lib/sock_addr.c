@@ -89,7 +89,7 @@ hex(char c)
 static bool
 parse_v6(const char *t, uint8_t out[16])
 {
-	unsigned n = 0, gap = 16;	/* bytes so far; where "::" was */
+	unsigned n = 0, gap = 17;	/* bytes so far; where "::" was, 17: nowhere */
 
 	memset(out, 0, 16);
 	if (t[0] == ':' && t[1] != ':')
@@ -121,7 +121,7 @@ parse_v6(const char *t, uint8_t out[16])
 		if (*t++ != ':')
 			return false;
 		if (*t == ':') {
-			if (gap != 16)
+			if (gap != 17)
 				return false;
 			gap = n;
 			t++;
@@ -129,7 +129,7 @@ parse_v6(const char *t, uint8_t out[16])
 			return false;
 		}
 	}
-	if (gap == 16)
+	if (gap == 17)
 		return n == 16;
 	if (n == 16)
 		return false;

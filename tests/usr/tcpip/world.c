@@ -1,7 +1,6 @@
 /*
  * The world of a TCP/IP service: system calls, a NIC, time, a wire and another world behind it.
  */
-#include <atf-c.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +19,7 @@
 #undef main
 #include "tests/usr/tcpip/world.h"
 
-#define MAYBE ATF_DEFS_ATTRIBUTE_UNUSED
+#define MAYBE __attribute__((unused))
 
 enum { OBJECTS = 4096, FRAMES = 4096, FRAME = 2048, REPLIES = 64, FAR_CLIENTS = 16 };
 enum : uint64_t { TURN_NS = 20 * NS_PER_US };

@@ -1,0 +1,325 @@
+/*
+ * Clients of the TCP/IP service that may not, that lie, that die, and that want too much.
+ */
+/* LINK: usr/tcpip/turn.c usr/tcpip/session.c usr/tcpip/stream.c usr/tcpip/dgram.c usr/tcpip/ask.c
+ * LINK: usr/tcpip/nif.c usr/tcpip/port/heap.c usr/tcpip/port/port.c usr/lib/sock.c
+ * LINK: usr/lib/sock_addr.c usr/lib/sha256.c kern/base/fmt.c kern/base/str.c
+ * LINK: tests/usr/tcpip/world.c */
+#include <atf-c.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kern/base/bits.h"
+#define main program_main	/* os.h declares that of a program */
+#include "usr/tcpip/port/heap.h"
+#include "usr/tcpip/tcpip.h"
+#undef main
+#include "tests/usr/tcpip/world.h"
+
+static struct socks k;
+
+static void
+begin(void)
+{
+	world_start(42);
+	ATF_REQUIRE_EQ(sock_start(&k, WORLD_TCPIP, WORLD_NTFN, 1), OK);
+}
+
+static void
+finish(void)
+{
+	sock_stop(&k);
+	world_stop();
+}
+
+static void
+wait_for(struct sock *s, enum sock_state state)
+{
+	while (sock_state(s) != state) {
+		ATF_REQUIRE_EQ(sock_wait(&k, world_now() + 300 * NS_PER_S), OK);
+		(void)sock_ready(&k);
+	}
+}
+
+static void
+open_to(struct sock *s, uint16_t port)
+{
+	struct sock_addr far = world_far();
+
+	ATF_REQUIRE_EQ(sock_connect(&k, &far, port, 4096, 4096, s), OK);
+	wait_for(s, SOCK_OPEN);
+}
+
+ATF_TC_WITHOUT_HEAD(a_port_that_the_manifest_does_not_name_is_refused);
+ATF_TC_BODY(a_port_that_the_manifest_does_not_name_is_refused, tc)
+{
+	struct sock s = { 0 };
+
+	begin();
+	ATF_CHECK_EQ(sock_listen(&k, 80, 4, &s), E_RIGHTS);
+	ATF_CHECK_EQ(sock_listen(&k, 0, 4, &s), E_RIGHTS);
+	ATF_CHECK_EQ(sock_bind(&k, 67, 4096, 4096, &s), E_RIGHTS);
+	ATF_CHECK_EQ(tcpip.refused, 3);
+	ATF_CHECK_EQ(tcpip.sockets, 0);
+	ATF_CHECK_EQ(sock_listen(&k, DISCARD, 4, &s), OK);
+	sock_close(&s);
+	finish();
+}
+
+ATF_TC_WITHOUT_HEAD(who_may_not_connect_reaches_nobody);
+ATF_TC_BODY(who_may_not_connect_reaches_nobody, tc)
+{
+	struct sock_addr far = world_far(), a;
+	struct sock s = { 0 };
+	uint64_t took;
+	uint32_t n;
+
+	world_rights.connect = false;
+	begin();
+	ATF_CHECK_EQ(sock_connect(&k, &far, ECHO, 4096, 4096, &s), E_RIGHTS);
+	ATF_CHECK_EQ(sock_bind(&k, 0, 4096, 4096, &s), E_RIGHTS);
+	ATF_CHECK_EQ(sock_ping(&k, &far, 56, &took, world_now() + NS_PER_S), E_RIGHTS);
+	ATF_CHECK_EQ(sock_resolve(&k, "example.org", &a, 1, &n, world_now() + NS_PER_S), E_RIGHTS);
+	ATF_CHECK_EQ(tcpip.sockets, 0);
+	finish();
+}
+
+/* Each index that a client writes, as it cannot be. */
+ATF_TC_WITHOUT_HEAD(indices_that_cannot_be_end_the_connection);
+ATF_TC_BODY(indices_that_cannot_be_end_the_connection, tc)
+{
+	struct sock s, other = { 0 };
+
+	begin();
+	open_to(&other, ECHO);
+	for (unsigned i = 0; i < 6; i++) {
+		s = (struct sock){ 0 };
+		open_to(&s, ECHO);
+		if (i < 3)
+			s.ring->tx_head += i == 0 ? 4097 : i == 1 ? 0x80000000 : UINT32_MAX;
+		else
+			s.ring->rx_tail += i == 3 ? 1 : i == 4 ? 0x80000000 : UINT32_MAX;
+		k.kicked |= 1ull << s.number;
+		sock_kick(&k);
+		wait_for(&s, SOCK_ENDED);
+		ATF_CHECK_EQ(sock_error(&s), E_CORRUPT);
+		sock_close(&s);
+	}
+	/* Others of the same client go on. */
+	ATF_CHECK_EQ(sock_write(&other, "hello", 5), 5);
+	while (sock_readable(&other) < 5) {
+		(void)sock_ready(&k);
+		ATF_REQUIRE_EQ(sock_wait(&k, world_now() + 60 * NS_PER_S), OK);
+	}
+	sock_close(&other);
+	world_run(NS_PER_S);
+	ATF_CHECK_EQ(tcpip.sockets, 0);
+	finish();
+}
+
+ATF_TC_WITHOUT_HEAD(a_ring_may_change_under_the_service);
+ATF_TC_BODY(a_ring_may_change_under_the_service, tc)
+{
+	uint64_t seed = 7;
+	struct sock s = { 0 };
+
+	begin();
+	for (unsigned round = 0; round < 300; round++) {
+		if (s.k == NULL)
+			open_to(&s, ECHO);
+		seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+		memset(s.tx, (int)seed, 4096);
+		((uint32_t *)s.ring)[(seed >> 20) % (PAGE_SIZE / 4)] = (uint32_t)(seed >> 32);
+		k.page->kicked = seed;
+		k.kicked |= 1ull << s.number;
+		sock_kick(&k);
+		world_run(NS_PER_MS);
+		if (s.ring->state == SOCK_ENDED || round % 16 == 15)
+			sock_abort(&s);
+	}
+	if (s.k != NULL)
+		sock_abort(&s);
+	ATF_CHECK_EQ(tcpip.sockets, 0);
+	finish();
+}
+
+ATF_TC_WITHOUT_HEAD(a_dead_client_leaves_nothing_behind);
+ATF_TC_BODY(a_dead_client_leaves_nothing_behind, tc)
+{
+	struct sock s[4] = { 0 }, l = { 0 };
+	uint64_t pages, used, before;
+
+	begin();
+	world_run(NS_PER_S);
+	heap_counts(&pages, &before);
+	ATF_REQUIRE_EQ(sock_listen(&k, DISCARD, 4, &l), OK);
+	open_to(&s[0], SOURCE);		/* it fills what it may, and waits */
+	open_to(&s[1], ECHO);
+	open_to(&s[2], DISCARD);
+	ATF_REQUIRE_EQ(sock_bind(&k, 0, 4096, 4096, &s[3]), OK);
+	ATF_CHECK_EQ(tcpip.sockets, 5);
+	world_kill_client();
+	world_run(20 * NS_PER_S);
+	ATF_CHECK_EQ(tcpip.sockets, 0);
+	ATF_CHECK_EQ(tcpip.live, 0);
+	heap_counts(&pages, &used);
+	/* The heap keeps an empty page of each size. */
+	ATF_CHECK_MSG(used <= before + 6, "%llu pages, before %llu", (unsigned long long)used,
+	    (unsigned long long)before);
+	world_stop();
+}
+
+ATF_TC_WITHOUT_HEAD(a_client_has_so_many_sockets_and_bytes_and_no_more);
+ATF_TC_BODY(a_client_has_so_many_sockets_and_bytes_and_no_more, tc)
+{
+	struct sock_addr far = world_far();
+	static struct sock s[SOCKS + 1];
+	static struct socks more[SESSIONS_A_SERVICE];
+	enum status e = OK;
+	unsigned n;
+
+	begin();
+	for (n = 0; e == OK; n++)
+		e = sock_connect(&k, &far, ECHO, 4096, 4096, &s[n]);
+	ATF_CHECK_EQ(n - 1, SOCKS);
+	ATF_CHECK_EQ(e, E_QUOTA);
+	for (unsigned i = 0; i < n - 1; i++)
+		sock_abort(&s[i]);
+	e = OK;
+	for (n = 0; e == OK; n++)
+		e = sock_connect(&k, &far, ECHO, SOCK_RING_MAX, SOCK_RING_MAX, &s[n]);
+	ATF_CHECK_EQ(n - 1, 7);
+	ATF_CHECK_EQ(e, E_QUOTA);
+	for (unsigned i = 0; i < n - 1; i++)
+		sock_abort(&s[i]);
+	/* Sessions, too. */
+	for (n = 0; n < SESSIONS_A_SERVICE - 1; n++)
+		ATF_CHECK_EQ(sock_start(&more[n], WORLD_TCPIP, WORLD_NTFN, 1), OK);
+	ATF_CHECK_EQ(sock_start(&more[n], WORLD_TCPIP, WORLD_NTFN, 1), E_QUOTA);
+	world_kill_client();
+	world_stop();
+}
+
+ATF_TC_WITHOUT_HEAD(who_does_not_read_holds_no_more_than_a_window);
+ATF_TC_BODY(who_does_not_read_holds_no_more_than_a_window, tc)
+{
+	uint64_t pages, before, used;
+	struct sock s = { 0 };
+
+	begin();
+	heap_counts(&pages, &before);
+	open_to(&s, SOURCE);
+	world_run(30 * NS_PER_S);
+	heap_counts(&pages, &used);
+	ATF_CHECK_EQ(sock_readable(&s), 4096);
+	/* FIRST_WINDOW in packets of 1460 bytes, two to a page. */
+	ATF_CHECK_MSG(used - before <= 32, "%llu pages", (unsigned long long)(used - before));
+	sock_abort(&s);
+	finish();
+}
+
+ATF_TC_WITHOUT_HEAD(datagrams_keep_their_bounds);
+ATF_TC_BODY(datagrams_keep_their_bounds, tc)
+{
+	struct sock_addr self = sock_addr_v4(127, 0, 0, 1), from;
+	uint8_t out[SOCK_DATAGRAM_MAX], in[SOCK_DATAGRAM_MAX];
+	struct sock a = { 0 }, b = { 0 };
+	uint32_t len, sent = 0;
+	uint16_t port;
+
+	begin();
+	ATF_REQUIRE_EQ(sock_bind(&k, 53, 65536, 4096, &a), OK);
+	ATF_REQUIRE_EQ(sock_bind(&k, 0, 4096, 4096, &b), OK);
+	for (len = 0; len < sizeof(out); len++)
+		out[len] = world_pattern(len);
+	for (len = 0; len <= sizeof(out); len += 61, sent++) {
+		ATF_REQUIRE_EQ(sock_send_to(&b, &self, 53, out, len), OK);
+		ATF_REQUIRE_EQ(sock_wait(&k, world_now() + NS_PER_S), OK);
+		(void)sock_ready(&k);
+		memset(in, 0, sizeof(in));
+		ATF_REQUIRE_EQ(sock_receive_from(&a, &from, &port, in, sizeof(in), &len), OK);
+		ATF_CHECK_EQ(len, sent * 61);
+		ATF_CHECK(memcmp(in, out, len) == 0);
+		ATF_CHECK_EQ(port, b.port);
+	}
+	ATF_CHECK_EQ(sock_receive_from(&a, &from, &port, in, sizeof(in), &len), E_WOULD_BLOCK);
+	ATF_CHECK_EQ(
+	    sock_send_to(&b, &self, 53, out, SOCK_DATAGRAM_MAX + 1), E_OVERFLOW);
+	/* A datagram that is none. */
+	memset(b.tx, 0xff, b.tx_bytes);
+	sock_produce(&b, 64);
+	sock_kick(&k);
+	wait_for(&b, SOCK_ENDED);
+	ATF_CHECK_EQ(sock_error(&b), E_CORRUPT);
+	sock_close(&a);
+	sock_close(&b);
+	ATF_CHECK_EQ(tcpip.sockets, 0);
+	finish();
+}
+
+ATF_TC_WITHOUT_HEAD(a_listener_takes_no_more_than_it_said);
+ATF_TC_BODY(a_listener_takes_no_more_than_it_said, tc)
+{
+	struct sock_addr self = sock_addr_v4(127, 0, 0, 1);
+	struct sock l = { 0 }, c[8] = { 0 }, s = { 0 };
+	unsigned open = 0;
+
+	begin();
+	ATF_REQUIRE_EQ(sock_listen(&k, DISCARD, 3, &l), OK);
+	ATF_CHECK_EQ(sock_accept(&l, 4096, 4096, &s), E_WOULD_BLOCK);
+	for (unsigned i = 0; i < 8; i++)
+		ATF_REQUIRE_EQ(sock_connect(&k, &self, DISCARD, 4096, 4096, &c[i]), OK);
+	world_run(2 * NS_PER_S);
+	for (unsigned i = 0; i < 8; i++)
+		open += sock_state(&c[i]) == SOCK_OPEN;
+	ATF_CHECK_EQ(open, 3);
+	ATF_CHECK_EQ(l.ring->waiting, 3);
+	for (unsigned i = 0; i < 3; i++) {
+		ATF_REQUIRE_EQ(sock_accept(&l, 4096, 4096, &s), OK);
+		ATF_CHECK(s.peer.v[15] == 1);
+		sock_close(&s);
+	}
+	sock_close(&l);
+	for (unsigned i = 0; i < 8; i++)
+		sock_abort(&c[i]);
+	ATF_CHECK_EQ(tcpip.sockets, 0);
+	finish();
+}
+
+/* Addresses as text. */
+ATF_TC_WITHOUT_HEAD(addresses_are_read_as_they_are_written);
+ATF_TC_BODY(addresses_are_read_as_they_are_written, tc)
+{
+	static const char *const same[] = { "0.0.0.0", "255.255.255.255", "10.0.2.15", "::", "::1",
+		"fe80::ff:fe00:2", "2001:db8::1:0:0:1", "1:2:3:4:5:6:7:8", "1::", "2001:db8:0:1:1:1:1:1" };
+	static const char *const bad[] = { "", "1", "1.2.3", "1.2.3.4.5", "256.1.1.1", "1.2.3.4 ",
+		"0001.2.3.4", ":", ":::", "1:", ":1", "1::2::3", "12345::", "1:2:3:4:5:6:7",
+		"1:2:3:4:5:6:7:8:9", "1:2:3:4:5:6:7:8::", "::1.2.3", "g::", "localhost" };
+	struct sock_addr a;
+	char text[46];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(same); i++) {
+		ATF_REQUIRE_EQ_MSG(sock_addr_parse(same[i], &a), OK, "%s", same[i]);
+		sock_addr_text(&a, text, sizeof(text));
+		ATF_CHECK_STREQ(text, same[i]);
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
+		ATF_CHECK_EQ_MSG(sock_addr_parse(bad[i], &a), E_INVALID, "%s", bad[i]);
+	ATF_REQUIRE_EQ(sock_addr_parse("::ffff:1.2.3.4", &a), OK);
+	ATF_CHECK(sock_addr_is_v4(&a));
+}
+
+ATF_TP_ADD_TCS(tp)
+{
+	ATF_TP_ADD_TC(tp, a_port_that_the_manifest_does_not_name_is_refused);
+	ATF_TP_ADD_TC(tp, who_may_not_connect_reaches_nobody);
+	ATF_TP_ADD_TC(tp, indices_that_cannot_be_end_the_connection);
+	ATF_TP_ADD_TC(tp, a_ring_may_change_under_the_service);
+	ATF_TP_ADD_TC(tp, a_dead_client_leaves_nothing_behind);
+	ATF_TP_ADD_TC(tp, a_client_has_so_many_sockets_and_bytes_and_no_more);
+	ATF_TP_ADD_TC(tp, who_does_not_read_holds_no_more_than_a_window);
+	ATF_TP_ADD_TC(tp, datagrams_keep_their_bounds);
+	ATF_TP_ADD_TC(tp, a_listener_takes_no_more_than_it_said);
+	ATF_TP_ADD_TC(tp, addresses_are_read_as_they_are_written);
+	return atf_no_error();
+}
