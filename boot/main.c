@@ -11,9 +11,9 @@
  *          caches cleaned -> kernel. After the first try to end boot services nothing but the map
  *          may be asked for: so everything is allocated before, the map's buffer with room to
  *          spare.
- * Errors   one line on firmware's console that says what was wrong, then back to firmware with
- *          EFI_LOAD_ERROR, which goes on with its next boot option.  After boot services ended
- *          nothing can fail.
+ * Errors   one line on firmware's console that says what was wrong, all pages given back, then
+ *          back to firmware with EFI_LOAD_ERROR, which goes on with its next boot option.  After
+ *          boot services ended nothing can fail.
  * Trust    The file system is as trusted as firmware: who writes it chooses the kernel.  Files are
  *          checked all the same, so that a damaged one is said so.  With Secure Boot on only this
  *          program was verified: then it takes nothing from outside of itself, and refuses when it
@@ -75,19 +75,35 @@ say(const char *format, ...)
 
 /* ---- Pages ----------------------------------------------------------------------------------- */
 
+/* What was taken: firmware does not take it back when an application ends. */
+static struct part taken[8];
+static unsigned taken_count;
+
 static bool
 pages(uint64_t len, struct part *p)
 {
 	uint64_t at = BOOT_BELOW;
-	efi_status s = bs->allocate_pages(EFI_ALLOCATE_MAX, EFI_LOADER_DATA, pages_of(len), &at);
+	efi_status s = taken_count == ARRAY_SIZE(taken) ?
+	    EFI_OUT_OF_RESOURCES :
+	    bs->allocate_pages(EFI_ALLOCATE_MAX, EFI_LOADER_DATA, pages_of(len), &at);
 
 	if (s != EFI_SUCCESS) {
 		say("capos: no room for %llu KiB: firmware says 0x%llx",
 		    (unsigned long long)len / KIB, (unsigned long long)s);
 		return false;
 	}
-	*p = (struct part){ at, len };
+	*p = taken[taken_count++] = (struct part){ at, len };
 	return true;
+}
+
+static void
+give_back(void)
+{
+	while (taken_count > 0) {
+		const struct part *p = &taken[--taken_count];
+
+		(void)bs->free_pages(p->at, pages_of(p->len));
+	}
 }
 
 static void *ptr(uint64_t at) { return (void *)(uintptr_t)at; }
@@ -609,8 +625,9 @@ boot(efi_handle me)
 	for (unsigned tries = 0; ; tries++) {
 		size = map.len;
 		s = bs->get_memory_map(&size, ptr(map.at), &key, &entry_size, &version);
-		if (s == EFI_SUCCESS && entry_size >= sizeof(struct efi_memory))
-			s = bs->exit_boot_services(me, key);
+		if (s == EFI_SUCCESS)
+			s = entry_size >= sizeof(struct efi_memory) ?
+			    bs->exit_boot_services(me, key) : EFI_LOAD_ERROR;
 		if (s == EFI_SUCCESS)
 			break;
 		if (s != EFI_INVALID_PARAMETER || tries == 3) {
@@ -633,6 +650,7 @@ efi_main(efi_handle image, struct efi_system_table *table)
 	st = table;
 	bs = table->boot;
 	s = boot(image);
+	give_back();
 	/* so that a person can read the line before firmware clears the screen */
 	(void)bs->stall(3'000'000);
 	return s;
