@@ -165,8 +165,8 @@ open_domain(struct device *d, const struct pci_function *f, struct process *p)
 		return s;
 	d->domain_live = true;
 	if (d->verdict.lane == LANE_BROKERED && d->address_bits < 32) {
-		log_warn("device %02x:%02x.%x: %u bits of address: not without an IOMMU", f->rid >> 8,
-		    f->rid >> 3 & 31, f->rid & 7, d->address_bits);
+		log_warn("device %02x:%02x.%x: %u bits of address: not without an IOMMU",
+		    f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, d->address_bits);
 		return E_UNSUPPORTED;
 	}
 	s = domain_narrow(&d->domain, d->address_bits);

@@ -142,7 +142,14 @@ go(struct slot *s, enum slot_state state, uint64_t patience)
 	s->deadline = s->due + patience;
 }
 
-/* One command at a time: look() waits until the one before is done. */
+/* A command was given; look() gives no other before it is done. */
+static void
+await(struct slot *s)
+{
+	s->commanded = (s->capable & SLTCAP_NO_COMPLETED) == 0;
+	s->command_due = clock_now() + COMMAND_NS;
+}
+
 static void
 command(struct slot *s, uint32_t led, bool power)
 {
@@ -155,8 +162,7 @@ command(struct slot *s, uint32_t led, bool power)
 	if ((s->capable & SLTCAP_POWER) != 0 && !power)
 		v |= SLTCTL_POWER_OFF;
 	pci_write(s->port, at, 2, v);
-	s->commanded = (s->capable & SLTCAP_NO_COMPLETED) == 0;
-	s->command_due = clock_now() + COMMAND_NS;
+	await(s);
 }
 
 /* What is below passes requests on, or not.  False: the port does not obey. */
@@ -416,8 +422,11 @@ begin(struct slot *s)
 	s->capable = pci_read(s->port, at + PCIE_SLTCAP, 4);
 	s->tells_link = (pci_read(s->port, at + PCIE_LNKCAP, 4) & LNKCAP_REPORTS_LINK) != 0;
 	s->vacant = !card;
-	pci_config_change(s->port, at + PCIE_SLTCTL, 2, SLTCTL_INTERRUPTS, 0);
 	pci_write(s->port, at + PCIE_SLTSTA, 2, SLTSTA_EVENTS);
+	if ((pci_read(s->port, at + PCIE_SLTCTL, 2) & SLTCTL_INTERRUPTS) != 0) {
+		pci_config_change(s->port, at + PCIE_SLTCTL, 2, SLTCTL_INTERRUPTS, 0);
+		await(s);
+	}
 	if (!full)
 		(void)forward(s, false);
 	go(s, full ? SLOT_FULL : SLOT_EMPTY, 0);

@@ -15,6 +15,7 @@
 #include "kern/device_parts.h"
 #include "kern/device_queue.h"
 #include "kern/md/trap.h"
+#include "kern/pci_hotplug.h"
 #include "kern/process.h"
 #include "kern/sched.h"
 #include "kern/thread.h"
@@ -192,6 +193,8 @@ uint64_t
 pci_reset_step(struct pci_function *f, uint32_t *state)
 {
 	ATF_CHECK(!f->master);
+	if (f->gone)			/* kern/pci_reset.c */
+		return 0;
 	ATF_CHECK(f->claimed->state == DEVICE_CLAIMED || hw.brokered || hw.attached == 0 ||
 	    f->claimed->resetting);
 	touch();
@@ -754,6 +757,74 @@ ATF_TC_BODY(after_a_reset_that_failed_mastering_stays_off, tc)
 	ATF_CHECK(d.mastering);
 }
 
+/* ---- Cards that go ---- */
+
+static void
+unplug(bool gone)
+{
+	for (unsigned i = 0; i < FUNCTIONS; i++)
+		ATF_CHECK(!device_unplug(&fn[i], gone));
+	ATF_CHECK_EQ(d.state, DEVICE_ENDING);
+	while (step_job())
+		;
+	for (unsigned i = 0; i < FUNCTIONS; i++)
+		ATF_CHECK(device_unplug(&fn[i], gone) && fn[i].leaving);
+	ATF_CHECK_EQ(d.obj.refs, 1 + BUFFERS);
+}
+
+ATF_TC_WITHOUT_HEAD(a_card_that_is_to_go_ends_its_claim_in_the_same_order);
+ATF_TC_BODY(a_card_that_is_to_go_ends_its_claim_in_the_same_order, tc)
+{
+	begin();
+	unplug(false);
+	ATF_CHECK_STREQ(story, "WMDVBURF");
+	is_free();
+	begin_brokered();
+	unplug(false);
+	ATF_CHECK_STREQ(story, "WMDVRBUQCF");
+	is_free();
+}
+
+/* Nobody can reset it, and nobody need; memory waits for the unit all the same. */
+ATF_TC_WITHOUT_HEAD(a_card_that_is_gone_waits_for_the_unit_alone);
+ATF_TC_BODY(a_card_that_is_gone_waits_for_the_unit_alone, tc)
+{
+	begin();
+	hw.reset_at = UINT64_MAX;
+	hw.ticket_ns = 300 * NS_PER_MS;
+	unplug(true);
+	ATF_CHECK_STREQ(story, "WMDVBwUwF");
+	is_free();
+	begin();
+	hw.ticket_ns = UINT64_MAX;
+	unplug(true);
+	is_quarantined(BUFFERS);
+}
+
+/* Not gone, as far as anybody knows: it does not answer, and its state stays with it. */
+ATF_TC_WITHOUT_HEAD(a_card_whose_port_confirms_nothing_is_quarantined);
+ATF_TC_BODY(a_card_whose_port_confirms_nothing_is_quarantined, tc)
+{
+	begin_brokered();
+	hw.reset_at = UINT64_MAX;
+	unplug(false);
+	is_quarantined(BUFFERS);
+}
+
+/* A claim that is being made is its maker's. */
+ATF_TC_WITHOUT_HEAD(a_card_that_goes_while_it_is_claimed_waits);
+ATF_TC_BODY(a_card_that_goes_while_it_is_claimed_waits, tc)
+{
+	begin();
+	d.opening = true;
+	ATF_CHECK(!device_unplug(&fn[0], true));
+	ATF_CHECK(fn[0].leaving && job == NULL);
+	ATF_CHECK_EQ(d.state, DEVICE_CLAIMED);
+	d.opening = false;
+	unplug(true);
+	is_free();
+}
+
 /* ---- Others ---- */
 
 /* Memory is out of reach, so it is let go; the function keeps state of its last owner, so nobody
@@ -837,6 +908,10 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, the_end_waits_for_a_live_test_under_way);
 	ATF_TP_ADD_TC(tp, after_a_reset_that_failed_mastering_stays_off);
 	ATF_TP_ADD_TC(tp, a_reset_that_fails_keeps_the_function_and_frees_the_memory);
+	ATF_TP_ADD_TC(tp, a_card_that_is_to_go_ends_its_claim_in_the_same_order);
+	ATF_TP_ADD_TC(tp, a_card_that_is_gone_waits_for_the_unit_alone);
+	ATF_TP_ADD_TC(tp, a_card_whose_port_confirms_nothing_is_quarantined);
+	ATF_TP_ADD_TC(tp, a_card_that_goes_while_it_is_claimed_waits);
 	ATF_TP_ADD_TC(tp, pins_do_not_outlive_the_claim);
 	ATF_TP_ADD_TC(tp, a_grant_that_is_taken_back_meanwhile_ends_once);
 	ATF_TP_ADD_TC(tp, a_quarantined_grant_stays_for_ever);
