@@ -470,7 +470,7 @@ irq_fire(void *arg)
 static enum status
 open_source(struct device *d, struct group_function *g) NO_THREAD_SAFETY
 {
-	enum status s = d->resetting ? E_BUSY : OK;
+	enum status s = d->resetting ? E_BUSY : d->shut_off ? E_NO_DEVICE : OK;
 
 	if (s == OK && !g->source_open) {
 		s = irqc_msi_open(&g->source, g->fn->segment, g->fn->rid,

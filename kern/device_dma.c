@@ -170,7 +170,8 @@ map_buffer(struct device *d, struct buffer *b, uint64_t offset, uint64_t len, en
 
 	object_get(&d->obj);
 	b->device = d;
-	s = domain_grant(&d->domain, &b->grant, &want);
+	/* Shut off, it is blocked: the unit has no address space of it any more. */
+	s = d->shut_off ? E_NO_DEVICE : domain_grant(&d->domain, &b->grant, &want);
 	if (grant_state(&b->grant) != LEDGER_FREE)
 		list_push_back(&d->buffers, &b->link);
 	s = publish(b, s);

@@ -70,8 +70,25 @@ device_faults_lost_count(uint32_t unit)
 	spin_unlock(&device_claim_lock);
 }
 
-/* n: faults of the function so far.  A claim whose device storms loses bus mastering until it ends:
- * nothing turns it on again. */
+/* Whatever the device does, it reaches nothing any more.  The device's lock is held. */
+static void
+shut_off(struct device *d)
+{
+	struct iommu_unit *u = d->domain.io.unit;
+
+	d->shut_off = true;
+	if (!d->resetting)	/* it is off then, and stays */
+		device_master_off(d);
+	/* For a device that does not care.  Nothing is let go by this, so nobody waits for the
+	 * ticket: the end blocks it once more, and waits for that. */
+	for (unsigned i = 0; i < d->function_count && d->verdict.lane == LANE_DIRECT; i++)
+		(void)u->ops->detach(&d->domain.io, d->function[i].fn->endpoint);
+}
+
+/*
+ * n: faults of the function so far.  A claim whose device storms loses bus mastering, and is
+ * blocked by its unit, until it ends: nothing turns it on again.
+ */
 void
 device_fault_tell(struct pci_function *f, uint32_t n)
 {
@@ -88,12 +105,10 @@ device_fault_tell(struct pci_function *f, uint32_t n)
 	spin_lock(&d->obj.lock);
 	watch_fire(&d->watch);
 	watch_fire(&d->supervisor);
-	storm = d->state == DEVICE_CLAIMED && !d->shut_off && n >= STORM;
-	if (storm) {
-		d->shut_off = true;
-		if (!d->resetting)	/* it is off then, and stays */
-			device_master_off(d);
-	}
+	storm = d->state == DEVICE_CLAIMED && d->domain_live && !load_relaxed(&d->opening) &&
+	    !d->shut_off && n >= STORM;
+	if (storm)
+		shut_off(d);
 	spin_unlock(&d->obj.lock);
 	if (storm)
 		log_error("device %02x:%02x.%x: %llu faults: shut off", f->rid >> 8,

@@ -17,6 +17,12 @@
  * A record that was in the log before the look has then been taken, and by whoever held the lock;
  * that one let it go between the taking and 2, and had counted before.
  *
+ * A device may fault without end.  So only so many records are taken in a millisecond, by all
+ * together, and their owners are told once for each batch; what comes faster fills the log, and a
+ * log that cannot be emptied, or overflows, counts for every device behind the unit, which is told
+ * once in a millisecond.  So a flood costs others a few per cent, until it is shut off
+ * (device_fault_tell).
+ *
  * The console shows the first faults of a device, then every doubling; counters show all.
  */
 #include "kern/dma/unit.h"
@@ -32,13 +38,17 @@
 #include "kern/worker.h"
 
 enum { BATCH = 16, BATCHES_MAX = 16, LOOKS = 8 };
-enum : uint64_t { POLL_NS = 200 * NS_PER_MS };
+enum { TICK_RECORDS = 64 };
+enum : uint64_t { POLL_NS = 200 * NS_PER_MS, TICK_NS = NS_PER_MS };
 
 struct unit_log {
 	struct iommu_unit *unit;
 	struct work work;
 	struct spinlock lock;		/* RANK_FAULTS */
 	struct unit_last_fault last;
+	uint64_t tick;			/* (l) since when */
+	uint32_t taken;			/* (l) so many records were taken */
+	bool lost_told;			/* (l) and that some were lost was told */
 };
 
 static struct unit_log logs[MACHINE_IOMMU_MAX];
@@ -53,6 +63,7 @@ struct taken {
 	uint32_t records; /* with those of live tests, whose addresses are memory's: nobody is told
 			     of them */
 	bool lost;
+	bool enough;			/* nothing was taken: it would be too much for this tick */
 };
 
 static struct pci_function *
@@ -65,14 +76,33 @@ function_of(const struct unit_log *e, uint32_t endpoint)
 	return NULL;
 }
 
+/* The log's lock is held. */
+static void
+new_tick(struct unit_log *e)
+{
+	uint64_t now = clock_now();
+
+	if (now - e->tick < TICK_NS)
+		return;
+	e->tick = now;
+	e->taken = 0;
+	e->lost_told = false;
+}
+
 static void
 take(struct unit_log *e, struct taken *t)
 {
 	struct iommu_unit *u = e->unit;
 
-	t->n = 0;
+	t->n = t->records = 0;
 	t->lost = false;
 	spin_lock(&e->lock);
+	new_tick(e);
+	t->enough = e->taken >= TICK_RECORDS;
+	if (t->enough) {
+		spin_unlock(&e->lock);
+		return;
+	}
 	t->records = u->ops->drain_faults(u, t->fault, BATCH, &t->lost);
 	for (uint32_t i = 0; i < t->records; i++) {
 		struct dma_fault f = t->fault[i];
@@ -85,9 +115,25 @@ take(struct unit_log *e, struct taken *t)
 		t->count[t->n++] = fn != NULL ? device_fault_count(fn) : 0;
 		e->last = (struct unit_last_fault){ f, true };
 	}
+	e->taken += t->records;
 	if (t->lost)
 		device_faults_lost_count(u->index);
 	spin_unlock(&e->lock);
+}
+
+/* Every owner behind the unit, once in a tick: who was told looks, and finds the same. */
+static void
+tell_lost(struct unit_log *e)
+{
+	bool told;
+
+	spin_lock(&e->lock);
+	new_tick(e);
+	told = e->lost_told;
+	e->lost_told = true;
+	spin_unlock(&e->lock);
+	if (!told)
+		device_faults_lost_tell(e->unit->index);
 }
 
 static void
@@ -95,8 +141,6 @@ report(struct unit_log *e, const struct dma_fault *f, struct pci_function *fn, u
 {
 	trace(DMA_FAULT, fn != NULL ? (uint32_t)fn->segment << 16 | fn->rid : f->endpoint,
 	    (struct iova){ f->iova }, f->write, f->kind);
-	if (fn != NULL)
-		device_fault_tell(fn, n);
 	if (is_pow2(n) || n == 0)
 		log_warn("%s: fault: device %02x:%02x.%x %s iova 0x%llx: %s (code 0x%x, %u so far)",
 		    e->unit->name, fn != NULL ? fn->rid >> 8 : f->endpoint >> 8 & 0xff,
@@ -108,13 +152,20 @@ report(struct unit_log *e, const struct dma_fault *f, struct pci_function *fn, u
 static void
 report_all(struct unit_log *e, const struct taken *t)
 {
-	for (uint32_t i = 0; i < t->n; i++)
+	for (uint32_t i = 0; i < t->n; i++) {
+		uint32_t k = i + 1;
+
 		report(e, &t->fault[i], t->fn[i], t->count[i]);
+		while (k < t->n && t->fn[k] != t->fn[i])
+			k++;
+		if (k == t->n && t->fn[i] != NULL)	/* the last one of its device */
+			device_fault_tell(t->fn[i], t->count[i]);
+	}
 	if (t->n != 0)
 		__atomic_fetch_add(&e->unit->counters.faults, t->n, __ATOMIC_RELAXED);
 	if (t->lost) {
 		__atomic_fetch_add(&e->unit->counters.faults_lost, 1, __ATOMIC_RELAXED);
-		device_faults_lost_tell(e->unit->index);
+		tell_lost(e);
 	}
 }
 
@@ -125,6 +176,8 @@ drain(struct work *w)
 	struct taken t;
 
 	take(e, &t);
+	if (t.enough)
+		return clock_now() + TICK_NS;
 	report_all(e, &t);
 	if (t.records == BATCH)
 		return 0;
@@ -146,7 +199,7 @@ unit_drain(struct iommu_unit *u)
 		report_all(e, &t);
 		if (t.records != 0)
 			worker_add(&e->work);	/* what comes now makes no interrupt of its own */
-		if (t.records < BATCH)
+		if (t.records < BATCH)		/* or enough for this tick */
 			break;
 	}
 }
@@ -160,6 +213,8 @@ unit_count(struct iommu_unit *u)
 
 	for (unsigned i = 0; i < LOOKS; i++) {
 		take(e, &t);
+		if (t.enough)
+			break;
 		if (t.records == 0 && !t.lost) {
 			if (u->ops->quiet(u, false, &again))
 				return OK;
@@ -170,7 +225,7 @@ unit_count(struct iommu_unit *u)
 	}
 	/* It comes faster than it can be read: whose it is will be known too late for somebody. */
 	device_faults_lost_count(u->index);
-	device_faults_lost_tell(u->index);
+	tell_lost(e);
 	return OK;
 }
 

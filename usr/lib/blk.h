@@ -79,7 +79,8 @@ enum blk_call : uint32_t {
 	BLK_CALL_STAY, /* w0 session: answered when the session ends, OK; E_WOULD_BLOCK: call again,
 			  at once; E_STALE: there is none; E_PEER: the server died */
 	BLK_CALL_ROGUE, /* test servers only: w0 IOVA, w1: 0 the device writes there, 1 it reads; 2
-			   the controller is reset, 3 new sessions lose their buffer */
+			   the controller is reset, 3 new sessions lose their buffer, 4 commands
+			   without end write there -> w0 how many */
 };
 
 enum : uint64_t { BLK_DURABLE = 1, BLK_TOUCHED = 2 };

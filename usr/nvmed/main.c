@@ -15,7 +15,7 @@
 #include "usr/nvmed/nvmed.h"
 
 enum { DEPTH = 1024, STACK_BYTES = 8192 };
-enum { BATCH = 32 };			/* completions that one look at the IOMMU is for */
+enum { FLOOD_MAX = 1000, BATCH = 32 }; /* completions that one look at the IOMMU is for */
 /* A device that floods the log is shut off after fewer losses (kern/device_fault.c). */
 enum { DOUBTS_MAX = 1000 };
 enum : uint64_t {
@@ -205,7 +205,19 @@ may_sleep(void)
 	return !blk_serve_has_new(&server.blk);
 }
 
-enum { ROGUE_READ, ROGUE_WRITE, ROGUE_RESET, ROGUE_STRAY };
+enum { ROGUE_READ, ROGUE_WRITE, ROGUE_RESET, ROGUE_STRAY, ROGUE_FLOOD };
+
+/* As many commands as there is room for, and no page of them granted. */
+static enum status
+flood(struct nvme_ioq *q, const struct nvme_io *io, uint64_t *commands)
+{
+	enum status s = OK;
+
+	server.careless = true;
+	for (*commands = 0; *commands < FLOOD_MAX && s == OK; (*commands)++)
+		s = nvme_ioq_put(q, io);
+	return s == OK || s == E_WOULD_BLOCK ? nvme_ioq_ring(q) : s;
+}
 
 /* The driver lies about an address: the kernel or the IOMMU must refuse it.  Or it resets its
  * controller under load.  Only when started as "rogue". */
@@ -234,6 +246,8 @@ rogue(struct msg *m)
 	}
 	if (server.inflight != 0)
 		return E_BUSY;
+	if (m->w[1] == ROGUE_FLOOD)
+		return flood(q, &io, &m->w[0]);
 	s = nvme_ioq_put(q, &io);
 	if (s != OK)
 		return s;

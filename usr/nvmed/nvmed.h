@@ -48,6 +48,7 @@ struct server {
 	uint32_t slow_s, abort_s;	/* when a command is called slow; when it is aborted */
 	uint64_t faults;		/* of the device, as of the last look */
 	uint64_t own_faults;		/* of them, what is no loss of records */
+	bool careless;			/* test: whatever the controller does is right */
 };
 
 extern struct server server;

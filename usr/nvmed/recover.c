@@ -59,6 +59,8 @@ recover_reset(const char *reason)
 	const char *why = "";
 	enum status s;
 
+	if (server.careless)
+		return;
 	if (count == 0 || now - first_ns > RESETS_NS) {
 		first_ns = now;
 		count = 0;

@@ -15,10 +15,11 @@
 #include "usr/lib/sha256.h"
 #include "usr/shell/shell.h"
 
-enum { CHUNK = 128 * 1024, DEPTH = 8, CONTROLLERS = 64 };
+enum { CHUNK = 128 * 1024, DEPTH = 8, CONTROLLERS = 64, WINDOWS = 16 };
 enum : uint64_t {
 	START_NS = 15 * NS_PER_S,
-	SAY_NS = NS_PER_S
+	SAY_NS = NS_PER_S,
+	WINDOW_NS = 20 * NS_PER_MS,
 }; /* how long a driver may start; when to say that one waits */
 
 static struct blk disk;
@@ -428,6 +429,34 @@ reset_under_load(handle_t e)
 	return good != N;
 }
 
+/* How far a loop gets in so many nanoseconds. */
+static uint64_t
+count_for(uint64_t ns)
+{
+	uint64_t until = now_ns() + ns, n = 0;
+
+	while (now_ns() < until)
+		n++;
+	return n;
+}
+
+/* The device does nothing but what its IOMMU refuses; this process goes on with its own work. */
+static int
+flood(handle_t e, uint64_t iova)
+{
+	struct msg m = { .label = BLK_CALL_ROGUE, .words = 2, .w = { iova, 4 } };
+	uint64_t quiet = count_for(WINDOW_NS), least = UINT64_MAX;
+	enum status s = msg_call(e, &m, now_ns() + 20 * NS_PER_S);
+
+	for (unsigned i = 0; i < WINDOWS && s == OK; i++)
+		least = min_u64(least, count_for(WINDOW_NS));
+	print(
+	    "rogue: call %s, driver %s, %llu commands; a loop got to %llu before, at least to %llu meanwhile\n",
+	    status_text(s), status_text((enum status)m.label), (unsigned long long)m.w[0],
+	    (unsigned long long)quiet, (unsigned long long)least);
+	return s != OK || m.label != OK;
+}
+
 int
 cmd_rogue(int argc, char **argv)
 {
@@ -440,7 +469,7 @@ cmd_rogue(int argc, char **argv)
 
 	if ((argc != 4 && !reset && !stray) || !number(argv[1], &c) ||
 	    (argc == 4 && !number(argv[3], &iova))) {
-		print("usage: rogue CONTROLLER r|w IOVA, or rogue CONTROLLER x|stray\n");
+		print("usage: rogue CONTROLLER r|w|f IOVA, or rogue CONTROLLER x|stray\n");
 		return 1;
 	}
 	/* The driver is started again as one that obeys such requests. */
@@ -449,8 +478,8 @@ cmd_rogue(int argc, char **argv)
 	    devmgr, &m, now_ns() + 5 * NS_PER_S); /* a driver that does not obey refuses below */
 	if (server_of(c, &e) != OK)
 		return 1;
-	if (reset) {
-		int result = reset_under_load(e);
+	if (reset || argv[2][0] == 'f') {
+		int result = reset ? reset_under_load(e) : flood(e, iova);
 
 		(void)sys_handle_close(e);
 		return result;

@@ -34,7 +34,7 @@ const struct command commands[] = {
 	{ "kill", "PID|NAME", "ends a process", cmd_kill },
 	{ "killer", "NAME MILLISECONDS", "ends a process later, while commands go on", cmd_killer },
 	{ "repeat", "N \"COMMAND; ...\"", "runs commands N times", cmd_repeat },
-	{ "rogue", "CTRL r|w|x [IOVA]", "lets a driver lie, or reset under load (test)",
+	{ "rogue", "CTRL r|w|f|x [IOVA]", "lets a driver lie, or reset under load (test)",
 	    cmd_rogue },
 	{ "liar", "DEV [abandon]", "a client that lies to a disk's server (test)", cmd_liar },
 	{ "outlive", "DEV", "writes that the server does not live to flush (test)", cmd_outlive },
@@ -73,7 +73,7 @@ const struct note notes[] = {
 	{ "repeat", "As: repeat 10 \"kill nvmed; sha256 nvme0n1 0 4096\"" },
 	{ "rogue",
 	    "The driver is started again as one that obeys: its device reads or writes that address, which was never\n"
-	    "granted.  As: rogue 0 w 0x5000.  Or, with x, it resets its controller under load." },
+	    "granted.  As: rogue 0 w 0x5000.  With f it floods the IOMMU.  Or, with x, it resets its controller under load." },
 	{ NULL, NULL },
 };
 
