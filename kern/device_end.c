@@ -199,6 +199,8 @@ end_step(struct device *d)
 		if (next != 0)
 			return next;
 		device_master_off(d);
+		d->at = 0;		/* a reset before this was not the end's */
+		d->reset_state = 0;
 		set_step(d, END_DRAIN, DRAIN_NS);
 		return 0;
 	case END_DRAIN:
@@ -262,8 +264,6 @@ end_step(struct device *d)
 		spin_unlock(&d->obj.lock);
 		if (next != UINT64_MAX)
 			return next;
-		d->at = 0;
-		d->reset_state = 0;
 		d->state = DEVICE_RESETTING;
 		set_step(d, brokered(d) ? END_UNPIN : END_RESET, 0);
 		return 0;

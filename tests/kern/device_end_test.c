@@ -757,6 +757,26 @@ ATF_TC_BODY(after_a_reset_that_failed_mastering_stays_off, tc)
 	ATF_CHECK(d.mastering);
 }
 
+/* A reset that the driver asked for is none of the end's: the device ran since. */
+ATF_TC_WITHOUT_HEAD(a_reset_before_the_end_is_not_the_ends);
+ATF_TC_BODY(a_reset_before_the_end_is_not_the_ends, tc)
+{
+	begin_brokered();
+	ATF_REQUIRE_EQ(reset(DEADLINE_NEVER), OK);
+	ATF_REQUIRE_EQ(hw.resets, FUNCTIONS);
+	hw.resets = 0;			/* unit_detach looks for the end's own */
+	memset(story, 0, sizeof(story));
+	run_end();
+	ATF_CHECK_STREQ(story, "WMDVRBUQCF");
+	is_free();
+	begin();
+	ATF_REQUIRE_EQ(reset(DEADLINE_NEVER), OK);
+	memset(story, 0, sizeof(story));
+	run_end();
+	ATF_CHECK_STREQ(story, "WMDVBURF");
+	is_free();
+}
+
 /* ---- Cards that go ---- */
 
 static void
@@ -908,6 +928,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, the_end_waits_for_a_live_test_under_way);
 	ATF_TP_ADD_TC(tp, after_a_reset_that_failed_mastering_stays_off);
 	ATF_TP_ADD_TC(tp, a_reset_that_fails_keeps_the_function_and_frees_the_memory);
+	ATF_TP_ADD_TC(tp, a_reset_before_the_end_is_not_the_ends);
 	ATF_TP_ADD_TC(tp, a_card_that_is_to_go_ends_its_claim_in_the_same_order);
 	ATF_TP_ADD_TC(tp, a_card_that_is_gone_waits_for_the_unit_alone);
 	ATF_TP_ADD_TC(tp, a_card_whose_port_confirms_nothing_is_quarantined);
