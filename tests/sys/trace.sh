@@ -12,6 +12,43 @@ the_end_of_a_claim_keeps_its_order_body() {
 	capos_expect 'process dead: ' 'process ends: process [0-9]+, killed' 'process made: process [0-9]+, nvmed, process' 'interrupt: '
 }
 
+# The supervisor takes the device away while a client's load runs, and it comes back, as a cloud's virtual function does (E7): the
+# driver finds out by itself.
+atf_test_case a_device_that_is_revoked_under_load_comes_back
+a_device_that_is_revoked_under_load_comes_back_head() { atf_set timeout 900; }
+a_device_that_is_revoked_under_load_comes_back_body() {
+	capos_disk disk.img 32M 42
+	for lane in direct brokered; do
+		case $lane in direct) iommu= ;; brokered) iommu=IOMMU=none ;; esac
+		capos_boot DISK=disk.img SMP=2 $iommu CMD='sha256 nvme0n1 0 1M; killer nvme0 200; sha256 nvme0n1; kill nvme0; sha256 nvme0n1; mem; trace 2000'
+		teardown_judge $lane 3 1
+		capos_expect "^$(capos_sha256 disk.img)  nvme0n1  \\(server restarted" "^$(capos_sha256 disk.img)  nvme0n1$" \
+		    'devmgr: device .* nvmed serves again .*restart 2' ' quarantined 0$'
+		capos_refute 'nvmed ended: killed' 'times in a row'
+	done
+}
+
+# A driver that resets its device, and one that ends its claim itself; and one that is killed.
+atf_test_case however_it_ends_the_order_is_the_same
+however_it_ends_the_order_is_the_same_head() { atf_set timeout 900; }
+however_it_ends_the_order_is_the_same_body() {
+	capos_disk disk.img 1M 43
+	capos_disk other.img 1M 44
+	for lane in direct brokered; do
+		case $lane in direct) iommu= ;; brokered) iommu=IOMMU=none ;; esac
+		capos_boot DISK=disk.img $iommu MANIFEST=rogue \
+		    QEMU_EXTRA='-drive if=none,id=other,file=other.img,format=raw -device nvme,serial=other,drive=other,use-intel-id=on' \
+		    CMD='sha256 nvme0n1; sleep 2500; trace 2000; kill rogue; sleep 500; kill nvmed; sha256 nvme0n1; trace 2000'
+		capos_expect 'rogue: reset: success' 'rogue: end of the claim: success'
+		sed -n '/> kill rogue/,$p' serial.txt >after.txt
+		sed '/> kill rogue/,$d' serial.txt >before.txt
+		for part in before after; do
+			cp $part.txt serial.txt
+			teardown_judge $lane 0 1
+		done
+	done
+}
+
 atf_test_case a_refused_access_is_traced
 a_refused_access_is_traced_body() {
 	capos_disk disk.img 1M 41
@@ -38,6 +75,8 @@ a_panic_tells_what_came_before_body() {
 
 atf_init_test_cases() {
 	atf_add_test_case the_end_of_a_claim_keeps_its_order
+	atf_add_test_case a_device_that_is_revoked_under_load_comes_back
+	atf_add_test_case however_it_ends_the_order_is_the_same
 	atf_add_test_case a_refused_access_is_traced
 	atf_add_test_case a_panic_tells_what_came_before
 }

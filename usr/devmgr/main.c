@@ -55,6 +55,7 @@ struct driver {
 	uint64_t died_at, recovery_ns;
 	uint64_t faults_before, faults;	/* of claims that are over; of this one */
 	bool fault_kill;		/* it is being ended because of faults */
+	bool revoked;			/* its device was taken away, as somebody wished */
 	const char *args;		/* instead of the manifest's */
 };
 
@@ -450,9 +451,9 @@ driver_ended(struct driver *d)
 	} else {
 		d->life.restarts++;
 		/* An end because of faults is a failure, though we did it. */
-		ended(d, d->fault_kill ? EXIT_FAULT : reason);
+		ended(d, d->fault_kill ? EXIT_FAULT : d->revoked ? EXIT_KILLED : reason);
 	}
-	d->fault_kill = false;
+	d->fault_kill = d->revoked = false;
 }
 
 /* Functions came or went. */
@@ -563,6 +564,15 @@ call(struct msg *m)
 		for (unsigned i = 0; i < driver_count; i++)
 			if (drivers[i].pid != 0 && drivers[i].pid == m->w[0])
 				s = kill(&drivers[i]);
+		break;
+	case DEVMGR_REVOKE:
+		d = provider(PROVIDES_BLOCK, m->w[0]);
+		if (d == NULL || d->process == HANDLE_NONE)
+			break;
+		/* Not waited for: who claims it next is told when it is too early. */
+		s = sys_handle_revoke(d->device, 0);
+		d->revoked = s == OK || s == E_TIMED_OUT;
+		s = d->revoked ? OK : s;
 		break;
 	case DEVMGR_ROGUE:
 		d = provider(m->w[1] != 0 ? PROVIDES_NET : PROVIDES_BLOCK, m->w[0]);

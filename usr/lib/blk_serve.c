@@ -313,7 +313,8 @@ open(struct blk_server *b, struct msg *m)
 	}
 	if (e != OK) {
 		drop_ring(&new);
-		return e;
+		/* The device was taken away: a successor will serve it. */
+		return e == E_STALE ? E_PEER : e;
 	}
 	if (b->stray) /* what the device then does is refused, and it says success all the same */
 		(void)drv_revoke(b->device, &new.data);

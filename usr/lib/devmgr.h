@@ -13,14 +13,17 @@ enum devmgr_call : uint32_t {
 	DEVMGR_BLOCK =
 	    1, /* w0 n: the n-th block driver -> w0 handle (call), w1 n, w2 pid, w3 restarts, w4
 		  function, w5 state; E_NO_DEVICE: nobody serves it any more, w4 and w5 tell why */
-	DEVMGR_KILL,     /* w0 pid */
-	DEVMGR_ROGUE,    /* w0 n: restart the n-th block driver (w1: 1 the n-th network driver) as
+	DEVMGR_KILL,    /* w0 pid */
+	DEVMGR_ROGUE,   /* w0 n: restart the n-th block driver (w1: 1 the n-th network driver) as
 			    one that lies (tests) */
-	DEVMGR_READY,    /* from a driver: it serves from now on */
-	DEVMGR_LIST,     /* w0 n -> a struct supervised in w0..w7; E_NOT_FOUND past the last */
-	DEVMGR_PROGRAM,  /* w0 n -> SHA-256 of the n-th driver's program file in w0..w3, as bytes;
+	DEVMGR_READY,   /* from a driver: it serves from now on */
+	DEVMGR_LIST,    /* w0 n -> a struct supervised in w0..w7; E_NOT_FOUND past the last */
+	DEVMGR_PROGRAM, /* w0 n -> SHA-256 of the n-th driver's program file in w0..w3, as bytes;
 			    w4 its length */
-	DEVMGR_NET,      /* w0 n: as DEVMGR_BLOCK, of the n-th network driver */
+	DEVMGR_NET,     /* w0 n: as DEVMGR_BLOCK, of the n-th network driver */
+	DEVMGR_REVOKE =
+	    50, /* w0 n: the n-th block driver's device is taken away from it; it may be had
+			       again when that is over */
 	INIT_KILL = 100, /* w0 pid */
 	INIT_KEEP,       /* w0 process, w1 endpoint, w2 device (handles); w3 function, w4 index, w5
 			    restarts: kept for a successor */

@@ -31,7 +31,7 @@ const struct command commands[] = {
 	{ "date", "", "the date, UTC", cmd_date },
 	{ "log", "[-d]", "the system log; with dates", cmd_log },
 	{ "trace", "[N]", "the last N things that the kernel traced", cmd_trace },
-	{ "kill", "PID|NAME", "ends a process", cmd_kill },
+	{ "kill", "PID|NAME", "ends a process, or takes a controller away", cmd_kill },
 	{ "killer", "NAME MILLISECONDS", "ends a process later, while commands go on", cmd_killer },
 	{ "repeat", "N \"COMMAND; ...\"", "runs commands N times", cmd_repeat },
 	{ "rogue", "CTRL r|w|f|x [IOVA]", "lets a driver lie, or reset under load (test)",
@@ -68,7 +68,9 @@ const struct note notes[] = {
 	{ "write",
 	    "The blocks around the text are read, changed and written; \"flush\" makes them durable.\n"
 	    "As: write nvme0n1 4096 \"some text\"" },
-	{ "kill", "Its supervisor starts it again, as the manifest says.  As: kill nvmed" },
+	{ "kill",
+	    "Its supervisor starts it again, as the manifest says.  As: kill nvmed.  Of a controller: it is taken away from its\n"
+	    "driver.  As: kill nvme0" },
 	{ "killer", "As: killer nvmed 200; sha256 nvme0n1" },
 	{ "repeat", "As: repeat 10 \"kill nvmed; sha256 nvme0n1 0 4096\"" },
 	{ "rogue",

@@ -535,6 +535,20 @@ cmd_trace(int argc, char **argv)
 	return s != E_NOT_FOUND;
 }
 
+/* The n-th controller is taken away from its driver, which lives on until it finds out. */
+static int
+revoke(uint64_t n)
+{
+	struct msg m = { .label = DEVMGR_REVOKE, .words = 1, .w = { n } };
+	enum status s = msg_call(devmgr, &m, now_ns() + 5 * NS_PER_S);
+
+	if (s == OK)
+		s = (enum status)m.label;
+	if (s != OK)
+		print("kill: nvme%llu: %s\n", (unsigned long long)n, status_text(s));
+	return s != OK;
+}
+
 int
 cmd_kill(int argc UNUSED, char **argv)
 {
@@ -542,6 +556,8 @@ cmd_kill(int argc UNUSED, char **argv)
 	uint64_t pid = 0, asked;
 	bool by_number;
 
+	if (strncmp(argv[1], "nvme", 4) == 0 && number(argv[1] + 4, &asked))
+		return revoke(asked);
 	by_number = number(argv[1], &asked);
 	for (uint64_t i = 0; info(INFO_PROCESS, i, &p, sizeof(p)); i++)
 		if (by_number ? p.id == asked :
