@@ -1,29 +1,32 @@
 /*
  * What a virtio device touches for one entry of the available ring of a split queue, written from
- * the manual [VIRTIO 1.2, 2.7] and not from our translator.
+ * the manual [VIRTIO 1.2, 2.7] and not from our translator.  For tests, fuzzer and model checker,
+ * who supply the device's view of memory:
  *
- * The program says where the device's memory is: reach_desc reads a descriptor of a table at an
- * address of the device's, reach_touch is told of every buffer.
+ *   reach_desc    a descriptor of a table, at an address of the device's
+ *   reach_touch   the device reads, or writes, len bytes
  */
 #pragma once
 
-#include "kern/base/types.h"
+#include <stdbool.h>
+#include <stdint.h>
 
 struct reach_desc { uint64_t addr; uint32_t len; uint16_t flags, next; };
 
 void reach_desc(uint64_t table, uint32_t n, struct reach_desc *out);
 void reach_touch(uint64_t at, uint64_t len, bool write);
 
-enum : uint32_t { REACH_NEXT = 1, REACH_WRITE = 2, REACH_INDIRECT = 4 };
+enum { REACH_NEXT = 1, REACH_WRITE = 2, REACH_INDIRECT = 4 };
 
-/* One table: all buffers of the chain that begins at "head".  size: of the table.  -1: what the
- * manual forbids drivers; else how many bytes the device may write. */
-static int64_t
-reach_table(uint64_t table, uint32_t size, uint32_t head, bool inner, bool indirect)
+/* All buffers of the chain that begins at place "head" of a table of "size".  indirect: the feature
+ * was agreed upon.  -1: what the manual forbids drivers; else how many bytes the device may write.
+ */
+static inline int64_t
+reach_chain(uint64_t table, uint32_t size, uint32_t head, bool indirect)
 {
-	int64_t written = 0;
 	uint32_t at = head, steps = 0;
-	bool writing = false;
+	bool writing = false, inner = false;
+	int64_t written = 0;
 
 	for (;;) {
 		struct reach_desc d;
@@ -33,10 +36,14 @@ reach_table(uint64_t table, uint32_t size, uint32_t head, bool inner, bool indir
 		reach_desc(table, at, &d);
 		if ((d.flags & REACH_INDIRECT) != 0) {
 			/* One table, alone; not in a table, and not without the feature. */
-			if (inner || !indirect || (d.flags & REACH_NEXT) != 0 || d.len == 0 ||
-			    d.len % 16 != 0 || steps != 1)
+			if (inner || !indirect || (d.flags & (REACH_NEXT | REACH_WRITE)) != 0 ||
+			    d.len == 0 || d.len % 16 != 0 || steps != 1)
 				return -1;
-			return reach_table(d.addr, d.len / 16, 0, true, true);
+			table = d.addr;
+			size = d.len / 16;
+			at = steps = 0;
+			inner = true;
+			continue;
 		}
 		if ((d.flags & ~(REACH_NEXT | REACH_WRITE)) != 0 || d.len == 0)
 			return -1;

@@ -175,7 +175,7 @@ judge(uint16_t idx)
 
 		memcpy(&head, shadow + vring_avail_entry(N, idx), 2);
 		ATF_CHECK_EQ(head, verdict.id);
-		n = reach_table(AT_SHADOW, N, head, false,
+		n = reach_chain(AT_SHADOW, N, head,
 		    (device.fact[FACT_FEATURES] & VIRTIO_F_INDIRECT_DESC) != 0);
 		ATF_CHECK_EQ(n, (int64_t)c->writable);
 		ATF_CHECK(c->grants >= 1 && c->grants <= XLATE_GRANTS_MAX);

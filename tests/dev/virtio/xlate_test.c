@@ -186,7 +186,7 @@ ATF_TC_BODY(tables_are_copied_once_and_never_chained, tc)
 		/* What the driver changes afterwards makes no difference. */
 		indirect(64, 0, 0xdead000, 16, NEXT, 2);
 		touched = 0;
-		ATF_CHECK_EQ(513, reach_table(AT_SHADOW, N, 7, false, true));
+		ATF_CHECK_EQ(513, reach_chain(AT_SHADOW, N, 7, true));
 		ATF_CHECK_EQ(3, touched);
 		indirect(64, 0, AT_OUT, 16, NEXT, 2);
 
@@ -264,7 +264,7 @@ ATF_TC_BODY(buffers_that_are_not_contiguous_go_in_pieces, tc)
 	device.fact[FACT_TABLES] = VIRTIO_F_INDIRECT_DESC;
 	set(2, AT_BIG + 100, 3 * PAGE_SIZE, W, 0);
 	ATF_CHECK_EQ(RULE_NONE, virtio_split.judge(&queue, 0, &verdict));
-	ATF_CHECK_EQ(3 * PAGE_SIZE, reach_table(AT_SHADOW, N, 2, false, true));
+	ATF_CHECK_EQ(3 * PAGE_SIZE, reach_chain(AT_SHADOW, N, 2, true));
 	set(2, AT_BIG, 16, VIRTQ_DESC_F_INDIRECT, 0);
 	ATF_CHECK_EQ(RULE_FEATURE, virtio_split.judge(&queue, 0, &verdict));
 	/* Windows that only the kernel sees apart are one piece. */
