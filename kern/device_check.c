@@ -143,20 +143,27 @@ write_register(volatile uint8_t *p, unsigned width, uint64_t value)
 		mmio_write8(p, (uint8_t)value);
 }
 
-/* Where a register is (XLATE_REGISTER_BAR); NULL: nowhere. */
-static volatile uint8_t *
-place(struct pci_function *f, uint32_t reg, unsigned width)
+/* A register that is there (XLATE_REGISTER_BAR). */
+static bool
+exists(const struct pci_function *f, uint32_t reg, unsigned width)
 {
 	uint32_t bar = (uint32_t)FIELD_GET(XLATE_REGISTER_BAR, reg);
 	uint32_t offset = reg & XLATE_REGISTER_OFFSET;
-	volatile uint8_t *base;
 
 	static_assert(XLATE_BARS <= DEVICE_BARS);
-	if (bar >= XLATE_BARS || !range_within(offset, width, 0, pci_bar_mappable(f, bar)) ||
-	    !is_aligned(offset, width))
-		return NULL;
-	base = device_regs(f, bar);
-	return base != NULL ? base + offset : NULL;
+	return bar < XLATE_BARS && range_within(offset, width, 0, pci_bar_mappable(f, bar)) &&
+	    is_aligned(offset, width);
+}
+
+/* Where it is; NULL: nowhere, or there is no memory to map it. */
+static volatile uint8_t *
+place(struct pci_function *f, uint32_t reg, unsigned width)
+{
+	volatile uint8_t *base = exists(f, reg, width) ?
+	    device_regs(f, (unsigned)FIELD_GET(XLATE_REGISTER_BAR, reg)) :
+	    NULL;
+
+	return base != NULL ? base + (reg & XLATE_REGISTER_OFFSET) : NULL;
 }
 
 static uint64_t
@@ -225,7 +232,8 @@ device_check_stopped(struct device *d)
 	c->x.stopped = true;
 }
 
-/* False: a register does not read back as it was written, and those after it were not. */
+/* False: a register is gone, or does not read back as it was written; those after it were not
+ * written. */
 static bool
 write_all(struct device_check *c, const struct xlate_writes *w)
 {
@@ -234,7 +242,8 @@ write_all(struct device_check *c, const struct xlate_writes *w)
 		const struct xlate_write *v = &w->v[i];
 		volatile uint8_t *p = place(c->function, v->offset, v->width);
 
-		KASSERT(p != NULL);
+		if (p == NULL)
+			return false;
 		write_register(p, v->width, v->value);
 		if (v->verify && read_register(p, v->width) != v->value)
 			return false;
@@ -260,16 +269,20 @@ device_check_access(struct device *d, const struct mmio *w, uint64_t offset, uns
 	struct xlate_writes writes = { 0 };
 	uint32_t reg = (uint32_t)(FIELD_PREP(XLATE_REGISTER_BAR, w->bar) |
 	    (offset & XLATE_REGISTER_OFFSET));
-	volatile uint8_t *p = w->function == 0 && offset <= XLATE_REGISTER_OFFSET ?
-	    place(c->function, reg, width) :
-	    NULL;
+	volatile uint8_t *p;
 
-	*rule = p == NULL ? RULE_REGISTER :
-	    write         ? c->class->write(&c->x, reg, width, *value, &writes) :
-			    c->class->may_read(&c->x, reg, width);
+	*rule = w->function != 0 || offset > XLATE_REGISTER_OFFSET ||
+		!exists(c->function, reg, width) ?
+	    RULE_REGISTER :
+	    write ? c->class->write(&c->x, reg, width, *value, &writes) :
+		    c->class->may_read(&c->x, reg, width);
 	if (*rule != RULE_NONE)
 		return refused(d, *rule, (uint32_t)offset, width, write);
 	if (!write) {
+		/* Mapped when the class allows it, and not for the asking. */
+		p = place(c->function, reg, width);
+		if (p == NULL)
+			return E_NO_MEMORY;
 		*value = read_register(p, width);
 		switch (c->class->seen(&c->x, reg, width, value)) {
 		case XLATE_READY:

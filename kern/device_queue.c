@@ -190,6 +190,7 @@ bind_pair(struct queue *q, struct device *d, uint32_t id, uint32_t entries)
 	ring_init(r);
 }
 
+/* NULL: no memory to map it. */
 static volatile uint32_t *
 doorbell(struct device *d, uint32_t id, bool completion)
 {
@@ -198,7 +199,8 @@ doorbell(struct device *d, uint32_t id, bool completion)
 	volatile uint8_t *base =
 	    device_regs(c->function, (unsigned)FIELD_GET(XLATE_REGISTER_BAR, reg));
 
-	return (volatile uint32_t *)(volatile void *)(base + (reg & XLATE_REGISTER_OFFSET));
+	return base == NULL ? NULL :
+	    (volatile uint32_t *)(volatile void *)(base + (reg & XLATE_REGISTER_OFFSET));
 }
 
 /* Everything is granted; the device's lock is held: the ring, and what the class knows of it. */
@@ -235,6 +237,7 @@ make(struct queue *q, struct device *d, struct process *payer, uint32_t id, uint
 {
 	struct device_check *c = d->check;
 	struct queue_sizes z;
+	bool split;
 	enum status s;
 
 	if (c == NULL)
@@ -252,16 +255,18 @@ make(struct queue *q, struct device *d, struct process *payer, uint32_t id, uint
 		if (!c->class->bind(&c->x, &source, id, entries))
 			return E_RANGE;
 	}
-	z = c->class->split != NULL ? device_split_sizes(c->class->split, entries) :
-				      pair_sizes(c->class, entries);
+	if (doorbell(d, id, false) == NULL)
+		return E_NO_MEMORY;
+	split = c->class->split != NULL;
+	z = split ? device_split_sizes(c->class->split, entries) : pair_sizes(c->class, entries);
 	s = make_memory(q, payer, &z, c->brokered && d->address_bits < 64 ? MEM_BELOW_4G : 0);
 	if (s == OK)
 		s = device_grant_own(d, payer, q->shadow, DMA_TO_DEVICE, &q->shadow_grant);
 	if (s == OK)
 		s = device_grant_own(d, payer, q->cq, DMA_FROM_DEVICE, &q->cq_grant);
-	if (s == OK)	/* the first queue's side pages also take answers */
-		s = device_grant_own(d, payer, q->side, id == 0 && c->class->split == NULL ?
-		    DMA_BOTH : DMA_TO_DEVICE, &q->side_grant);
+	if (s == OK)	/* the first pair's side pages also take answers */
+		s = device_grant_own(d, payer, q->side,
+		    id == 0 && !split ? DMA_BOTH : DMA_TO_DEVICE, &q->side_grant);
 	if (s == OK && d->state != DEVICE_CLAIMED)
 		s = E_STALE;
 	if (s == OK && d->check->x.queue[id].bound)
