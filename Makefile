@@ -25,7 +25,7 @@ endif
 
 # Goals that set the machine up first; the others only say what they miss when they miss it.
 RUN_GOALS  := run
-TEST_GOALS := run-iommu-remapping run-virtio-blk test test-host test-arm64 test-x86_64 accept bench fuzz proof
+TEST_GOALS := run-iommu-remapping run-virtio-blk test test-host test-arm64 test-x86_64 accept bench fuzz prove coverage
 ifneq (,$(filter $(TEST_GOALS),$(MAKECMDGOALS)))
 BOOTSTRAP := test
 else ifneq (,$(filter $(RUN_GOALS),$(MAKECMDGOALS)))
@@ -340,6 +340,24 @@ $(OUT)/host/randfile $(OUT)/host/tamper $(OUT)/host/shapetables $(OUT)/host/netp
 	$(Q)$(CC) -std=gnu23 -O2 -Wall -Wextra -Werror -o $@ $<
 HOST_TOOLS := $(OUT)/host/randfile $(OUT)/host/tamper $(OUT)/host/shapetables $(OUT)/host/netpeer $(if $(wildcard tests/bench/icnt.c),$(OUT)/host/icnt.so) $(HOSTED)
 
+# The same programs again, with counters in what decides what a device reaches.
+COVERAGE_LEAST := 90
+COVERED    := $(sort $(wildcard dev/*/xlate.c kern/dma/*.c)) dev/iommu/iopt.c
+COVER_SRC  := $(foreach s,$(TEST_SRC),$(if $(filter $(COVERED),$(call links_of,$(s))),$(s)))
+COVER_TESTS := $(patsubst tests/%.c,$(OUT)/coverage/%,$(COVER_SRC))
+$(OUT)/coverage/obj/%.o: %.c $(OUT)/host/flags | $(FIXTURES)
+	$(call say,HOSTCC,coverage $<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(HOST_CFLAGS) -fprofile-instr-generate -fcoverage-mapping $(DEPS) -c -o $@ $<
+define cover_rules
+$(1): $$(call objects,$(OUT)/host/obj,$$(filter-out $$(COVERED),$(3))) $$(call objects,$(OUT)/coverage/obj,$$(filter $$(COVERED),$(3)))
+	$$(call say,HOSTLD,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(TEST_LINK) -fprofile-instr-generate -o $$@ $$^
+endef
+$(foreach s,$(COVER_SRC),$(eval $(call cover_rules,$(patsubst tests/%.c,$(OUT)/coverage/%,$(s)),$(s),$(s) $(call links_of,$(s)) tests/lib/host.c)))
+-include $(patsubst %.c,$(OUT)/coverage/obj/%.d,$(COVERED))
+
 .PHONY: host
 host: $(HOST_TESTS) $(FUZZERS) $(HOST_TOOLS)
 
@@ -385,7 +403,7 @@ kyua = $(Q)$(foreach f,$(filter-out $(TREE_WANT),$(shell find $(OUT)/tests -type
 	db=$(OUT)/tests.$$$$.db; kyua -v parallelism=$(KYUA_JOBS) $(2) test -k $(OUT)/tests/Kyuafile -r $$db $(1); \
 	s=$$?; tools/results $$db || s=1; mv -f $$db $(OUT)/tests.db; exit $$s
 
-.PHONY: test test-host test-arm64 test-x86_64 accept fuzz proof lint bench
+.PHONY: test test-host test-arm64 test-x86_64 accept fuzz prove coverage lint bench
 test: $(ALL_ARCHES:%=image-%) $(ALL_ARCHES:%=uefi-%) $(OUT)/capos-all.img $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(FUZZERS) $(HOST_TOOLS) $(foreach a,$(ALL_ARCHES),$(call SYS_TESTS,$(a)))
 	$(call kyua,)
 test-host: $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(FUZZERS) $(HOST_TOOLS)
@@ -400,8 +418,10 @@ accept: all $(ALL_ARCHES:%=uefi-%) $(OUT)/capos-all.img $(HOST_TOOLS) $(KYUAFILE
 
 fuzz: $(FUZZERS)
 	$(Q)for f in $(notdir $(FUZZERS)); do tests/fuzz/run $$f -max_total_time=$(FUZZ_SECONDS) || exit 1; done
-proof:
+prove:
 	$(Q)for f in $(PROOF_SRC); do tools/cbmc $$f || exit 1; done
+coverage: $(COVER_TESTS)
+	$(Q)tools/coverage $(COVERAGE_LEAST) $(COVERED) -- $(COVER_TESTS)
 lint:
 	$(Q)s=0; for f in layers words sizes style; do tests/lint/$$f.sh || s=1; done; exit $$s
 bench: all $(HOST_TOOLS)
@@ -504,7 +524,8 @@ Targets
   run-virtio-blk    the block server for virtio (ARCH: only that one)
   run-iommu-remapping   what shows that a driver's DMA stays in its own domain (ARCH: only that one)
   fuzz              each fuzzer for FUZZ_SECONDS
-  proof             bounded proofs (CBMC)
+  prove             bounded proofs (CBMC)
+  coverage          lines that host tests run of what decides about DMA: at least 90 percent of each file
   bench             guest instructions per operation, beside ceilings and peers (CHECK=1: twice, must agree;
                     PEERS=1: with Linux measured beside it)
   image             a disk that UEFI firmware starts (ARCH=all: both in one), and capos.efi, the same as one file

@@ -362,8 +362,19 @@ ATF_TC_BODY(doorbells_are_mediated_unless_chosen_or_impossible, tc)
 	ATF_CHECK_EQ(v.doorbell, DOORBELL_MEDIATED);
 }
 
+ATF_TC_WITHOUT_HEAD(every_step_has_a_name_of_its_own);
+ATF_TC_BODY(every_step_has_a_name_of_its_own, tc)
+{
+	for (unsigned i = 0; i <= STEP_ALL; i++)
+		for (unsigned k = 0; k < i; k++)
+			ATF_CHECK(strcmp(lane_step_text((enum lane_step)i),
+				      lane_step_text((enum lane_step)k)) != 0);
+	ATF_CHECK_STREQ("unknown", lane_step_text((enum lane_step)(STEP_ALL + 1)));
+}
+
 ATF_TP_ADD_TCS(tp)
 {
+	ATF_TP_ADD_TC(tp, every_step_has_a_name_of_its_own);
 	ATF_TP_ADD_TC(tp, every_combination_is_what_the_design_says);
 	ATF_TP_ADD_TC(tp, less_evidence_never_raises_the_verdict);
 	ATF_TP_ADD_TC(tp, policy_never_raises_a_verdict_but_by_consent);

@@ -402,8 +402,31 @@ ATF_TC_BODY(random_lives_add_up, tc)
 	balanced();
 }
 
+ATF_TC_WITHOUT_HEAD(pins_do_not_wrap);
+ATF_TC_BODY(pins_do_not_wrap, tc)
+{
+	start();
+	bring(&entry[0], LEDGER_PUBLISHED);
+	entry[0].pins = UINT32_MAX - 1;
+	ATF_CHECK_EQ(ledger_pin(&ledger, &entry[0]), OK);
+	ATF_CHECK_EQ(ledger_pin(&ledger, &entry[0]), E_OVERFLOW);
+	ATF_CHECK_EQ(entry[0].pins, UINT32_MAX);
+}
+
+ATF_TC_WITHOUT_HEAD(every_state_has_a_name_of_its_own);
+ATF_TC_BODY(every_state_has_a_name_of_its_own, tc)
+{
+	for (unsigned i = 0; i < LEDGER_STATES; i++)
+		for (unsigned k = 0; k < i; k++)
+			ATF_CHECK(strcmp(ledger_state_text((enum ledger_state)i),
+				      ledger_state_text((enum ledger_state)k)) != 0);
+	ATF_CHECK_STREQ("unknown", ledger_state_text(LEDGER_STATES));
+}
+
 ATF_TP_ADD_TCS(tp)
 {
+	ATF_TP_ADD_TC(tp, pins_do_not_wrap);
+	ATF_TP_ADD_TC(tp, every_state_has_a_name_of_its_own);
 	ATF_TP_ADD_TC(tp, a_grant_goes_round_and_leaves_nothing_behind);
 	ATF_TP_ADD_TC(tp, only_the_steps_of_the_table_are_possible);
 	ATF_TP_ADD_TC(tp, requests_are_judged_before_anything_changes);

@@ -22,7 +22,18 @@
 
 struct pci_function pci_functions[PCI_FUNCTIONS_MAX];
 uint32_t pci_count;
-const struct iommu_driver *const iommu_drivers[] = { NULL };
+
+static unsigned probed;
+static enum status
+probe(const struct machine *m UNUSED, uint32_t i)
+{
+	probed |= 1u << i;
+	return OK;
+}
+
+static const struct iommu_driver driver = { .kind = 3, .probe = probe };
+const struct iommu_driver *const iommu_drivers[] = { &driver, NULL };
+
 
 static struct work *job;
 static unsigned told, lost_counted, lost_told;
@@ -348,8 +359,33 @@ ATF_TC_BODY(a_broken_unit_shuts_its_devices_off_once, tc)
 	ATF_CHECK(pci_functions[0].master);
 }
 
+ATF_TC_WITHOUT_HEAD(units_are_probed_by_kind_and_found_by_number);
+ATF_TC_BODY(units_are_probed_by_kind_and_found_by_number, tc)
+{
+	static struct iommu_unit many[MACHINE_IOMMU_MAX + 1];
+	static struct machine m;
+
+	units_init(&m);
+	m.iommu_count = 3;
+	m.iommu[0].kind = 3;
+	m.iommu[1].kind = 2;		/* nobody drives it */
+	m.iommu[2].kind = 3;
+	units_init(&m);
+	ATF_CHECK_EQ(probed, 1u << 0 | 1u << 2);
+	for (unsigned i = 0; i < MACHINE_IOMMU_MAX; i++) {
+		many[i].index = 2 * i;
+		ATF_REQUIRE_EQ(iommu_register(&many[i]), OK);
+	}
+	ATF_CHECK_EQ(iommu_register(&many[MACHINE_IOMMU_MAX]), E_OVERFLOW);
+	ATF_CHECK_EQ(iommu_by_index(2), &many[1]);
+	ATF_CHECK(iommu_by_index(1) == NULL);
+	ATF_CHECK_EQ(iommu_nth(MACHINE_IOMMU_MAX - 1), &many[MACHINE_IOMMU_MAX - 1]);
+	ATF_CHECK(iommu_nth(MACHINE_IOMMU_MAX) == NULL);
+}
+
 ATF_TP_ADD_TCS(tp)
 {
+	ATF_TP_ADD_TC(tp, units_are_probed_by_kind_and_found_by_number);
 	ATF_TP_ADD_TC(tp, a_look_counts_what_the_log_holds_for_whom_it_is);
 	ATF_TP_ADD_TC(tp, a_look_is_not_done_before_the_units_sync);
 	ATF_TP_ADD_TC(tp, a_log_that_another_cpu_has_just_emptied_is_counted_first);
