@@ -25,7 +25,7 @@ endif
 
 # Goals that set the machine up first; the others only say what they miss when they miss it.
 RUN_GOALS  := run
-TEST_GOALS := run-iommu-remapping run-virtio-blk test test-host test-arm64 test-x86_64 accept bench fuzz prove coverage
+TEST_GOALS := run-iommu-remapping run-virtio-blk test test-host test-arm64 test-x86_64 accept bench fuzz prove coverage mutation
 ifneq (,$(filter $(TEST_GOALS),$(MAKECMDGOALS)))
 BOOTSTRAP := test
 else ifneq (,$(filter $(RUN_GOALS),$(MAKECMDGOALS)))
@@ -403,7 +403,7 @@ kyua = $(Q)$(foreach f,$(filter-out $(TREE_WANT),$(shell find $(OUT)/tests -type
 	db=$(OUT)/tests.$$$$.db; kyua -v parallelism=$(KYUA_JOBS) $(2) test -k $(OUT)/tests/Kyuafile -r $$db $(1); \
 	s=$$?; tools/results $$db || s=1; mv -f $$db $(OUT)/tests.db; exit $$s
 
-.PHONY: test test-host test-arm64 test-x86_64 accept fuzz prove coverage lint bench
+.PHONY: test test-host test-arm64 test-x86_64 accept fuzz prove coverage mutation lint bench
 test: $(ALL_ARCHES:%=image-%) $(ALL_ARCHES:%=uefi-%) $(OUT)/capos-all.img $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(FUZZERS) $(HOST_TOOLS) $(foreach a,$(ALL_ARCHES),$(call SYS_TESTS,$(a)))
 	$(call kyua,)
 test-host: $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(FUZZERS) $(HOST_TOOLS)
@@ -422,6 +422,8 @@ prove:
 	$(Q)for f in $(PROOF_SRC); do tools/cbmc $$f || exit 1; done
 coverage: $(COVER_TESTS)
 	$(Q)tools/coverage $(COVERAGE_LEAST) $(COVERED) -- $(COVER_TESTS)
+mutation:
+	$(Q)tools/mutate
 lint:
 	$(Q)s=0; for f in layers words sizes style; do tests/lint/$$f.sh || s=1; done; exit $$s
 bench: all $(HOST_TOOLS)
@@ -526,6 +528,7 @@ Targets
   fuzz              each fuzzer for FUZZ_SECONDS
   prove             bounded proofs (CBMC)
   coverage          lines that host tests run of what decides about DMA: at least 90 percent of each file
+  mutation          turns each check of tests/mutation.list off in a copy: its test must notice (half an hour)
   bench             guest instructions per operation, beside ceilings and peers (CHECK=1: twice, must agree;
                     PEERS=1: with Linux measured beside it)
   image             a disk that UEFI firmware starts (ARCH=all: both in one), and capos.efi, the same as one file

@@ -51,6 +51,10 @@ ATF_TC_BODY(admin_opcodes_and_features_are_lists, tc)
 	e = (struct nvme_sqe){ .cdw0 = ADMIN_LOG_PAGE, .prp1 = AT_IN, .cdw10 = 2 | 127u << 16 };
 	ATF_CHECK_EQ(RULE_NONE, judge(&adm, &e));
 	ATF_CHECK(reach_admin(out));
+	for (uint32_t lid = 0; lid < 256; lid++) {
+		e.cdw10 = lid | 127u << 16;
+		ATF_CHECK_EQ(lid >= 1 && lid <= 4 ? RULE_NONE : RULE_FEATURE, judge(&adm, &e));
+	}
 	e.cdw10 = 2 | 0xffffu << 16;
 	ATF_CHECK(judge(&adm, &e) != RULE_NONE);
 	e.cdw11 = 0xffff;
@@ -85,6 +89,10 @@ ATF_TC_BODY(queues_are_created_as_bound_and_once, tc)
 		.cq_name = NAME_CQ,
 		.sq_address = AT_SQ,
 		.cq_address = AT_CQ };
+	device.queue[1].bound = false;		/* what is left of an earlier one */
+	ATF_CHECK_EQ(RULE_QUEUE, judge(&adm, &cq));
+	ATF_CHECK_EQ(RULE_QUEUE, judge(&adm, &sq));
+	device.queue[1].bound = true;
 	ATF_CHECK_EQ(RULE_NONE, judge(&adm, &cq));
 	ATF_CHECK_EQ(AT_CQ, out[3]);
 	ATF_CHECK_EQ(RULE_NONE, judge(&adm, &sq));

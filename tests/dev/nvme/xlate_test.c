@@ -235,10 +235,23 @@ ATF_TC_BODY(lists_are_copied_once_and_never_chained, tc)
 		ATF_CHECK_EQ(RULE_CHAIN, judge(&io, &e));
 		e = read_cmd(AT_BIG, AT_BIG + 600 * PAGE_SIZE + 4, 24);
 		ATF_CHECK_EQ(RULE_ALIGN, judge(&io, &e));
+		/* also where what it would hold there is good */
+		for (uint64_t i = 0, page; i < 3; i++) {
+			page = AT_BIG + i * PAGE_SIZE;
+			memcpy((uint8_t *)list + 4 + 8 * i, &page, 8);
+		}
+		ATF_CHECK_EQ(RULE_ALIGN, judge(&io, &e));
+		for (unsigned i = 0; i < 4; i++)
+			list[i] = AT_BIG + (i + 1) * PAGE_SIZE;
 		list[1] |= 0x10;
 		e = read_cmd(AT_BIG, AT_BIG + 600 * PAGE_SIZE, 24);
 		ATF_CHECK_EQ(RULE_ALIGN, judge(&io, &e));
 		list[1] &= ~0x10ull;
+		/* a list that is in no window, or next to one */
+		struct nvme_sqe astray = read_cmd(AT_BIG, AT_BIG + BIG * PAGE_SIZE, 24);
+		ATF_CHECK_EQ(RULE_WINDOW, judge(&io, &astray));
+		astray = read_cmd(AT_BIG, 0x1000, 24);
+		ATF_CHECK_EQ(RULE_WINDOW, judge(&io, &astray));
 		/* after it was accepted the driver's list counts no more */
 		ATF_CHECK_EQ(RULE_NONE, judge(&io, &e));
 		list[0] = 0x1000;

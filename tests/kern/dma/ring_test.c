@@ -232,6 +232,14 @@ ATF_TC_BODY(tails_and_heads_that_lie_are_refused, tc)
 	ATF_CHECK_EQ(E_REFUSED, ring_publish(&ring, N, &why));
 	ATF_CHECK_EQ(E_REFUSED, ring_publish(&ring, UINT32_MAX - 1, &why));
 	ATF_CHECK_EQ(RULE_TAIL, why.rule);
+	/* one past the end is not the start, wherever the ring stands */
+	ATF_REQUIRE_EQ(OK, ring_publish(&ring, 3, &why));
+	for (uint32_t i = 0; i < 3; i++)
+		complete(i, 3, 1, 0);
+	ATF_REQUIRE_EQ(OK, ring_consume(&ring, 3, &why));
+	ATF_CHECK_EQ(E_REFUSED, ring_publish(&ring, N, &why));
+	ATF_CHECK_EQ(RULE_TAIL, why.rule);
+	start(1);
 	ATF_REQUIRE_EQ(OK, ring_publish(&ring, 5, &why));
 	/* back, and around over what was not fetched */
 	ATF_CHECK_EQ(E_REFUSED, ring_publish(&ring, 4, &why));
@@ -387,6 +395,12 @@ ATF_TC_BODY(a_long_batch_is_done_in_pieces_and_taken_back_as_one, tc)
 			ATF_REQUIRE_EQ(E_WOULD_BLOCK, ring_publish(&ring, SLOTS, &why));
 			ATF_CHECK(grant.pins != 0);
 			ring_withdraw(&ring);
+			ATF_CHECK(grant.pins == 0 && ring.pages == SLOTS && ring.next == 0);
+			/* the tail may not fall behind what was accepted meanwhile */
+			ATF_REQUIRE_EQ(E_WOULD_BLOCK, ring_publish(&ring, SLOTS, &why));
+			ATF_REQUIRE(ring.next > 1);
+			ATF_CHECK_EQ(E_REFUSED, ring_publish(&ring, 1, &why));
+			ATF_CHECK_EQ(RULE_TAIL, why.rule);
 			ATF_CHECK(grant.pins == 0 && ring.pages == SLOTS && ring.next == 0);
 		}
 	}
