@@ -37,6 +37,7 @@ enum {
 	TX_AT = RX_BUFFERS * BUFFER,
 	PIECES = 40,			/* buffers of one received packet */
 	A_TURN = 64,			/* packets, so that clients get their turn */
+	LOOKS = 5,			/* for a NIC at boot; later ones come seldom */
 };
 enum : uint64_t { LOOK_NS = NS_PER_S, LOOK_LONG_NS = 10 * NS_PER_S };
 enum : uint32_t { CHECKS = NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP };
@@ -59,6 +60,7 @@ static struct {
 } nif;
 
 struct netif *nif_netif(void) { return &nif.netif; }
+bool nif_configured(void) { return nif.configured; }
 
 /* --- out --------------------------------------------------------------------------- */
 
@@ -327,7 +329,7 @@ look_for_server(void)
 
 	if (nif.look_ns > turn_ns)
 		return;
-	nif.look_ns = turn_ns + (nif.looks < 30 ? LOOK_NS : LOOK_LONG_NS);
+	nif.look_ns = turn_ns + (nif.looks < LOOKS ? LOOK_NS : LOOK_LONG_NS);
 	nif.looks++;
 	if (nif.endpoint == HANDLE_NONE)
 		nif.endpoint = find();

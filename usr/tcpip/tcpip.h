@@ -179,6 +179,8 @@ bool nif_turn(void);
 void nif_kick(void);
 bool nif_may_sleep(void);
 void nif_woke(void);
+/* There is, or was, an interface. */
+bool nif_configured(void);
 uint64_t nif_next_ns(void);
 struct netif *nif_netif(void);
 void nif_info(struct sock_interface *out);

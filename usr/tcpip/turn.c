@@ -6,6 +6,7 @@
 #include "kern/base/bits.h"
 #include "lwip/init.h"
 #include "lwip/netif.h"
+#include "lwip/priv/tcp_priv.h"
 #include "lwip/timeouts.h"
 #include "usr/tcpip/port/heap.h"
 #include "usr/tcpip/tcpip.h"
@@ -81,8 +82,14 @@ tcpip_turn(void)
 bool
 tcpip_may_sleep(uint64_t *until)
 {
-	*until = turn_ns + (uint64_t)sys_timeouts_sleeptime() * NS_PER_MS;
-	*until = min_u64(min_u64(*until, ask_next_ns()), nif_next_ns());
+	uint64_t ask = ask_next_ns();
+
+	*until = min_u64(ask, nif_next_ns());
+	/* Without an interface and without connections lwIP has nothing to time. */
+	if (nif_configured() || tcp_active_pcbs != NULL || tcp_tw_pcbs != NULL ||
+	    ask != DEADLINE_NEVER)
+		*until = min_u64(
+		    *until, turn_ns + (uint64_t)sys_timeouts_sleeptime() * NS_PER_MS);
 	if (tcpip.live != 0 || tcpip.lingering != NULL)
 		*until = min_u64(*until, probe_ns);
 	return nif_may_sleep() && session_may_sleep();
