@@ -206,6 +206,7 @@ take_received(void)
 	struct net_rx r;
 	uint32_t n = 0;
 
+	stream_hold_acks();
 	while (n < A_TURN && net_next_rx(&nif.net, &r)) {
 		if (r.cookie >= RX_BUFFERS || r.first > BUFFER || r.bytes > BUFFER - r.first)
 			continue; /* usr/lib/net.c has looked; once more costs nothing */
@@ -220,6 +221,7 @@ take_received(void)
 		take_packet();
 		n++;
 	}
+	stream_release_acks();
 	return n != 0;
 }
 

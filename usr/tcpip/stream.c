@@ -15,6 +15,7 @@
  * not know the connection any more once the callbacks are taken off.
  */
 #include "kern/base/bits.h"
+#include "lwip/priv/tcp_priv.h"
 #include "lwip/tcp.h"
 #include "usr/tcpip/addr.h"
 #include "usr/tcpip/tcpip.h"
@@ -268,6 +269,61 @@ received(void *arg, struct tcp_pcb *pcb UNUSED, struct pbuf *p, err_t e UNUSED)
 	return ERR_OK;
 }
 
+/*
+ * Acknowledgements.  lwIP sends one for every other segment; of segments that come together one
+ * for all is enough, or for MOST_HELD of them.  So while packets are taken, lwIP's note that one
+ * segment waits for its acknowledgement is taken off before the next, and who has more than one
+ * then is acknowledged at the end.  A single one is left to lwIP, as before.
+ */
+enum { BATCH = 16, MOST_HELD = 16 };
+
+static struct { struct tcp_pcb *pcb; uint32_t held; } batch[BATCH];
+static uint32_t batched;
+static bool holding;
+
+int8_t
+stream_segment(struct tcp_pcb *pcb)
+{
+	uint32_t i;
+
+	if (!holding || pcb->state != ESTABLISHED ||
+	    (pcb->flags & (TF_ACK_DELAY | TF_ACK_NOW)) != TF_ACK_DELAY)
+		return ERR_OK;
+	for (i = 0; i < batched && batch[i].pcb != pcb; i++)
+		;
+	if (i == batched) {
+		if (batched == BATCH)
+			return ERR_OK;
+		batch[batched].pcb = pcb;
+		batch[batched++].held = 0;
+	}
+	if (++batch[i].held < MOST_HELD)
+		tcp_clear_flags(pcb, TF_ACK_DELAY);
+	else
+		batch[i].held = 0;
+	return ERR_OK;
+}
+
+void stream_hold_acks(void) { holding = true; }
+
+void
+stream_release_acks(void)
+{
+	holding = false;
+	for (uint32_t i = 0; i < batched; i++) {
+		struct tcp_pcb *p;
+
+		/* It may be gone by now. */
+		for (p = tcp_active_pcbs; p != NULL && p != batch[i].pcb; p = p->next)
+			;
+		if (p == NULL || batch[i].held == 0 || (p->flags & TF_ACK_DELAY) == 0)
+			continue;
+		tcp_ack_now(p);
+		(void)tcp_output(p);
+	}
+	batched = 0;
+}
+
 /* --- out -------------------------------------------------------------------------- */
 
 /* What the client wrote, as far as lwIP has room. */
@@ -300,8 +356,24 @@ send_more(struct socket *s)
 				socket_news(s);
 		}
 	}
-	if (tail == s->tx_head && s->end_asked && !s->end_sent)
-		s->end_sent = tcp_shutdown(pcb, 0, 1) == ERR_OK;
+}
+
+/*
+ * The end follows when all is sent, in a segment of its own: lwIP would put it into the last one
+ * that is not, and when it splits that for a small window the first half keeps the end, too, and
+ * the peer never takes the second.
+ */
+static bool
+may_end(const struct socket *s)
+{
+	return s->tx_tail == s->tx_head && s->tcp->unsent == NULL;
+}
+
+static void
+send_end(struct socket *s)
+{
+	if (s->tcp != NULL && s->end_asked && !s->end_sent && may_end(s))
+		s->end_sent = tcp_shutdown(s->tcp, 0, 1) == ERR_OK;
 }
 
 /* A closed one that has given all to lwIP is done.  False: not yet. */
@@ -310,7 +382,7 @@ finish(struct socket *s)
 {
 	struct tcp_pcb *pcb = s->tcp;
 
-	if (s->tx_tail != s->tx_head)
+	if (!may_end(s))
 		return false;
 	/* The client has read everything: lwIP looks whether its window is as wide as can be. */
 	pcb->rcv_wnd = TCP_WND_MAX(pcb);
@@ -331,6 +403,7 @@ sent(void *arg, struct tcp_pcb *pcb UNUSED, uint16_t len UNUSED)
 	if (s == NULL || s->ring == NULL)
 		return ERR_OK;
 	send_more(s);
+	send_end(s);
 	if (s->session == NULL)
 		(void)finish(s);
 	return ERR_OK;
@@ -493,9 +566,11 @@ stream_turn(struct socket *s)
 	s->end_asked = end;
 	deliver(s);
 	send_more(s);
-	look_at_ends(s);
-	if (s->tcp != NULL && s->state != SOCK_CONNECTING)
+	if (s->tcp != NULL && s->state != SOCK_CONNECTING) {
 		(void)tcp_output(s->tcp);
+		send_end(s);
+	}
+	look_at_ends(s);
 }
 
 void

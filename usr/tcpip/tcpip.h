@@ -155,6 +155,10 @@ void stream_turn(struct socket *s);
 /* The client is gone from it.  It goes on alone if there is something to send. */
 void stream_close(struct socket *s, bool reset);
 
+/* Around packets that come together: one acknowledgement for all of a connection's. */
+void stream_hold_acks(void);
+void stream_release_acks(void);
+
 /* dgram.c */
 enum status dgram_bind(struct socket *s, uint16_t *port);
 void dgram_turn(struct socket *s);

@@ -76,7 +76,8 @@ drain(struct sock *s, uint32_t most)
 		if (n == 0)
 			ATF_REQUIRE_EQ(sock_wait(&k, world_now() + 300 * NS_PER_S), OK);
 	}
-	ATF_CHECK_EQ(got, SOURCE_BYTES);
+	ATF_CHECK_MSG(got == SOURCE_BYTES, "%llu bytes into a ring of %u", (unsigned long long)got,
+	    s->rx_bytes);
 	ATF_CHECK_EQ(sock_state(s), SOCK_PEER_CLOSED);
 }
 

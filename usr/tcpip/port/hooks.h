@@ -10,3 +10,9 @@ uint32_t lwip_first_sequence(
     const ip_addr_t *local, uint16_t local_port, const ip_addr_t *remote, uint16_t remote_port);
 
 #define LWIP_HOOK_TCP_ISN lwip_first_sequence
+
+/* A segment has come for a connection (usr/tcpip/stream.c). */
+struct tcp_pcb;
+int8_t stream_segment(struct tcp_pcb *pcb);
+
+#define LWIP_HOOK_TCP_INPACKET_PCB(pcb, header, options, first, second, p) stream_segment(pcb)
