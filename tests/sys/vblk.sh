@@ -17,6 +17,23 @@ the_hash_of_a_virtio_disk_is_the_hosts_body() {
 	END
 }
 
+# Doorbells mapped, and no IOMMU; the others are on the default's lane, mediated.
+atf_test_case virtio_disks_work_on_each_lane
+virtio_disks_work_on_each_lane_head() { atf_set timeout 600; }
+virtio_disks_work_on_each_lane_body() {
+	while read -r words says; do
+		capos_disk disk.img 16M 65
+		capos_boot VDISK=disk.img $words CMD='sha256 disk0n1; outlive disk0n1; killer blkd 50; sha256 disk0n1 1M 15M; dma'
+		capos_expect "$says" "^$(capos_sha256 disk.img 1048576 15728640)  disk0n1" 'blkd ended: killed' \
+		    '^outlive: 192 writes, 1 restarts, [1-9][0-9]* put again: success, 0 bytes wrong'
+		capos_refute '[1-9][0-9]* batches refused' '[1-9][0-9]* register accesses refused'
+	done <<-END
+		MANIFEST=mapped doorbells mapped
+		IOMMU=none brokered: no IOMMU in its way
+		MANIFEST=default doorbells mediated
+	END
+}
+
 atf_test_case what_is_written_zeroed_and_discarded_is_on_the_disk
 what_is_written_zeroed_and_discarded_is_on_the_disk_head() { atf_set timeout 300; }
 what_is_written_zeroed_and_discarded_is_on_the_disk_body() {
@@ -63,6 +80,7 @@ a_killed_server_of_virtio_is_a_pause_body() {
 
 atf_init_test_cases() {
 	atf_add_test_case the_hash_of_a_virtio_disk_is_the_hosts
+	atf_add_test_case virtio_disks_work_on_each_lane
 	atf_add_test_case what_is_written_zeroed_and_discarded_is_on_the_disk
 	atf_add_test_case writes_to_virtio_outlive_the_server_that_answered_them
 	atf_add_test_case a_killed_server_of_virtio_is_a_pause
