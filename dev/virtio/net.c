@@ -19,9 +19,15 @@
 #include "kern/base/bits.h"
 #include "kern/base/str.h"
 
-enum { CONTROL_ENTRIES = 16, CONTROL_DATA = 8, CONTROL_ACK = 64, CONTROL_COOKIE = 1 };
+enum {
+	CONTROL_ENTRIES = 16,
+	CONTROL_DATA = 8,
+	CONTROL_ACK = 64,
+	CONTROL_COOKIE = 1,
+	STRAY_BYTES = 64
+};
 enum { HEADER_STRIDE = 16, MTU_MIN = 68 };
-enum : uint64_t { CONTROL_NS = NS_PER_S, POLL_NS = NS_PER_MS / 10 };
+enum : uint64_t { CONTROL_NS = NS_PER_S, STRAY_NS = NS_PER_S / 5, POLL_NS = NS_PER_MS / 10 };
 enum : uint64_t {
 	ALWAYS = VIRTIO_NET_F_CSUM | VIRTIO_NET_F_GUEST_CSUM | VIRTIO_NET_F_MTU |
 	    VIRTIO_NET_F_MAC | VIRTIO_NET_F_HOST_TSO4 | VIRTIO_NET_F_HOST_TSO6 |
@@ -307,6 +313,35 @@ vnet_trouble(struct virtio_net *n)
 	const char *why = virtio_trouble(&n->pci);
 
 	return why != NULL ? why : vnet_fault(n);
+}
+
+enum status
+vnet_stray(struct virtio_net *n, struct iova at, bool write)
+{
+	struct virtq *q = write ? &n->control : &n->pair[0].tx;
+	uint64_t from = n->control_memory.iova.v, until = drv_now() + STRAY_NS;
+	struct virtq_part parts[3] = { { { from }, sizeof(struct virtio_net_ctrl) },
+		{ { from + CONTROL_DATA }, 1 }, { at, 1 } };
+	struct virtq_part packet = { at, STRAY_BYTES };
+	const struct vnet_ask plain = { 0 };
+	uint16_t head;
+	enum status s;
+
+	if (n->control.entries == 0)
+		return E_UNSUPPORTED;
+	if (write) {
+		memset(n->control_memory.ptr, 0, CONTROL_ACK);	/* promiscuous: no */
+		s = virtq_put(q, parts, 2, 1, CONTROL_COOKIE, &head);
+	} else {
+		s = vnet_send(&n->pair[0], &packet, 1, &plain, CONTROL_COOKIE);
+	}
+	if (s == OK)
+		s = virtq_commit(q);
+	if (s != OK)
+		return s;
+	while (virtq_look(q) == 0 && drv_now() < until)
+		(void)drv_wait(n->pci.dev, drv_now() + POLL_NS);
+	return virtq_look(q) != 0 ? OK : E_TIMED_OUT;
 }
 
 enum status

@@ -69,6 +69,13 @@ NODISCARD enum status vnet_promiscuous(struct virtio_net *n, bool on);
 NODISCARD enum status vnet_all_multicast(struct virtio_net *n, bool on);
 NODISCARD enum status vnet_set_mac(struct virtio_net *n, const uint8_t mac[NET_MAC_BYTES]);
 
+/*
+ * For tests: the device is told to write one byte at an address, or to send what is there.
+ * E_REFUSED: the kernel looked before the device could; OK: the device says that it did;
+ * E_TIMED_OUT: it says nothing.  It needs a reset then.
+ */
+NODISCARD enum status vnet_stray(struct virtio_net *n, struct iova at, bool write);
+
 /* A buffer to receive into; the device does not see it yet.  bytes: at least MTU + 18 where buffers
  * do not merge.  E_WOULD_BLOCK: no room. */
 NODISCARD enum status

@@ -86,6 +86,41 @@ other_lanes_carry_packets_as_well_body() {
 	done
 }
 
+# Each session is refused, or each packet; nothing goes out, and the server serves.
+atf_test_case a_client_that_lies_harms_nobody
+a_client_that_lies_harms_nobody_head() { atf_set timeout 600; }
+a_client_that_lies_harms_nobody_body() {
+	net_peer
+	capos_boot MANIFEST=wire "NET=$NETDEV" CMD="netliar; flood 500"
+	capos_expect '^netliar: 17 lies, 0 not taken as they should' 'the session is refused: a packet has more parts' \
+	    'the session is refused: a buffer is none that it may have'
+	capos_refute 'netd ended'
+	[ "$(flooded 1)" = '500 500' ] || capos_fail 'it does not serve as before'
+}
+
+# The kernel refuses what its driver says; where it does not look, the IOMMU refuses what the device does.
+atf_test_case a_driver_that_lies_reaches_nothing
+a_driver_that_lies_reaches_nothing_head() { atf_set timeout 600; }
+a_driver_that_lies_reaches_nothing_body() {
+	for lane in MANIFEST=wire 'IOMMU=none MANIFEST=wire' MANIFEST=wire-mapped; do
+		net_peer
+		capos_boot $lane "NET=$NETDEV" CMD="netrogue w 0x5000; netrogue r 0x7000; flood 500"
+		case $lane in
+		MANIFEST=wire-mapped)
+			# It says success for what was refused.
+			[ "$(grep -c '^netrogue: call success, driver success, faults [1-9]' serial.txt)" = 2 ] ||
+			    capos_fail "$lane: not both made a fault"
+			capos_expect 'iova 0x5000' 'iova 0x7000' ;;
+		*)
+			[ "$(grep -c '^netrogue: call success, driver refused by policy.*, faults 0' serial.txt)" = 2 ] ||
+			    capos_fail "$lane: not both were refused"
+			capos_expect 'outside of every window' ;;
+		esac
+		[ "$(flooded 1)" = '500 500' ] || capos_fail "$lane: it does not go on"
+		kill $PEER
+	done
+}
+
 atf_test_case a_device_past_the_iommu_is_refused_by_name
 a_device_past_the_iommu_is_refused_by_name_head() { atf_set timeout 300; }
 a_device_past_the_iommu_is_refused_by_name_body() {
@@ -101,5 +136,7 @@ atf_init_test_cases() {
 	atf_add_test_case a_killed_server_is_a_pause
 	atf_add_test_case packets_that_no_network_carries_do_no_harm
 	atf_add_test_case other_lanes_carry_packets_as_well
+	atf_add_test_case a_client_that_lies_harms_nobody
+	atf_add_test_case a_driver_that_lies_reaches_nothing
 	atf_add_test_case a_device_past_the_iommu_is_refused_by_name
 }

@@ -116,8 +116,8 @@ enum net_call : uint32_t {
 	NET_CALL_CLOSE, /* w0 session */
 	NET_CALL_STAY, /* w0 session: answered when the session ends, OK; E_WOULD_BLOCK: call again,
 			  at once; E_STALE: there is none; E_PEER: the server died */
-	NET_CALL_ROGUE, /* test servers only: w0 IOVA, w1: 0 the device writes there, 1 it reads; 2
-			   the device is reset */
+	NET_CALL_ROGUE, /* test servers only: w0 IOVA, w1: 0 the device writes there, 1 it reads ->
+			   w0 faults that it made */
 };
 
 /* MAC: the first byte on the wire is the lowest of the word. */

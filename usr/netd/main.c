@@ -186,6 +186,24 @@ info(struct msg *m)
 	m->w[7] = (uint64_t)server.sessions_refused << 32 | server.resets;
 }
 
+/* The driver lies about an address: the kernel or the IOMMU must refuse it.  Only when started as
+ * "rogue". */
+static enum status
+rogue(struct msg *m)
+{
+	uint64_t faults = drv_faults(&server.device);
+	enum status s;
+
+	if (strcmp(start_info->args, "rogue") != 0)
+		return E_REFUSED;
+	if (server.session.tx_slots != 0)
+		return E_BUSY;
+	s = vnet_stray(&server.net, (struct iova){ m->w[0] }, m->w[1] == 0);
+	m->w[0] = drv_faults(&server.device) - faults;
+	recover("a test had it tell its device a lie");
+	return s;
+}
+
 /* The session, if it is the caller's. */
 static bool
 owns(const struct msg *m)
@@ -235,6 +253,7 @@ call(struct msg *m)
 			answer = false;
 		}
 		break;
+	case NET_CALL_ROGUE: s = rogue(m); break;
 	default: s = E_INVALID;
 	}
 	/* Handles that came along and are not kept. */

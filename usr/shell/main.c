@@ -41,6 +41,8 @@ const struct command commands[] = {
 	{ "arp", "ADDRESS [MINE]", "who has an IPv4 address, asked past the TCP/IP service",
 	    cmd_arp },
 	{ "flood", "COUNT", "packets that a peer sends back, every one checked (test)", cmd_flood },
+	{ "netliar", "", "a client that lies to a NIC's server (test)", cmd_netliar },
+	{ "netrogue", "r|w IOVA", "lets a NIC's driver lie (test)", cmd_netrogue },
 	{ "sleep", "MILLISECONDS", "waits", cmd_sleep },
 	{ "poweroff", "", "ends the system", cmd_poweroff },
 	{ "reboot", "", "starts it anew", cmd_reboot },

@@ -5,16 +5,10 @@
  * "flood" sends numbered packets that a peer on the same network sends back (tests/lib/netpeer.c).
  * Each is filled by its number, so what comes back can be told from what was meant to.
  */
+#include "usr/shell/packet.h"
 #include "kern/base/bits.h"
-#include "usr/lib/net.h"
-#include "usr/shell/shell.h"
 
 enum {
-	BUFFERS = 192,			/* to receive into */
-	BUFFER = 2048,
-	SENDING = 32,			/* to send from: packets that are out and not back, too */
-	PACKET = 10240,			/* a packet of any MTU up to 10,000 */
-	AREA = BUFFERS * BUFFER + SENDING * PACKET,
 	MAC = 6,
 	ETHERNET = 14,
 	TYPE_ARP = 0x0806,
@@ -31,26 +25,26 @@ static struct net net;
 static struct {
 	handle_t endpoint, memory, ntfn;
 	uint8_t *area;
-	bool sending[SENDING];
+	bool sending[WIRE_SENDING];
 	uint8_t packet[65536];		/* what was received of one so far */
 	uint32_t bytes;
 } wire;
 
-static uint32_t tx_place(uint32_t i) { return BUFFERS * BUFFER + i * PACKET; }
+static uint32_t tx_place(uint32_t i) { return WIRE_BUFFERS * WIRE_BUFFER + i * WIRE_PACKET; }
 static uint8_t *tx_buffer(uint32_t i) { return wire.area + tx_place(i); }
 
 static bool
 post(uint32_t i)
 {
-	return net_post(&net, i * BUFFER, BUFFER, i) == OK;
+	return net_post(&net, i * WIRE_BUFFER, WIRE_BUFFER, i) == OK;
 }
 
 static void
-wire_close(void)
+release(void)
 {
 	if (wire.area != NULL) {
 		(void)sys_mem_unmap(
-		    HANDLE_NONE, (uint64_t)(uintptr_t)wire.area, AREA);
+		    HANDLE_NONE, (uint64_t)(uintptr_t)wire.area, WIRE_AREA);
 		(void)sys_handle_close(wire.memory);
 	}
 	if (wire.ntfn != HANDLE_NONE)
@@ -60,8 +54,7 @@ wire_close(void)
 	memset(&wire, 0, sizeof(wire));
 }
 
-/* The n-th NIC's server; says why not. */
-static bool
+struct net *
 wire_open(uint64_t n)
 {
 	struct msg m = { .label = DEVMGR_NET, .words = 1, .w = { n } };
@@ -75,34 +68,34 @@ wire_open(uint64_t n)
 		    s == E_NOT_FOUND	   ? "there is no such interface" :
 			s == E_NO_DEVICE ? supervised_text((uint8_t)m.w[5]) :
 					     status_text(s));
-		return false;
+		return NULL;
 	}
 	wire.endpoint = (handle_t)m.w[0];
-	wire.area = pages_alloc(AREA / PAGE_SIZE, &wire.memory);
+	wire.area = pages_alloc(WIRE_AREA / PAGE_SIZE, &wire.memory);
 	if (wire.area == NULL || sys_ntfn_create(&h) != OK) {
 		print("out of memory\n");
-		wire_close();
-		return false;
+		release();
+		return NULL;
 	}
 	wire.ntfn = (handle_t)h;
-	s = net_open(&net, wire.endpoint, wire.memory, wire.area, AREA, wire.ntfn,
+	s = net_open(&net, wire.endpoint, wire.memory, wire.area, WIRE_AREA, wire.ntfn,
 	    BIT_NET);
 	if (s != OK) {
 		print("net%llu: %s\n", (unsigned long long)n,
 		    s == E_BUSY ? "somebody else uses it" : status_text(s));
-		wire_close();
-		return false;
+		release();
+		return NULL;
 	}
-	for (uint32_t i = 0; i < BUFFERS; i++)
+	for (uint32_t i = 0; i < WIRE_BUFFERS; i++)
 		(void)post(i);
-	return true;
+	return &net;
 }
 
-static void
-end(void)
+void
+wire_close(void)
 {
 	net_close(&net);
-	wire_close();
+	release();
 }
 
 static void
@@ -138,7 +131,7 @@ send(uint32_t i, uint32_t bytes)
 static bool
 idle_buffer(uint32_t *i)
 {
-	for (*i = 0; *i < SENDING; ++*i)
+	for (*i = 0; *i < WIRE_SENDING; ++*i)
 		if (!wire.sending[*i])
 			return true;
 	return false;
@@ -156,8 +149,8 @@ receive(void)
 			wire.bytes = 0;
 		goes_on = (r.flags & NET_MORE) != 0;
 		if (r.bytes <= sizeof(wire.packet) - wire.bytes) {
-			memcpy(wire.packet + wire.bytes, wire.area + r.cookie * BUFFER + r.first,
-			    r.bytes);
+			memcpy(wire.packet + wire.bytes,
+			    wire.area + r.cookie * WIRE_BUFFER + r.first, r.bytes);
 			wire.bytes += r.bytes;
 		}
 		(void)post(r.cookie);
@@ -253,7 +246,7 @@ cmd_arp(int argc, char **argv)
 
 	if (!address(argv[1], ip) || (argc == 3 && !address(argv[2], mine)))
 		return usage("addresses are as in 10.0.2.2");
-	if (!wire_open(0))
+	if (wire_open(0) == NULL)
 		return 1;
 	until = now_ns() + 3 * NS_PER_S;
 	while (result != 0 && now_ns() < until && !interrupted() && turn()) {
@@ -277,7 +270,7 @@ cmd_arp(int argc, char **argv)
 	}
 	if (result != 0)
 		print("%s: no answer\n", argv[1]);
-	end();
+	wire_close();
 	return result;
 }
 
@@ -285,7 +278,7 @@ cmd_arp(int argc, char **argv)
 static uint32_t
 length_of(uint32_t n)
 {
-	return (uint32_t)(TEST_MIN + (n * 97) % (min_u64(net.mtu, PACKET - ETHERNET) - 8 + 1));
+	return (uint32_t)(TEST_MIN + (n * 97) % (min_u64(net.mtu, WIRE_PACKET - ETHERNET) - 8 + 1));
 }
 
 static void
@@ -326,7 +319,7 @@ cmd_flood(int argc UNUSED, char **argv)
 		return 1;
 	if (count > 65536)
 		return usage("at most 65536");
-	if (!wire_open(0))
+	if (wire_open(0) == NULL)
 		return 1;
 	memset(back, 0, sizeof(back));
 	begin = now_ns();
@@ -350,7 +343,7 @@ cmd_flood(int argc UNUSED, char **argv)
 		}
 		while (oldest < sent && (back[oldest / 64] & BIT(oldest % 64)) != 0)
 			oldest++;
-		while (sent < count && sent - oldest < SENDING && idle_buffer(&i)) {
+		while (sent < count && sent - oldest < WIRE_SENDING && idle_buffer(&i)) {
 			header(tx_buffer(i), peer, TYPE_TEST);
 			fill(tx_buffer(i), sent);
 			if (!send(i, length_of(sent)))
@@ -372,6 +365,6 @@ cmd_flood(int argc UNUSED, char **argv)
 	      "%u not sent, server restarts %llu\n",
 	    sent, came, (unsigned long long)((now_ns() - begin) / NS_PER_MS), sent - came, again,
 	    wrong, failed, (unsigned long long)net.restarts);
-	end();
+	wire_close();
 	return wrong == 0 && came != 0 && sent == count ? 0 : 1;
 }
