@@ -271,7 +271,10 @@ end_step(struct device *d)
 		while (d->at < d->function_count) {
 			next = pci_reset_step(d->function[d->at].fn, &d->reset_state);
 			if (next == UINT64_MAX)
-				quarantine(d, "its reset did not work");
+				quarantine(d,
+				    d->verdict.last ?
+					"it has no reset method: nobody gets it again" :
+					"its reset did not work");
 			else if (next != 0)
 				return next;
 			trace(DEVICE_RESET, function_tag(d->function[d->at].fn),

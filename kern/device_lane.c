@@ -77,10 +77,12 @@ device_policy(uint32_t claim_flags, struct lane_policy *out)
 		.consent_unvalidated = (claim_flags & CLAIM_CONSENT_UNVALIDATED) != 0,
 		.consent_silent = (claim_flags & CLAIM_CONSENT_SILENT) != 0,
 		.consent_interrupts = (claim_flags & CLAIM_CONSENT_INTERRUPTS) != 0,
+		.consent_reset = (claim_flags & CLAIM_CONSENT_RESET) != 0,
 		.mapped_doorbells = (claim_flags & CLAIM_MAPPED_DOORBELLS) != 0,
 	};
 }
 
+/* All but the one for tests, whose devices are "unsupported" until somebody claims them with it. */
 static const struct lane_policy all_consent = {
 	.consent_unvalidated = true, .consent_silent = true, .consent_interrupts = true,
 };
@@ -96,10 +98,14 @@ device_facts_at_best(const struct pci_function *f, struct lane_facts *out)
 void
 device_verdict_at_most(const struct pci_function *f, struct lane_verdict *out)
 {
+	struct lane_policy policy = all_consent;
 	struct lane_facts facts;
 
+	spin_lock(&device_claim_lock);
+	policy.consent_reset = f->claimed != NULL && f->claimed->policy.consent_reset;
+	spin_unlock(&device_claim_lock);
 	device_facts_at_best(f, &facts);
-	lane_decide(&facts, &all_consent, out);
+	lane_decide(&facts, &policy, out);
 }
 
 enum evidence

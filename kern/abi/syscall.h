@@ -39,6 +39,7 @@ enum : uint32_t {
 	CLAIM_CONSENT_SILENT = 1u << 3,     /* direct though faults are not recorded */
 	CLAIM_FORBID_DIRECT = 1u << 4,      /* not with bus mastering behind an IOMMU */
 	CLAIM_FORBID_BROKERED = 1u << 5,    /* not through addresses that the kernel writes */
+	CLAIM_CONSENT_RESET = 1u << 6,      /* direct without a reset method: for one owner only */
 	CLAIM_ADDRESS_BITS = 0x7fu << 8,    /* bits of an address that the device has; 0: 64 */
 	CPU_ANY = 0xff,
 	PRIORITY_MIN = 1,

@@ -25,7 +25,10 @@ ask(const struct lane_facts *f, const struct lane_policy *p, enum lane_step step
 		    !f->sound             ? "quarantined" :
 					    NULL;
 	case STEP_RESET:
-		return f->resettable ? NULL : "no reset method";
+		/* Without a unit it is the reset that makes sure that the device has stopped. */
+		return f->resettable || (p->consent_reset && f->route == ROUTE_UNIT) ?
+		    NULL :
+		    "no reset method";
 	case STEP_GROUP:
 		return f->group_whole ? NULL : "its isolation group cannot be claimed as one";
 	case STEP_SERVICES:
@@ -106,7 +109,9 @@ seen(const struct lane_facts *f, enum lane_step step)
 	case STEP_FUNCTION:
 		return "an endpoint";
 	case STEP_RESET:
-		return f->reset != NULL ? f->reset : "it can be reset";
+		return !f->resettable   ? "no reset method: nobody gets it after its owner" :
+		    f->reset != NULL ? f->reset :
+				       "it can be reset";
 	case STEP_GROUP:
 		return "its group can be claimed as one";
 	case STEP_SERVICES:
@@ -156,7 +161,8 @@ lane_evidence(
 		return EVIDENCE_NO;
 	}
 	*text = seen(f, step);
-	if (no != NULL || (step == STEP_INTERRUPTS && !f->interrupt_isolation) ||
+	if (no != NULL || (step == STEP_RESET && !f->resettable) ||
+	    (step == STEP_INTERRUPTS && !f->interrupt_isolation) ||
 	    (step == STEP_VALIDATED && f->canary != CANARY_PASSED))
 		return EVIDENCE_CONSENT;
 	return EVIDENCE_YES;
@@ -173,10 +179,12 @@ describe_direct(const struct lane_facts *f, struct lane_verdict *out)
 		[CANARY_PENDING] = "",
 	};
 
-	out->consent = !f->interrupt_isolation || f->canary != CANARY_PASSED;
-	fmt_buf(out->text, sizeof(out->text), "direct-remapping by %s: %s; doorbells %s%s%s",
+	out->last = !f->resettable;
+	out->consent = out->last || !f->interrupt_isolation || f->canary != CANARY_PASSED;
+	fmt_buf(out->text, sizeof(out->text), "direct-remapping by %s: %s; doorbells %s%s%s%s",
 	    f->unit != NULL ? f->unit : "its unit", label[f->canary],
 	    out->doorbell == DOORBELL_MAPPED ? "mapped" : "mediated",
+	    f->resettable ? "" : "; reset=none (consent)",
 	    f->interrupt_isolation ? "" : "; interrupt_isolation=none (consent)",
 	    f->fault_log ? "" : "; fault_reporting=none");
 }

@@ -67,6 +67,7 @@ struct lane_policy {
 	bool consent_unvalidated;	/* direct without a canary */
 	bool consent_silent;		/* direct though faults are not recorded */
 	bool consent_interrupts;	/* direct with interrupt_isolation=none */
+	bool consent_reset; /* direct without a reset method: nobody gets it after that owner */
 	bool mapped_doorbells;
 };
 
@@ -92,8 +93,9 @@ struct lane_verdict {
 	enum dma_doorbell doorbell;
 	enum lane_step step;		/* which decided; STEP_ALL: every one said yes by itself */
 	bool consent;			/* some step said yes by consent only */
+	bool last; /* it has no reset method: nobody gets it after this owner */
 	const char *reason;		/* unsupported: what that step said; else NULL */
-	char text[160];			/* one line, for log and evidence: lane, label, reason */
+	char text[200];			/* one line, for log and evidence: lane, label, reason */
 };
 
 void lane_decide(const struct lane_facts *f, const struct lane_policy *p, struct lane_verdict *out);

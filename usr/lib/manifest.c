@@ -46,7 +46,7 @@ static const char *const domain_words[] = { "none", NULL };
 static const char *const fault_words[] = { "report", "restart", NULL };
 static const char *const provides_words[] = { "nothing", "block", "net", NULL };
 static const char *const consent_words[] = { "not-validated", "fault-reporting-none",
-	"interrupt-isolation-none", NULL };
+	"interrupt-isolation-none", "reset-none", NULL };
 
 /* Both structures begin with a struct manifest_task. */
 #define TASK(member)	offsetof(struct manifest_task, member)

@@ -74,6 +74,7 @@ enum manifest_consent : uint32_t {
 	CONSENT_NOT_VALIDATED = 1u << 0,
 	CONSENT_SILENT = 1u << 1,
 	CONSENT_INTERRUPTS = 1u << 2,
+	CONSENT_RESET = 1u << 3,
 };
 
 struct manifest_driver {

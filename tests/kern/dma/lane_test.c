@@ -8,8 +8,8 @@
 
 #include "kern/dma/lane.h"
 
-/* Facts as bits: 13 booleans, then route (3), canary (5); policy: 6 booleans. */
-enum { BOOLS = 13, POLICIES = 64, ROUTES = 3, CANARIES = 5 };
+/* Facts as bits: 13 booleans, then route (3), canary (5); policy: 7 booleans. */
+enum { BOOLS = 13, POLICIES = 128, ROUTES = 3, CANARIES = 5 };
 
 static bool *
 fact(struct lane_facts *f, unsigned i)
@@ -54,6 +54,7 @@ policy_of(unsigned bits)
 		.consent_silent = bits & 8,
 		.consent_interrupts = bits & 16,
 		.mapped_doorbells = bits & 32,
+		.consent_reset = bits & 64,
 	};
 }
 
@@ -67,7 +68,10 @@ rank(enum dma_lane l)
 static enum dma_lane
 by_hand(const struct lane_facts *f, const struct lane_policy *p)
 {
-	if (!(f->endpoint && f->sound && f->resettable && f->group_whole && f->services_off))
+	if (!(f->endpoint && f->sound && f->group_whole && f->services_off))
+		return LANE_UNSUPPORTED;
+	/* D7: never without a reset, but behind a unit, for one owner, by consent. */
+	if (!f->resettable && !(f->route == ROUTE_UNIT && p->consent_reset))
 		return LANE_UNSUPPORTED;
 	if (f->route == ROUTE_NO_UNIT)
 		return f->translator && f->quiesce && !p->forbid_brokered ? LANE_BROKERED :
@@ -215,6 +219,13 @@ ATF_TC_BODY(the_step_that_decided_is_named, tc)
 	decides(WITHOUT(endpoint), all, STEP_FUNCTION, "unsupported: a bridge or the kernel's own");
 	decides(WITHOUT(sound), all, STEP_FUNCTION, "unsupported: quarantined");
 	decides(WITHOUT(resettable), all, STEP_RESET, "unsupported: no reset method");
+	decides(WITHOUT(resettable), (struct lane_policy){ .consent_reset = true }, STEP_ALL,
+	    "direct-remapping by smmu0: validated; doorbells mediated; reset=none (consent)");
+	f = WITHOUT(resettable);
+	f.route = ROUTE_NO_UNIT;
+	decides(f, (struct lane_policy){ .consent_reset = true }, STEP_RESET,
+	    "unsupported: no reset method");
+	f = best;
 	decides(WITHOUT(group_whole), all, STEP_GROUP,
 	    "unsupported: its isolation group cannot be claimed as one");
 	decides(WITHOUT(services_off), all, STEP_SERVICES,

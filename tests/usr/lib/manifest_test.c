@@ -153,7 +153,7 @@ ATF_TC_BODY(every_property_arrives, tc)
 	fb_string(&b, "bounce_buffer", "forbidden");
 	fb_string(&b, "trusted_domain", "none");
 	fb_string(&b, "doorbell", "mapped");
-	fb_prop(&b, "consent", "fault-reporting-none\0not-validated", 35);
+	fb_prop(&b, "consent", "fault-reporting-none\0reset-none\0not-validated", 46);
 	fb_string(&b, "on-fault", "restart");
 	fb_cell(&b, "fault-limit", 9);
 	end("drivers");
@@ -171,7 +171,7 @@ ATF_TC_BODY(every_property_arrives, tc)
 	ATF_CHECK_EQ(d->provides, PROVIDES_NET);
 	ATF_CHECK(d->direct_dma == POLICY_BLOCKED && d->bounce_buffer == POLICY_BLOCKED);
 	ATF_CHECK_EQ(d->doorbell, POLICY_MAPPED);
-	ATF_CHECK_EQ(d->consent, CONSENT_SILENT | CONSENT_NOT_VALIDATED);
+	ATF_CHECK_EQ(d->consent, CONSENT_SILENT | CONSENT_RESET | CONSENT_NOT_VALIDATED);
 	ATF_CHECK(d->on_fault == ON_FAULT_RESTART && d->fault_limit == 9);
 	ATF_CHECK(manifest_matches(d, 0x010899, 0, 0));
 	ATF_CHECK(manifest_matches(d, 0x020000, 0x1af4, 0x1042));
