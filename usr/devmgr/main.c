@@ -93,6 +93,7 @@ claim_flags(const struct manifest_driver *r)
 	    ((r->consent & CONSENT_NOT_VALIDATED) != 0 ? CLAIM_CONSENT_UNVALIDATED : 0) |
 	    ((r->consent & CONSENT_INTERRUPTS) != 0 ? CLAIM_CONSENT_INTERRUPTS : 0) |
 	    ((r->consent & CONSENT_SILENT) != 0 ? CLAIM_CONSENT_SILENT : 0) |
+	    ((r->consent & CONSENT_RESET) != 0 ? CLAIM_CONSENT_RESET : 0) |
 	    (r->direct_dma == POLICY_BLOCKED ? CLAIM_FORBID_DIRECT : 0) |
 	    (r->bounce_buffer == POLICY_BLOCKED ? CLAIM_FORBID_BROKERED : 0);
 }
@@ -362,6 +363,49 @@ adopt(void)
 	}
 }
 
+/*
+ * Another function that a rule is for and that cannot be kept apart from this one: whoever claims
+ * one gets both.  False: there is none.
+ */
+static bool
+shares_group(const struct function_info *f, uint32_t function, const struct manifest_driver **rule,
+    uint32_t *other)
+{
+	struct function_info g;
+
+	for (uint64_t i = 0; function_at(i, &g, other); i++) {
+		if (*other == function || g.group != f->group || g.unplugged)
+			continue;
+		*rule = rule_of(&g);
+		if (*rule != NULL)
+			return true;
+	}
+	return false;
+}
+
+/* Nobody's driver gets what is for another's, and nobody gets half a group. */
+static bool
+refused_for_its_group(struct driver *d, const struct function_info *f)
+{
+	const struct manifest_driver *rule;
+	uint32_t other;
+
+	if (!shares_group(f, d->function, &rule, &other))
+		return false;
+	if (rule != d->rule) {
+		log_line(0,
+		    "device %s: %s is not started: %s, which is for %s, cannot be kept apart from it",
+		    place(d->function), d->rule->task.program, place(other), rule->task.program);
+	} else if (other < d->function) {
+		log_line(1, "device %s: %s is not started: it goes together with %s",
+		    place(d->function), d->rule->task.program, place(other));
+	} else {
+		return false;
+	}
+	abandon(d, SUPERVISED_REFUSED);
+	return true;
+}
+
 static void
 match(void)
 {
@@ -376,7 +420,7 @@ match(void)
 			if (drivers[k].function == function)
 				rule = NULL;
 		d = rule != NULL ? add_driver(rule, function) : NULL;
-		if (d != NULL)
+		if (d != NULL && !refused_for_its_group(d, &f))
 			try_start(d);
 	}
 }

@@ -18,8 +18,9 @@
 #include "kern/base/mmio.h"
 #include "usr/rogue/rogue.h"
 
-enum { EACH = 4000, PAGES = 4, STACK_BYTES = 8192, THREAD_PRIORITY = 4 };
+enum { EACH = 1000, PAGES = 4, STACK_BYTES = 8192, THREAD_PRIORITY = 4 };
 enum : uint64_t {
+	POLL_NS = 20 * NS_PER_US,
 	RACE_NS = 100 * NS_PER_S,
 	IOVA_FIRST = 4 * GIB, IOVA_STEP = PAGE_SIZE, IOVA_PAGES = 64 * MIB / PAGE_SIZE,
 	PHYSICAL_STEP = 64 * KIB, PHYSICAL_PAGES = 3 * GIB / PHYSICAL_STEP,
@@ -36,7 +37,7 @@ static enum status
 one(struct nvme_sqe e, uint64_t *rule, uint16_t *code)
 {
 	struct nvme_ioq *q = &ctrl.ioq[0];
-	uint64_t until = now_ns() + NS_PER_S, at;
+	uint64_t until = now_ns() + 5 * NS_PER_S, at;
 	uint32_t tail = (q->tail + 1) % q->entries;
 	enum status s;
 
@@ -50,9 +51,11 @@ one(struct nvme_sqe e, uint64_t *rule, uint16_t *code)
 	if (spoil != NULL)
 		once_store(spoil, bad[q->tail % 2]);
 	q->tail = tail;
-	while (!nvme_ioq_ready(q))
+	while (!nvme_ioq_ready(q)) {
 		if (now_ns() > until)
 			return E_TIMED_OUT;
+		sleep_until(now_ns() + POLL_NS);
+	}
 	*code = q->cq[q->head].status >> 17 & 0x7ff;
 	if (++q->head == q->entries) {
 		q->head = 0;
@@ -72,7 +75,7 @@ read_by(uint64_t at, uint32_t pages)
 static void
 attempt(const char *what, struct nvme_sqe e)
 {
-	uint64_t rule = RULE_NONE, faults = drv_faults(&device);
+	uint64_t rule = RULE_NONE, faults = own_faults();
 	uint16_t code = 0;
 	enum status s = one(e, &rule, &code);
 
@@ -112,7 +115,7 @@ change(void)
 static void
 race(const struct drv_memory *victim)
 {
-	uint64_t rule, faults = drv_faults(&device), until = now_ns() + RACE_NS, thread;
+	uint64_t rule, faults = own_faults(), until = now_ns() + RACE_NS, thread;
 	volatile uint64_t *word = (uint64_t *)((uint8_t *)in.ptr + 2 * PAGE_SIZE);
 	uint32_t good = 0, refused = 0, astray = 0, n = 0;
 	uint64_t expected;
@@ -151,7 +154,7 @@ race(const struct drv_memory *victim)
 	log_line(2,
 	    "PRP list changed after the doorbell: %u rounds, %u changes, %u accepted, %u refused, %u astray, %llu bytes changed, %llu faults",
 	    n, changes, good, refused, astray, (unsigned long long)changed(victim),
-	    (unsigned long long)(drv_faults(&device) - faults));
+	    (unsigned long long)(max_u64(own_faults(), faults) - faults));
 }
 
 void

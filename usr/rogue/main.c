@@ -147,17 +147,25 @@ entry(const char *what, struct nvme_sqe e)
 	commit(what, (ctrl.admin.tail + 1) % ctrl.admin.entries);
 }
 
+uint64_t
+own_faults(void)
+{
+	uint64_t all = drv_faults(&device);
+
+	return all - min_u64(all, drv_faults_lost(&device));
+}
+
 void
 say_mapped(const char *what, uint64_t faults, enum status s, uint16_t code)
 {
 	uint64_t until = now_ns() + NS_PER_S;
 
-	while (device.status->look != 0 && drv_faults(&device) == faults && now_ns() < until)
+	while (device.status->look != 0 && own_faults() <= faults && now_ns() < until)
 		sleep_until(now_ns() + NS_PER_MS);
 	log_line(2, "%s: %s, device says 0x%x", what,
-	    drv_faults(&device) != faults ? "refused by the IOMMU" :
-	    device.status->look == 0      ? "not reported" :
-					    status_text(s),
+	    own_faults() > faults    ? "refused by the IOMMU" :
+	    device.status->look == 0 ? "not reported" :
+				       status_text(s),
 	    code);
 }
 
@@ -166,7 +174,7 @@ say_mapped(const char *what, uint64_t faults, enum status s, uint16_t code)
 static void
 device_entry(const char *what, struct nvme_sqe e)
 {
-	uint64_t before = drv_faults(&device);
+	uint64_t before = own_faults();
 	uint16_t code = 0;
 	const char *why = "";
 	enum status s = nvme_admin(&ctrl, &e, what, NULL, &code, &why);
@@ -308,7 +316,7 @@ storm(void)
 static void
 queues_of_its_own(void)
 {
-	uint64_t before = drv_faults(&device), until;
+	uint64_t before = own_faults(), until;
 
 	device_entry("doorbell buffers",
 	    (struct nvme_sqe){ .cdw0 = ADMIN_DOORBELL_BUFFER, .prp1 = GUESS,
@@ -317,7 +325,7 @@ queues_of_its_own(void)
 	until = now_ns() + NS_PER_S;
 	while ((drv_read32(&ctrl.regs, NVME_CSTS) & CSTS_RDY) != 0 && now_ns() < until)
 		sleep_until(now_ns() + NS_PER_MS);
-	before = drv_faults(&device);
+	before = own_faults();
 	drv_write64(&ctrl.regs, NVME_ASQ, GUESS);
 	drv_write32(&ctrl.regs, NVME_CC,
 	    CC_EN | FIELD_PREP(CC_IOSQES, 6) | FIELD_PREP(CC_IOCQES, 4));

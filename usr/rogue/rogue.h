@@ -18,6 +18,8 @@ extern struct nvme_ctrl ctrl;
 /* main.c */
 /* How one attack ended; rule counts when s is E_REFUSED, RULE_NONE where there is none. */
 void say(const char *what, enum status s, uint64_t rule);
+/* Accesses of this device that were refused.  Losses of records may be another's. */
+uint64_t own_faults(void);
 /* Where doorbells are mapped: what the IOMMU and the device say, with the faults of before. */
 void say_mapped(const char *what, uint64_t faults, enum status s, uint16_t code);
 /* What is not the pattern any more, of memory that is mapped here for it. */
