@@ -25,7 +25,7 @@ endif
 
 # Goals that set the machine up first; the others only say what they miss when they miss it.
 RUN_GOALS  := run
-TEST_GOALS := run-iommu-remapping run-virtio-blk test test-host test-arm64 test-x86_64 accept bench fuzz prove coverage mutation
+TEST_GOALS := run-pci-nvme run-iommu-remapping run-ddf-provider-consumer run-virtio-blk test test-host test-arm64 test-x86_64 accept bench fuzz prove coverage mutation
 ifneq (,$(filter $(TEST_GOALS),$(MAKECMDGOALS)))
 BOOTSTRAP := test
 else ifneq (,$(filter $(RUN_GOALS),$(MAKECMDGOALS)))
@@ -425,14 +425,20 @@ coverage: $(COVER_TESTS)
 mutation:
 	$(Q)tools/mutate
 lint:
-	$(Q)s=0; for f in layers words sizes style; do tests/lint/$$f.sh || s=1; done; exit $$s
+	$(Q)s=0; for f in layers words sizes style requirements; do tests/lint/$$f.sh || s=1; done; exit $$s
 bench: all $(HOST_TOOLS)
 	$(Q)tests/bench/run $(if $(CHECK),check,$(if $(PEERS),peers))
 
 # ---- Named gates: one short name per promise that the documents ask for -----------------------
-# (run-pci-nvme, run-net, run-virtio-blk come with their lanes)
 
-.PHONY: run-iommu-remapping
+.PHONY: run-pci-nvme run-iommu-remapping run-ddf-provider-consumer
+GATE = $(ARCHES:%=image-%) $(HOST_TOOLS) $(KYUAFILES) $(foreach a,$(ARCHES),$(call SYS_TESTS,$(a)))
+gate = $(call kyua,$(foreach a,$(ARCHES),$(addprefix $(a)/,$(1))))
+run-pci-nvme: $(GATE)
+	$(call gate,lanes_test:brokered_reads_the_same_bytes lanes_test:brokered_refuses_a_stray_address_by_name \
+	    lanes_test:the_server_is_the_same_on_every_backend domain_test:the_evidence_names_every_step)
+run-ddf-provider-consumer: $(GATE)
+	$(call gate,net_test trace_test hotplug_test)
 .PHONY: run-virtio-blk
 run-virtio-blk: $(ARCHES:%=image-%) $(HOST_TOOLS) $(KYUAFILES) $(foreach a,$(ARCHES),$(call SYS_TESTS,$(a)))
 	$(call kyua,$(foreach a,$(ARCHES),$(a)/vblk_test))
@@ -524,6 +530,8 @@ Targets
   test-x86_64
   accept            the system tests in their long form (1 GiB disks, hundred kills)
   run-virtio-blk    the block server for virtio (ARCH: only that one)
+  run-pci-nvme          NVMe without an IOMMU: the kernel writes every address; what is selected, and why
+  run-ddf-provider-consumer   a NIC's driver, and the life of a grant: how claims end, devices that go and come back
   run-iommu-remapping   what shows that a driver's DMA stays in its own domain (ARCH: only that one)
   fuzz              each fuzzer for FUZZ_SECONDS
   prove             bounded proofs (CBMC)

@@ -2,6 +2,8 @@
  * kern/device_end.c: the end of a claim, in order (D7), and with each of its steps failing (D8).
  * kern/device_reset.c: one reset at a time, and the end waits for it.
  *
+ * Requirements: A3 V6
+ *
  * LINK: kern/device_end.c kern/device_reset.c kern/device_dma.c kern/dma/domain.c
  * LINK: kern/dma/ledger.c kern/dma/iova.c kern/dma/fence.c
  * LINK: kern/base/itree.c kern/quota.c kern/base/fmt.c kern/base/str.c

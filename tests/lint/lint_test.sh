@@ -13,8 +13,10 @@ lint_case words 'forbidden words stay out of their folders'
 lint_case sizes 'files and kernel images stay within their budgets'
 lint_case style 'TODOs name an issue, scripts parse'
 
+lint_case requirements 'each requirement has a test that cites it, or is open with a reason'
+
 atf_init_test_cases() {
-	for c in layers words sizes style; do
+	for c in layers words sizes style requirements; do
 		atf_add_test_case $c
 	done
 }

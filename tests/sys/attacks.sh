@@ -1,5 +1,6 @@
 #! /usr/bin/env atf-sh
 # A driver that attacks (usr/rogue), with a controller of its own beside an honest one.
+# Requirements: S2 S4 A1 A3 A5 V3 V4 V8
 . "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
 
 # attack NAME=value...   The honest disk is read while the attacks go on, and again after the attacker was killed.

@@ -1,5 +1,6 @@
 #! /usr/bin/env atf-sh
 # The live test of an IOMMU: the device itself is made to write where it must not, and where it may (design section 5).
+# Requirements: E1
 . "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
 
 # serves LABEL [NAME=value...]: the disk is served through a unit with this label; the test was made once, at the first claim, and what

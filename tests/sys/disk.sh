@@ -1,5 +1,6 @@
 #! /usr/bin/env atf-sh
 # From power-on to the hash of a disk, and what a person writes to it.
+# Requirements: A2 A4
 . "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
 
 # hash NAME=value...: boots with disk.img and expects the host's hash of it.

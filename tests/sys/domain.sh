@@ -1,5 +1,6 @@
 #! /usr/bin/env atf-sh
 # DMA domains: which devices get one, and grants that come into force late.
+# Requirements: E3 E5 S3 N3
 . "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
 
 # D2: a unit of VT-d in caching mode may remember that nothing was mapped; each grant waits for its invalidation.

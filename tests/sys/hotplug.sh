@@ -1,6 +1,7 @@
 #! /usr/bin/env atf-sh
 # Cards that come and go (PCIe hot plug): the emulator's "device_del" presses the button of the slot, and takes the card out when
 # its power is off.  docs/dma.md, "Cards that come and go".
+# Requirements: E7
 . "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
 . "$(atf_get_srcdir)/../../../tests/lib/teardown.subr"
 

@@ -1,5 +1,6 @@
 #! /usr/bin/env atf-sh
 # Lanes: who checks what the driver gives to its device.
+# Requirements: S2 M1 M2 M3 M4 N1
 . "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
 
 # The kernel checks each entry, copies it, and rings the doorbell; the same server binary, the same bytes.

@@ -1,5 +1,6 @@
 #! /usr/bin/env atf-sh
 # Large and odd machines: holes, RAM far up, several root buses, tables in pieces; and tables that lie about one of these.
+# Requirements: E3
 . "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
 
 OUT=$ROOT/build/$ARCH/${BUILD:-release}

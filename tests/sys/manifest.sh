@@ -1,5 +1,6 @@
 #! /usr/bin/env atf-sh
 # What the boot manifest says is what happens; what is wrong in it is named.
+# Requirements: S1 S4
 . "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
 
 # archive [SED-SCRIPT]: boot.cpio with the default manifest, changed by the script.  It must have changed something.

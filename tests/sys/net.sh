@@ -1,5 +1,6 @@
 #! /usr/bin/env atf-sh
 # A network interface: its server, packets through it, its death, its lies.
+# Requirements: A4
 . "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
 
 # net_peer MODE...   starts the other end of the wire; NETDEV is what to give as NET

@@ -1,5 +1,6 @@
 #! /usr/bin/env atf-sh
 # Each cloud's machine, as close as the emulator comes (docs/shapes.md): started by firmware from the disk that is then read.
+# Requirements: E2 E4 N2 N3
 . "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
 
 OUT=$ROOT/build/$ARCH/${BUILD:-release}

@@ -1,5 +1,6 @@
 #! /usr/bin/env atf-sh
 # What the trace says about what happened.
+# Requirements: E7 A3
 . "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
 . "$(atf_get_srcdir)/../../../tests/lib/teardown.subr"
 

@@ -1,5 +1,6 @@
 #! /usr/bin/env atf-sh
 # UEFI firmware starts it: from a disk, from the disk that it then drives, as one file; and what is wrong with a disk is said.
+# Requirements: E5
 . "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
 
 OUT=$ROOT/build/$ARCH/${BUILD:-release}

@@ -1,5 +1,6 @@
 #! /usr/bin/env atf-sh
 # Disks behind virtio, and their server.
+# Requirements: A2
 . "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
 
 atf_test_case the_hash_of_a_virtio_disk_is_the_hosts

@@ -1,6 +1,8 @@
 /*
  * Bring-up, limits, trouble and reset against a strict controller (tests/lib/model_nvme.h): what it
  * counts as a broken rule would be a driver's mistake on real hardware.
+ *
+ * Requirements: N1
  */
 /* LINK: dev/nvme/ctrl.c dev/nvme/identify.c dev/nvme/ioq.c dev/nvme/prp.c dev/nvme/text.c
  * LINK: tests/lib/fake_drv.c tests/lib/model_nvme.c */

@@ -2,6 +2,8 @@
  * The NVMe translator, administration and registers: which commands there are, queues as the kernel
  * bound them, what is learned from the device, what the driver may write and read, completions.
  *
+ * Requirements: A5 V1
+ *
  * LINK: dev/nvme/xlate.c dev/nvme/prp.c kern/dma/window.c
  */
 #include "tests/lib/nvme_world.h"

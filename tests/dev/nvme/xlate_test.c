@@ -4,6 +4,8 @@
  * (tests/lib/nvme_reach.h), with windows as a unit makes them and as the kernel brokers them
  * (tests/lib/nvme_world.h).  Administration and registers: xlate_admin_test.c.
  *
+ * Requirements: V1 V2 V8
+ *
  * LINK: dev/nvme/xlate.c dev/nvme/ioq.c dev/nvme/prp.c kern/dma/window.c
  */
 #include "tests/lib/nvme_world.h"

@@ -1,6 +1,8 @@
 /*
  * kern/dma/lane.c: every combination of facts and policy.
  *
+ * Requirements: E1 E3 S1 S3 M3
+ *
  * LINK: kern/dma/lane.c kern/base/fmt.c kern/base/str.c
  */
 #include <atf-c.h>

@@ -2,6 +2,8 @@
  * Checked rings, with a class, a ledger and windows as they are; the device and the driver are
  * played by hand, honest and not.
  *
+ * Requirements: M1 V4 V5
+ *
  * LINK: kern/dma/ring.c kern/dma/window.c kern/dma/ledger.c kern/dma/iova.c
  * LINK: kern/base/itree.c dev/nvme/xlate.c
  * LINK: tests/lib/fake_panic.c

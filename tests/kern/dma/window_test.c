@@ -1,6 +1,8 @@
 /*
  * The table of windows against a plain list.
  *
+ * Requirements: V3
+ *
  * LINK: kern/dma/window.c
  */
 #include <atf-c.h>

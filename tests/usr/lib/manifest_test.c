@@ -2,6 +2,8 @@
  * usr/lib/manifest.c: the manifest that we boot with, and manifests that are wrong in one place
  * each.
  *
+ * Requirements: A1 N2
+ *
  * LINK: usr/lib/manifest.c kern/machine/fdt.c kern/base/fmt.c kern/base/str.c
  * LINK: tests/lib/fdt_build.c
  */
