@@ -30,7 +30,7 @@ record() {
 	sed -n '/record: begin/,/record: end/p' serial.txt >record
 	[ "$(grep -c 'record: begin' serial.txt)" -eq 1 ] || capos_fail 'no record, or more than one'
 	[ "$(capos_value 'record: end, ([0-9]+) lines')" = "$(wc -l <record | tr -d ' ')" ] || capos_fail 'lines are missing'
-	for want in '^platform QEMU' '^firmware EDK' '^register [A-Z]' '^memory ram [0-9]+ KiB$' '^table FACP ' '^APIC 0000 41504943' \
+	for want in '^platform QEMU' '^random yes' '^firmware EDK' '^register [A-Z]' '^memory ram [0-9]+ KiB$' '^table FACP ' '^APIC 0000 41504943' \
 	    '^MCFG 0000 4d434647' '^pci 0000:00:01.0 1b36:0010 class 010802' '^  bar 0 64-bit 16384 bytes' '^  capability 11 at ' \
 	    '^  register 00 [0-9a-f]{8} [0-9a-f]{8}' '^  register 28 [.]{8} [.]{8}'; do
 		grep -E -q -e "$want" record || capos_fail "not in the record: $want"
@@ -44,7 +44,7 @@ atf_test_case graviton
 graviton_head() { atf_set timeout 600; }
 graviton_body() {
 	image ''
-	capos_start SHAPE=graviton DISK=disk.img
+	capos_start SHAPE=graviton NET=user DISK=disk.img	# as "make run" has it
 	capos_wait '^capos> $' 200
 	capos_type 'evidence; sha256 nvme0n1; poweroff'
 	capos_end 200
