@@ -26,9 +26,7 @@
 enum : uint64_t {
 	CALL_NS = 5 * NS_PER_S,
 	OWN_NS = 60 * NS_PER_S,
-	AGAIN_NS = 10 * NS_PER_MS,
-	BIT_ANSWERS = 1,
-	BIT_LOST = 2
+	AGAIN_NS = 10 * NS_PER_MS
 };
 
 /* Lets go of what a server gave. */
@@ -58,7 +56,7 @@ keep(struct blk *b)
 	} while (s == OK && m.label == E_WOULD_BLOCK);
 	if (s != OK || m.label != OK) {
 		store_release(&b->lost, 1);
-		(void)sys_ntfn_signal(b->ntfn, BIT_LOST);
+		(void)sys_ntfn_signal(b->ntfn, b->bits);
 	}
 	/* From here on the stack is not used any more. */
 	store_release(&b->keeper, 0);
@@ -155,8 +153,10 @@ attach(struct blk *b, bool again)
 	m.w[0] = b->data_memory;
 	m.w[1] = b->ntfn;
 	m.w[3] = (uint64_t)b->rights << 32 | b->index;
+	m.w[4] = b->base;
+	m.w[5] = b->asked;
 	m.w[6] = b->area_bytes;
-	m.w[7] = BIT_ANSWERS;
+	m.w[7] = b->bits;
 	s = msg_call(b->endpoint, &m, now_ns() + CALL_NS);
 	if (s != OK)
 		return s;
@@ -196,24 +196,31 @@ attach(struct blk *b, bool again)
 }
 
 static enum status
-open_with(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint64_t data_bytes,
-    uint32_t memory)
+open_with(struct blk *b, handle_t endpoint, const struct blk_wish *w, uint32_t memory)
 {
 	uint64_t h, until = now_ns() + CALL_NS;
 	enum status s;
 
 	if (load_acquire(&b->keeper) != 0)
 		return E_BUSY;
-	*b = (struct blk){ .endpoint = endpoint, .index = index, .rights = rights };
-	b->data_bytes = align_up(data_bytes, PAGE_SIZE);
-	b->area_bytes = b->data_bytes + ((rights & BLK_RIGHT_WRITE) != 0 ? BLK_KEEP_BYTES : 0);
+	*b = (struct blk){ .endpoint = endpoint,
+		.index = w->index,
+		.rights = w->rights,
+		.base = w->base,
+		.asked = w->len,
+		.bits = w->bits,
+		.ntfn = w->ntfn,
+		.borrowed = w->ntfn != HANDLE_NONE };
+	b->data_bytes = align_up(w->data_bytes, PAGE_SIZE);
+	b->area_bytes = b->data_bytes + ((w->rights & BLK_RIGHT_WRITE) != 0 ? BLK_KEEP_BYTES : 0);
 	keep_init(&b->keep, b->data_bytes, b->area_bytes - b->data_bytes);
 	b->data = pages_alloc_as(b->area_bytes / PAGE_SIZE, memory, &b->data_memory);
-	if (b->data == NULL || sys_ntfn_create(&h) != OK) {
+	if (b->data == NULL || (!b->borrowed && sys_ntfn_create(&h) != OK)) {
 		blk_close(b);
 		return E_NO_MEMORY;
 	}
-	b->ntfn = (handle_t)h;
+	if (!b->borrowed)
+		b->ntfn = (handle_t)h;
 	/* A server that is just ending may take the call and leave it: its successor gets it then.
 	 * A session that is just ending may still have writes to wait for. */
 	do {
@@ -227,13 +234,22 @@ open_with(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uin
 }
 
 enum status
-blk_open(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint64_t data_bytes)
+blk_open_wish(struct blk *b, handle_t endpoint, const struct blk_wish *w)
 {
-	enum status s = open_with(b, endpoint, index, rights, data_bytes, 0);
+	enum status s = open_with(b, endpoint, w, 0);
 
 	/* Memory that its device does not reach. */
-	return s != E_RANGE ? s :
-			      open_with(b, endpoint, index, rights, data_bytes, MEM_BELOW_4G);
+	return s != E_RANGE ? s : open_with(b, endpoint, w, MEM_BELOW_4G);
+}
+
+enum status
+blk_open(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint64_t data_bytes)
+{
+	struct blk_wish w = {
+		.index = index, .rights = rights, .data_bytes = data_bytes, .bits = 1
+	};
+
+	return blk_open_wish(b, endpoint, &w);
 }
 
 void
@@ -246,7 +262,8 @@ blk_close(struct blk *b)
 	if (b->data != NULL)
 		(void)sys_mem_unmap(HANDLE_NONE, (uint64_t)(uintptr_t)b->data, b->area_bytes);
 	(void)sys_handle_close(b->data_memory);
-	(void)sys_handle_close(b->ntfn);
+	if (!b->borrowed)
+		(void)sys_handle_close(b->ntfn);
 	b->data = NULL;
 	b->session = 0;
 }
@@ -550,6 +567,41 @@ blk_next(struct blk *b, uint32_t *cookie, uint32_t *detail, uint64_t deadline)
 		if (unlikely(s != OK))
 			return s;
 	}
+}
+
+enum status
+blk_poll(struct blk *b, struct blk_answer *a)
+{
+	uint32_t refused;
+
+	if (unlikely(b->early_first != b->early_next)) {
+		*a = b->early[b->early_first++ % BLK_SLOTS];
+		return OK;
+	}
+	if (take_answer(b, &a->cookie, &a->detail, &a->status))
+		return OK;
+	refused = load_relaxed(&b->ring->refused);
+	if (unlikely(refused != OK))
+		return (enum status)min_u64(refused, E_CORRUPT);
+	if (unlikely(load_acquire(&b->lost) != 0)) {
+		enum status s = find_successor(b, now_ns());
+
+		return s == OK ? E_WOULD_BLOCK : s;
+	}
+	return E_WOULD_BLOCK;
+}
+
+bool
+blk_may_sleep(struct blk *b)
+{
+	store_relaxed(&b->ring->client_sleeps, 1);
+	if (show(b))
+		(void)sys_ntfn_signal(b->server, b->server_bits);
+	else
+		smp_full();
+	return b->early_first == b->early_next &&
+	    load_acquire(&b->ring->done_head) == b->done_tail &&
+	    load_relaxed(&b->ring->refused) == OK && load_acquire(&b->lost) == 0;
 }
 
 enum status

@@ -114,6 +114,8 @@ struct blk {
 	uint8_t *data;
 	uint64_t data_bytes,
 	    area_bytes; /* the caller's part, and all of it: copies of writes come after */
+	uint64_t base, asked; /* of the namespace; asked 0: to its end */
+	uint64_t bits;				/* on ntfn: look at this session */
 	uint64_t server_bits, session;
 	uint64_t len, block_bytes, max_bytes;
 	uint64_t name[8];			/* of the disk: BLK_CALL_NAME */
@@ -131,6 +133,7 @@ struct blk {
 	enum status own_status,
 	    damage; /* damage: of a kept write that could not be put again; the next flush tells */
 	bool durable;				/* what is answered is */
+	bool borrowed;				/* ntfn is the caller's */
 	uint32_t shown;				/* head as the server can see it */
 	uint32_t keeper;			/* its thread runs */
 	uint32_t lost; /* the server is gone: its successor has to learn everything anew */
@@ -148,6 +151,19 @@ struct blk {
  */
 NODISCARD enum status
 blk_open(struct blk *b, handle_t endpoint, uint32_t index, uint32_t rights, uint64_t data_bytes);
+/*
+ * The same for a byte range (base, len: multiples of the block size; len 0: to the end), and for a
+ * program that waits for other things too: bits are set on ntfn when there is something to look at
+ * (HANDLE_NONE: one of its own).  Whatever else is set on it while this library waits by itself is
+ * lost, so such a program looks at everything that its bits stand for before it sleeps.
+ */
+struct blk_wish {
+	uint64_t base, len, data_bytes, bits;
+	uint32_t index, rights;
+	handle_t ntfn;
+};
+NODISCARD enum status
+blk_open_wish(struct blk *b, handle_t endpoint, const struct blk_wish *w);
 /* Gives up what is in flight.  Waits for the server, at most 5 s for each of two answers. */
 void blk_close(struct blk *b);
 /*
@@ -180,6 +196,30 @@ static inline uint32_t
 blk_waiting(const struct blk *b)
 {
 	return load_acquire(&b->ring->done_head) - b->done_tail + b->early_next - b->early_first;
+}
+
+/*
+ * Without waiting, for programs that wait for other things too:
+ *
+ *     while (blk_poll(b, &a) == OK)
+ *         take a
+ *     if (blk_may_sleep(b))
+ *         wait for the session's bits
+ *     blk_woke(b);
+ *
+ * blk_poll: E_WOULD_BLOCK: there is no answer now.  E_TIMED_OUT: the server is gone, and its
+ * successor not there: poll again after a while; everything is still in flight.  What else is said
+ * ends the session.  A successor that is just starting is waited for, up to 5 s.
+ */
+NODISCARD enum status blk_poll(struct blk *b, struct blk_answer *a);
+/* Shows what was put.  True: no answer is there, and the server signals the next one. */
+NODISCARD bool blk_may_sleep(struct blk *b);
+static inline void blk_woke(struct blk *b) { store_relaxed(&b->ring->client_sleeps, 0); }
+/* Requests that can be put now. */
+static inline uint32_t
+blk_room(const struct blk *b)
+{
+	return BLK_SLOTS - b->inflight - (b->early_next - b->early_first);
 }
 
 /*
