@@ -7,6 +7,7 @@
 #pragma once
 
 #include "usr/lib/devmgr.h"
+#include "usr/lib/names.h"
 
 extern handle_t kernel, devmgr, init;
 
@@ -58,9 +59,8 @@ extern int run_failed;
 
 /* The kernel's index-th of something; false past the last. */
 bool info(enum info_what what, uint64_t index, void *to, size_t size);
-/* "0000:00:01.0" after some text, in one of a few buffers; what a class code means. */
+/* "0000:00:01.0" after some text, in one of a few buffers. */
 const char *function_text(const char *before, uint32_t function);
-const char *class_text(uint32_t class_code);
 /* Why somebody who is watched over does not serve. */
 const char *supervised_text(uint8_t state);
 bool supervised_at(bool drivers, uint64_t n, struct supervised *s);

@@ -196,37 +196,6 @@ function_text(const char *before, uint32_t function)
 	return to;
 }
 
-const char *
-class_text(uint32_t class_code)
-{
-	static const struct { uint32_t code, mask; const char *text;
-	} name[] = {
-		{ 0x010802, 0xffffff, "NVMe controller" },
-		{ 0x010601, 0xffffff, "SATA controller" },
-		{ 0x010000, 0xff0000, "storage" },
-		{ 0x020000, 0xffff00, "Ethernet controller" },
-		{ 0x020000, 0xff0000, "network" },
-		{ 0x030000, 0xff0000, "display" },
-		{ 0x040000, 0xff0000, "multimedia" },
-		{ 0x060000, 0xffff00, "host bridge" },
-		{ 0x060100, 0xffff00, "ISA bridge" },
-		{ 0x060400, 0xffff00, "PCI bridge" },
-		{ 0x060000, 0xff0000, "bridge" },
-		{ 0x070000, 0xff0000, "communication" },
-		{ 0x080600, 0xffff00, "IOMMU" },
-		{ 0x080000, 0xff0000, "system" },
-		{ 0x0c0300, 0xffff00, "USB controller" },
-		{ 0x0c0500, 0xffff00, "SMBus controller" },
-		{ 0x0c0000, 0xff0000, "serial bus" },
-		{ 0x120000, 0xff0000, "accelerator" },
-	};
-
-	for (unsigned i = 0; i < ARRAY_SIZE(name); i++)
-		if ((class_code & name[i].mask) == name[i].code)
-			return name[i].text;
-	return "device";
-}
-
 /* The driver of a function, as "nvmed (4), "; "" when none runs. */
 static const char *
 driver_text(uint32_t function)
@@ -252,7 +221,7 @@ print_function(const struct function_info *f, unsigned depth)
 
 	print("%*s%s %04x:%04x %06x %-*s group %-3u ", (int)(2 * depth), "", function_text("", id),
 	    f->vendor, f->device, f->class_code, (int)(depth < 8 ? 20 - 2 * depth : 4),
-	    class_text(f->class_code), f->group);
+	    name_class(f->class_code), f->group);
 	if (f->unplugged) {
 		print("unplugged\n");
 		return;

@@ -1,0 +1,3 @@
+#include "usr/lib/names.h"
+
+const char arch_name[] = "arm64";
