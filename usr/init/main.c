@@ -21,6 +21,7 @@ struct service {
 	struct supervision life;
 	uint64_t restart_at;
 	bool lacks;			/* of memory or of something else: so it did not start */
+	bool left_out;			/* the machine is too small for it */
 };
 
 static const struct manifest_service rescue = {
@@ -96,7 +97,7 @@ share(
 	uint64_t sum = 0;
 
 	for (unsigned i = 0; i < service_count; i++)
-		sum += of(&services[i].m->task);
+		sum += services[i].left_out ? 0 : of(&services[i].m->task);
 	return sum <= there ? wanted : max_u64(wanted * there / sum, min_u64(wanted, least));
 }
 
@@ -131,6 +132,24 @@ learn_limits(void)
 	mine = (struct process_limits){ p.pages_max - p.pages, p.objects_max - p.objects,
 		p.threads_max - p.threads_used, p.processes_max - p.processes,
 		p.vectors_max - p.vectors, 0 };
+}
+
+/* Services that a machine may be too small for: by name, and what is there goes to the others. */
+static void
+leave_out(void)
+{
+	for (unsigned i = 0; i < service_count; i++) {
+		struct service *v = &services[i];
+		uint64_t pages = limits_of(&v->m->task).pages;
+
+		if (pages >= v->m->least_pages)
+			continue;
+		v->left_out = true;
+		v->state = SUPERVISED_LEFT_OUT;
+		log_line(1,
+		    "%s is left out: of this machine it would get %llu pages, and it needs %u",
+		    v->m->task.node, (unsigned long long)pages, v->m->least_pages);
+	}
 }
 
 static enum status
@@ -444,6 +463,7 @@ main(void)
 		blob = NULL;
 	for (unsigned i = 0; i < manifest.service_count; i++)
 		add_service(&manifest.service[i]);
+	leave_out();
 	for (;;) {
 		uint64_t next = DEADLINE_NEVER;
 		bool alive = false;

@@ -43,6 +43,7 @@ enum supervised_state : uint8_t {
 	SUPERVISED_GIVEN_UP,		/* ended too often */
 	SUPERVISED_DISABLED,		/* its device faulted too often */
 	SUPERVISED_FINISHED,		/* was to run once, and did */
+	SUPERVISED_LEFT_OUT,		/* the machine has too little memory for it */
 	SUPERVISED_UNPLUGGED,		/* its device was taken out; clients wait for its return */
 };
 

@@ -72,6 +72,7 @@ static const struct field task_fields[] = {
 static const struct field service_fields[] = {
 	{ "serves",        K_TEXT,   SERVICE(serves), 1, SHORT_NAME_MAX, NULL },
 	{ "uses",          K_NAMES,  SERVICE(uses), 1, MANIFEST_USES, NULL },
+	{ "least-pages",   K_NUMBER, SERVICE(least_pages), 1, UINT32_MAX, NULL },
 	{ "listen",        K_CELLS,  SERVICE(listen), 1, 65535, NULL },
 	{ "when",          K_TEXT,   SERVICE(when), 1, NAME_MAX, NULL },
 };

@@ -61,6 +61,7 @@ struct manifest_service {
 	const char *serves;		/* name of its endpoint, or NULL */
 	const char *uses[MANIFEST_USES];	/* endpoints that it may call; NULL past the last */
 	struct manifest_cells listen;	/* ports that it may listen on */
+	uint32_t least_pages; /* left out where its share of the machine is less; 0: never */
 	const char
 	    *when; /* word of the kernel's command line without which it is not started, or NULL */
 };
