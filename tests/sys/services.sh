@@ -1,0 +1,154 @@
+#! /usr/bin/env atf-sh
+# The services over the network, used by stock clients on the host.
+. "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
+
+# serve NAME=value...    starts the machine and waits until both services listen; $URL and $URI are theirs.  Ports are
+# looked for from a random one on, so that machines side by side do not meet.
+serve() {
+	base=$((20000 + $(od -An -N2 -tu2 /dev/urandom) % 20000))
+	capos_start NET=user HTTP_PORT=$base NBD_PORT=$((base + 1)) "$@"
+	# In no order.
+	for line in 'nbdd: 1 export on port' 'tcpip: address 10\.0\.2\.15' 'httpd: the status page is on port'; do
+		CAPOS_SEEN=0
+		capos_wait "$line"
+	done
+	URL=$(sed -n 's,.*status page \(http://[0-9.:]*/\).*,\1,p' qemu.err)
+	URI=$(sed -n 's,.*disks \(nbd://[0-9.:]*\).*,\1,p' qemu.err)
+	[ -n "$URL" ] && [ -n "$URI" ] || capos_fail 'no forwards were printed'
+}
+
+need() {
+	for c; do
+		command -v "$c" >/dev/null || atf_skip "$c is missing: tools/bootstrap test"
+	done
+}
+
+check() {
+	"$@" >check.out 2>&1 || capos_fail "$*: $(cat check.out)"
+}
+
+atf_test_case a_disk_goes_out_and_in_over_nbd
+a_disk_goes_out_and_in_over_nbd_head() { atf_set timeout 900; }
+a_disk_goes_out_and_in_over_nbd_body() {
+	need nbdinfo nbdcopy qemu-io fio
+	size=$(capos_scale 64M 1G)
+	capos_disk disk.img $size 1
+	capos_disk new.img $size 2
+	before=$(capos_sha256 disk.img)
+	serve DISK=disk.img
+	nbdinfo --list "$URI" >list || capos_fail "nbdinfo: $(cat list)"
+	atf_check -o match:'export="disk"' -o match:'can_multi_conn: true' -o match:'can_fua: true' \
+	    -o match:'nvme0n1: QEMU NVMe Ctrl serial capos0' cat list
+	check timeout 600 nbdcopy "$URI/disk" out.img
+	atf_check_equal "$before" "$(capos_sha256 out.img)"
+	check timeout 600 nbdcopy --flush new.img "$URI/disk"
+	atf_check cmp new.img disk.img
+	check timeout 300 qemu-io -f raw -c 'write -P 9 1M 300k' -c 'read -P 9 1M 300k' -c 'write -z 1M 200k' -c 'read -P 0 1M 200k' \
+	    -c 'write -f -P 3 8M 64k' -c 'read -P 3 8M 64k' "$URI/disk"
+	check timeout 600 fio --name=x --ioengine=nbd --uri="$URI/disk" --rw=randrw --bs=4k --iodepth=32 --size=8M \
+	    --verify=crc32c --verify_fatal=1
+	capos_refute 'panic|given up'
+	capos_stop
+}
+
+atf_test_case the_status_page_is_live
+the_status_page_is_live_head() { atf_set timeout 600; }
+the_status_page_is_live_body() {
+	need curl
+	capos_disk disk.img 16M
+	serve DISK=disk.img
+	check curl -sS --max-time 60 -o page "$URL"
+	atf_check cmp page "$ROOT/usr/httpd/page.html"
+	check curl -sS --max-time 60 -o status.json "$URL"status.json
+	# What guards each device, and why.
+	atf_check -o match:'"kind": "NVMe controller", .*"driver": "nvmed", "backend": "direct-remapping"' \
+	    -o match:'"driver": "netd"' -o match:"\"arch\": \"$ARCH\"" -o match:'"v4": "10.0.2.15"' \
+	    -o match:'"name": "nvme0n1", .*"bytes": 16777216' -o match:'"name": "httpd"' cat status.json
+	# The record is the shell's.
+	check curl -sS --max-time 60 -o evidence.json "$URL"evidence.json
+	atf_check -o match:'"step": "validated", "answer": "yes"' -o match:'"hostile_hardware_isolation": "claimed"' cat evidence.json
+	check curl -sS --max-time 60 -o metrics "$URL"metrics
+	atf_check -o match:'^capos_uptime_seconds [0-9]+\.[0-9]+$' -o match:'^capos_disk_requests_total\{disk="nvme0n1",op="read"\} ' \
+	    -o match:'^capos_net_packets_total\{way="in"\} [1-9]' cat metrics
+	# Every line is a comment or a sample.
+	atf_check -s exit:1 grep -vE '^(# (HELP|TYPE) capos_[a-z_]+ .+|capos_[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? [0-9]+(\.[0-9]+)?)$' metrics
+	atf_check -o match:'HTTP/1.1 404' curl -siS --max-time 60 "$URL"nothing
+	capos_stop
+}
+
+atf_test_case a_browser_sees_the_machine_work
+a_browser_sees_the_machine_work_head() { atf_set timeout 600; }
+a_browser_sees_the_machine_work_body() {
+	. "$ROOT/tests/browser/browser.subr"
+	need_browser
+	need nbdcopy
+	capos_disk disk.img 64M
+	serve DISK=disk.img
+	(for i in 1 2 3 4 5 6; do timeout 60 nbdcopy "$URI/disk" null: ; sleep 1; done) >/dev/null 2>&1 &
+	load=$!
+	browse "$URL" 15
+	browser_checks
+	shot "$URL" 1200 1700 "$ROOT/build/status-page-$ARCH.png"
+	kill $load 2>/dev/null
+	capos_stop
+}
+
+atf_test_case servers_die_and_a_copy_goes_on
+servers_die_and_a_copy_goes_on_head() { atf_set timeout 900; }
+servers_die_and_a_copy_goes_on_body() {
+	need nbdcopy
+	size=$(capos_scale 64M 1G)
+	capos_disk disk.img $size 1
+	capos_disk new.img $size 2
+	before=$(capos_sha256 disk.img)
+	serve DISK=disk.img
+	n=0
+	for way in out in; do
+		case $way in
+		out) timeout 300 nbdcopy "$URI/disk" out.img >copy.out 2>&1 & ;;
+		in) timeout 300 nbdcopy --flush new.img "$URI/disk" >copy.out 2>&1 & ;;
+		esac
+		copy=$!
+		while :; do
+			capos_type 'kill nvmed'
+			n=$((n + 1))
+			capos_wait "nvmed serves again after .*restart $n\)" 60
+			kill -0 $copy 2>/dev/null || break
+			sleep 0.3
+		done
+		wait $copy || capos_fail "nbdcopy $way: $(cat copy.out)"
+	done
+	atf_check_equal "$before" "$(capos_sha256 out.img)"
+	atf_check cmp new.img disk.img
+	[ $n -ge 2 ] || capos_fail 'the copies were over before anything died'
+	capos_stop
+	echo "nvmed was ended $n times; ms until it served again:" $(sed -n 's/.*nvmed serves again after \([0-9]*\) ms.*/\1/p' serial.txt | sort -n)
+}
+
+atf_test_case services_come_back_after_the_stack
+services_come_back_after_the_stack_head() { atf_set timeout 600; }
+services_come_back_after_the_stack_body() {
+	need curl nbdinfo
+	capos_disk disk.img 16M
+	serve DISK=disk.img
+	check curl -sS --max-time 60 -o page "$URL"
+	capos_type 'kill tcpip'
+	capos_wait 'tcpip ended'
+	capos_wait 'tcpip: address 10\.0\.2\.15'
+	i=0
+	until curl -sS --max-time 10 -o page "$URL" 2>curl.err; do
+		i=$((i + 1))
+		[ $i -lt 20 ] || capos_fail "the page did not come back: $(cat curl.err)"
+		sleep 0.5
+	done
+	check timeout 60 nbdinfo "$URI/disk"
+	capos_stop
+}
+
+atf_init_test_cases() {
+	atf_add_test_case a_disk_goes_out_and_in_over_nbd
+	atf_add_test_case the_status_page_is_live
+	atf_add_test_case a_browser_sees_the_machine_work
+	atf_add_test_case servers_die_and_a_copy_goes_on
+	atf_add_test_case services_come_back_after_the_stack
+}
