@@ -11,13 +11,13 @@ image() {
 	    atf_fail "no image"
 }
 
-# shape [-w WORD] NAME [NAME=value...]: boots it to the verdicts and the hash of its disk, and off
+# shape [-w WORD] NAME [NAME=value...]: boots it to the verdicts and the hash of its disk, and off; with the NIC that "make run" gives it
 shape() {
 	word=
 	[ "$1" != -w ] || { word="$2 "; shift 2; }
 	name=$1; shift
 	image "${word}cmd=evidence%3bsha256%20nvme0n1%3bdate%3blog%3bpoweroff"
-	capos_boot SHAPE="$name" DISK=disk.img CMD=unused "$@"
+	capos_boot SHAPE="$name" NET= DISK=disk.img CMD=unused "$@"
 	capos_expect "^$(capos_sha256 disk.img)  nvme0n1" '^capos: exit status 0' 'I power off'
 	capos_refute 'no power-off' 'going on alone' 'did not start'
 }
@@ -44,7 +44,7 @@ atf_test_case graviton
 graviton_head() { atf_set timeout 600; }
 graviton_body() {
 	image ''
-	capos_start SHAPE=graviton NET=user DISK=disk.img	# as "make run" has it
+	capos_start SHAPE=graviton NET= DISK=disk.img
 	capos_wait '^capos> $' 200
 	capos_type 'evidence; sha256 nvme0n1; poweroff'
 	capos_end 200
@@ -100,7 +100,7 @@ atf_test_case oci
 oci_head() { atf_set timeout 600; }
 oci_body() {
 	capos_disk data.img 4M 71
-	capos_boot SHAPE=oci DISK=data.img CMD='evidence; sha256 nvme0n1'
+	capos_boot SHAPE=oci NET= DISK=data.img CMD='evidence; sha256 nvme0n1'
 	capos_expect "^$(capos_sha256 data.img)  nvme0n1" '^capos: exit status 0'
 	brokered
 }
