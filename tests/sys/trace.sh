@@ -37,9 +37,16 @@ however_it_ends_the_order_is_the_same_body() {
 	capos_disk other.img 1M 44
 	for lane in direct brokered; do
 		case $lane in direct) iommu= ;; brokered) iommu=IOMMU=none ;; esac
-		capos_boot DISK=disk.img $iommu MANIFEST=rogue \
-		    QEMU_EXTRA='-drive if=none,id=other,file=other.img,format=raw -device nvme,serial=other,drive=other,use-intel-id=on' \
-		    CMD='sha256 nvme0n1; sleep 2500; trace 2000; kill rogue; sleep 500; kill nvmed; sha256 nvme0n1; trace 2000'
+		capos_start DISK=disk.img $iommu MANIFEST=rogue \
+		    QEMU_EXTRA='-drive if=none,id=other,file=other.img,format=raw -device nvme,serial=other,drive=other,use-intel-id=on'
+		capos_wait 'rogue: that is all'
+		capos_type 'trace 2000'
+		capos_type 'kill rogue'
+		capos_wait 'rogue ended: killed'
+		capos_type 'kill nvmed'
+		capos_wait 'nvmed serves again'
+		capos_type 'trace 2000; poweroff'
+		capos_end
 		capos_expect 'rogue: reset: success' 'rogue: end of the claim: success'
 		sed -n '/> kill rogue/,$p' serial.txt >after.txt
 		sed '/> kill rogue/,$d' serial.txt >before.txt
