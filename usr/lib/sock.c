@@ -9,6 +9,8 @@
 #include "kern/base/bits.h"
 
 enum : uint64_t { CALL_NS = 5 * NS_PER_S, AGAIN_NS = 10 * NS_PER_MS };
+/* Told in steps of at most so much: a part of the window of a peer that does not scale. */
+enum : uint64_t { TELL_BYTES = 16 * KIB };
 
 static NORETURN void
 keep(struct socks *k)
@@ -344,7 +346,8 @@ sock_consume(struct sock *s, uint32_t len)
 
 	s->rx_tail += len;
 	store_release(&s->ring->rx_tail, s->rx_tail);
-	if (s->rx_tail - told < s->rx_bytes / 4 && load_relaxed(&s->ring->rx_wanted) == 0)
+	if (s->rx_tail - told < min_u64(s->rx_bytes / 4, TELL_BYTES) &&
+	    load_relaxed(&s->ring->rx_wanted) == 0)
 		return;
 	s->rx_told = s->rx_tail;
 	news(s);
