@@ -25,6 +25,11 @@ const struct command commands[] = {
 	{ "flush", "DEV", "makes earlier writes durable", cmd_flush },
 	{ "zero", "DEV OFFSET LENGTH", "makes a range read as zeroes", cmd_zero },
 	{ "discard", "DEV OFFSET LENGTH", "says that a range is not needed any more", cmd_discard },
+	{ "net", "", "network: addresses, counters, sockets", cmd_net },
+	{ "ping", "HOST", "asks a host for echoes", cmd_ping },
+	{ "dns", "NAME", "addresses of a host", cmd_dns },
+	{ "wget", "URL [DEV OFFSET]", "fetches a file over HTTP, to the console or to a disk",
+	    cmd_wget },
 	{ "bench", "[PART]", "what operations cost", cmd_bench },
 	{ "stress", "[ROUNDS]", "messages and signals from all sides, every answer checked",
 	    cmd_stress },
@@ -70,6 +75,9 @@ const struct note notes[] = {
 	{ "write",
 	    "The blocks around the text are read, changed and written; \"flush\" makes them durable.\n"
 	    "As: write nvme0n1 4096 \"some text\"" },
+	{ "wget",
+	    "On a disk the file begins at OFFSET, a multiple of the block size, and what is behind its end stays.\n"
+	    "As: wget http://10.0.2.2:8000/disk.img nvme0n1 0" },
 	{ "kill",
 	    "Its supervisor starts it again, as the manifest says.  As: kill nvmed.  Of a controller: it is taken away from its\n"
 	    "driver.  As: kill nvme0" },

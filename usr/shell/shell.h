@@ -1,8 +1,8 @@
 /*
  * The shell's parts: the console and line editing (line.c, edit.c), lines to commands (command.c),
  * commands about the system (sys.c) and about disks (disk.c), a hostile client of disks (liar.c),
- * one whose server dies (outlive.c), packets (packet.c), and lies about them (netliar.c),
- * benchmarks (bench.c).
+ * one whose server dies (outlive.c), packets (packet.c), and lies about them (netliar.c), the network
+ * (net.c), benchmarks (bench.c).
  */
 #pragma once
 
@@ -71,4 +71,5 @@ command_fn cmd_killer, cmd_ps, cmd_mem, cmd_memtest, cmd_cpus, cmd_date, cmd_tra
 command_fn cmd_log, cmd_kill, cmd_poweroff, cmd_reboot;
 command_fn cmd_blk, cmd_sha256, cmd_hexdump, cmd_write, cmd_flush, cmd_bench, cmd_rogue, cmd_sleep,
     cmd_stress;
+command_fn cmd_net, cmd_ping, cmd_dns, cmd_wget;
 command_fn cmd_arp, cmd_flood, cmd_netliar, cmd_netrogue, cmd_zero, cmd_discard;
