@@ -455,7 +455,7 @@ run: image-$(RUN_ARCH) $(if $(DISK),,$(OUT)/disk.img) $(if $(filter uefi uboot,$
 debug: image-$(RUN_ARCH) $(if $(DISK),,$(OUT)/disk.img)
 	@$(RUN_VARS) GDB=1 tools/run
 export MANIFEST SHAPE TABLES
-export KERNEL INITRD IOMMU SMP MEM CPU MACHINE DISK DISKS BLOCK_SIZE ROOT_PORT NVME NET NIC HTTP_PORT NBD_PORT VDISK VBLK CMD APPEND TIMEOUT
+export KERNEL INITRD IOMMU SMP MEM CPU MACHINE DISK DISKS BLOCK_SIZE ROOT_PORT NVME NET NIC HTTP_PORT NBD_PORT FLOW_PORT VDISK VBLK CMD APPEND TIMEOUT
 export BOOT BOOT_DISK FIRMWARE MONITOR GDB_PORT TRACE QEMU QEMU_EXTRA DRY
 
 # The default disk: an ext4 file system that holds this repository's documents.
@@ -573,6 +573,7 @@ Variables of run and debug (tools/run tells more)
   NET               user: a virtio-net device on QEMU's own network; none; or another -netdev without its id (user)
   HTTP_PORT         port of this machine's loopback for the status page; 0: none (8080, or the next free one)
   NBD_PORT          the same for disks over NBD (10809)
+  FLOW_PORT         the same for discard, and 10 above it chargen (5009)
   NIC               more properties of it, as "mq=on,vectors=10"
   CMD               shell commands, separated by ";": run them, power off; status 0 if all succeeded
   TIMEOUT           seconds until QEMU is ended (with CMD 600, else none)

@@ -6,7 +6,7 @@
 # looked for from a random one on, so that machines side by side do not meet.
 serve() {
 	base=$((20000 + $(od -An -N2 -tu2 /dev/urandom) % 20000))
-	capos_start NET=user HTTP_PORT=$base NBD_PORT=$((base + 1)) "$@"
+	capos_start NET=user HTTP_PORT=$base NBD_PORT=$((base + 1)) FLOW_PORT=$((base + 2)) "$@"
 	# In no order.
 	for line in 'nbdd: 1 export on port' 'tcpip: address 10\.0\.2\.15' 'httpd: the status page is on port'; do
 		CAPOS_SEEN=0
@@ -145,7 +145,47 @@ services_come_back_after_the_stack_body() {
 	capos_stop
 }
 
+# The shell as a client: of QEMU's own network, and of a server on the host.
+atf_test_case the_shell_reaches_the_network
+the_shell_reaches_the_network_head() { atf_set timeout 300; }
+the_shell_reaches_the_network_body() {
+	mkfifo hold
+	"$ROOT/build/host/httphost" <hold >port 2>host.err &
+	host=$!
+	exec 6>hold
+	until [ -s port ]; do sleep 0.1; done
+	url=http://10.0.2.2:$(cat port)
+	capos_disk disk.img 1M
+	cp disk.img want.img
+	size=$(wc -c <"$ROOT/usr/httpd/page.html")
+	dd if="$ROOT/usr/httpd/page.html" of=want.img bs=512 seek=3 conv=notrunc status=none
+	capos_boot -s 1 NET=user DISK=disk.img CMD="sleep 1500; net; ping 10.0.2.2; dns 10.0.2.2; wget $url/status.json; wget $url/ nvme0n1 1536; \
+wget $url/nothing; wget http://10.0.2.2:1/; wget ftp://x; ping 10.0.2.99"
+	capos_expect 'address 10\.0\.2\.15' 'gateway 10\.0\.2\.2' 'TCP port 80 listens' '56 bytes from 10\.0\.2\.2: [0-9.]+ ms' \
+	    '10\.0\.2\.2 has address 10\.0\.2\.2' '"arch": "made up"' "^$size bytes" 'HTTP/1.1 404 Not Found' 'wget: no connection: refused' \
+	    'is not http://HOST' '10\.0\.2\.99: '
+	atf_check cmp disk.img want.img
+	echo >&6
+	wait $host || capos_fail "the server failed: $(cat host.err)"
+}
+
+# Bytes into the guest and out of it; how fast is printed, and no matter.
+atf_test_case bytes_flow_both_ways
+bytes_flow_both_ways_head() { atf_set timeout 300; }
+bytes_flow_both_ways_body() {
+	serve
+	discard=$(sed -n 's/.*discard 127.0.0.1:\([0-9]*\).*/\1/p' qemu.err) chargen=$(sed -n 's/.*chargen 127.0.0.1:\([0-9]*\).*/\1/p' qemu.err)
+	check timeout 120 bash -c "LC_ALL=C dd if=/dev/zero bs=64k count=512 >/dev/tcp/127.0.0.1/$discard"
+	echo "in: $(tail -n 1 check.out)"
+	check timeout 120 bash -c "LC_ALL=C dd bs=64k count=512 iflag=fullblock </dev/tcp/127.0.0.1/$chargen 2>said | sha256sum"
+	echo "out: $(tail -n 1 said)"
+	atf_check_equal "$(head -c 32M /dev/zero | tr '\0' c | sha256sum)" "$(cat check.out)"
+	capos_stop
+}
+
 atf_init_test_cases() {
+	atf_add_test_case bytes_flow_both_ways
+	atf_add_test_case the_shell_reaches_the_network
 	atf_add_test_case a_disk_goes_out_and_in_over_nbd
 	atf_add_test_case the_status_page_is_live
 	atf_add_test_case a_browser_sees_the_machine_work
