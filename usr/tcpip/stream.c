@@ -282,11 +282,11 @@ static uint32_t batched;
 static bool holding;
 
 int8_t
-stream_segment(struct tcp_pcb *pcb)
+stream_segment(struct tcp_pcb *pcb, uint32_t bytes)
 {
 	uint32_t i;
 
-	if (!holding || pcb->state != ESTABLISHED ||
+	if (!holding || bytes == 0 || pcb->state != ESTABLISHED ||
 	    (pcb->flags & (TF_ACK_DELAY | TF_ACK_NOW)) != TF_ACK_DELAY)
 		return ERR_OK;
 	for (i = 0; i < batched && batch[i].pcb != pcb; i++)
@@ -316,8 +316,13 @@ stream_release_acks(void)
 		/* It may be gone by now. */
 		for (p = tcp_active_pcbs; p != NULL && p != batch[i].pcb; p = p->next)
 			;
-		if (p == NULL || batch[i].held == 0 || (p->flags & TF_ACK_DELAY) == 0)
+		if (p == NULL || batch[i].held == 0 || (p->flags & TF_ACK_NOW) != 0)
 			continue;
+		if ((p->flags & TF_ACK_DELAY) == 0) {
+			/* Acknowledged, or the last segment was none to be: its timer will see. */
+			tcp_set_flags(p, TF_ACK_DELAY);
+			continue;
+		}
 		tcp_ack_now(p);
 		(void)tcp_output(p);
 	}

@@ -283,6 +283,40 @@ ATF_TC_BODY(a_stream_over_ipv6_echoes, tc)
 	finish();
 }
 
+/* Acknowledgements and bytes come mixed, in both directions. */
+ATF_TC_WITHOUT_HEAD(a_stream_goes_both_ways_at_once);
+ATF_TC_BODY(a_stream_goes_both_ways_at_once, tc)
+{
+	uint64_t put = 0, got = 0, begun;
+	struct sock s = { 0 };
+
+	begin(11);
+	open_to(&s, ECHO, 65536, 65536);
+	begun = world_now();
+	while (got < 2'000'000) {
+		uint32_t n, m;
+		uint8_t *to = sock_space(&s, &n);
+		const uint8_t *p;
+
+		(void)sock_ready(&k);
+		n = (uint32_t)min_u64(n, 2'000'000 - put);
+		for (uint32_t i = 0; i < n; i++)
+			to[i] = world_pattern(put++);
+		sock_produce(&s, n);
+		p = sock_peek(&s, &m);
+		for (uint32_t i = 0; i < m; i++)
+			ATF_REQUIRE_EQ(p[i], world_pattern(got++));
+		sock_consume(&s, m);
+		if (n == 0 && m == 0)
+			ATF_REQUIRE_EQ(sock_wait(&k, world_now() + 10 * NS_PER_S), OK);
+	}
+	/* Nobody waited for a timer. */
+	ATF_CHECK_MSG(world_now() - begun < 3 * NS_PER_S, "%llu ms",
+	    (unsigned long long)((world_now() - begun) / NS_PER_MS));
+	sock_close(&s);
+	finish();
+}
+
 ATF_TC_WITHOUT_HEAD(what_was_produced_arrives_though_the_socket_is_closed);
 ATF_TC_BODY(what_was_produced_arrives_though_the_socket_is_closed, tc)
 {
@@ -315,6 +349,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, nobody_answers_behind_a_cut_wire);
 	ATF_TP_ADD_TC(tp, echoes_come_back_over_both_families);
 	ATF_TP_ADD_TC(tp, a_stream_over_ipv6_echoes);
+	ATF_TP_ADD_TC(tp, a_stream_goes_both_ways_at_once);
 	ATF_TP_ADD_TC(tp, what_was_produced_arrives_though_the_socket_is_closed);
 	return atf_no_error();
 }

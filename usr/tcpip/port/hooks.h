@@ -11,8 +11,9 @@ uint32_t lwip_first_sequence(
 
 #define LWIP_HOOK_TCP_ISN lwip_first_sequence
 
-/* A segment has come for a connection (usr/tcpip/stream.c). */
+/* A segment with so many bytes has come for a connection (usr/tcpip/stream.c). */
 struct tcp_pcb;
-int8_t stream_segment(struct tcp_pcb *pcb);
+int8_t stream_segment(struct tcp_pcb *pcb, uint32_t bytes);
 
-#define LWIP_HOOK_TCP_INPACKET_PCB(pcb, header, options, first, second, p) stream_segment(pcb)
+#define LWIP_HOOK_TCP_INPACKET_PCB(pcb, header, options, first, second, p) \
+	stream_segment(pcb, (p)->tot_len)
