@@ -1,8 +1,8 @@
 /*
  * The shell's parts: the console and line editing (line.c, edit.c), lines to commands (command.c),
  * commands about the system (sys.c) and about disks (disk.c), a hostile client of disks (liar.c),
- * one whose server dies (outlive.c), packets (packet.c), and lies about them (netliar.c), the network
- * (net.c), benchmarks (bench.c).
+ * one whose server dies (outlive.c), packets (packet.c), and lies about them (netliar.c), the
+ * network (net.c), benchmarks (bench.c).
  */
 #pragma once
 
