@@ -107,7 +107,7 @@ a_small_machine_cuts_budgets_head() { atf_set timeout 900; }
 a_small_machine_cuts_budgets_body() {
 	capos_disk disk.img 1M 46
 	capos_boot MEM=128M DISK=disk.img CMD='sha256 nvme0n1'
-	capos_expect 'W init: devmgr: 65536 pages are too many for this machine: it gets ' "^$(capos_sha256 disk.img)  nvme0n1"
+	capos_expect 'W init: devmgr: 73728 pages are too many for this machine: it gets ' "^$(capos_sha256 disk.img)  nvme0n1"
 }
 
 atf_init_test_cases() {

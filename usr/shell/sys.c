@@ -82,7 +82,7 @@ supervised_text(uint8_t state)
 	static const char *const text[] = { "runs", "is starting", "waits to be started again",
 		"its device is not granted", "given up: ended too often",
 		"off: its device faulted too often", "finished",
-		"its device was taken out" };
+		"left out: too little memory", "its device was taken out" };
 
 	return state < ARRAY_SIZE(text) ? text[state] : "?";
 }
