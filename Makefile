@@ -65,7 +65,7 @@ say      = $(if $(filter 0,$(V)),@printf '  %-7s %s\n' '$(1)' '$(2)')
 text_changed = $(if $(subst $(1),,$(2))$(subst $(2),,$(1)),yes)
 define stamp_rule
 $(1): FORCE
-	$$(if $$(call text_changed,x$$(strip $$(file <$(1))),x$$(strip $$($(2)))),$$(shell mkdir -p $$(@D))$$(file >$(1),$$($(2))))
+	$$(if $$(call text_changed,$$(if $$(wildcard $(1)),x)$$(strip $$(file <$(1))),x$$(strip $$($(2)))),$$(shell mkdir -p $$(@D))$$(file >$(1),$$($(2))))
 endef
 
 # ---- Flags ------------------------------------------------------------------------------------
