@@ -366,6 +366,10 @@ ATF_TC_BODY(an_overlap_is_refused_and_changes_nothing, tc)
 	for (enum kind k = S1; k < KINDS; k++) {
 		start(k, (struct fake_setup){ 0 });
 		ATF_REQUIRE_EQ(map(AT + 3 * MIB, TO, PAGE_SIZE, IOPT_READ), OK);
+		/* the same page again, which is found without a walk */
+		count_stores();
+		ATF_CHECK_EQ(map(AT + 3 * MIB, 2 * TO, PAGE_SIZE, IOPT_READ), E_EXISTS);
+		ATF_CHECK_EQ(leaves_shown, 0);
 		ATF_REQUIRE_EQ(map(AT + 8 * MIB, TO + 8 * MIB, 2 * MIB, IOPT_READ), OK);
 		count_stores();
 		ATF_CHECK_EQ(map(AT, 2 * TO, 16 * MIB, IOPT_READ | IOPT_WRITE), E_EXISTS);
