@@ -408,7 +408,7 @@ test: $(ALL_ARCHES:%=image-%) $(ALL_ARCHES:%=uefi-%) $(OUT)/capos-all.img $(KYUA
 	$(call kyua,)
 test-host: $(KYUAFILES) $(SHELL_TESTS) $(HOST_TESTS) $(FUZZERS) $(HOST_TOOLS)
 	$(call kyua,host tools)
-test-arm64: image-arm64 uefi-arm64 $(HOST_TOOLS) $(KYUAFILES) $(SHELL_TESTS) $(call SYS_TESTS,arm64)
+test-arm64: image-arm64 uefi-arm64 $(OUT)/capos-all.img $(HOST_TOOLS) $(KYUAFILES) $(SHELL_TESTS) $(call SYS_TESTS,arm64)
 	$(call kyua,arm64)
 test-x86_64: image-x86_64 uefi-x86_64 $(HOST_TOOLS) $(KYUAFILES) $(SHELL_TESTS) $(call SYS_TESTS,x86_64)
 	$(call kyua,x86_64)

@@ -22,7 +22,7 @@ shape() {
 	capos_refute 'no power-off' 'going on alone' 'did not start'
 }
 brokered() { capos_expect '^0000:.* class 010802: at most brokered' 'brokered: .*hostile_hardware_isolation=not-claimed'; }
-direct() { capos_expect '^0000:.* class 010802: at most direct-remapping' '^  programmed    yes'; }
+direct() { capos_expect '^0000:.* class 010802: at most direct-remapping' '^  programmed    yes' 'direct-remapping by .*: validated'; }
 
 # The first-boot record: one block, whole, on the console and not in the log; and nothing in it that points into memory (D3).  Here
 # RAM begins at 0 or at 1 GiB and has 1 GiB, and firmware's queues lie high in it.
