@@ -459,36 +459,6 @@ let_go(struct blk_session *s)
 	return virtq_commit(&q->q);
 }
 
-/* A number after "name=" in the arguments; "otherwise" without. */
-static uint32_t
-argument(const char *name, uint32_t otherwise)
-{
-	size_t n = strlen(name);
-
-	for (const char *p = start_info->args; *p != 0; p++) {
-		uint32_t v = 0;
-
-		if ((p != start_info->args && p[-1] != ' ') || strncmp(p, name, n) != 0 ||
-		    p[n] != '=')
-			continue;
-		for (p += n + 1; *p >= '0' && *p <= '9'; p++)
-			v = v * 10 + (uint32_t)(*p - '0');
-		return v;
-	}
-	return otherwise;
-}
-
-static uint32_t
-cpus(void)
-{
-	uint32_t n = 1;
-	uint64_t size;
-
-	(void)sys_info(
-	    start_handle("kernel"), INFO_CPUS, 0, (uint64_t)(uintptr_t)&n, sizeof(n), &size);
-	return n;
-}
-
 int
 main(void)
 {
@@ -504,14 +474,14 @@ main(void)
 	server.device.ntfn = (handle_t)h;
 	if (sys_handle_dup(server.device.ntfn, RIGHT_SIGNAL | RIGHT_GIVE, &h) != OK)
 		die("no handle");
-	server.slow_s = argument("slow", SLOW_S);
-	server.abort_s = argument("abort", ABORT_S);
+	server.slow_s = start_number("slow", SLOW_S);
+	server.abort_s = start_number("abort", ABORT_S);
 	server.again_end = &server.again;
 	for (uint32_t i = REQUESTS; i-- != 0; ) {
 		server.request[i].next = server.free;
 		server.free = &server.request[i];
 	}
-	s = vblk_start(b, &server.device, argument("queues", cpus()), &why);
+	s = vblk_start(b, &server.device, start_number("queues", cpu_count()), &why);
 	if (s != OK)
 		die("device not usable: %s (%s)", why, status_text(s));
 	memcpy(serial, b->serial, sizeof(serial));

@@ -3,34 +3,12 @@
  */
 #include "usr/lib/blk_serve.h"
 
-enum { LINES_A_SECOND = 8 };
 enum : uint64_t { ALONE_NS = 5 * NS_PER_S };	/* how long a session may be without its keeper */
 
 static uint32_t
 number(const struct blk_server *b, const struct blk_session *s)
 {
 	return (uint32_t)(s - b->session);
-}
-
-void
-complain(const char *format, ...)
-{
-	static uint64_t second;
-	static uint32_t lines;
-	uint64_t now = now_ns() / NS_PER_S;
-	char text[200];
-	va_list ap;
-
-	if (now != second)
-		lines = 0;
-	second = now;
-	if (++lines > LINES_A_SECOND)
-		return;
-	va_start(ap, format);
-	fmt_vbuf(text, sizeof(text), format, ap);
-	va_end(ap);
-	log_line(1, "%s%s", text,
-	    lines == LINES_A_SECOND ? "; more like it in this second are not logged" : "");
 }
 
 COLD void

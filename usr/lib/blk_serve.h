@@ -96,8 +96,6 @@ struct blk_server {
 #define for_each_bit(n, set) \
 	for (uint32_t set_ = (set), n; set_ != 0 && (n = lowest_bit(set_), true); set_ &= set_ - 1)
 
-/* A line about trouble; only so many a second, so that no client can fill the log. */
-void complain(const char *format, ...) PRINTF(1, 2);
 
 /* --- calls --------------------------------------------------------------------- */
 

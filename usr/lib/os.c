@@ -150,6 +150,35 @@ sleep_until(uint64_t ns)
 	(void)sys_ntfn_wait(HANDLE_NONE, ns, &bits);
 }
 
+uint32_t
+start_number(const char *name, uint32_t otherwise)
+{
+	size_t n = strlen(name);
+
+	for (const char *p = start_info->args; *p != 0; p++) {
+		uint32_t v = 0;
+
+		if ((p != start_info->args && p[-1] != ' ') || strncmp(p, name, n) != 0 ||
+		    p[n] != '=')
+			continue;
+		for (p += n + 1; *p >= '0' && *p <= '9'; p++)
+			v = v * 10 + (uint32_t)(*p - '0');
+		return v;
+	}
+	return otherwise;
+}
+
+uint32_t
+cpu_count(void)
+{
+	uint32_t n = 1;
+	uint64_t size;
+
+	(void)sys_info(
+	    start_handle("kernel"), INFO_CPUS, 0, (uint64_t)(uintptr_t)&n, sizeof(n), &size);
+	return n;
+}
+
 void *
 pages_alloc_as(uint64_t pages, uint32_t flags, handle_t *memory)
 {

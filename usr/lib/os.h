@@ -32,6 +32,10 @@ extern const struct boot_info *boot_info;	/* init only */
 
 /* A handle by the name its spawner gave it; HANDLE_NONE when there is none. */
 handle_t start_handle(const char *name);
+/* The number after "name=" in the program's arguments; "otherwise" when it is not there. */
+uint32_t start_number(const char *name, uint32_t otherwise);
+/* Processors that are online; 1 when the kernel's handle does not tell. */
+uint32_t cpu_count(void);
 
 /* Prints to the console (the "kernel" handle must carry KERNEL_CONSOLE). */
 void print(const char *format, ...) PRINTF(1, 2);
@@ -40,6 +44,8 @@ void print_flush(void);
 void print_raw(const char *text, size_t len);
 /* A line into the system log. */
 void log_line(unsigned level, const char *format, ...) PRINTF(2, 3);
+/* A line about trouble, as a warning; only so many a second, so that no client can fill the log. */
+void complain(const char *format, ...) PRINTF(1, 2);
 
 /* Logs one line, of at most 199 characters, as an error, and ends the process with exit code 1. */
 NORETURN void die(const char *format, ...) PRINTF(1, 2);

@@ -15,32 +15,11 @@
 #include "kern/base/mmio.h"
 #include "usr/netd/netd.h"
 
-enum { LINES_A_SECOND = 8, STUCK_S = 5, RESETS_MAX = 16 };
+enum { STUCK_S = 5, RESETS_MAX = 16 };
 enum : uint64_t { TICK_NS = NS_PER_S, POLL_NS = 2 * NS_PER_MS, RESETS_NS = 60 * NS_PER_S };
 
 struct server server;
 static handle_t endpoint;
-
-void
-complain(const char *format, ...)
-{
-	static uint64_t second;
-	static uint32_t lines;
-	uint64_t now = now_ns() / NS_PER_S;
-	char text[200];
-	va_list ap;
-
-	if (now != second)
-		lines = 0;
-	second = now;
-	if (++lines > LINES_A_SECOND)
-		return;
-	va_start(ap, format);
-	fmt_vbuf(text, sizeof(text), format, ap);
-	va_end(ap);
-	log_line(1, "%s%s", text,
-	    lines == LINES_A_SECOND ? "; more like it in this second are not logged" : "");
-}
 
 /* NULL: for a session's end, which is no trouble. */
 void
@@ -328,36 +307,6 @@ serve(void)
 	}
 }
 
-/* A number after "name=" in the arguments; "otherwise" without. */
-static uint32_t
-argument(const char *name, uint32_t otherwise)
-{
-	size_t n = strlen(name);
-
-	for (const char *p = start_info->args; *p != 0; p++) {
-		uint32_t v = 0;
-
-		if ((p != start_info->args && p[-1] != ' ') || strncmp(p, name, n) != 0 ||
-		    p[n] != '=')
-			continue;
-		for (p += n + 1; *p >= '0' && *p <= '9'; p++)
-			v = v * 10 + (uint32_t)(*p - '0');
-		return v;
-	}
-	return otherwise;
-}
-
-static uint32_t
-cpus(void)
-{
-	uint32_t n = 1;
-	uint64_t size;
-
-	(void)sys_info(
-	    start_handle("kernel"), INFO_CPUS, 0, (uint64_t)(uintptr_t)&n, sizeof(n), &size);
-	return n;
-}
-
 /* What of the device's features a session has. */
 static uint32_t
 features(const struct virtio_net *n)
@@ -385,7 +334,7 @@ main(void)
 	if (sys_handle_dup(server.device.ntfn, RIGHT_SIGNAL | RIGHT_GIVE, &h) != OK)
 		die("no handle");
 	server.signal = (handle_t)h;
-	s = vnet_start(n, &server.device, argument("pairs", cpus()), &why);
+	s = vnet_start(n, &server.device, start_number("pairs", cpu_count()), &why);
 	if (s != OK)
 		die("device not usable: %s (%s)", why, status_text(s));
 	(void)sys_watch(server.device.handle, server.device.ntfn, BIT_FAULT);

@@ -65,8 +65,6 @@ struct server {
 extern struct server server;
 
 /* main.c */
-/* A line about trouble; only so many a second, so that no client can fill the log. */
-void complain(const char *format, ...) PRINTF(1, 2);
 /* The device is reset, and what it had of the session is answered or given to it again.  Does not
  * return when it cannot be. */
 void recover(const char *why);

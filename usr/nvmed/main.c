@@ -341,36 +341,6 @@ serve(void)
 	}
 }
 
-/* A number after "name=" in the arguments; "otherwise" without. */
-static uint32_t
-argument(const char *name, uint32_t otherwise)
-{
-	size_t n = strlen(name);
-
-	for (const char *p = start_info->args; *p != 0; p++) {
-		uint32_t v = 0;
-
-		if ((p != start_info->args && p[-1] != ' ') || strncmp(p, name, n) != 0 ||
-		    p[n] != '=')
-			continue;
-		for (p += n + 1; *p >= '0' && *p <= '9'; p++)
-			v = v * 10 + (uint32_t)(*p - '0');
-		return v;
-	}
-	return otherwise;
-}
-
-static uint32_t
-cpus(void)
-{
-	uint32_t n = 1;
-	uint64_t size;
-
-	(void)sys_info(
-	    start_handle("kernel"), INFO_CPUS, 0, (uint64_t)(uintptr_t)&n, sizeof(n), &size);
-	return n;
-}
-
 static handle_t
 notification(void)
 {
@@ -402,14 +372,14 @@ main(void)
 	server.blk.flush = session_flush;
 	server.blk.rogue = rogue;
 	server.blk.ops = 1u << BLK_READ | 1u << BLK_WRITE | 1u << BLK_FLUSH;
-	server.slow_s = argument("slow", SLOW_S);
-	server.abort_s = argument("abort", ABORT_S);
+	server.slow_s = start_number("slow", SLOW_S);
+	server.abort_s = start_number("abort", ABORT_S);
 	for (uint32_t i = REQUESTS; i-- != 0; ) {
 		server.request[i].next = server.free;
 		server.free = &server.request[i];
 	}
-	s = nvme_ctrl_start(
-	    c, &server.device, argument("queues", cpus()), argument("depth", DEPTH), &why);
+	s = nvme_ctrl_start(c, &server.device, start_number("queues", cpu_count()),
+	    start_number("depth", DEPTH), &why);
 	if (s != OK)
 		die("controller not usable: %s (%s)", why, status_text(s));
 	server.ioq_count = c->ioq_count;

@@ -13,32 +13,11 @@
 #include "usr/lib/devmgr.h"
 #include "usr/tcpip/tcpip.h"
 
-enum { SERVICES = 64, LINES_A_SECOND = 8 };
+enum { SERVICES = 64 };
 enum : uint64_t { ALONE_NS = 5 * NS_PER_S, INIT_NS = 5 * NS_PER_S };
 
 struct tcpip tcpip;
 static struct { uint32_t sockets; uint64_t bytes; } use[SERVICES];
-
-void
-complain(const char *format, ...)
-{
-	static uint64_t second;
-	static uint32_t lines;
-	uint64_t now = turn_ns / NS_PER_S;
-	char text[200];
-	va_list ap;
-
-	if (now != second)
-		lines = 0;
-	second = now;
-	if (++lines > LINES_A_SECOND)
-		return;
-	va_start(ap, format);
-	fmt_vbuf(text, sizeof(text), format, ap);
-	va_end(ap);
-	log_line(1, "%s%s", text,
-	    lines == LINES_A_SECOND ? "; more like it in this second are not logged" : "");
-}
 
 struct sock_addr
 addr_of_words(const uint64_t w[2])

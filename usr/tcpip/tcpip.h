@@ -129,7 +129,6 @@ void socket_state(struct socket *s, enum sock_state state, enum status why);
 struct socket *socket_waiting(struct socket *listener);
 /* Gives back what it has: its connection must be gone. */
 void socket_free(struct socket *s);
-void complain(const char *format, ...) PRINTF(1, 2);
 /* Words of a message as an address, and back. */
 struct sock_addr addr_of_words(const uint64_t w[2]);
 void addr_to_words(const struct sock_addr *a, uint64_t w[2]);

@@ -1,7 +1,8 @@
 /*
  * Clients of the TCP/IP service that may not, that lie, that die, and that want too much.
  */
-/* LINK: usr/tcpip/turn.c usr/tcpip/session.c usr/tcpip/stream.c usr/tcpip/dgram.c usr/tcpip/ask.c
+/* LINK: usr/tcpip/turn.c usr/tcpip/session.c usr/lib/complain.c usr/tcpip/stream.c
+ * LINK: usr/tcpip/dgram.c usr/tcpip/ask.c
  * LINK: usr/tcpip/nif.c usr/tcpip/port/heap.c usr/tcpip/port/port.c usr/lib/sock.c
  * LINK: usr/lib/sock_addr.c usr/lib/sha256.c kern/base/fmt.c kern/base/str.c
  * LINK: tests/usr/tcpip/world.c */
@@ -291,7 +292,8 @@ ATF_TC_WITHOUT_HEAD(addresses_are_read_as_they_are_written);
 ATF_TC_BODY(addresses_are_read_as_they_are_written, tc)
 {
 	static const char *const same[] = { "0.0.0.0", "255.255.255.255", "10.0.2.15", "::", "::1",
-		"fe80::ff:fe00:2", "2001:db8::1:0:0:1", "1:2:3:4:5:6:7:8", "1::", "2001:db8:0:1:1:1:1:1" };
+		"fe80::ff:fe00:2", "2001:db8::1:0:0:1", "1:2:3:4:5:6:7:8",
+		"1::", "2001:db8:0:1:1:1:1:1" };
 	static const char *const bad[] = { "", "1", "1.2.3", "1.2.3.4.5", "256.1.1.1", "1.2.3.4 ",
 		"0001.2.3.4", ":", ":::", "1:", ":1", "1::2::3", "12345::", "1:2:3:4:5:6:7",
 		"1:2:3:4:5:6:7:8:9", "1:2:3:4:5:6:7:8::", "::1.2.3", "g::", "localhost" };
