@@ -23,6 +23,8 @@
 #include "kern/md/mmu.h"
 #include "kern/md/trap.h"
 #include "kern/panic.h"
+#include "kern/pci.h"
+#include "arch/x86_64/chipset.h"
 #include "arch/x86_64/x86.h"
 
 const uint16_t cpu_elf_machine = 62;		/* EM_X86_64 */
@@ -257,6 +259,8 @@ put_register(uint8_t space, uint64_t at, uint8_t v)
 	clock_spin(10 * NS_PER_MS);
 }
 
+const struct chipset_config cpu_chipset = { cpu_pci_read, cpu_pci_write };
+
 void
 cpu_power_off(const struct machine *m)
 {
@@ -265,7 +269,9 @@ cpu_power_off(const struct machine *m)
 	if (p->hardware_reduced && p->s5_known && p->sleep_control != 0)
 		put_register(p->sleep_space, p->sleep_control,
 		    (uint8_t)(p->s5_typa << 2 | 1 << 5)); /* SLP_TYP, SLP_EN */
-	if (p->s5_known && p->pm1a_control != 0) {
+	if (p->s5_known && p->pm1a_control != 0 &&
+	    (!p->pm1a_by_chipset ||
+		chipset_decode(&cpu_chipset, p->pm1a_control, pci_functions, pci_count))) {
 		outw((uint16_t)p->pm1a_control, (uint16_t)(p->s5_typa << 10 | 1 << 13));
 		if (p->pm1b_control != 0)
 			outw((uint16_t)p->pm1b_control, (uint16_t)(p->s5_typb << 10 | 1 << 13));

@@ -16,6 +16,7 @@
 #include "kern/md/console.h"
 #include "kern/md/cpu.h"
 #include "kern/record.h"
+#include "arch/x86_64/chipset.h"
 #include "arch/x86_64/x86.h"
 
 enum : uint32_t { START_MAGIC = 0x336ec578 };
@@ -93,6 +94,21 @@ add_ports(struct machine *m)
 	    end - 1);
 }
 
+/* Tables that name no PM1 control, on a chipset that says where it is. */
+static void
+add_chipset(struct machine *m)
+{
+	struct machine_power *p = &m->power;
+
+	if (p->hardware_reduced || p->pm1a_control != 0 || !p->s5_known || !pci_ports_answer())
+		return;
+	p->pm1a_control = chipset_pm1a_control(&cpu_chipset);
+	p->pm1a_by_chipset = p->pm1a_control != 0;
+	if (p->pm1a_by_chipset)
+		machine_note(m, "ACPI: FADT: power-off by port 0x%x, which the chipset itself names",
+		    p->pm1a_control);
+}
+
 void
 platform_start(uint64_t start, uint64_t image)
 {
@@ -125,6 +141,7 @@ platform_start(uint64_t start, uint64_t image)
 		machine_note(m, "ACPI: no usable tables; going on with what a PC usually has");
 	else
 		add_ports(m);
+	add_chipset(m);
 	find_dmar(m, &source);
 	find_ivrs(m, &source);
 	find_viot(m, &source);

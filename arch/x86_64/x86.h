@@ -153,3 +153,4 @@ void serial_interrupt(void *arg);
 
 /* cpu.c: are there ports for configuration space? */
 bool pci_ports_answer(void);
+extern const struct chipset_config cpu_chipset;	/* by those ports */

@@ -24,26 +24,35 @@ gas(const uint8_t *p)
 }
 
 /*
- * A port that is given twice: as 32 bits, and later as a structure that wins when it is there.
- * Below 0x100 a PC has its interrupt and DMA controllers: who made the tables read a register of
- * the chipset that firmware had not set.
+ * Is it a port that power management could have?  0 is none.  Below 0x100 a PC has its interrupt
+ * and DMA controllers: who made the tables read a register of the chipset that firmware had not
+ * set.
  */
+static bool
+usable_port(struct machine *m, uint64_t at)
+{
+	if (at == 0 || at > UINT16_MAX)
+		return false;
+	if (at < PORTS_OF_THE_BOARD)
+		machine_note(m,
+		    "ACPI: FADT: port 0x%x is the board's, not power management's: not used",
+		    (uint32_t)at);
+	return at >= PORTS_OF_THE_BOARD;
+}
+
+/* A port that is given twice: as 32 bits, and later as a structure that wins when it can be. */
 static uint32_t
 port(struct machine *m, const uint8_t *t, uint32_t len, uint32_t old, uint32_t new)
 {
-	uint32_t at = acpi_u32(t + old) <= UINT16_MAX ? acpi_u32(t + old) : 0;
+	uint32_t at = acpi_u32(t + old);
 
 	if (len >= new + GAS_LEN) {
 		struct gas g = gas(t + new);
 
-		if (g.space == SPACE_IO && g.address != 0 && g.address <= UINT16_MAX)
-			at = (uint32_t)g.address;
+		if (g.space == SPACE_IO && g.address != at && usable_port(m, g.address))
+			return (uint32_t)g.address;
 	}
-	if (at == 0 || at >= PORTS_OF_THE_BOARD)
-		return at;
-	machine_note(m, "ACPI: FADT: port 0x%x is the board's, not power management's: not used",
-	    at);
-	return 0;
+	return usable_port(m, at) ? at : 0;
 }
 
 /* ---- Processors and interrupt controllers ---- */
@@ -325,12 +334,19 @@ find_s5(struct machine *m, const uint8_t *t, uint32_t len)
 	machine_note(m, "ACPI: no \\_S5 in the DSDT: no power-off");
 }
 
+/* Of the board's ports, those that restart a PC: the keyboard controller's and system control A. */
+static bool
+is_board_reset(uint64_t at)
+{
+	return at == 0x64 || at == 0x92;
+}
+
 static void
 reset_register(struct machine *m, const uint8_t *t)
 {
 	struct gas g = gas(t + 116);
 
-	if ((g.space == SPACE_IO && g.address != 0 && g.address <= UINT16_MAX) ||
+	if ((g.space == SPACE_IO && (is_board_reset(g.address) || usable_port(m, g.address))) ||
 	    (g.space == SPACE_MEMORY && g.address != 0 && !machine_in_memory(m, g.address, 8))) {
 		m->power.reset_known = true;
 		m->power.reset_space = g.space;
@@ -365,8 +381,9 @@ fadt(struct machine *m, const struct acpi_source *src, const uint8_t *t, uint32_
 	} else if (len >= 244 + GAS_LEN) {
 		struct gas g = gas(t + 244);
 
-		if (g.address != 0 && (g.space == SPACE_IO ? g.address <= UINT16_MAX :
-		    g.space == SPACE_MEMORY && !machine_in_memory(m, g.address, 1))) {
+		if (g.space == SPACE_IO ? usable_port(m, g.address) :
+		    g.space == SPACE_MEMORY && g.address != 0 &&
+			!machine_in_memory(m, g.address, 1)) {
 			p->sleep_control = g.address;
 			p->sleep_space = g.space;
 		}

@@ -136,6 +136,7 @@ enum machine_psci : uint8_t { PSCI_NONE, PSCI_HVC, PSCI_SMC };
 struct machine_power {
 	enum machine_psci psci;
 	uint32_t pm1a_control, pm1b_control;
+	bool pm1a_by_chipset; /* no table names it: the architecture found it, and has it decoded */
 	bool s5_known;
 	uint8_t s5_typa, s5_typb;	/* SLP_TYP of \_S5 */
 	uint64_t reset_address;		/* FADT RESET_REG */

@@ -163,26 +163,51 @@ ATF_TC_BODY(a_pc_is_described_through_either_root_table, tc)
 	}
 }
 
-/* Tables made from a chipset whose power management has no address yet. */
+/* Tables made from a chipset whose power management has no address yet, in one place or in both. */
 ATF_TC_WITHOUT_HEAD(ports_of_the_board_are_not_power_managements);
 ATF_TC_BODY(ports_of_the_board_are_not_power_managements, tc)
 {
-	for (unsigned i = 0; i < 3; i++) {
+	static const struct { uint16_t old, new, is; } at[] = {
+		{ 4, 0, 0 }, { 4, 4, 0 }, { 0xff, 0x100, 0x100 }, { 0x604, 0xff, 0x604 },
+		{ 0x604, 0, 0x604 }, { 0, 0xff, 0 }, { 0x704, 0x604, 0x604 },
+	};
+
+	for (unsigned i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
+		bool bad_old = at[i].old < 0x100 && at[i].old != 0 && at[i].is == 0;
 		uint8_t *t;
 
 		start();
 		t = fadt(244, 3, 1 << 10);
-		ab_put32(t + 64, i == 0 ? 4 : 0x604);
-		ab_put32(t + 76, i == 0 ? 8 : 0x608);
-		if (i == 1) {
-			gas(t + 172, 1, 16, 2, 0xff);
-			gas(t + 208, 1, 32, 3, 0x100);
+		for (unsigned k = 0; k < 2; k++) {	/* PM1a control, and the timer */
+			ab_put32(t + (k == 0 ? 64 : 76), at[i].old);
+			gas(t + (k == 0 ? 172 : 208), 1, 32, 3, at[i].new);
 		}
 		ATF_CHECK_EQ(finish(AB_XSDT), OK);
-		ATF_CHECK_EQ(m.power.pm1a_control, i == 2 ? 0x604 : 0);
-		ATF_CHECK_EQ(m.timer.pm_timer_port, i == 0 ? 0 : i == 1 ? 0x100 : 0x608);
-		ATF_CHECK_EQ(machine_noted(&m, "port 0x4 is the board's") && machine_noted(&m, "port 0x8 is the board's"), i == 0);
-		ATF_CHECK_EQ(machine_noted(&m, "port 0xff is the board's"), i == 1);
+		ATF_CHECK_EQ_MSG(m.power.pm1a_control, at[i].is, "%u", i);
+		ATF_CHECK_EQ(m.timer.pm_timer_port, at[i].is);
+		ATF_CHECK_EQ(machine_noted(&m, "port 0x4 is the board's"), bad_old);
+		ATF_CHECK_EQ(machine_noted(&m, "port 0xff is the board's"), at[i].new == 0xff);
+	}
+}
+
+ATF_TC_WITHOUT_HEAD(a_port_of_the_board_restarts_only_where_it_does_on_a_pc);
+ATF_TC_BODY(a_port_of_the_board_restarts_only_where_it_does_on_a_pc, tc)
+{
+	static const struct { uint32_t port; bool good; } at[] = {
+		{ 0, false }, { 0x20, false }, { 0x64, true }, { 0x92, true }, { 0xff, false },
+		{ 0x100, true }, { 0xcf9, true }, { 0x10000, false },
+	};
+
+	for (unsigned i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
+		start();
+		gas(fadt(244, 3, 1 << 10) + 116, 1, 8, 1, at[i].port);
+		ATF_CHECK_EQ(finish(AB_XSDT), OK);
+		ATF_CHECK_EQ_MSG(m.power.reset_known, at[i].good, "0x%x", at[i].port);
+		ATF_CHECK(machine_noted(&m, "reset register in space 1: not used") != at[i].good);
+		start();
+		gas(fadt(276, 5, 1 << 20) + 244, 1, 8, 1, at[i].port);
+		ATF_CHECK_EQ(finish(AB_XSDT), OK);
+		ATF_CHECK_EQ(m.power.sleep_control != 0, at[i].good && at[i].port >= 0x100);
 	}
 }
 
@@ -654,6 +679,7 @@ ATF_TP_ADD_TCS(tp)
 {
 	ATF_TP_ADD_TC(tp, a_pc_is_described_through_either_root_table);
 	ATF_TP_ADD_TC(tp, ports_of_the_board_are_not_power_managements);
+	ATF_TP_ADD_TC(tp, a_port_of_the_board_restarts_only_where_it_does_on_a_pc);
 	ATF_TP_ADD_TC(tp, an_arm_server_is_described);
 	ATF_TP_ADD_TC(tp, redistributors_are_found_by_processor_when_there_are_no_regions);
 	ATF_TP_ADD_TC(tp, many_redistributor_regions_and_segments_are_kept_apart);
