@@ -397,6 +397,10 @@ judge(const struct machine *m, uint32_t i, unsigned k)
 	const struct pci_bar *b = &pci_functions[i].bar[k];
 	const struct machine_host *h = &m->host[pci_functions[i].host];
 
+	if (b->base == 0 && b->pci_base != 0)
+		return h->window_count == 0 ?
+		    "a BAR's address is none that can be" :
+		    "a BAR's address lies outside of the host bridge's windows, and firmware's numbers are to be kept";
 	if (b->base == 0 && h->window_count == 0)
 		return "a BAR has no address: firmware gave none, and its tables name no window to take one from";
 	if (b->base == 0)

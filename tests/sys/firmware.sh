@@ -180,6 +180,8 @@ bars_without_addresses_get_some_where_windows_are_named_body() {
 	refused QEMU_EXTRA="-dtb $PWD/tree.dtb"
 	capos_expect "W pci 00:01.0: a BAR has no address, and firmware's numbers are to be kept: not used" \
 	    "unsupported: a BAR has no address, and firmware's numbers are to be kept"
+	refused QEMU_EXTRA="-dtb $PWD/tree.dtb" TAMPER='reg 0x4010008000 put 0x10 00000050 is 0x10 04000050'
+	capos_expect "W pci 00:01.0: a BAR's address lies outside of the host bridge's windows, and firmware's numbers are to be kept: not used"
 }
 
 atf_test_case a_bar_without_an_address_is_refused_where_no_window_is_named
@@ -192,6 +194,8 @@ a_bar_without_an_address_is_refused_where_no_window_is_named_body() {
 	    '^  unsupported: a BAR has no address: firmware gave none' "^$(capos_sha256 other.img)  nvme1n1" \
 	    'device 00:02.0: direct-remapping by vtd0: validated'
 	capos_refute 'serial capos0'
+	capos_boot DISK=disk.img TAMPER='pci 0x08 put 4 0000 put 16 00000000 put 20 00001000' CMD=devices
+	capos_expect "W pci 00:01.0: a BAR's address is none that can be: not used"
 }
 
 # An IOMMU that was left on, with tables of firmware's in which everything is refused, or that refuses everything as a whole.  The tool
