@@ -338,7 +338,11 @@ $(OUT)/host/randfile $(OUT)/host/tamper $(OUT)/host/shapetables $(OUT)/host/netp
 	$(call say,HOSTCC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu23 -O2 -Wall -Wextra -Werror -o $@ $<
-HOST_TOOLS := $(OUT)/host/randfile $(OUT)/host/tamper $(OUT)/host/shapetables $(OUT)/host/netpeer $(if $(wildcard tests/bench/icnt.c),$(OUT)/host/icnt.so) $(HOSTED)
+$(OUT)/host/far: $(wildcard tests/bench/far.c)
+	$(call say,HOSTCC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu23 -O2 -Wall -Wextra -Werror -o $@ $<
+HOST_TOOLS := $(OUT)/host/randfile $(OUT)/host/tamper $(OUT)/host/shapetables $(OUT)/host/netpeer $(if $(wildcard tests/bench/icnt.c),$(OUT)/host/icnt.so $(OUT)/host/far) $(HOSTED)
 
 # The same programs again, with counters in what decides what a device reaches.
 COVERAGE_LEAST := 90

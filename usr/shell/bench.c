@@ -2,7 +2,8 @@
  * Marked regions for the instruction-counting plugin (tests/bench/run): a no-op instruction at each
  * end, which works in any guest and costs nothing elsewhere.
  *
- * What takes two processes runs against a copy of this program (copy.h).
+ * What takes two processes runs against a copy of this program (copy.h); what takes another machine
+ * is in bench_net.c.
  */
 #include "usr/lib/blk.h"
 #include "usr/shell/copy.h"
@@ -236,6 +237,18 @@ cmd_bench(int argc, char **argv)
 	bool known = false;
 	int failed = 0;
 
+	if (argc > 1 && strcmp(argv[1], "net") == 0) {
+		uint64_t port;
+
+		if (argc < 3)
+			return usage("the far end's port is missing");
+		if (!want_number("PORT", argv[2], &port))
+			return 1;
+		return port != 0 && port <= UINT16_MAX ? bench_net((uint16_t)port) :
+							 usage("%s is not a port", argv[2]);
+	}
+	if (argc > 2)
+		return usage("there is one word too many");
 	if (argc > 1 && strcmp(argv[1], "ready") == 0) {
 		handle_t h;
 

@@ -30,7 +30,7 @@ const struct command commands[] = {
 	{ "dns", "NAME", "addresses of a host", cmd_dns },
 	{ "wget", "URL [DEV OFFSET]", "fetches a file over HTTP, to the console or to a disk",
 	    cmd_wget },
-	{ "bench", "[PART]", "what operations cost", cmd_bench },
+	{ "bench", "[PART [PORT]]", "what operations cost", cmd_bench },
 	{ "stress", "[ROUNDS]", "messages and signals from all sides, every answer checked",
 	    cmd_stress },
 	{ "date", "", "the date, UTC", cmd_date },
@@ -63,8 +63,8 @@ const struct note notes[] = {
 	    "Addresses are those that the device uses; nobody sees physical ones.  Queues are listed where the kernel guards\n"
 	    "them, with what it refused." },
 	{ "bench",
-	    "Parts: memory, ipc, signal, disk, grant, and ready, which only waits for a disk.  Regions are marked for the\n"
-	    "counter of guest instructions (make bench)." },
+	    "Parts: memory, ipc, signal, disk, grant; ready, which only waits for a disk; and net, which needs a far end at the\n"
+	    "gateway's PORT.  Regions are marked for the counter of guest instructions (make bench)." },
 	{ "blk",
 	    "\"refused\" counts requests that asked for what their session may not have, \"sessions refused\" those that were not\n"
 	    "opened, or that lied." },
