@@ -118,6 +118,20 @@ attach(struct socks *k)
 	return start_keeper(k);
 }
 
+/* A peer that is not told finds out by itself, when it has something to send. */
+static void
+tell_gone(struct socks *k)
+{
+	for (uint32_t i = 0; i < k->gone_count; i++) {
+		struct msg m = { .label = SOCK_CALL_GONE,
+			.w = { 0, k->gone[i].port, 0, 0, k->gone[i].peer_port } };
+
+		memcpy(&m.w[2], k->gone[i].peer.v, sizeof(k->gone[i].peer.v));
+		(void)ask(k, &m, now_ns() + CALL_NS);
+	}
+	k->gone_count = 0;
+}
+
 enum status
 sock_start(struct socks *k, handle_t endpoint, handle_t ntfn, uint64_t bits)
 {
@@ -126,12 +140,17 @@ sock_start(struct socks *k, handle_t endpoint, handle_t ntfn, uint64_t bits)
 
 	if (load_acquire(&k->keeper) != 0)
 		return E_BUSY;
+	k->endpoint = endpoint;
+	k->ntfn = ntfn;
+	k->bits = bits;
 	/* A service that is just ending may take the call and leave it: its successor gets it. */
 	for (;;) {
-		*k = (struct socks){ .endpoint = endpoint, .ntfn = ntfn, .bits = bits };
+		k->lost = 0;
 		s = attach(k);
-		if (s == OK)
+		if (s == OK) {
+			tell_gone(k);
 			return OK;
+		}
 		sock_stop(k);
 		if (s != E_PEER || now_ns() >= until)
 			return s;
@@ -148,7 +167,7 @@ sock_stop(struct socks *k)
 		(void)ask(k, &m, now_ns() + CALL_NS);
 	(void)keeper_ends(k);
 	detach(k);
-	k->session = 0;
+	k->session = k->kicked = 0;
 }
 
 /* --- waiting -------------------------------------------------------------------------- */
@@ -456,8 +475,18 @@ void sock_abort(struct sock *s) { end(s, true); }
 void
 sock_forget(struct sock *s)
 {
-	if (s->k == NULL)
+	struct socks *k = s->k;
+	uint32_t state;
+
+	if (k == NULL)
 		return;
+	state = load_relaxed(&s->ring->state);
+	if (sock_lost(k) && s->port != 0 && s->peer_port != 0 && k->gone_count < SOCKS &&
+	    (state == SOCK_OPEN || state == SOCK_PEER_CLOSED)) {
+		k->gone[k->gone_count].peer = s->peer;
+		k->gone[k->gone_count].port = s->port;
+		k->gone[k->gone_count++].peer_port = s->peer_port;
+	}
 	(void)sys_mem_unmap(HANDLE_NONE, (uint64_t)(uintptr_t)s->ring,
 	    PAGE_SIZE + (uint64_t)s->rx_bytes + s->tx_bytes);
 	(void)sys_handle_close(s->memory);

@@ -148,6 +148,9 @@ enum sock_call : uint32_t {
 	SOCK_CALL_INTERFACE,
 	/* w0 session, w1 n -> page->answer; E_NOT_FOUND past the last */
 	SOCK_CALL_LIST,
+	/* w0 session, w1 own port, w2, w3 peer, w4 peer's port: a connection that came to this
+	 * client while the service's predecessor lived.  Its peer is told that it is over */
+	SOCK_CALL_GONE,
 };
 
 /* --- client ---------------------------------------------------------------- */
@@ -171,6 +174,9 @@ struct socks {
 	uint64_t bits, service_bits, session;
 	struct sock_page *page;
 	uint64_t kicked;			/* as page->kicked, not shown yet */
+	/* Connections that ended with the service: its successor tells their peers. */
+	struct { struct sock_addr peer; uint16_t port, peer_port; } gone[SOCKS];
+	uint32_t gone_count;
 	uint32_t keeper;			/* its thread runs */
 	uint32_t lost;				/* the service is gone, with all connections */
 	uint8_t stack[SOCK_STACK] ALIGNED(16);	/* the keeper's */
@@ -187,7 +193,8 @@ sock_start(struct socks *k, handle_t endpoint, handle_t ntfn, uint64_t bits);
 /* Every socket of it must have been closed before, or is given up with it (sock_forget). */
 void sock_stop(struct socks *k);
 /* True: the service is gone.  Forget the sockets, stop, and start again: until its successor is
- * there sock_start is E_PEER. */
+ * there sock_start is E_PEER.  Peers of connections that had been accepted learn then that they are
+ * over; who waits for an answer there would wait for ever. */
 static inline bool sock_lost(const struct socks *k) { return load_acquire(&k->lost) != 0; }
 
 /*

@@ -504,6 +504,19 @@ call_bind(struct session *c, struct msg *m)
 }
 
 static enum status
+call_gone(const struct session *c, const struct msg *m)
+{
+	struct sock_addr peer = addr_of_words(&m->w[2]);
+	enum status e = may_listen(c, m->w[1]);
+
+	if (e != OK)
+		return e;
+	if (m->w[4] == 0 || m->w[4] > UINT16_MAX || sock_addr_is_any(&peer))
+		return E_RANGE;
+	return gone_tell(&peer, (uint16_t)m->w[1], (uint16_t)m->w[4]);
+}
+
+static enum status
 call_list(struct session *c, uint64_t n)
 {
 	for (uint32_t i = 0; i < SESSIONS; i++) {
@@ -561,6 +574,8 @@ call_of_session(struct session *c, struct msg *m)
 		return OK;
 	case SOCK_CALL_LIST:
 		return call_list(c, m->w[1]);
+	case SOCK_CALL_GONE:
+		return call_gone(c, m);
 	}
 	return E_INVALID;
 }

@@ -7,6 +7,7 @@
  *   session.c   clients: sessions, rights, limits, calls
  *   stream.c    TCP sockets: between lwIP's connections and rings
  *   dgram.c     UDP sockets
+ *   gone.c      peers of a predecessor's connections
  *   ask.c       names, echoes, the interface's state: calls that are answered later
  *
  * One thread.  A turn reads the clock once (turn_ns), and nothing in it waits.
@@ -173,6 +174,12 @@ void ask_interface(struct sock_interface *out);
 void ask_drop(struct session *c);
 void ask_expire(void);
 uint64_t ask_next_ns(void);
+
+/* gone.c */
+/* A connection of the predecessor's: its peer is told.  E_BUSY: too many. */
+enum status gone_tell(const struct sock_addr *peer, uint16_t port, uint16_t peer_port);
+void gone_turn(void);
+uint64_t gone_next_ns(void);
 
 /* nif.c */
 /* Says how the interface gets its address: "" by DHCP, or "address=A/N gateway=G dns=D". */

@@ -2,7 +2,7 @@
  * Clients of the TCP/IP service that may not, that lie, that die, and that want too much.
  */
 /* LINK: usr/tcpip/turn.c usr/tcpip/session.c usr/lib/complain.c usr/tcpip/stream.c
- * LINK: usr/tcpip/dgram.c usr/tcpip/ask.c
+ * LINK: usr/tcpip/dgram.c usr/tcpip/ask.c usr/tcpip/gone.c
  * LINK: usr/tcpip/nif.c usr/tcpip/port/heap.c usr/tcpip/port/port.c usr/lib/sock.c
  * LINK: usr/lib/sock_addr.c usr/lib/sha256.c kern/base/fmt.c kern/base/str.c
  * LINK: tests/usr/tcpip/world.c */
@@ -12,6 +12,7 @@
 
 #include "kern/base/bits.h"
 #define main program_main	/* os.h declares that of a program */
+#include "lwip/opt.h"
 #include "usr/tcpip/port/heap.h"
 #include "usr/tcpip/tcpip.h"
 #undef main
@@ -287,6 +288,88 @@ ATF_TC_BODY(a_listener_takes_no_more_than_it_said, tc)
 	finish();
 }
 
+static uint32_t
+get32(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | p[1] << 16 | p[2] << 8 | p[3];
+}
+
+/* The next TCP segment that is sent, from its first byte on.  Whoever asks for the peer's address
+ * is told. */
+static bool
+next_segment(uint8_t *t)
+{
+	uint8_t f[1514];
+
+	world_run(NS_PER_S / 4);
+	while (world_sent(f, sizeof(f)) != 0) {
+		if (f[12] == 8 && f[13] == 6 && f[21] == 1 && f[41] == 2) {
+			uint8_t r[42] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 6, 0, 1, 8, 0, 6,
+				4, 0, 2, 2, 0, 0, 0, 0, 2, 10, 0, 0, 2, 2, 0, 0, 0, 0, 1, 10, 0, 0,
+				1 };
+
+			world_receive(r, sizeof(r));
+			world_settle();
+		}
+		if (f[12] == 8 && f[13] == 0 && f[14 + 9] == 6) {
+			memcpy(t, f + 34, 20);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* A peer that waits for an answer of the predecessor's: asked where it stands, it says so, and is
+ * reset by its own number. */
+ATF_TC_WITHOUT_HEAD(a_peer_of_the_predecessor_learns_that_it_is_gone);
+ATF_TC_BODY(a_peer_of_the_predecessor_learns_that_it_is_gone, tc)
+{
+	/* From port 1000 to ECHO, sequence 0x11223344, acknowledges 0x55667788. */
+	uint8_t ack[54] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0,
+		64, 6, 0, 0, 10, 0, 0, 2, 10, 0, 0, 1, 3, 232, 0, 7, 0x11, 0x22, 0x33, 0x44, 0x55,
+		0x66, 0x77, 0x88, 0x50, 0x10, 1, 0, 0, 0, 0, 0 };
+	uint8_t pseudo[32] = { 10, 0, 0, 2, 10, 0, 0, 1, 0, 6, 0, 20 }, t[20];
+	struct sock_addr far = world_far();
+	struct socks other = { 0 };
+	uint16_t sum;
+
+	sum = (uint16_t)~lwip_sum(ack + 14, 20);
+	memcpy(ack + 24, &sum, 2);
+	memcpy(pseudo + 12, ack + 34, 20);
+	sum = (uint16_t)~lwip_sum(pseudo, 32);
+	memcpy(ack + 50, &sum, 2);
+	world_start_alone();
+	while (next_segment(t))
+		;
+	/* Whose port it is not may not say so. */
+	other.gone[0].peer = far;
+	other.gone[0].port = 80;
+	other.gone[0].peer_port = 1000;
+	other.gone_count = 1;
+	ATF_REQUIRE_EQ(sock_start(&other, WORLD_TCPIP, WORLD_NTFN, 1), OK);
+	ATF_CHECK(!next_segment(t) && !next_segment(t));
+	ATF_CHECK_EQ(tcpip.refused, 1);
+	sock_stop(&other);
+	k.gone[0].peer = far;
+	k.gone[0].port = ECHO;
+	k.gone[0].peer_port = 1000;
+	k.gone_count = 1;
+	ATF_REQUIRE_EQ(sock_start(&k, WORLD_TCPIP, WORLD_NTFN, 1), OK);
+	ATF_REQUIRE(next_segment(t) || next_segment(t));
+	ATF_CHECK_EQ(t[13], 0x10);
+	ATF_CHECK(t[0] == 0 && t[1] == ECHO && t[2] == 3 && t[3] == 232);
+	world_receive(ack, sizeof(ack));
+	do
+		ATF_REQUIRE(next_segment(t));
+	while ((t[13] & 4) == 0);
+	ATF_CHECK_EQ(get32(t + 4), 0x55667788);
+	/* It is not asked for ever. */
+	for (unsigned i = 0; i < 20; i++)
+		(void)next_segment(t);
+	ATF_CHECK(!next_segment(t));
+	sock_stop(&k);
+}
+
 /* Addresses as text. */
 ATF_TC_WITHOUT_HEAD(addresses_are_read_as_they_are_written);
 ATF_TC_BODY(addresses_are_read_as_they_are_written, tc)
@@ -322,6 +405,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, who_does_not_read_holds_no_more_than_a_window);
 	ATF_TP_ADD_TC(tp, datagrams_keep_their_bounds);
 	ATF_TP_ADD_TC(tp, a_listener_takes_no_more_than_it_said);
+	ATF_TP_ADD_TC(tp, a_peer_of_the_predecessor_learns_that_it_is_gone);
 	ATF_TP_ADD_TC(tp, addresses_are_read_as_they_are_written);
 	return atf_no_error();
 }

@@ -199,6 +199,7 @@ const struct start_block *start_info;
 const struct boot_info *boot_info;
 
 uint64_t now_ns(void) { return now; }
+void service_ready(void) {}
 
 void
 die(const char *format, ...)
