@@ -680,6 +680,7 @@ main(void)
 	(void)sys_watch(kernel, ntfn, 1ull << PLUG_BIT);
 	adopt();
 	match();
+	service_ready();
 	for (;;) {
 		uint64_t next = DEADLINE_NEVER;
 		struct msg m;

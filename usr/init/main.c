@@ -20,6 +20,7 @@ struct service {
 	enum supervised_state state;
 	struct supervision life;
 	uint64_t restart_at;
+	uint64_t died_at, recovery_ns;	/* died_at 0: it has said that it serves, or never will */
 	bool lacks;			/* of memory or of something else: so it did not start */
 	bool left_out;			/* the machine is too small for it */
 };
@@ -288,9 +289,26 @@ service_ended(struct service *v)
 	if (v->process == HANDLE_NONE)
 		return;
 	reason = epitaph_print(v->process, image, len, &at);
+	/* One that ends before it serves again was out since its predecessor's end. */
+	if (v->died_at == 0)
+		v->died_at = at;
 	(void)sys_handle_close(v->process);
 	v->life.restarts++;
 	ended(v, reason);
+}
+
+/* From the moment that it began to end to its successor's word that it serves. */
+static enum status
+service_serves(struct service *v)
+{
+	if (v->died_at == 0)
+		return OK;
+	v->recovery_ns = now_ns() - v->died_at;
+	v->died_at = 0;
+	log_line(2, "%s serves again after %llu ms (restart %llu)", v->m->task.node,
+	    (unsigned long long)(v->recovery_ns / NS_PER_MS),
+	    (unsigned long long)v->life.restarts);
+	return OK;
 }
 
 static void
@@ -322,6 +340,7 @@ list_service(struct msg *m)
 		.state = (uint8_t)v->state,
 		.quick = v->life.quick,
 		.restarts = v->life.restarts,
+		.recovery_ns = v->recovery_ns,
 	};
 
 	str_copy(s.name, v->m->task.program, sizeof(s.name));
@@ -399,6 +418,9 @@ call(struct msg *m)
 			list_service(m);
 			s = OK;
 		}
+		break;
+	case INIT_READY:
+		s = caps != 0 ? service_serves(&services[m->badge - 1]) : E_RIGHTS;
 		break;
 	case INIT_SOCKETS:
 		s = (caps & CAP_SOCKETS) == 0 ? E_RIGHTS : sockets_of(m);

@@ -32,6 +32,7 @@ enum devmgr_call : uint32_t {
 	INIT_SOCKETS, /* w0 badge that a service calls with -> w0 1: it may connect, w1..w4 ports
 			 that it may listen on, 16 bits each, 0 past the last, w5..w7 its name;
 			 E_NOT_FOUND */
+	INIT_READY,   /* from a service: it serves from now on; init measures how long that took */
 };
 
 /* A program that somebody watches over. */

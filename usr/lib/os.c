@@ -125,8 +125,11 @@ die(const char *format, ...)
 void
 service_ready(void)
 {
-	struct msg m = { .label = DEVMGR_READY };
-	handle_t manager = start_handle("devmgr");
+	handle_t init = start_handle("init"), manager = start_handle("devmgr");
+	struct msg m = { .label = init != HANDLE_NONE ? INIT_READY : DEVMGR_READY };
+
+	if (init != HANDLE_NONE)
+		manager = init;
 
 	if (manager != HANDLE_NONE)
 		(void)msg_call(

@@ -48,6 +48,7 @@ static struct {
 	handle_t endpoint, area_memory;
 	uint8_t *area;
 	bool open, configured, starved, is_static;
+	bool reached;			/* it had an address: init knows that it serves */
 	uint64_t look_ns;		/* when to ask for a NIC again */
 	uint32_t looks, link, features;
 	uint16_t free[TX_BUFFERS];	/* buffers to send from */
@@ -270,10 +271,14 @@ addresses(struct netif *n)
 	said = netif_ip4_addr(n)->addr;
 	sock_addr_text(&a, at, sizeof(at));
 	sock_addr_text(&g, gateway, sizeof(gateway));
-	if (said != 0)
-		log_line(2, "address %s, gateway %s", at, gateway);
-	else
+	if (said == 0) {
 		log_line(1, "no address any more");
+		return;
+	}
+	log_line(2, "address %s, gateway %s", at, gateway);
+	if (!nif.reached)
+		service_ready();
+	nif.reached = true;
 }
 
 static void
