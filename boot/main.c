@@ -8,9 +8,9 @@
  *
  * Order    files read -> kernel placed -> record begun -> memory map -> boot services end (again
  *          with a new map when firmware changed it, UEFI 7.4.6) -> map written into the record ->
- *          caches cleaned -> kernel. After the first try to end boot services nothing but the map
+ *          caches cleaned -> kernel. After the first try to end boot services nothing but memory
  *          may be asked for: so everything is allocated before, the map's buffer with room to
- *          spare.
+ *          spare, and if firmware does not let go then, nobody is told.
  * Errors   one line on firmware's console that says what was wrong, all pages given back, then
  *          back to firmware with EFI_LOAD_ERROR, which goes on with its next boot option.  After
  *          boot services ended nothing can fail.
@@ -48,6 +48,7 @@ extern const uint64_t payload_kernel_len, payload_archive_len, payload_cmdline_l
 
 static struct efi_system_table *st;
 static struct efi_boot_services *bs;
+static bool leaving;		/* the end of boot services was asked for */
 
 efi_status efi_main(efi_handle image, struct efi_system_table *table);
 
@@ -625,15 +626,18 @@ boot(efi_handle me)
 	for (unsigned tries = 0; ; tries++) {
 		size = map.len;
 		s = bs->get_memory_map(&size, ptr(map.at), &key, &entry_size, &version);
-		if (s == EFI_SUCCESS)
-			s = entry_size >= sizeof(struct efi_memory) ?
-			    bs->exit_boot_services(me, key) : EFI_LOAD_ERROR;
-		if (s == EFI_SUCCESS)
-			break;
-		if (s != EFI_INVALID_PARAMETER || tries == 3) {
-			say("capos: firmware does not let go (0x%llx)", (unsigned long long)s);
+		if (s != EFI_SUCCESS || entry_size < sizeof(struct efi_memory)) {
+			if (!leaving)
+				say("capos: firmware gives no memory map (0x%llx)",
+				    (unsigned long long)s);
 			return EFI_LOAD_ERROR;
 		}
+		leaving = true;
+		s = bs->exit_boot_services(me, key);
+		if (s == EFI_SUCCESS)
+			break;
+		if (s != EFI_INVALID_PARAMETER || tries == 3)
+			return EFI_LOAD_ERROR;
 	}
 	write_map(h, ptr(map.at), size, entry_size);
 	boot_clean(h->image.base, h->image.len);
@@ -649,9 +653,12 @@ efi_main(efi_handle image, struct efi_system_table *table)
 
 	st = table;
 	bs = table->boot;
+	taken_count = 0;
+	leaving = false;
 	s = boot(image);
 	give_back();
 	/* so that a person can read the line before firmware clears the screen */
-	(void)bs->stall(3'000'000);
+	if (!leaving)
+		(void)bs->stall(3'000'000);
 	return s;
 }
