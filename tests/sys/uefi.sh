@@ -145,13 +145,14 @@ what_is_wrong_with_a_disk_is_said_body() {
 atf_test_case a_refusal_leaves_no_memory_behind
 a_refusal_leaves_no_memory_behind_head() { atf_set timeout 900; }
 a_refusal_leaves_no_memory_behind_body() {
+	case $ARCH in arm64) name=BOOTAA64.EFI ;; *) name=BOOTX64.EFI ;; esac
 	truncate -s 30M large.cpio
 	CMDLINE= DATA= "$ROOT/tools/mkimage" disk.img "$ARCH=$OUT/boot.efi,$OUT/kernel.boot,large.cpio" || atf_fail 'no image'
 	capos_start SMP=1 BOOT=uefi BOOT_DISK=disk.img MEM=128M
 	capos_wait 'capos: the boot archive is damaged' 200
 	capos_wait 'Shell>' 200
 	for again in 2 3 4 5; do
-		capos_type 'FS0:\EFI\BOOT\BOOTAA64.EFI'
+		capos_type "FS0:\\EFI\\BOOT\\$name"
 		capos_wait 'capos: the boot archive is damaged' 60
 		capos_wait 'Shell>' 60
 	done
@@ -163,8 +164,8 @@ atf_init_test_cases() {
 	atf_add_test_case firmware_starts_it_and_the_hash_is_right
 	atf_add_test_case it_starts_from_the_disk_that_it_then_drives
 	atf_add_test_case a_disk_made_long_for_a_cloud_starts
+	atf_add_test_case a_refusal_leaves_no_memory_behind
 	if [ "$ARCH" = arm64 ]; then
-		atf_add_test_case a_refusal_leaves_no_memory_behind
 		atf_add_test_case one_disk_is_started_twice_by_each_firmware
 		atf_add_test_case tables_and_device_tree_lead_to_the_same_evidence
 		atf_add_test_case from_the_kernels_entry_to_the_prompt_in_few_instructions
