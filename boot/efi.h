@@ -75,7 +75,7 @@ enum efi_memory_type : uint32_t {
 	EFI_PERSISTENT,
 	EFI_UNACCEPTED,
 };
-enum : uint64_t { EFI_MEMORY_WB = BIT(3), EFI_MEMORY_SP = BIT(18) };
+enum : uint64_t { EFI_MEMORY_WB = BIT(3), EFI_MEMORY_SP = BIT(18), EFI_MEMORY_RUNTIME = BIT(63) };
 enum efi_allocate : uint32_t { EFI_ALLOCATE_ANY, EFI_ALLOCATE_MAX, EFI_ALLOCATE_ADDRESS };
 
 /* Walked by the size that firmware gives, which is larger. */

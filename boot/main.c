@@ -529,6 +529,10 @@ write_map(struct handover *h, const uint8_t *map, uint64_t size, uint64_t entry_
 		memcpy(&m, map + at, sizeof(m));
 		if (m.pages != 0 && m.pages <= (UINT64_MAX >> PAGE_SHIFT) && kind_of(&m, &kind))
 			add_range(h, m.physical, m.pages << PAGE_SHIFT, kind);
+		/* One page: a device.  Flash and the like are larger. */
+		if (m.type == EFI_MMIO && m.pages == 1 && (m.attribute & EFI_MEMORY_RUNTIME) != 0 &&
+		    h->device_count < HANDOVER_DEVICES)
+			h->device[h->device_count++] = m.physical;
 	}
 }
 

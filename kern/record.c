@@ -12,6 +12,7 @@
 #include "kern/base/str.h"
 #include "kern/machine/acpi.h"
 #include "kern/machine/machine.h"
+#include "kern/md/clock.h"
 #include "kern/md/console.h"
 #include "kern/md/cpu.h"
 #include "kern/md/irqc.h"
@@ -296,6 +297,8 @@ record_print(const struct machine *m)
 	say("firmware %s", m->firmware[0] != 0 ? m->firmware : "not told");
 	say("platform %s", m->platform[0] != 0 ? m->platform : "not told");
 	say("random %s, time %s", m->seed_known ? "yes" : "no", m->wall_s != 0 ? "yes" : "no");
+	say("clock %s%s", clock_compared_with() != NULL ? "compared with " : "not compared: ",
+	    clock_compared_with() != NULL ? clock_compared_with() : "no other clock is known");
 	say("cpus %u", m->cpu_count);
 	cpu_record(say_register);
 	irqc_record(say_register);

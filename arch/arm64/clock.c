@@ -1,16 +1,21 @@
 /*
  * The generic timer: the virtual counter and its comparator.  The real-time clock.
  *
- * The counter's rate is what firmware wrote into CNTFRQ_EL0; nothing makes that true.  A PL031 is a
- * second clock: the worker looks at it now and then during the first minute (clock_check.h).  If
- * the two disagree, that is said, and nothing else happens: it is not known which of them is right.
- * Time-outs are the timer's, so one that is fast ends waits early, and what could not be confirmed
- * is quarantined; one that is slow waits longer.
+ * The counter's rate is what firmware wrote into CNTFRQ_EL0, or into the device tree when that
+ * register is wrong; nothing makes it true.  A PL031 is a second clock: the worker looks at it now
+ * and then during the first minute (clock_check.h).  A device tree names it.  ACPI does not, but
+ * UEFI firmware lists the devices that its runtime code keeps, one of which it then is: which one,
+ * its identification registers tell (primecell.h).
+ *
+ * If the two disagree, that is said, and nothing else happens: it is not known which of them is
+ * right.  Time-outs are the timer's, so one that is fast ends waits early, and what could not be
+ * confirmed is quarantined; one that is slow waits longer.
  *
  * Manual: Arm ARM D12; PL031 (DDI 0224).
  */
 #include "kern/md/clock.h"
 #include "arch/arm64/clock_check.h"
+#include "arch/arm64/primecell.h"
 #include "kern/base/mmio.h"
 #include "kern/log.h"
 #include "kern/machine/machine.h"
@@ -29,7 +34,8 @@ void gic_enable_ppi(uint32_t intid);
 enum status
 clock_init(const struct machine *m)
 {
-	hz = READ_SYS(cntfrq_el0) & UINT32_MAX;
+	hz = m->timer.frequency_hz != 0 ? m->timer.frequency_hz :
+					  READ_SYS(cntfrq_el0) & UINT32_MAX;
 	if (hz < 1000000 || !m->timer.virt.present || m->timer.virt.id < 16 ||
 	    m->timer.virt.id > 31)
 		return E_UNSUPPORTED;
@@ -41,7 +47,8 @@ clock_init(const struct machine *m)
 	mult = (uint32_t)((NS_PER_S << shift) / hz);
 	base = cpu_cycles();
 	clock_init_cpu();
-	log_info("clock: generic timer at %llu kHz", (unsigned long long)(hz / 1000));
+	log_info("clock: generic timer at %llu kHz%s", (unsigned long long)(hz / 1000),
+	    m->timer.frequency_hz != 0 ? ", says the device tree" : "");
 	return OK;
 }
 
@@ -106,14 +113,37 @@ check_step(struct work *w UNUSED)
 	return next == CLOCK_CHECK_DONE ? WORK_DONE : next;
 }
 
+const char *
+clock_compared_with(void)
+{
+	return rtc != NULL ? "PL031" : NULL;
+}
+
+/* Among the devices that firmware keeps for its runtime code; 0: none is one. */
+static uint64_t
+find_rtc(const struct machine *m)
+{
+	for (uint32_t i = 0; i < m->firmware_device_count; i++) {
+		volatile uint8_t *page = mmu_window((struct paddr){ m->firmware_device[i] });
+
+		if (page != NULL && primecell_is(page, PRIMECELL_RTC))
+			return m->firmware_device[i];
+	}
+	return 0;
+}
+
 enum status
 clock_read_wall(const struct machine *m, uint64_t *seconds)
 {
 	static struct work check_work = { .step = check_step };
 
-	if (m->rtc.kind != RTC_PL031)
+	uint64_t at = m->rtc.kind == RTC_PL031 ? m->rtc.base : find_rtc(m);
+
+	if (at == 0) {
+		log_info("clock: no other clock: the generic timer's rate is not compared");
 		return E_NOT_FOUND;
-	rtc = mmu_map_device((struct paddr){ m->rtc.base }, 4);
+	}
+	rtc = mmu_map_device((struct paddr){ at }, 4);
 	if (rtc == NULL)
 		return E_NO_MEMORY;
 	*seconds = mmio_read32(rtc);

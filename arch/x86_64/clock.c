@@ -120,6 +120,14 @@ measure_pit(uint64_t *tsc, uint64_t *apic)
 	apic_timer_arm(0);
 }
 
+static const char *compared_with;
+
+const char *
+clock_compared_with(void)
+{
+	return compared_with;
+}
+
 /* Says against what. */
 static const char *
 measure(const struct machine *m, uint64_t *tsc, uint64_t *apic)
@@ -150,6 +158,7 @@ clock_init(const struct machine *m)
 		tsc[k] = t;
 		apic[k] = a;
 	}
+	compared_with = source;
 	tsc_hz = measured = tsc[MEASURES / 2];
 	apic_hz = apic[MEASURES / 2];
 	if (cpuid(0, 0).a >= 0x15) {

@@ -49,7 +49,7 @@ port(struct machine *m, const uint8_t *t, uint32_t len, uint32_t old, uint32_t n
 	if (len >= new + GAS_LEN) {
 		struct gas g = gas(t + new);
 
-		if (g.space == SPACE_IO && g.address != at && usable_port(m, g.address))
+		if (g.space == SPACE_IO && usable_port(m, g.address))
 			return (uint32_t)g.address;
 	}
 	return usable_port(m, at) ? at : 0;

@@ -2,6 +2,7 @@
  * The loader's record to struct machine.  Pure, like the other front ends.
  */
 #include "kern/machine/handover.h"
+#include "kern/base/bits.h"
 #include "kern/base/str.h"
 #include "kern/machine/machine.h"
 
@@ -30,6 +31,17 @@ printable(char *to, const char *from, size_t size)
 	to[n] = 0;
 }
 
+/* A page of registers: not memory, and somewhere that a CPU can name. */
+static void
+add_device(struct machine *m, uint64_t at)
+{
+	if (at == 0 || !is_aligned(at, PAGE_SIZE) || at >> 48 != 0 ||
+	    machine_in_memory(m, at, PAGE_SIZE))
+		machine_note(m, "loader: a device of firmware's is at 0 or in memory: ignored");
+	else if (m->firmware_device_count < MACHINE_FIRMWARE_DEVICES)
+		m->firmware_device[m->firmware_device_count++] = at;
+}
+
 enum status
 handover_machine(struct machine *m, const struct handover *h, uint64_t at)
 {
@@ -39,7 +51,7 @@ handover_machine(struct machine *m, const struct handover *h, uint64_t at)
 	};
 
 	if (!handover_is(h) || h->version != HANDOVER_VERSION || h->size != sizeof(*h) ||
-	    h->range_count > HANDOVER_RANGES)
+	    h->range_count > HANDOVER_RANGES || h->device_count > HANDOVER_DEVICES)
 		return E_CORRUPT;
 	for (uint32_t i = 0; i < h->range_count; i++) {
 		const struct handover_range *r = &h->range[i];
@@ -62,6 +74,8 @@ handover_machine(struct machine *m, const struct handover *h, uint64_t at)
 		machine_add_memory(m, m->archive.base, m->archive.len, MEM_ARCHIVE);
 	if (h->fdt.len != 0)
 		machine_add_memory(m, h->fdt.base, h->fdt.len, MEM_FIRMWARE_TABLES);
+	for (uint32_t i = 0; i < h->device_count; i++)
+		add_device(m, h->device[i]);
 	m->wall_s = h->wall_s;
 	printable(m->firmware, h->firmware, sizeof(m->firmware));
 	printable(m->platform, h->platform, sizeof(m->platform));

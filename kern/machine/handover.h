@@ -20,7 +20,8 @@
 #include "kern/base/types.h"
 
 enum : uint64_t { HANDOVER_MAGIC = 0x0031'534f'7061'63ull };	/* "capOS1", two zeros */
-enum : uint32_t { HANDOVER_VERSION = 2, HANDOVER_RANGES = 120, HANDOVER_CMDLINE = 2048 };
+enum : uint32_t { HANDOVER_VERSION = 3, HANDOVER_RANGES = 120, HANDOVER_DEVICES = 8,
+	HANDOVER_CMDLINE = 2048 };
 
 enum handover_kind : uint32_t {
 	HANDOVER_RAM,			/* free from now on */
@@ -45,15 +46,19 @@ struct handover {
 	uint32_t seed_known;			/* 0 or 1 */
 	uint32_t range_count;
 	uint32_t range_lost; /* pieces of the memory map for which there was no room */
-	uint32_t unused;
+	uint32_t device_count;
 	struct handover_range range[HANDOVER_RANGES]; /* by address; what is in none is nobody's */
+	/* Pages of registers that firmware's runtime code uses; which device each is it does not
+	 * say.  Of more than there is room for, the first. */
+	uint64_t device[HANDOVER_DEVICES];
 	char cmdline[HANDOVER_CMDLINE];
 	char firmware[64];			/* "EDK II 0x10000, UEFI 2.7" */
 	char platform[160]; /* of SMBIOS: maker, product, version; BIOS maker, version, date */
 };
 
 static_assert(sizeof(struct handover_range) == 24);
-static_assert(sizeof(struct handover) == 136 + 24 * HANDOVER_RANGES + HANDOVER_CMDLINE + 224);
+static_assert(sizeof(struct handover) == 136 + 24 * HANDOVER_RANGES + 8 * HANDOVER_DEVICES +
+	HANDOVER_CMDLINE + 224);
 
 struct machine;
 

@@ -31,6 +31,7 @@ enum {
 	MACHINE_SCOPE_MAX   = 64,
 	MACHINE_PATH_MAX    = 8,
 	MACHINE_RESERVED_MAX = 32,
+	MACHINE_FIRMWARE_DEVICES = 8,
 	MACHINE_NOTE_MAX    = 16,
 	MACHINE_NOTE_TEXT   = 112,
 	MACHINE_CMDLINE_MAX = 2048,
@@ -277,6 +278,9 @@ struct machine {
 	struct machine_irqc irqc;
 	struct machine_timer timer;
 	struct machine_rtc rtc;
+	/* Pages of registers that UEFI's runtime code uses: each is some device, none is named. */
+	uint64_t firmware_device[MACHINE_FIRMWARE_DEVICES];
+	uint32_t firmware_device_count;
 	struct machine_console console;
 	struct machine_power power;
 	struct machine_host host[MACHINE_HOST_MAX];

@@ -38,6 +38,12 @@ void clock_arm(uint64_t deadline);
 void clock_spin(uint64_t ns);
 
 /*
+ * After clock_read_wall: the other clock that the counter's rate was or is being compared with, for
+ * people; NULL: there is none, and the rate is only what firmware said.
+ */
+const char *clock_compared_with(void);
+
+/*
  * Boot, once: seconds since 1970 from the real-time clock.  Where the counter's rate was told and
  * not measured (arm64), a job goes on to compare the two.  E_NOT_FOUND: the machine has none;
  * E_CORRUPT: it says what is no time, or does not come to rest.

@@ -74,14 +74,13 @@ good(void)
 	refuses = NULL;
 	setup = (struct uefi_setup){
 		.file = { { "kernel", kernel, sizeof(kernel) },
-			{ "boot.cpio", archive, sizeof(archive) },
-			{ "cmdline", "of the file\n", 12 } },
+		    { "boot.cpio", archive, sizeof(archive) }, { "cmdline", "of the file\n", 12 } },
 		.map = { { EFI_CONVENTIONAL, 0, 0x4000'0000, 0, 0x100, EFI_MEMORY_WB },
-			{ EFI_BOOT_CODE, 0, 0x4010'0000, 0, 0x100, EFI_MEMORY_WB },
-			{ EFI_RUNTIME_DATA, 0, 0x4020'0000, 0, 0x10, EFI_MEMORY_WB },
-			{ EFI_CONVENTIONAL, 0, 0x4021'0000, 0, 0x10, EFI_MEMORY_WB | EFI_MEMORY_SP },
-			{ EFI_ACPI_RECLAIM, 0, 0x4022'0000, 0, 0x10, EFI_MEMORY_WB },
-			{ EFI_MMIO, 0, 0x900'0000, 0, 1, 0 } },
+		    { EFI_BOOT_CODE, 0, 0x4010'0000, 0, 0x100, EFI_MEMORY_WB },
+		    { EFI_RUNTIME_DATA, 0, 0x4020'0000, 0, 0x10, EFI_MEMORY_WB },
+		    { EFI_CONVENTIONAL, 0, 0x4021'0000, 0, 0x10, EFI_MEMORY_WB | EFI_MEMORY_SP },
+		    { EFI_ACPI_RECLAIM, 0, 0x4022'0000, 0, 0x10, EFI_MEMORY_WB },
+		    { EFI_MMIO, 0, 0x900'0000, 0, 1, 0 } },
 		.map_count = 6,
 		.rsdp = rsdp,
 		.fdt = fdt,
@@ -150,6 +149,35 @@ ATF_TC_BODY(boot_services_end_by_the_map_as_it_is_then, tc)
 		h = (const struct handover *)(uintptr_t)record;
 		ATF_CHECK_EQ(h->range_count, 3 + 2 * fail);
 	}
+}
+
+/* One page that firmware's runtime code uses, of registers. */
+ATF_TC_WITHOUT_HEAD(devices_that_firmware_keeps_are_handed_over);
+ATF_TC_BODY(devices_that_firmware_keeps_are_handed_over, tc)
+{
+	const struct handover *h;
+	uint32_t n;
+
+	good();
+	n = setup.map_count;
+	setup.map[n++] =
+	    (struct efi_memory){ EFI_MMIO, 0, 0x901'0000, 0, 1, EFI_MEMORY_RUNTIME | 1 };
+	setup.map[n++] =
+	    (struct efi_memory){ EFI_MMIO, 0, 0x400'0000, 0, 0x40, EFI_MEMORY_RUNTIME };
+	setup.map[n++] = (struct efi_memory){ EFI_RUNTIME_DATA, 0, 0x4030'0000, 0, 1,
+		EFI_MEMORY_RUNTIME | EFI_MEMORY_WB };
+	setup.map[n++] = (struct efi_memory){ EFI_MMIO, 0, 0x902'0000, 0, 1, 1 };
+	setup.map_count = n;
+	ATF_REQUIRE_MSG(starts(), "%s", uefi_said());
+	h = (const struct handover *)(uintptr_t)record;
+	ATF_CHECK(h->device_count == 1 && h->device[0] == 0x901'0000);
+	for (unsigned i = 0; i < 20; i++)
+		setup.map[n++] = (struct efi_memory){ EFI_MMIO, 0, 0x1000'0000 + i * 0x2000, 0, 1,
+			EFI_MEMORY_RUNTIME };
+	setup.map_count = n;
+	ATF_REQUIRE_MSG(starts(), "%s", uefi_said());
+	h = (const struct handover *)(uintptr_t)record;
+	ATF_CHECK(h->device_count == HANDOVER_DEVICES && h->device[7] == 0x1000'0000 + 6 * 0x2000);
 }
 
 ATF_TC_WITHOUT_HEAD(after_the_first_try_only_memory_is_asked_for);
@@ -228,6 +256,7 @@ ATF_TP_ADD_TCS(tp)
 {
 	ATF_TP_ADD_TC(tp, the_kernel_is_entered_with_a_whole_record);
 	ATF_TP_ADD_TC(tp, boot_services_end_by_the_map_as_it_is_then);
+	ATF_TP_ADD_TC(tp, devices_that_firmware_keeps_are_handed_over);
 	ATF_TP_ADD_TC(tp, after_the_first_try_only_memory_is_asked_for);
 	ATF_TP_ADD_TC(tp, what_is_wrong_is_one_line_and_leaves_no_memory_behind);
 	ATF_TP_ADD_TC(tp, too_little_memory_is_said_wherever_it_ends);

@@ -72,6 +72,24 @@ ATF_TC_BODY(what_firmware_says_of_itself_is_text_that_ends, tc)
 	ATF_CHECK_EQ(strlen(m.platform), sizeof(m.platform) - 1);
 }
 
+ATF_TC_WITHOUT_HEAD(devices_of_firmwares_are_pages_of_no_memory);
+ATF_TC_BODY(devices_of_firmwares_are_pages_of_no_memory, tc)
+{
+	start();
+	h.device_count = 6;
+	h.device[0] = 0x901'0000;
+	h.device[1] = 0;
+	h.device[2] = AT + 0x10'0000;
+	h.device[3] = 0x901'0800;
+	h.device[4] = UINT64_MAX - 0xfff;
+	h.device[5] = 0x5000'0000;
+	ATF_REQUIRE_EQ(handover_machine(&m, &h, AT), OK);
+	ATF_REQUIRE_EQ(m.firmware_device_count, 1);
+	ATF_CHECK_EQ(m.firmware_device[0], 0x901'0000);
+	ATF_CHECK_STREQ(
+	    m.note[0], "loader: a device of firmware's is at 0 or in memory: ignored");
+}
+
 ATF_TC_WITHOUT_HEAD(randomness_counts_only_when_it_is_there);
 ATF_TC_BODY(randomness_counts_only_when_it_is_there, tc)
 {
@@ -91,13 +109,14 @@ ATF_TC_BODY(a_record_of_another_form_is_refused_whole, tc)
 {
 	static struct machine empty;
 
-	for (unsigned i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < 5; i++) {
 		start();
 		switch (i) {
 		case 0: h.magic++; break;
 		case 1: h.version++; break;
 		case 2: h.size -= 8; break;
 		case 3: h.range_count = HANDOVER_RANGES + 1; break;
+		case 4: h.device_count = HANDOVER_DEVICES + 1; break;
 		}
 		ATF_CHECK_EQ(handover_machine(&m, &h, AT), E_CORRUPT);
 		ATF_CHECK_EQ(memcmp(&m, &empty, sizeof(m)), 0);
@@ -130,6 +149,7 @@ ATF_TP_ADD_TCS(tp)
 {
 	ATF_TP_ADD_TC(tp, what_the_loader_placed_is_not_free_memory);
 	ATF_TP_ADD_TC(tp, what_firmware_says_of_itself_is_text_that_ends);
+	ATF_TP_ADD_TC(tp, devices_of_firmwares_are_pages_of_no_memory);
 	ATF_TP_ADD_TC(tp, randomness_counts_only_when_it_is_there);
 	ATF_TP_ADD_TC(tp, a_record_of_another_form_is_refused_whole);
 	ATF_TP_ADD_TC(tp, absurd_ranges_and_endless_words_stay_inside);
