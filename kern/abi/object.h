@@ -84,6 +84,37 @@ enum info_what : uint32_t {
 			  fit, not sorted */
 	INFO_QUEUE,    /* OBJ_KERNEL: index-th queue that the kernel guards.  struct queue_counts */
 	INFO_RANDOM,   /* any OBJ_KERNEL.  uint64_t[4]: to start a program's own generator with */
+	INFO_MACHINE,  /* OBJ_KERNEL.  struct machine_info */
+	INFO_EXPOSURE, /* OBJ_KERNEL: index-th PCI function.  struct exposure_info */
+};
+
+/* Which kernel this is, and what firmware says of the machine.  Texts are firmware's: "" when it
+ * does not tell. */
+struct machine_info {
+	char build[48];			/* hash of the kernel's bytes, in hexadecimal digits */
+	char model[64], firmware[64], platform[160];
+	char maker[32], product[64];
+	uint64_t archive_bytes;		/* the boot archive's length */
+	uint32_t iommus;		/* units that firmware describes */
+	uint8_t source;			/* 0 nothing, 1 ACPI tables, 2 a device tree */
+	uint8_t tables_present, tables_bad; /* bits 0 DMAR, 1 IVRS, 2 IORT, 3 VIOT; bad: there, and
+					       cannot be read */
+};
+
+/*
+ * What was looked at so that no address of memory is seen by a process (D3).  "found" is "" when
+ * all of it was as it should be, else it says what was not.
+ */
+struct exposure_info {
+	/* Of every process since boot: as they were mapped. */
+	uint64_t runs; /* runs of memory */
+	uint64_t windows; /* register windows */
+	uint64_t refused; /* of both: led elsewhere, and were not mapped */
+	/* Of this function, now. */
+	uint32_t registers;		/* of configuration space that hold addresses */
+	uint32_t mapped_windows, grants;
+	bool registers_checked;		/* claimed, and every register access goes by a list */
+	char found[96];
 };
 
 struct memory_info {

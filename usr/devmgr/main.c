@@ -18,50 +18,28 @@
  * (DEVMGR_READY): it holds the quiesce and reset of the device (D7).  An endpoint that nobody will
  * serve again is revoked, so that clients do not wait for it.
  *
- * Functions come and go with cards in slots.  The driver of one that goes is ended, and its
- * endpoint stays: when a function that the same rule matches comes to the same place, a new driver
- * serves there, and clients find out by themselves whether what it serves is what they had
- * (usr/lib/blk.c).
+ * Not here cards that come and go (hotplug.c).
  */
+#include "usr/devmgr/driver.h"
 #include "kern/base/bits.h"
 #include "usr/lib/blk.h"
-#include "usr/lib/devmgr.h"
-#include "usr/lib/manifest.h"
 #include "usr/lib/sha256.h"
 
 enum {
-	DRIVERS_MAX = 16,
 	FAULT_BITS = 32,
 	PLUG_BIT = 63
 }; /* notification: bit n the n-th driver ended, bit FAULT_BITS + n its device faulted, bit PLUG_BIT
       functions came or went */
 enum : uint64_t {
 	RETRY_NS = 20 * NS_PER_MS,
-	CLAIM_NS = 10 * NS_PER_S,
 	TEST_NS = NS_PER_S,
 	SLOW_TEST_NS = 600 * NS_PER_S, /* a live test with every time-out that a device can name */
 	BADGE_DRIVER = 1ull << 32, /* | index: handles that drivers hold; init's badges are small */
 };
 
-struct driver {
-	const struct manifest_driver *rule;
-	uint32_t function;		/* segment << 16 | rid */
-	handle_t process, endpoint, device;
-	uint32_t pid;
-	enum supervised_state state;
-	struct supervision life;
-	uint64_t start_at;		/* SUPERVISED_WAITING */
-	uint64_t give_up_at;		/* how long the end of the claim before may take */
-	uint64_t died_at, recovery_ns;
-	uint64_t faults_before, faults;	/* of claims that are over; of this one */
-	bool fault_kill;		/* it is being ended because of faults */
-	bool revoked;			/* its device was taken away, as somebody wished */
-	const char *args;		/* instead of the manifest's */
-};
-
 static struct manifest manifest;
-static struct driver drivers[DRIVERS_MAX];
-static unsigned driver_count;
+struct driver drivers[DRIVERS_MAX];
+unsigned driver_count;
 static handle_t kernel, init, ntfn, service;
 static const uint8_t *archive;
 static uint64_t archive_len;
@@ -73,8 +51,8 @@ say_nothing(void *arg UNUSED, const char *line UNUSED)
 }
 
 /* "00:01.0", in one of a few buffers. */
-static const char *
-place(uint32_t function)
+const char *
+driver_place(uint32_t function)
 {
 	static char text[4][16];
 	static unsigned next;
@@ -185,9 +163,8 @@ undo:
 	return e;
 }
 
-/* For good: clients learn it at once. */
-static void
-abandon(struct driver *d, enum supervised_state state)
+void
+driver_abandon(struct driver *d, enum supervised_state state)
 {
 	d->state = state;
 	if (d->endpoint == HANDLE_NONE)
@@ -197,8 +174,8 @@ abandon(struct driver *d, enum supervised_state state)
 	d->endpoint = HANDLE_NONE;
 }
 
-static const struct manifest_driver *
-rule_of(const struct function_info *f)
+const struct manifest_driver *
+driver_rule_of(const struct function_info *f)
 {
 	for (unsigned k = 0; k < manifest.driver_count; k++)
 		if (manifest_matches(&manifest.driver[k], f->class_code, f->vendor, f->device))
@@ -206,9 +183,8 @@ rule_of(const struct function_info *f)
 	return NULL;
 }
 
-/* The index-th function of the machine; false past the last. */
-static bool
-function_at(uint64_t index, struct function_info *f, uint32_t *function)
+bool
+driver_function_at(uint64_t index, struct function_info *f, uint32_t *function)
 {
 	uint64_t size;
 
@@ -216,27 +192,6 @@ function_at(uint64_t index, struct function_info *f, uint32_t *function)
 		return false;
 	*function = (uint32_t)f->segment << 16 | f->rid;
 	return true;
-}
-
-/* The function at its place is there; false: it was unplugged, or is about to be. */
-static bool
-is_there(const struct driver *d, struct function_info *f)
-{
-	uint32_t function;
-
-	for (uint64_t i = 0; function_at(i, f, &function); i++)
-		if (function == d->function)
-			return !f->unplugged;
-	return false;
-}
-
-static void
-unplugged(struct driver *d)
-{
-	if (d->state != SUPERVISED_UNPLUGGED)
-		log_line(1, "device %s: unplugged: %s ends, its clients wait for its return",
-		    place(d->function), d->rule->task.program);
-	d->state = SUPERVISED_UNPLUGGED;
 }
 
 /* It ended, or could not be started: what the policy says. */
@@ -255,18 +210,18 @@ ended(struct driver *d, enum exit_reason reason)
 		if (d->life.quick > 1)
 			log_line(1,
 			    "device %s: %s ended %u times in a row before it was stable: the next start is in %llu ms",
-			    place(d->function), t->program, d->life.quick,
+			    driver_place(d->function), t->program, d->life.quick,
 			    (unsigned long long)((d->start_at - min_u64(d->start_at, now_ns())) /
 				NS_PER_MS));
 		break;
 	case SUPERVISE_GIVE_UP:
-		abandon(d, SUPERVISED_GIVEN_UP);
+		driver_abandon(d, SUPERVISED_GIVEN_UP);
 		log_line(0,
 		    "device %s: %s is given up: it ended %u times in a row before it served, or within %u ms of that",
-		    place(d->function), t->program, d->life.quick, t->restart.stable_ms);
+		    driver_place(d->function), t->program, d->life.quick, t->restart.stable_ms);
 		break;
 	case SUPERVISE_FINISHED:
-		abandon(d, SUPERVISED_FINISHED);
+		driver_abandon(d, SUPERVISED_FINISHED);
 		break;
 	}
 }
@@ -290,16 +245,16 @@ try_start(struct driver *d)
 		return;
 	}
 	if (e == E_NO_DEVICE) {
-		unplugged(d);
+		hotplug_gone(d);
 		return;
 	}
-	log_line(e == E_REFUSED ? 1 : 0, "device %s: %s is not started: %s", place(d->function),
-	    d->rule->task.program, status_text(e));
+	log_line(e == E_REFUSED ? 1 : 0, "device %s: %s is not started: %s",
+	    driver_place(d->function), d->rule->task.program, status_text(e));
 	if (e == E_NO_MEMORY || e == E_QUOTA) {
 		d->life.restarts++;
 		ended(d, EXIT_NORMAL);
 	} else {
-		abandon(d, SUPERVISED_REFUSED);		/* trying again would change nothing */
+		driver_abandon(d, SUPERVISED_REFUSED); /* trying again would change nothing */
 	}
 }
 
@@ -310,7 +265,7 @@ add_driver(const struct manifest_driver *r, uint32_t function)
 	uint64_t h;
 
 	if (driver_count == DRIVERS_MAX || sys_endpoint_create(&h) != OK) {
-		log_line(0, "device %s: no room for another driver", place(function));
+		log_line(0, "device %s: no room for another driver", driver_place(function));
 		return NULL;
 	}
 	*d = (struct driver){ .rule = r,
@@ -337,9 +292,9 @@ adopt(void)
 		if (msg_call(init, &m, now_ns() + NS_PER_S) != OK || m.label != OK ||
 		    m.handles != 7)
 			return;
-		for (uint64_t i = 0; rule == NULL && function_at(i, &f, &function); i++)
+		for (uint64_t i = 0; rule == NULL && driver_function_at(i, &f, &function); i++)
 			if (function == m.w[3])
-				rule = rule_of(&f);
+				rule = driver_rule_of(&f);
 		if (rule == NULL) {
 			for (unsigned i = 0; i < 3; i++)
 				(void)sys_handle_close(m.w[i]);
@@ -358,7 +313,8 @@ adopt(void)
 			d->pid = p.id;
 		supervise_started(&d->life);
 		supervise_serves(&d->life, now_ns());
-		log_line(2, "adopted %s for device %s", rule->task.program, place(d->function));
+		log_line(
+		    2, "adopted %s for device %s", rule->task.program, driver_place(d->function));
 		watch(d);
 	}
 }
@@ -373,10 +329,10 @@ shares_group(const struct function_info *f, uint32_t function, const struct mani
 {
 	struct function_info g;
 
-	for (uint64_t i = 0; function_at(i, &g, other); i++) {
+	for (uint64_t i = 0; driver_function_at(i, &g, other); i++) {
 		if (*other == function || g.group != f->group || g.unplugged)
 			continue;
-		*rule = rule_of(&g);
+		*rule = driver_rule_of(&g);
 		if (*rule != NULL)
 			return true;
 	}
@@ -395,14 +351,15 @@ refused_for_its_group(struct driver *d, const struct function_info *f)
 	if (rule != d->rule) {
 		log_line(0,
 		    "device %s: %s is not started: %s, which is for %s, cannot be kept apart from it",
-		    place(d->function), d->rule->task.program, place(other), rule->task.program);
+		    driver_place(d->function), d->rule->task.program, driver_place(other),
+		    rule->task.program);
 	} else if (other < d->function) {
 		log_line(1, "device %s: %s is not started: it goes together with %s",
-		    place(d->function), d->rule->task.program, place(other));
+		    driver_place(d->function), d->rule->task.program, driver_place(other));
 	} else {
 		return false;
 	}
-	abandon(d, SUPERVISED_REFUSED);
+	driver_abandon(d, SUPERVISED_REFUSED);
 	return true;
 }
 
@@ -412,8 +369,8 @@ match(void)
 	struct function_info f;
 	uint32_t function;
 
-	for (uint64_t i = 0; function_at(i, &f, &function); i++) {
-		const struct manifest_driver *rule = f.unplugged ? NULL : rule_of(&f);
+	for (uint64_t i = 0; driver_function_at(i, &f, &function); i++) {
+		const struct manifest_driver *rule = f.unplugged ? NULL : driver_rule_of(&f);
 		struct driver *d;
 
 		for (unsigned k = 0; k < driver_count && rule != NULL; k++)
@@ -442,7 +399,7 @@ device_faulted(struct driver *d)
 	off = r->fault_limit != 0 && d->faults_before + d->faults >= r->fault_limit;
 	if (!off && r->on_fault != ON_FAULT_RESTART)
 		return;
-	log_line(off ? 0 : 1, "device %s: %llu faults: %s is %s", place(d->function),
+	log_line(off ? 0 : 1, "device %s: %llu faults: %s is %s", driver_place(d->function),
 	    (unsigned long long)(d->faults_before + d->faults), r->task.program,
 	    off ? "ended, and the device stays off" : "started again");
 	d->fault_kill = true;
@@ -451,22 +408,49 @@ device_faulted(struct driver *d)
 	(void)sys_process_kill(d->process, 0);
 }
 
+/* SHA-256 in w0..w3, as bytes; w4 the length. */
+static void
+hash(const uint8_t *bytes, uint64_t len, struct msg *m)
+{
+	uint8_t sum[32];
+	struct sha256 h;
+
+	sha256_init(&h);
+	sha256_add(&h, bytes, len);
+	sha256_end(&h, sum);
+	memcpy(m->w, sum, sizeof(sum));
+	m->w[4] = len;
+}
+
 /* Of the file that drivers are started from: anybody can compare it with the one he built. */
 static enum status
 program_hash(const char *program, struct msg *m)
 {
 	uint64_t len = 0;
 	const uint8_t *image = archive_file(archive, archive_len, program, &len);
-	uint8_t hash[32];
-	struct sha256 h;
 
 	if (image == NULL)
 		return E_NOT_FOUND;
-	sha256_init(&h);
-	sha256_add(&h, image, len);
-	sha256_end(&h, hash);
-	memcpy(m->w, hash, sizeof(hash));
-	m->w[4] = len;
+	hash(image, len, m);
+	return OK;
+}
+
+/* Of the whole archive, once: it does not change. */
+static enum status
+archive_hash(struct msg *m)
+{
+	static struct msg said;
+	struct machine_info machine;
+	uint64_t n;
+
+	if (said.w[4] == 0) {
+		if (sys_info(kernel, INFO_MACHINE, 0, (uint64_t)(uintptr_t)&machine,
+			sizeof(machine), &n) != OK ||
+		    machine.archive_bytes > archive_len)
+			return E_NOT_FOUND;
+		hash(archive, machine.archive_bytes, &said);
+	}
+	memcpy(m->w, said.w, sizeof(m->w));
 	return OK;
 }
 
@@ -488,44 +472,16 @@ driver_ended(struct driver *d)
 	d->faults_before += d->faults;
 	d->faults = 0;
 	if (d->state == SUPERVISED_DISABLED) {
-		abandon(d, d->state);
-	} else if (!is_there(d, &f)) {
+		driver_abandon(d, d->state);
+	} else if (!hotplug_there(d, &f)) {
 		d->life.restarts++;
-		unplugged(d);
+		hotplug_gone(d);
 	} else {
 		d->life.restarts++;
 		/* An end because of faults is a failure, though we did it. */
 		ended(d, d->fault_kill ? EXIT_FAULT : d->revoked ? EXIT_KILLED : reason);
 	}
 	d->fault_kill = d->revoked = false;
-}
-
-/* Functions came or went. */
-static void
-look_around(void)
-{
-	struct function_info f;
-
-	for (unsigned i = 0; i < driver_count; i++) {
-		struct driver *d = &drivers[i];
-		bool there = is_there(d, &f);
-
-		if (!there && d->process != HANDLE_NONE)
-			(void)sys_process_kill(d->process, 0);	/* it has nothing left to serve */
-		if (!there || d->state != SUPERVISED_UNPLUGGED)
-			continue;
-		if (rule_of(&f) == d->rule) {
-			d->state = SUPERVISED_WAITING;
-			d->life.quick = 0;
-			d->start_at = now_ns();
-			d->give_up_at = now_ns() + CLAIM_NS;
-			continue;
-		}
-		/* Something else is in its place. */
-		abandon(d, SUPERVISED_REFUSED);
-		d->function = UINT32_MAX;
-	}
-	match();
 }
 
 static enum status
@@ -543,7 +499,7 @@ driver_ready(uint64_t badge)
 	if (d->died_at != 0) {
 		d->recovery_ns = now_ns() - d->died_at;
 		log_line(2, "device %s: %s serves again after %llu ms (restart %llu)",
-		    place(d->function), d->rule->task.program,
+		    driver_place(d->function), d->rule->task.program,
 		    (unsigned long long)(d->recovery_ns / NS_PER_MS),
 		    (unsigned long long)d->life.restarts);
 	}
@@ -645,6 +601,7 @@ call(struct msg *m)
 		if (m->w[0] < driver_count)
 			s = program_hash(drivers[m->w[0]].rule->task.program, m);
 		break;
+	case DEVMGR_ARCHIVE: s = archive_hash(m); break;
 	default:
 		s = E_INVALID;
 	}
@@ -703,8 +660,10 @@ main(void)
 		for (unsigned i = 0; i < driver_count; i++)
 			if ((m.w[0] & BIT(FAULT_BITS + i)) != 0)
 				device_faulted(&drivers[i]);
-		if ((m.w[0] & 1ull << PLUG_BIT) != 0)
-			look_around();
+		if ((m.w[0] & 1ull << PLUG_BIT) != 0) {
+			hotplug_look();
+			match();
+		}
 		for (unsigned i = 0; i < driver_count; i++)
 			if ((m.w[0] & BIT(i)) != 0)
 				driver_ended(&drivers[i]);

@@ -21,6 +21,7 @@ enum devmgr_call : uint32_t {
 	DEVMGR_PROGRAM, /* w0 n -> SHA-256 of the n-th driver's program file in w0..w3, as bytes;
 			    w4 its length */
 	DEVMGR_NET,     /* w0 n: as DEVMGR_BLOCK, of the n-th network driver */
+	DEVMGR_ARCHIVE, /* -> SHA-256 of the boot archive in w0..w3, as bytes; w4 its length */
 	DEVMGR_REVOKE =
 	    50, /* w0 n: the n-th block driver's device is taken away from it; it may be had
 			       again when that is over */
