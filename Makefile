@@ -132,7 +132,7 @@ USRC_$(1) := $$(sort $$(wildcard usr/lib/*.c usr/lib/$(1)/*.c usr/lib/$(1)/*.S k
 KOBJ_$(1) := $$(call objects,$$(O_$(1))/kernel,$$(KSRC_$(1)))
 UOBJ_$(1) := $$(call objects,$$(O_$(1))/user,$$(USRC_$(1)))
 PROGS_$(1) := $$(addprefix $$(O_$(1))/usr/,$$(PROGRAMS))
-KLINK_$(1) := $$(LDFLAGS) $$(KERNEL_LDFLAGS_$(1)) -T arch/$(1)/link.ld
+KLINK_$(1) := $$(LDFLAGS) --build-id=sha1 $$(KERNEL_LDFLAGS_$(1)) -T arch/$(1)/link.ld
 KERNEL_LIST_$(1) := $$(KLINK_$(1)) $$(KOBJ_$(1))
 USER_LIST_$(1) := $$(UOBJ_$(1))
 OBJ_$(1) := $$(KOBJ_$(1)) $$(UOBJ_$(1)) \
@@ -175,6 +175,8 @@ $$(O_$(1))/user/%.o: %.S $$(O_$(1))/user.flags
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(UFLAGS_$(1)) $$(DEPS) -c -o $$@ $$<
 
+# It knows what it is: a hash of its bytes (kern/identity.c).
+#
 # The kernel is linked twice: the first image, with an empty symbol table, gives the symbols of
 # the second.  The table comes after all code, so code must not have moved.
 $$(O_$(1))/kernel.elf: $$(KOBJ_$(1)) $$(O_$(1))/kernel.list arch/$(1)/link.ld tools/mksyms

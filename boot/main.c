@@ -360,6 +360,9 @@ describe(struct handover *h)
 			append(made, sizeof(made), s, end, p[4]);
 			append(made, sizeof(made), s, end, p[5]);
 			append(made, sizeof(made), s, end, p[6]);
+			h->maker[0] = h->product[0] = 0;
+			append(h->maker, sizeof(h->maker), s, end, p[4]);
+			append(h->product, sizeof(h->product), s, end, p[5]);
 		}
 		if (end + 2 > p + len)
 			break;

@@ -267,9 +267,17 @@ frame_quarantine(struct paddr base, unsigned order)
 enum frame_state
 frame_state_of(struct paddr p)
 {
-	uint32_t n = number_of(p);
+	/* A block lies at a multiple of its size, and what once was a head and is none any more has
+	 * no order. */
+	for (unsigned order = 0; order <= FRAME_ORDER_MAX; order++) {
+		uint32_t n = number_of((struct paddr){ align_down(p.v, PAGE_SIZE << order) });
+		const struct frame *f = n != NONE ? &frames[n] : NULL;
 
-	return n != NONE ? frames[n].state : FRAME_ABSENT;
+		if (f != NULL && f->state != FRAME_ABSENT && f->order != ORDER_INSIDE &&
+		    f->order >= order)
+			return f->state;
+	}
+	return FRAME_ABSENT;
 }
 
 void

@@ -50,6 +50,7 @@ void frame_free(struct paddr base, unsigned order);
 /* Frames that a device may still write: counted, never given out again. */
 void frame_quarantine(struct paddr base, unsigned order);
 
+/* Of the block that the frame is in.  Without the lock: for who knows that it stays. */
 enum frame_state frame_state_of(struct paddr p);
 
 struct frame_stats {

@@ -18,7 +18,9 @@
 #include "kern/device.h"
 #include "kern/device_queue.h"
 #include "kern/dma/unit.h"
+#include "kern/exposure.h"
 #include "kern/frame.h"
+#include "kern/identity.h"
 #include "kern/machine/machine.h"
 #include "kern/main.h"
 #include "kern/md/clock.h"
@@ -262,6 +264,8 @@ union answer {
 	struct clock_info clock;
 	uint32_t cpus;
 	uint64_t random[4];
+	struct machine_info machine;
+	struct exposure_info exposure;
 };
 
 /* Of the kernel as a whole; the handle's rights were checked. */
@@ -330,6 +334,16 @@ kernel_info(uint32_t what, uint64_t index, union answer *a, size_t *size)
 		for (unsigned i = 0; i < ARRAY_SIZE(a->random); i++)
 			a->random[i] = cpu_random();
 		*size = sizeof(a->random);
+		return OK;
+	case INFO_MACHINE:
+		identity_fill(&a->machine);
+		*size = sizeof(a->machine);
+		return OK;
+	case INFO_EXPOSURE:
+		if (index >= pci_count)
+			return E_NOT_FOUND;
+		exposure_fill(&pci_functions[index], &a->exposure);
+		*size = sizeof(a->exposure);
 		return OK;
 	case INFO_CPUS:
 		for (unsigned i = 0; i < cpu_count; i++)

@@ -16,6 +16,7 @@
 #include "kern/dma/unit.h"
 #include "kern/elf.h"
 #include "kern/frame.h"
+#include "kern/identity.h"
 #include "kern/irq.h"
 #include "kern/lock.h"
 #include "kern/log.h"
@@ -286,6 +287,7 @@ kernel_main(struct machine *m)
 	if (m->firmware[0] != 0)
 		log_info("firmware: %s; platform: %s", m->firmware,
 		    m->platform[0] != 0 ? m->platform : "not told");
+	identity_report(m);
 	for (uint32_t i = 0; i < m->note_count; i++)
 		log_warn("%s", m->note[i]);
 	if (m->dropped != 0)

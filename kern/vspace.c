@@ -14,6 +14,7 @@
 #include "kern/panic.h"
 #include "kern/sched.h"
 #include "kern/device.h"
+#include "kern/exposure.h"
 
 enum : uint64_t { VA_FIRST = 0x1000'0000 };
 
@@ -166,6 +167,10 @@ vspace_map(struct process *p, struct object *o, uint64_t offset, uint64_t len, u
 			n = (len - done) / PAGE_SIZE;
 		}
 		n = min_u64(min_u64(n, step_pages(va + done)), (len - done) / PAGE_SIZE);
+		if (!exposure_allows(base, n, io != NULL)) {
+			s = E_REFUSED;
+			break;
+		}
 		spin_lock(&p->vs_lock);
 		s = mmu_map(&p->space, (struct uva){ va + done }, base, n, prot);
 		spin_unlock(&p->vs_lock);

@@ -89,6 +89,7 @@ platform_start(uint64_t start, uint64_t image)
 		if (h->rsdp != 0 && acpi_machine(m, &source) == OK) {
 			find_iort(m, &source);
 			find_viot(m, &source);
+			acpi_note_tables(m, &source);
 			record_keep(m, &source);
 		} else if (h->fdt.len != 0)
 			from_fdt(m, h->fdt.base, h->fdt.len);

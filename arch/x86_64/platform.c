@@ -145,6 +145,7 @@ platform_start(uint64_t start, uint64_t image)
 	find_dmar(m, &source);
 	find_ivrs(m, &source);
 	find_viot(m, &source);
+	acpi_note_tables(m, &source);
 	record_keep(m, &source);
 	cpus[0].hwid = cpuid(1, 0).b >> 24;
 	for (uint32_t i = 0; i < m->cpu_count; i++) {

@@ -46,6 +46,9 @@ const uint8_t *acpi_table_at(struct machine *m, const struct acpi_source *src, u
 bool acpi_table_nth(struct machine *m, const struct acpi_source *src, uint32_t index,
     const uint8_t **table, uint32_t *len);
 
+/* Which tables that tell of IOMMUs are listed: tables_present. */
+void acpi_note_tables(struct machine *m, const struct acpi_source *src);
+
 /* Is there a root pointer with a root table behind it? */
 bool acpi_present(struct machine *m, const struct acpi_source *src);
 

@@ -73,6 +73,10 @@ find_rsdp(const struct acpi_source *src)
 	return 0;
 }
 
+static const char telling[TABLES_TELLING][5] = {
+	[TABLE_DMAR] = "DMAR", [TABLE_IVRS] = "IVRS", [TABLE_IORT] = "IORT", [TABLE_VIOT] = "VIOT"
+};
+
 /*
  * A table that is there and cannot be read.  If it told of IOMMUs, nobody knows which device is
  * behind one: none counts as being behind none (D10).
@@ -80,11 +84,11 @@ find_rsdp(const struct acpi_source *src)
 static void
 lost(struct machine *m, const char sig[4])
 {
-	static const char telling[][5] = { "DMAR", "IVRS", "IORT", "VIOT" };
-
-	for (unsigned i = 0; i < ARRAY_SIZE(telling); i++)
-		if (memcmp(sig, telling[i], 4) == 0)
+	for (unsigned i = 0; i < TABLES_TELLING; i++)
+		if (memcmp(sig, telling[i], 4) == 0) {
 			m->scopes_lost = m->reserved_lost = true;
+			m->tables_bad |= (uint8_t)BIT(i);
+		}
 }
 
 const uint8_t *
@@ -167,6 +171,24 @@ acpi_table_nth(struct machine *m, const struct acpi_source *src, uint32_t index,
 	*table = p == NULL ? NULL :
 			     acpi_table_at(m, src, entry(root, width, index), (const char *)p, len);
 	return true;
+}
+
+void
+acpi_note_tables(struct machine *m, const struct acpi_source *src)
+{
+	uint32_t root_len, width, n, notes = m->note_count, dropped = m->dropped;
+	const uint8_t *root = root_table(m, src, &root_len, &width), *p;
+
+	n = root == NULL ? 0 : (uint32_t)min_u64((root_len - ACPI_HEADER) / width, TABLES_MAX);
+	for (uint32_t i = 0; i < n; i++) {
+		p = at(src, entry(root, width, i), ACPI_HEADER);
+		for (unsigned k = 0; p != NULL && k < TABLES_TELLING; k++)
+			if (memcmp(p, telling[k], 4) == 0)
+				m->tables_present |= (uint8_t)BIT(k);
+	}
+	/* Who looked for a table has said what is wrong with the root. */
+	m->note_count = notes;
+	m->dropped = dropped;
 }
 
 const uint8_t *

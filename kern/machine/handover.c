@@ -19,6 +19,8 @@ handover_is(const void *p)
 
 static_assert(sizeof(((struct handover *)0)->firmware) == sizeof(((struct machine *)0)->firmware));
 static_assert(sizeof(((struct handover *)0)->platform) == sizeof(((struct machine *)0)->platform));
+static_assert(sizeof(((struct handover *)0)->maker) == sizeof(((struct machine *)0)->maker));
+static_assert(sizeof(((struct handover *)0)->product) == sizeof(((struct machine *)0)->product));
 
 /* Text for people, which goes to the console: nothing else in it, and an end. */
 static void
@@ -79,6 +81,8 @@ handover_machine(struct machine *m, const struct handover *h, uint64_t at)
 	m->wall_s = h->wall_s;
 	printable(m->firmware, h->firmware, sizeof(m->firmware));
 	printable(m->platform, h->platform, sizeof(m->platform));
+	printable(m->maker, h->maker, sizeof(m->maker));
+	printable(m->product, h->product, sizeof(m->product));
 	str_copy(m->cmdline, h->cmdline, sizeof(m->cmdline));
 	if (h->seed_known == 1) {
 		memcpy(m->seed, h->seed, sizeof(m->seed));

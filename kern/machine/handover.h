@@ -20,7 +20,7 @@
 #include "kern/base/types.h"
 
 enum : uint64_t { HANDOVER_MAGIC = 0x0031'534f'7061'63ull };	/* "capOS1", two zeros */
-enum : uint32_t { HANDOVER_VERSION = 3, HANDOVER_RANGES = 120, HANDOVER_DEVICES = 8,
+enum : uint32_t { HANDOVER_VERSION = 4, HANDOVER_RANGES = 120, HANDOVER_DEVICES = 8,
 	HANDOVER_CMDLINE = 2048 };
 
 enum handover_kind : uint32_t {
@@ -54,11 +54,12 @@ struct handover {
 	char cmdline[HANDOVER_CMDLINE];
 	char firmware[64];			/* "EDK II 0x10000, UEFI 2.7" */
 	char platform[160]; /* of SMBIOS: maker, product, version; BIOS maker, version, date */
+	char maker[32], product[64];		/* the first two of these by themselves */
 };
 
 static_assert(sizeof(struct handover_range) == 24);
 static_assert(sizeof(struct handover) == 136 + 24 * HANDOVER_RANGES + 8 * HANDOVER_DEVICES +
-	HANDOVER_CMDLINE + 224);
+	HANDOVER_CMDLINE + 320);
 
 struct machine;
 

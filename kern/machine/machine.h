@@ -265,6 +265,9 @@ struct machine_reserved {
 			same */
 };
 
+/* Tables that tell of IOMMUs; "bad": it is there, and cannot be read. */
+enum machine_table : uint8_t { TABLE_DMAR, TABLE_IVRS, TABLE_IORT, TABLE_VIOT, TABLES_TELLING };
+
 enum machine_source : uint8_t { SOURCE_NONE, SOURCE_ACPI, SOURCE_FDT };
 
 struct machine {
@@ -307,6 +310,9 @@ struct machine {
 	bool seed_known;
 	char firmware[64];		/* who wrote it and which versions; empty: not told */
 	char platform[160];		/* who made the machine, and as what */
+	char maker[32], product[64];	/* the same in two words: of a cloud's machine, its type */
+	uint8_t tables_present, tables_bad; /* ACPI tables that tell of IOMMUs: enum machine_table,
+					       as bits */
 	uint64_t wall_s; /* seconds since 1970 when the loader asked firmware; 0: not known */
 
 	/*

@@ -30,7 +30,7 @@ record() {
 	sed -n '/record: begin/,/record: end/p' serial.txt >record
 	[ "$(grep -c 'record: begin' serial.txt)" -eq 1 ] || capos_fail 'no record, or more than one'
 	[ "$(capos_value 'record: end, ([0-9]+) lines')" = "$(wc -l <record | tr -d ' ')" ] || capos_fail 'lines are missing'
-	for want in '^platform QEMU' '^random yes' '^firmware EDK' '^register [A-Z]' '^memory ram [0-9]+ KiB$' '^table FACP ' '^APIC 0000 41504943' \
+	for want in '^platform Google Google Compute Engine' '^random yes' '^firmware EDK' '^register [A-Z]' '^memory ram [0-9]+ KiB$' '^table FACP ' '^APIC 0000 41504943' \
 	    '^MCFG 0000 4d434647' '^pci 0000:00:01.0 1b36:0010 class 010802' '^  bar 0 64-bit 16384 bytes' '^  capability 11 at ' \
 	    '^  register 00 [0-9a-f]{8} [0-9a-f]{8}' '^  register 28 [.]{8} [.]{8}'; do
 		grep -E -q -e "$want" record || capos_fail "not in the record: $want"
@@ -49,7 +49,8 @@ graviton_body() {
 	capos_type 'evidence; sha256 nvme0n1; poweroff'
 	capos_end 200
 	capos_expect 'capOS on AMAZON AMZN' 'console: 16550 at ' 'clock: it is 20.* UTC, says firmware' 'cpus: 2 online' \
-	    "^$(capos_sha256 disk.img)  nvme0n1" '2 queues of 32' 'may be the console' 'I power off'
+	    "^$(capos_sha256 disk.img)  nvme0n1" '2 queues of 32' 'may be the console' 'I power off' \
+	    '^machine: AWS \(guessed by SMBIOS, others disagree\), instance type c7g\.large; it calls itself AMAZON AMZN'
 	brokered
 }
 
@@ -58,7 +59,7 @@ atf_test_case graviton_metal
 graviton_metal_head() { atf_set timeout 600; }
 graviton_metal_body() {
 	shape graviton-metal
-	capos_expect '2 queues of 32' 'smmu0: SMMUv3' 'cpus: 4 online'
+	capos_expect '2 queues of 32' 'smmu0: SMMUv3' 'cpus: 4 online' '^machine: AWS .*, instance type c6g\.metal'
 	direct
 }
 
@@ -74,7 +75,8 @@ atf_test_case ec2_x86
 ec2_x86_head() { atf_set timeout 600; }
 ec2_x86_body() {
 	shape ec2-x86
-	capos_expect '2 queues of 32' 'ACPI: no MCFG' 'PCI: buses 0 to 255 by ports' '^0000:00:00.0 8086:1237'
+	capos_expect '2 queues of 32' 'ACPI: no MCFG' 'PCI: buses 0 to 255 by ports' '^0000:00:00.0 8086:1237' \
+	    '^machine: AWS .*, instance type t3\.micro' '^described by: ACPI tables: DMAR absent, IVRS absent, IORT absent, VIOT absent; IOMMUs: 0'
 	brokered
 }
 
@@ -83,6 +85,7 @@ gce_head() { atf_set timeout 600; }
 gce_body() {
 	shape -w record gce
 	record
+	capos_expect '^machine: Google Cloud \(guessed by SMBIOS, others disagree\); it calls'
 	[ "$ARCH" = x86_64 ] || capos_expect 'capOS on Google' 'console: SBSA UART'
 	brokered
 }
@@ -92,6 +95,7 @@ atf_test_case azure
 azure_head() { atf_set timeout 600; }
 azure_body() {
 	shape azure
+	capos_expect '^machine: Azure or Hyper-V \(guessed by SMBIOS'
 	[ "$ARCH" = x86_64 ] || capos_expect 'capOS on VRTUAL MICROSFT' 'GICv3, no ITS' 'nvmed: no interrupt vector' 'cpus: 4 online'
 	brokered
 }

@@ -435,6 +435,31 @@ ATF_TC_BODY(tables_are_listed_in_order_with_a_place_for_those_that_cannot_be_rea
 	ATF_CHECK(!acpi_table_nth(&m, ab_source(&b), 0, &t, &len));
 }
 
+/* D10: a table that tells of IOMMUs and cannot be read is there all the same. */
+ATF_TC_WITHOUT_HEAD(tables_that_tell_of_iommus_are_noted);
+ATF_TC_BODY(tables_that_tell_of_iommus_are_noted, tc)
+{
+	uint32_t len;
+
+	start();
+	(void)ab_table(&b, "DMAR", 48);
+	(void)ab_table(&b, "VIOT", 48);
+	(void)ab_table(&b, "AAAA", 48);
+	ab_finish(&b, AB_XSDT);
+	for (uint32_t k = 0; k < b.count; k++)
+		if (memcmp(b.region[k].bytes, "VIOT", 4) == 0)
+			b.region[k].bytes[9]++;
+	ATF_CHECK(acpi_table(&m, ab_source(&b), "DMAR", &len) != NULL);
+	ATF_CHECK(acpi_table(&m, ab_source(&b), "VIOT", &len) == NULL);
+	acpi_note_tables(&m, ab_source(&b));
+	ATF_CHECK_EQ(m.tables_present, 1u << TABLE_DMAR | 1u << TABLE_VIOT);
+	ATF_CHECK_EQ(m.tables_bad, 1u << TABLE_VIOT);
+	ATF_CHECK_EQ(m.note_count, 1);
+	start();
+	acpi_note_tables(&m, ab_source(&b));
+	ATF_CHECK_EQ(m.tables_present, 0);
+}
+
 ATF_TC_WITHOUT_HEAD(a_wrong_checksum_loses_one_table_and_says_so);
 ATF_TC_BODY(a_wrong_checksum_loses_one_table_and_says_so, tc)
 {
@@ -685,6 +710,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, many_redistributor_regions_and_segments_are_kept_apart);
 	ATF_TP_ADD_TC(tp, a_debug_port_is_the_console_where_none_is_named);
 	ATF_TP_ADD_TC(tp, tables_are_listed_in_order_with_a_place_for_those_that_cannot_be_read);
+	ATF_TP_ADD_TC(tp, tables_that_tell_of_iommus_are_noted);
 	ATF_TP_ADD_TC(tp, a_wrong_checksum_loses_one_table_and_says_so);
 	ATF_TP_ADD_TC(tp, a_wrong_length_loses_one_table_and_says_so);
 	ATF_TP_ADD_TC(tp, entries_that_overrun_end_the_walk);

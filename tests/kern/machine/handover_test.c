@@ -67,9 +67,13 @@ ATF_TC_BODY(what_firmware_says_of_itself_is_text_that_ends, tc)
 	start();
 	memcpy(h.firmware, "EDK\033[2J\377", 9);
 	memset(h.platform, 'x', sizeof(h.platform));
+	memcpy(h.maker, "Maker\n", 7);
+	memset(h.product, 'y', sizeof(h.product));
 	ATF_REQUIRE_EQ(handover_machine(&m, &h, AT), OK);
 	ATF_CHECK_STREQ(m.firmware, "EDK?[2J?");
 	ATF_CHECK_EQ(strlen(m.platform), sizeof(m.platform) - 1);
+	ATF_CHECK_STREQ(m.maker, "Maker?");
+	ATF_CHECK_EQ(strlen(m.product), sizeof(m.product) - 1);
 }
 
 ATF_TC_WITHOUT_HEAD(devices_of_firmwares_are_pages_of_no_memory);
