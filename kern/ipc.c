@@ -39,6 +39,16 @@ endpoint_create(struct process *payer, struct endpoint **out)
 	return OK;
 }
 
+/* At most 8 words, and a handle is one of them: what names no word would be read from registers
+ * that nobody sent. */
+static ALWAYS_INLINE bool
+tag_valid(uint64_t tag)
+{
+	uint64_t words = FIELD_GET(TAG_WORDS, tag);
+
+	return words <= 8 && FIELD_GET(TAG_HANDLES, tag) >> words == 0;
+}
+
 /* Handles named by the tag become handles of the receiver's process, with the sender's rights to
  * them. */
 static NOINLINE enum status
@@ -166,7 +176,7 @@ ipc_call_slow(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	uint64_t badge, wait;
 	enum status s;
 
-	if (FIELD_GET(TAG_WORDS, u->call) > 8)
+	if (!tag_valid(u->call))
 		return E_INVALID;
 	s = handle_lock(t->proc, (handle_t)u->target, OBJ_ENDPOINT, RIGHT_CALL, &o, &badge);
 	if (s != OK)
@@ -205,7 +215,7 @@ reply(struct thread *t, struct uregs *u, struct thread **out)
 	struct uregs *cu;
 	enum status s = OK;
 
-	if (unlikely(FIELD_GET(TAG_WORDS, tag) > 8))
+	if (unlikely(!tag_valid(tag)))
 		return E_INVALID;
 	if (unlikely(c == NULL) || unlikely(load_acquire(&c->wait) != token) ||
 	    unlikely(load_acquire(&c->reply_proc) != t->proc) ||

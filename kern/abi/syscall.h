@@ -3,6 +3,8 @@
  *
  * Registers: the table in kern/md/trap.h.  A message is up to 8 words, of which the first
  * four may be handles (named by a mask); handles arrive as numbers of the receiver's table.
+ * More words, and a handle that is none of them: E_INVALID.  Words travel in fours: of w0..w3, or
+ * w4..w7, all arrive when one is sent, so a sender leaves in the others what the receiver may know.
  */
 #pragma once
 

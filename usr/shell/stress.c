@@ -58,6 +58,25 @@ answer(uint64_t word, uint64_t badge)
 	return (word + badge) * 0x9e3779b97f4a7c15;
 }
 
+/* A message of more words than there are, and one with a handle that is none of its words. */
+static bool
+bad_tags_are_refused(uint64_t endpoint, uint64_t *r)
+{
+	uint64_t words = next(r) % 4, bad[] = { FIELD_PREP(TAG_WORDS, 9 + next(r) % 7),
+		FIELD_PREP(TAG_WORDS, words) | FIELD_PREP(TAG_HANDLES, 1u << words) };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct sysregs m = { .call = SYS_ipc_call | bad[i],
+			.target = endpoint,
+			.deadline = DEADLINE_NEVER };
+
+		sys_full(&m);
+		if ((m.call & CALL_NUMBER) != E_INVALID)
+			return false;
+	}
+	return true;
+}
+
 static void
 client(uint64_t endpoint, uint64_t arg)
 {
@@ -70,6 +89,8 @@ client(uint64_t endpoint, uint64_t arg)
 		struct sysregs m = { .target = endpoint };
 		enum status s;
 
+		if (n % 64 == 0 && !bad_tags_are_refused(endpoint, &r))
+			leave(BAD_STATUS);
 		if (next(&r) % 8 == 0)
 			deadline = next(&r) % 4 == 0 ? 0 : now_ns() + next(&r) % 200000;
 		for (unsigned i = 0; i < 8; i++)
