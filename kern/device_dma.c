@@ -145,10 +145,7 @@ make_buffer(struct process *payer, struct memory *m, bool writes, struct buffer 
 	b->writes = writes;
 	list_init(&b->link);
 	spin_lock(&m->obj.lock);
-	if (m->poisoned)
-		s = E_POISONED;
-	else if (m->sealed && writes)
-		s = E_READ_ONLY;
+	s = memory_may_be_used(m, writes);
 	m->grants++;
 	m->writers += writes;
 	spin_unlock(&m->obj.lock);

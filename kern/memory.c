@@ -190,6 +190,15 @@ memory_adopt(struct process *payer, uint64_t base, uint64_t len, struct memory *
 	return OK;
 }
 
+void
+memory_revoke(struct memory *m)
+{
+	spin_lock(&m->obj.lock);
+	m->obj.gen++;
+	m->revoked = true;
+	spin_unlock(&m->obj.lock);
+}
+
 bool
 memory_destroy(struct object *o)
 {

@@ -41,6 +41,7 @@ struct memory {
 	uint32_t writers;		/* (l) writable mappings and grants for writing */
 	uint32_t grants;		/* (l) live DMA grants */
 	bool sealed, poisoned;		/* (l) */
+	bool revoked;			/* (l) calls on their way map and grant no more */
 	struct list mappings;		/* (l) */
 	struct watch watch;		/* (l) */
 };
@@ -56,6 +57,15 @@ struct mmio {
 	uint32_t function, bar;
 	struct list mappings;
 };
+
+/* Whether one more mapping or grant may be made; m is locked.  E_STALE, E_POISONED, E_READ_ONLY. */
+static inline enum status
+memory_may_be_used(const struct memory *m, bool writes)
+{
+	return m->revoked ? E_STALE :
+	    m->poisoned	? E_POISONED :
+	    m->sealed && writes ? E_READ_ONLY : OK;
+}
 
 struct mapping {
 	struct itree_node range;	/* (vs_lock) of its process */
@@ -73,6 +83,10 @@ memory_create(struct process *payer, uint64_t pages, uint32_t flags, struct memo
 /* The boot archive's pages, which exist already (FRAME_USER, one by one), as a sealed object. */
 NODISCARD enum status
 memory_adopt(struct process *payer, uint64_t base, uint64_t len, struct memory **out);
+
+/* Every handle is stale, and no call that looked one up before adds a mapping or a grant.  What is
+ * mapped is vspace_unmap_object's. */
+void memory_revoke(struct memory *m);
 
 /* The physically contiguous run that holds page "page": base of that page, and how many pages
  * follow contiguously. */

@@ -120,7 +120,7 @@ sys_handle_revoke(struct thread *t, struct uregs *u)
 		process_end(process_of(o), EXIT_KILLED, 0, NULL);
 		break;
 	case OBJ_MEMORY:
-		object_bump(o);
+		memory_revoke(container_of(o, struct memory, obj));
 		while (!vspace_unmap_object(o, &container_of(o, struct memory, obj)->mappings)) {
 			/* A thread that is about to end does not sleep any more. */
 			if (load_relaxed(&t->dying)) {
@@ -435,15 +435,19 @@ sys_endpoint_create(struct thread *t, struct uregs *u)
 }
 
 static enum status
-sys_endpoint_mint(struct thread *t, struct uregs *u)
+sys_endpoint_mint(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 {
 	struct object *o;
+	uint32_t gen;
 	handle_t h;
-	enum status s = handle_ref(t->proc, (handle_t)u->w[0], OBJ_ENDPOINT, RIGHT_RECV, &o, NULL);
+	enum status s = handle_lock(t->proc, (handle_t)u->w[0], OBJ_ENDPOINT, RIGHT_RECV, &o, NULL);
 
 	if (s != OK)
 		return s;
-	s = handle_insert(t->proc, o, o->gen, RIGHT_CALL | RIGHT_GIVE, u->w[1], &h);
+	gen = o->gen;	/* who revokes from here on means the new one, too */
+	object_get(o);
+	spin_unlock(&o->lock);
+	s = handle_insert(t->proc, o, gen, RIGHT_CALL | RIGHT_GIVE, u->w[1], &h);
 	if (s != OK) {
 		object_put(o);
 		return s;

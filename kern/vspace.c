@@ -144,16 +144,14 @@ vspace_map(struct process *p, struct object *o, uint64_t offset, uint64_t len, u
 	va = m->va;
 	object_get(o);
 	spin_lock(&o->lock);
-	if (mem != NULL && (mem->poisoned || (mem->sealed && (prot & PROT_WRITE) != 0))) {
-		s = mem->poisoned ? E_POISONED : E_READ_ONLY;
+	if (mem != NULL) {
+		s = memory_may_be_used(mem, (prot & PROT_WRITE) != 0);
 		mem->writers += (prot & PROT_WRITE) != 0;
-	} else if (io != NULL && io->closed) {
+	} else if (io->closed) {
 		s = E_STALE;
-	} else {
-		if (mem != NULL)
-			mem->writers += (prot & PROT_WRITE) != 0;
-		list_push_back(mappings_of(o), &m->of_object);
 	}
+	if (s == OK)
+		list_push_back(mappings_of(o), &m->of_object);
 	spin_unlock(&o->lock);
 	while (s == OK && done < len) {
 		struct paddr base;

@@ -41,7 +41,15 @@ a_driver_takes_no_more_vectors_than_its_own_body() {
 	    '^trial: of [0-9]{2,4} vectors 0 are gone'
 }
 
+# A call that looked a handle up before it was revoked is late: nothing of it stays.
+atf_test_case memory_that_is_revoked_while_it_is_mapped_is_mapped_nowhere
+memory_that_is_revoked_while_it_is_mapped_is_mapped_nowhere_body() {
+	trial revoke SMP=2
+	capos_expect '^trial: 300 memories revoked, [1-9][0-9]* mapped too late, 0 mappings survived'
+}
+
 atf_init_test_cases() {
+	atf_add_test_case memory_that_is_revoked_while_it_is_mapped_is_mapped_nowhere
 	atf_add_test_case a_driver_takes_no_more_vectors_than_its_own
 	atf_add_test_case a_watch_is_for_who_manages_the_object
 	atf_add_test_case the_kernels_view_of_registers_costs_nothing_that_stays

@@ -17,6 +17,7 @@
  *     watches      tries to watch what it was given without the right to
  *     vectors      has a child with the controller take vectors until it is refused; then a driver
  *                  of its own needs one
+ *     revoke       revokes memory while another CPU maps it
  *     memory       takes all memory, then makes threads with room for a stack each and nothing more
  *
  * It ends by switching the machine off, but for "death".  A child runs the same program: it has a
@@ -396,6 +397,8 @@ main(void)
 		vectors();
 		power_off(0);
 	}
+	if (word("trial=revoke") != NULL)
+		revokes();
 	if (word("trial=memory") != NULL) {
 		out_of_memory();
 		power_off(0);

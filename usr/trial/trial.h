@@ -24,3 +24,6 @@ void watches(void);
 void vectors(void);
 int vectors_as_child(void);
 void out_of_memory(void);
+
+/* revoke.c */
+NORETURN void revokes(void);
