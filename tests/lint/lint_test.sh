@@ -13,10 +13,11 @@ lint_case words 'forbidden words stay out of their folders'
 lint_case sizes 'files and kernel images stay within their budgets'
 lint_case style 'TODOs name an issue, scripts parse'
 
+lint_case made 'what is made from another file is what that file makes'
 lint_case requirements 'each requirement has a test that cites it, or is open with a reason'
 
 atf_init_test_cases() {
-	for c in layers words sizes style requirements; do
+	for c in layers words sizes style requirements made; do
 		atf_add_test_case $c
 	done
 }
