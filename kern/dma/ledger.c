@@ -8,7 +8,8 @@
  * Read the table as: from this state, to these.  What it does not contain:
  *   - no way from mapped, published or revoking to free, but through invalidated;
  *   - no way out of quarantined;
- *   - no way back: an entry that is being revoked is never published again.
+ *   - no way back: an entry that is being revoked is published again only from the beginning, after
+ *     its invalidation is past.
  *
  * The counters are moved in step() too, so "entered" less "left" of the states always adds up to
  * the live entries, and a leak shows as a number that does not return to what it was.
@@ -31,17 +32,19 @@ enum : uint16_t {
 	TO_REVOKING    = 1u << LEDGER_REVOKING,
 	TO_INVALIDATED = 1u << LEDGER_INVALIDATED,
 	TO_SCRUBBED    = 1u << LEDGER_SCRUBBED,
+	TO_IDLE        = 1u << LEDGER_IDLE,
 	TO_QUARANTINED = 1u << LEDGER_QUARANTINED,
 };
 
 static const uint16_t may[LEDGER_STATES] = {
 	[LEDGER_FREE]        = TO_ALLOCATED,
-	[LEDGER_ALLOCATED]   = TO_MAPPED | TO_REVOKING | TO_FREE | TO_QUARANTINED,
+	[LEDGER_ALLOCATED]   = TO_MAPPED | TO_REVOKING | TO_FREE | TO_IDLE | TO_QUARANTINED,
 	[LEDGER_MAPPED]      = TO_PUBLISHED | TO_REVOKING | TO_QUARANTINED,
 	[LEDGER_PUBLISHED]   = TO_REVOKING | TO_QUARANTINED,
 	[LEDGER_REVOKING]    = TO_INVALIDATED | TO_QUARANTINED,
 	[LEDGER_INVALIDATED] = TO_SCRUBBED,
-	[LEDGER_SCRUBBED]    = TO_FREE,
+	[LEDGER_SCRUBBED]    = TO_FREE | TO_IDLE,
+	[LEDGER_IDLE]        = TO_ALLOCATED | TO_FREE,
 	[LEDGER_QUARANTINED] = 0,
 };
 
@@ -78,11 +81,12 @@ ledger_live(const struct ledger *l)
 	return l->count[LEDGER_FREE].left - l->count[LEDGER_FREE].entered;
 }
 
-/* What can be said about a request before there is an address. */
-static enum status
-judge(const struct ledger *l, const struct ledger_entry *e, const struct ledger_grant *g)
+/* What can be said about a request before there is an address; from: where it may come from. */
+static ALWAYS_INLINE enum status
+judge(const struct ledger *l, const struct ledger_entry *e, enum ledger_state from,
+    const struct ledger_grant *g)
 {
-	if (e->state != LEDGER_FREE)
+	if (e->state != from)
 		return E_STATE;
 	if (g->generation != l->generation)
 		return E_STALE;
@@ -102,9 +106,21 @@ born(struct ledger *l, struct ledger_entry *e, const struct ledger_grant *g)
 }
 
 enum status
+ledger_arm(struct ledger *l, struct ledger_entry *e, const struct ledger_grant *g)
+{
+	enum status s = judge(l, e, LEDGER_IDLE, g);
+
+	if (s == OK && g->len != e->grant.len)
+		s = E_RANGE;
+	if (s == OK)
+		born(l, e, g);
+	return s;
+}
+
+enum status
 ledger_reserve(struct ledger *l, struct ledger_entry *e, const struct ledger_grant *g)
 {
-	enum status s = judge(l, e, g);
+	enum status s = judge(l, e, LEDGER_FREE, g);
 
 	if (s == OK)
 		s = iova_alloc(l->space, g->len, &e->range);
@@ -117,7 +133,7 @@ enum status
 ledger_reserve_at(
     struct ledger *l, struct ledger_entry *e, const struct ledger_grant *g, struct iova at)
 {
-	enum status s = judge(l, e, g);
+	enum status s = judge(l, e, LEDGER_FREE, g);
 
 	if (s == OK)
 		s = iova_alloc_at(l->space, at, g->len, &e->range);
@@ -192,8 +208,15 @@ ledger_scrubbed(struct ledger *l, struct ledger_entry *e)
 void
 ledger_release(struct ledger *l, struct ledger_entry *e)
 {
-	KASSERT(e->state == LEDGER_SCRUBBED);
+	KASSERT(e->state == LEDGER_SCRUBBED || e->state == LEDGER_IDLE);
 	free_entry(l, e);
+}
+
+void
+ledger_idle(struct ledger *l, struct ledger_entry *e)
+{
+	step(l, e, LEDGER_IDLE);
+	e->grant = (struct ledger_grant){ .owner = e->grant.owner, .len = e->grant.len };
 }
 
 static bool
@@ -262,6 +285,7 @@ ledger_state_text(enum ledger_state s)
 		"revoking",
 		"invalidated",
 		"scrubbed",
+		"idle",
 		"quarantined",
 	};
 

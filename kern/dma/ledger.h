@@ -10,9 +10,12 @@
  *                                     +-------------------------> quarantined
  *                                     |         |          |
  *     free -> allocated -> mapped -> published -> revoking -> invalidated -> scrubbed -> free
- *               |  |          |                     ^
- *               |  +----------+---------------------+
- *               +-> free
+ *               |  |  ^       |                     ^                           |
+ *               |  +--|-------+---------------------+                           |
+ *               +-> free, or idle <---------------------------------------------+
+ *                     |  |
+ *                     |  +-> free
+ *                     +----> allocated again
  *
  *   allocated    an address range is reserved, memory is pinned; the device cannot reach it
  *   mapped       entries are stored; the device may reach it from now on
@@ -20,14 +23,19 @@
  *   revoking     entries are cleared, an invalidation is queued; the device may still reach it
  *   invalidated  that is past: the device cannot reach it any more
  *   scrubbed     contents are settled: cleared where the pages change their owner
+ *   idle         only the address is left: no memory, nothing pinned, nothing in the table.  Who
+ *                maps for each request comes back from here, and pays for no new record and no new
+ *                address
  *   quarantined  whether the device can reach it is not known and never will be: for ever (D8)
  *
  * From "allocated" to "revoking" leads the way back of a grant of which only a part could be
  * mapped.
  *
  * What others rely on
- *   - Memory may be unpinned, or given to somebody else, in free, allocated and scrubbed only.
- *   - An address range is given out again only after free, and rests first (iova.h).
+ *   - Memory may be unpinned, or given to somebody else, in free, idle, allocated, scrubbed only.
+ *   - An address range is given out again only after free, and rests first (iova.h).  One that is
+ *     idle goes to memory of the same record only, so of the same owner: what is late in the device
+ *     and names it meets nothing, or what its own driver has put there since (DMA-51).
  *   - Every transition is checked here, in one function.  A wrong one is our own mistake and
  *     panics; what users can ask at the wrong time is refused with a status before.
  *
@@ -48,6 +56,7 @@ enum ledger_state : uint8_t {
 	LEDGER_REVOKING,
 	LEDGER_INVALIDATED,
 	LEDGER_SCRUBBED,
+	LEDGER_IDLE,
 	LEDGER_QUARANTINED,
 	LEDGER_STATES
 };
@@ -64,7 +73,7 @@ struct ledger_grant {
 
 struct ledger_entry {
 	struct iova_range range;	/* in the space while not free */
-	struct ledger_grant grant;	/* (c) while not free */
+	struct ledger_grant grant;	/* (c) while not free; idle: owner and len */
 	enum ledger_state state;
 	uint32_t pins;			/* accepted queue entries that name the range */
 };
@@ -110,6 +119,14 @@ ledger_reserve(struct ledger *l, struct ledger_entry *e, const struct ledger_gra
 NODISCARD enum status ledger_reserve_at(
     struct ledger *l, struct ledger_entry *e, const struct ledger_grant *g, struct iova at);
 
+/*
+ * idle -> allocated, at the address that it has.  What ledger_reserve refuses, and
+ *   E_STATE     the entry is not idle
+ *   E_RANGE     len is not what the entry was made for
+ */
+NODISCARD enum status
+ledger_arm(struct ledger *l, struct ledger_entry *e, const struct ledger_grant *g);
+
 /* allocated -> free: nothing of it was ever mapped. */
 void ledger_cancel(struct ledger *l, struct ledger_entry *e);
 
@@ -138,8 +155,11 @@ void ledger_quarantine(struct ledger *l, struct ledger_entry *e);
 /* invalidated -> scrubbed: pages that change owner are cleared, or stay with whom they had. */
 void ledger_scrubbed(struct ledger *l, struct ledger_entry *e);
 
-/* scrubbed -> free: the address begins to cool, owner and memory may be let go. */
+/* scrubbed or idle -> free: the address begins to cool, owner and memory may be let go. */
 void ledger_release(struct ledger *l, struct ledger_entry *e);
+
+/* scrubbed, or allocated and never mapped, -> idle: memory may be let go, the address stays. */
+void ledger_idle(struct ledger *l, struct ledger_entry *e);
 
 /*
  * The published entry that holds all of [at, at + len), of the ledger's generation, with every

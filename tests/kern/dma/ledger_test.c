@@ -69,8 +69,10 @@ bring(struct ledger_entry *e, enum ledger_state s)
 		return;
 	ATF_CHECK_EQ(ledger_settle(&ledger, e, s == LEDGER_QUARANTINED ? E_QUARANTINED : OK),
 	    s == LEDGER_QUARANTINED ? E_QUARANTINED : OK);
-	if (s == LEDGER_SCRUBBED)
+	if (s == LEDGER_SCRUBBED || s == LEDGER_IDLE)
 		ledger_scrubbed(&ledger, e);
+	if (s == LEDGER_IDLE)
+		ledger_idle(&ledger, e);
 }
 
 static struct ledger_entry *
@@ -114,7 +116,7 @@ ATF_TC_BODY(a_grant_goes_round_and_leaves_nothing_behind, tc)
 	balanced();
 	ATF_CHECK_EQ(e->state, LEDGER_FREE);
 	ATF_CHECK(e->grant.owner == NULL && e->grant.memory == NULL);
-	for (unsigned s = LEDGER_ALLOCATED; s < LEDGER_QUARANTINED; s++) {
+	for (unsigned s = LEDGER_ALLOCATED; s < LEDGER_IDLE; s++) {
 		ATF_CHECK_EQ(ledger.count[s].entered, 1);
 		ATF_CHECK_EQ(ledger.count[s].left, 1);
 		ATF_CHECK_EQ(ledger.count[s].bytes_left, PAGE_SIZE);
@@ -129,6 +131,7 @@ static const struct { enum ledger_state from, to;
 	{ LEDGER_ALLOCATED, LEDGER_FREE },
 	{ LEDGER_ALLOCATED, LEDGER_MAPPED },
 	{ LEDGER_ALLOCATED, LEDGER_REVOKING },
+	{ LEDGER_ALLOCATED, LEDGER_IDLE },
 	{ LEDGER_ALLOCATED, LEDGER_QUARANTINED },
 	{ LEDGER_MAPPED, LEDGER_PUBLISHED },
 	{ LEDGER_MAPPED, LEDGER_REVOKING },
@@ -139,6 +142,8 @@ static const struct { enum ledger_state from, to;
 	{ LEDGER_REVOKING, LEDGER_QUARANTINED },
 	{ LEDGER_INVALIDATED, LEDGER_SCRUBBED },
 	{ LEDGER_SCRUBBED, LEDGER_FREE },
+	{ LEDGER_SCRUBBED, LEDGER_IDLE },
+	{ LEDGER_IDLE, LEDGER_FREE },
 };
 
 static enum status
@@ -163,6 +168,9 @@ go(struct ledger_entry *e, enum ledger_state to)
 		return ledger_settle(&ledger, e, OK);
 	case LEDGER_SCRUBBED:
 		ledger_scrubbed(&ledger, e);
+		return OK;
+	case LEDGER_IDLE:
+		ledger_idle(&ledger, e);
 		return OK;
 	default:
 		ledger_quarantine(&ledger, e);
@@ -200,6 +208,48 @@ ATF_TC_BODY(only_the_steps_of_the_table_are_possible, tc)
 			    "%s to %s", ledger_state_text((enum ledger_state)from),
 			    ledger_state_text((enum ledger_state)to));
 		}
+}
+
+/* UNMAP_KEEP */
+ATF_TC_WITHOUT_HEAD(an_idle_entry_has_its_address_and_nothing_else);
+ATF_TC_BODY(an_idle_entry_has_its_address_and_nothing_else, tc)
+{
+	struct ledger_entry *e = &entry[0];
+	struct ledger_grant g, bad;
+	uint64_t at;
+
+	start();
+	g = grant(1, DMA_BOTH);
+	ATF_CHECK_EQ(ledger_arm(&ledger, e, &g), E_STATE);
+	bring(e, LEDGER_IDLE);
+	at = iova_base(&e->range).v;
+	ATF_CHECK(e->grant.memory == NULL && e->grant.dir == 0 && e->grant.len == PAGE_SIZE);
+	ATF_CHECK(find(at, PAGE_SIZE, DMA_TO_DEVICE) == NULL);
+	ATF_CHECK_EQ(ledger_pin(&ledger, e), E_STALE);
+	ATF_CHECK_EQ(ledger_revoke(&ledger, e), E_STATE);
+	ATF_CHECK_EQ(ledger_reserve(&ledger, e, &g), E_STATE);
+	bad = g;
+	bad.len = 2 * PAGE_SIZE;
+	ATF_CHECK_EQ(ledger_arm(&ledger, e, &bad), E_RANGE);
+	bad = g;
+	bad.offset = 1;
+	ATF_CHECK_EQ(ledger_arm(&ledger, e, &bad), E_ALIGN);
+	bad = g;
+	bad.dir = 0;
+	ATF_CHECK_EQ(ledger_arm(&ledger, e, &bad), E_INVALID);
+	bad = g;
+	bad.generation++;
+	ATF_CHECK_EQ(ledger_arm(&ledger, e, &bad), E_STALE);
+	balanced();
+	ATF_REQUIRE_EQ(ledger_arm(&ledger, e, &g), OK);
+	ATF_CHECK(e->state == LEDGER_ALLOCATED && iova_base(&e->range).v == at);
+	/* Nobody else got the address meanwhile. */
+	bring(&entry[1], LEDGER_PUBLISHED);
+	ATF_CHECK(iova_base(&entry[1].range).v != at);
+	ledger_mapped(&ledger, e);
+	ledger_publish(&ledger, e);
+	ATF_CHECK(find(at, PAGE_SIZE, DMA_TO_DEVICE) == e);
+	balanced();
 }
 
 ATF_TC_WITHOUT_HEAD(requests_are_judged_before_anything_changes);
@@ -392,6 +442,19 @@ ATF_TC_BODY(random_lives_add_up, tc)
 		case LEDGER_INVALIDATED:
 			ledger_scrubbed(&ledger, e);
 			break;
+		case LEDGER_SCRUBBED:
+			if (back)
+				ledger_release(&ledger, e);
+			else
+				ledger_idle(&ledger, e);
+			break;
+		case LEDGER_IDLE:
+			g.len = e->grant.len;
+			if (back)
+				ledger_release(&ledger, e);
+			else
+				ATF_REQUIRE_EQ(ledger_arm(&ledger, e, &g), OK);
+			break;
 		default:
 			ledger_release(&ledger, e);
 			break;
@@ -426,6 +489,7 @@ ATF_TC_BODY(every_state_has_a_name_of_its_own, tc)
 ATF_TP_ADD_TCS(tp)
 {
 	ATF_TP_ADD_TC(tp, pins_do_not_wrap);
+	ATF_TP_ADD_TC(tp, an_idle_entry_has_its_address_and_nothing_else);
 	ATF_TP_ADD_TC(tp, every_state_has_a_name_of_its_own);
 	ATF_TP_ADD_TC(tp, a_grant_goes_round_and_leaves_nothing_behind);
 	ATF_TP_ADD_TC(tp, only_the_steps_of_the_table_are_possible);
