@@ -102,7 +102,8 @@ struct drv_memory {
 	void *ptr;		/* mapped here, zeroed */
 	struct iova iova;
 	uint64_t len;		/* whole pages */
-	uint32_t memory, buffer;	/* the surroundings' own handles */
+	uint32_t memory;	/* the surroundings' own: a handle, and a grant */
+	uint64_t buffer;
 };
 
 /* Fresh pages of the driver's own, granted to the device.  E_NO_MEMORY, E_QUOTA. */
@@ -116,6 +117,16 @@ NODISCARD enum status drv_grant(struct drv_device *d, uint32_t memory, uint64_t 
     enum dma_dir dir, bool map, struct drv_memory *out);
 /* Returns when the device can no longer reach it. */
 NODISCARD enum status drv_revoke(struct drv_device *d, struct drv_memory *m);
+
+/*
+ * For who maps for each request: takes the memory away, keeps the grant and its address; then other
+ * memory of the same length, from a byte offset on, at that address.  Each returns when it is in
+ * force.  E_BUSY: accepted queue entries name it; E_RANGE, and what drv_grant says.  No mapping of
+ * the driver's own is touched: m->ptr stays what it was.
+ */
+NODISCARD enum status drv_unmap_keep(struct drv_device *d, struct drv_memory *m);
+NODISCARD enum status drv_map_again(struct drv_device *d, struct drv_memory *m, uint32_t memory,
+    uint64_t offset, enum dma_dir dir);
 
 /* --- queues ------------------------------------------------------------------ */
 

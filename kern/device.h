@@ -65,16 +65,18 @@ struct irq {
 
 /*
  * One grant: a range of a memory object at a range of the domain; its states are the ledger's
- * (kern/dma/ledger.h).  It pins its memory until it is free; quarantined, it stays for ever, and
- * its memory is poisoned.
+ * (kern/dma/ledger.h).  It pins its memory until it is free or idle; quarantined, it stays for
+ * ever, and its memory is poisoned.
  */
 struct buffer {
 	struct object obj;
 	struct device *device;		/* (c) counted */
-	struct memory *memory;		/* (c) counted, until the end */
-	uint32_t pool; /* (c) its id, and its pages: it may be gone when somebody asks */
-	uint64_t pool_pages;		/* (c) */
-	bool writes;			/* (c) the device may write */
+	struct memory *memory;		/* (device) counted; NULL: it is idle or free */
+	uint32_t pool; /* (device) its id, and its pages: it may be gone when somebody asks */
+	uint64_t pool_pages;		/* (device) */
+	uint32_t round;			/* (device) how often it was mapped again (UNMAP_KEEP) */
+	bool writes;			/* (device) the device may write */
+	bool arming;			/* (device) a dma_map of it waits */
 	bool uncounted;			/* (device) the device outlives it */
 	struct grant grant;		/* (device) */
 	struct list link;		/* (device) while the grant is not free */

@@ -5,8 +5,19 @@
  * may end meanwhile: whoever holds the lock and finds the grant in a state moves it on, so both may
  * come along, and the grant ends once.
  *
+ * A driver that maps for each request keeps its grants: unmapped with UNMAP_KEEP a grant is idle
+ * (kern/dma/ledger.h), and dma_map with its handle puts other memory behind the same address.
+ * Object, handle, quota, address and table pages stay; what is done each time is what strictness
+ * asks for: entry, window, ledger, and back, invalidation, its end.  Idle it holds no memory.  Each
+ * time has a number, which is a part of what dma_map returned: whoever unmaps says it, and who is
+ * late (with what was told before) takes nothing back.
+ *
  * The last handle may go before its grant: then the worker takes the grant back, since nobody waits
  * for that.
+ *
+ * Locks    a buffer's own (RANK_QUEUE) while its claim is found and, when nothing has to be waited
+ *          for, to the end; whoever waits counts the buffer instead.  The claim's over the grant;
+ *          the memory's inside, over its counts.
  */
 #include "kern/device_parts.h"
 #include "kern/device_queue.h"
@@ -14,6 +25,7 @@
 #include "kern/base/bits.h"
 #include "kern/ipc.h"
 #include "kern/md/clock.h"
+#include "kern/panic.h"
 #include "kern/process.h"
 #include "kern/sched.h"
 #include "kern/thread.h"
@@ -76,17 +88,29 @@ device_buffer_quarantine(struct buffer *b)
 	poison(b);
 }
 
+/* Nothing may name it from here on. */
+static ALWAYS_INLINE void
+revoked(struct device *d, struct buffer *b)
+{
+	trace(DMA_UNMAP, device_tag(d), grant_iova(&b->grant), grant_len(&b->grant));
+	if (d->check != NULL)
+		device_check_remove(d, b);
+}
+
 enum status
 device_buffer_revoke(struct buffer *b)
 {
-	enum status s = domain_revoke(&b->device->domain, &b->grant);
+	struct device *d = b->device;
+	enum status s;
 
-	if (s == OK) {
-		trace(
-		    DMA_UNMAP, device_tag(b->device), grant_iova(&b->grant), grant_len(&b->grant));
-		if (b->device->check != NULL)
-			device_check_remove(b->device, b);
+	if (grant_state(&b->grant) == LEDGER_IDLE) {
+		domain_drop(&d->domain, &b->grant);
+		list_remove(&b->link);
+		return OK;
 	}
+	s = domain_revoke(&d->domain, &b->grant);
+	if (s == OK)
+		revoked(d, b);
 	return s;
 }
 
@@ -97,9 +121,10 @@ device_buffer_settle(struct buffer *b)
 	uint64_t len = grant_len(&b->grant);
 	enum status s = domain_settle(&b->device->domain, &b->grant);
 
-	if (s == OK) {
+	if (likely(s == OK)) {
 		trace(DMA_INVALIDATED, device_tag(b->device), at, len);
-		list_remove(&b->link);
+		if (grant_state(&b->grant) == LEDGER_FREE)
+			list_remove(&b->link);
 	} else if (s != E_WOULD_BLOCK) {
 		poison(b);
 	}
@@ -126,6 +151,37 @@ publish(struct buffer *b, enum status s) NO_THREAD_SAFETY
 	return s == OK && d->state != DEVICE_CLAIMED ? E_STALE : s;
 }
 
+/*
+ * The grant is of this memory from now on: it counts there, and holds a reference, which the caller
+ * has taken.  Refused (memory_may_be_used) it holds it all the same.  The memory's lock is held.
+ */
+static ALWAYS_INLINE enum status
+pin(struct buffer *b, struct memory *m, bool writes)
+{
+	b->memory = m;
+	b->pool = m->id;
+	b->pool_pages = m->pages;
+	b->writes = writes;
+	m->grants++;
+	m->writers += writes;
+	return memory_may_be_used(m, writes);
+}
+
+/* The grant no longer counts for its memory; the reference is the caller's. */
+static ALWAYS_INLINE struct memory *
+unpin(struct buffer *b)
+{
+	struct memory *m = b->memory;
+
+	spin_lock(&m->obj.lock);
+	m->grants--;
+	m->writers -= b->writes;
+	spin_unlock(&m->obj.lock);
+	b->memory = NULL;
+	b->pool_pages = b->pool = 0;
+	return m;
+}
+
 /* A grant of len bytes of a memory object, whose reference it takes over: not mapped yet. */
 static enum status
 make_buffer(struct process *payer, struct memory *m, bool writes, struct buffer **out)
@@ -139,15 +195,9 @@ make_buffer(struct process *payer, struct memory *m, bool writes, struct buffer 
 		return s;
 	}
 	b = container_of(bo, struct buffer, obj);
-	b->memory = m;
-	b->pool = m->id;
-	b->pool_pages = m->pages;
-	b->writes = writes;
 	list_init(&b->link);
 	spin_lock(&m->obj.lock);
-	s = memory_may_be_used(m, writes);
-	m->grants++;
-	m->writers += writes;
+	s = pin(b, m, writes);
 	spin_unlock(&m->obj.lock);
 	*out = b;
 	if (s != OK) {
@@ -196,11 +246,160 @@ device_grant_uncount(struct buffer *b)
 	object_put(&b->device->obj);
 }
 
+/* Of a memory object that is granted so. */
+static ALWAYS_INLINE uint32_t
+rights_for(uint64_t dir)
+{
+	return RIGHT_DMA | ((dir & DMA_TO_DEVICE) != 0 ? RIGHT_READ : 0) |
+	    ((dir & DMA_FROM_DEVICE) != 0 ? RIGHT_WRITE : 0);
+}
+
+/* The token of what is mapped now: the buffer's handle, and which time it is. */
+static ALWAYS_INLINE uint64_t
+token(handle_t h, const struct buffer *b)
+{
+	return (uint64_t)b->round << 32 | h;
+}
+
+/*
+ * Takes a grant back and waits for the unit's word: to the deadline, but for a millisecond.  Keep:
+ * it becomes idle.  Both locks are held; before the first wait the buffer is counted, and its own
+ * lock let go (*counted).
+ */
+static enum status
+take_back(struct buffer *b, bool keep, uint64_t deadline, bool *counted) NO_THREAD_SAFETY
+{
+	struct device *d = b->device;
+	bool late = false;
+	enum status s;
+
+	if (keep) {
+		s = domain_disarm(&d->domain, &b->grant);
+		if (likely(s == OK))
+			revoked(d, b);
+	} else {
+		s = device_buffer_revoke(b);
+	}
+	if (s == E_STATE)	/* on its way already, or over */
+		s = OK;
+	while (s == OK && grant_state(&b->grant) == LEDGER_REVOKING) {
+		s = device_buffer_settle(b);
+		if (likely(s != E_WOULD_BLOCK))
+			continue;
+		if (!*counted) {
+			object_get(&b->obj);
+			spin_unlock(&b->obj.lock);
+			*counted = true;
+		}
+		if (!late)
+			deadline = max_u64(deadline, clock_now() + NS_PER_MS);
+		late = true;
+		s = grant_sleep(b, deadline);
+	}
+	return s == OK && grant_state(&b->grant) == LEDGER_QUARANTINED ? E_QUARANTINED : s;
+}
+
+/* No device can reach it: its memory, for the caller to put when no lock is held; else NULL. */
+static ALWAYS_INLINE struct memory *
+let_go(struct buffer *b)
+{
+	enum ledger_state s = grant_state(&b->grant);
+
+	return (s == LEDGER_IDLE || s == LEDGER_FREE) && b->memory != NULL ? unpin(b) : NULL;
+}
+
+/* What can be said before a grant that is idle gets memory again. */
+static ALWAYS_INLINE enum status
+may_arm(const struct device *d, const struct buffer *b, uint64_t round, uint64_t len)
+{
+	enum ledger_state s = grant_state(&b->grant);
+
+	if (unlikely(d->state != DEVICE_CLAIMED) || unlikely(b->round != round))
+		return E_STALE;
+	if (unlikely(b->round == UINT32_MAX))
+		return E_OVERFLOW;
+	if (unlikely(b->arming))
+		return E_BUSY;
+	if (unlikely(s != LEDGER_IDLE))
+		return s == LEDGER_QUARANTINED ? E_QUARANTINED :
+		    s == LEDGER_FREE	       ? E_STALE :
+						 E_STATE;
+	if (unlikely(d->shut_off))
+		return E_NO_DEVICE;
+	return likely(len == grant_len(&b->grant)) ? OK : E_RANGE;
+}
+
+/* dma_map of a grant that is there and idle; its lock is held, and let go. */
+static enum status
+arm(struct thread *t, struct uregs *u, struct buffer *b) NO_THREAD_SAFETY
+{
+	uint64_t offset = u->w[2], len = u->w[3], dir = u->w[4];
+	struct device *d = b->device;
+	struct memory *m = NULL;
+	bool counted = false;
+	struct object *mo;
+	enum status s;
+
+	spin_lock(&d->obj.lock);
+	s = may_arm(d, b, u->w[0] >> 32, len);
+	if (likely(s == OK))
+		s = handle_lock(
+		    t->proc, (handle_t)u->w[1], OBJ_MEMORY, rights_for(dir), &mo, NULL);
+	if (unlikely(s != OK))
+		goto out;
+	m = container_of(mo, struct memory, obj);
+	if (unlikely(!range_within(offset, len, 0, m->pages * PAGE_SIZE))) {
+		spin_unlock(&mo->lock);
+		m = NULL;
+		s = E_RANGE;
+		goto out;
+	}
+	s = pin(b, m, (dir & DMA_FROM_DEVICE) != 0);
+	object_get(mo);
+	spin_unlock(&mo->lock);
+	if (likely(s == OK))
+		s = domain_arm(&d->domain, &b->grant,
+		    &(struct ledger_grant){ .owner = b, .memory = m, .offset = offset, .len = len,
+			.generation = d->domain.ledger.generation, .dir = (enum dma_dir)dir });
+	if (unlikely(s == E_WOULD_BLOCK)) {
+		object_get(&b->obj);
+		spin_unlock(&b->obj.lock);
+		counted = b->arming = true;
+		s = publish(b, s);
+	}
+	if (likely(s == OK) && d->check != NULL)
+		s = device_check_add(d, b);
+	if (likely(s == OK) && unlikely(!d->mastering) && !d->resetting && d->check == NULL)
+		s = device_master_on(d);
+	m = NULL;
+	if (likely(s == OK)) {
+		trace(DMA_MAP, device_tag(d), grant_iova(&b->grant), len, (enum dma_dir)dir);
+		b->round++;
+		u->w[0] = token((handle_t)u->w[0], b);
+		u->w[1] = grant_iova(&b->grant).v;
+	} else {
+		/* As it was, whatever part of it was mapped. */
+		b->arming = true;
+		(void)take_back(b, true, 0, &counted);
+		m = let_go(b);
+	}
+	b->arming = false;
+out:
+	spin_unlock(&d->obj.lock);
+	if (likely(!counted))
+		spin_unlock(&b->obj.lock);
+	else
+		object_put(&b->obj);
+	if (unlikely(m != NULL))
+		object_put(&m->obj);
+	return s;
+}
+
 enum status
 sys_dma_map(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 {
 	uint64_t offset = u->w[2], len = u->w[3], dir = u->w[4];
-	struct object *mo;
+	struct object *bo, *mo;
 	struct memory *m;
 	struct device *d;
 	struct buffer *b;
@@ -211,10 +410,12 @@ sys_dma_map(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 		return E_INVALID;
 	if (((offset | len) & PAGE_MASK) != 0)
 		return E_ALIGN;
-	s = handle_ref(t->proc, (handle_t)u->w[1], OBJ_MEMORY,
-	    RIGHT_DMA | ((dir & DMA_TO_DEVICE) != 0 ? RIGHT_READ : 0) |
-		((dir & DMA_FROM_DEVICE) != 0 ? RIGHT_WRITE : 0),
-	    &mo, NULL);
+	s = handle_lock(t->proc, (handle_t)u->w[0], OBJ_BUFFER, RIGHT_DMA, &bo, NULL);
+	if (s == OK)
+		return arm(t, u, container_of(bo, struct buffer, obj));
+	if (s != E_TYPE)
+		return s;
+	s = handle_ref(t->proc, (handle_t)u->w[1], OBJ_MEMORY, rights_for(dir), &mo, NULL);
 	if (s != OK)
 		return s;
 	m = container_of(mo, struct memory, obj);
@@ -238,7 +439,8 @@ sys_dma_map(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 		spin_unlock(&d->obj.lock);
 	}
 	if (s == OK)
-		s = handle_insert(t->proc, &b->obj, b->obj.gen, RIGHT_MANAGE | RIGHT_GIVE, 0, &h);
+		s = handle_insert(
+		    t->proc, &b->obj, b->obj.gen, RIGHT_MANAGE | RIGHT_GIVE | RIGHT_DMA, 0, &h);
 	if (s != OK) {
 		object_put(&b->obj);
 		return s;
@@ -247,62 +449,45 @@ sys_dma_map(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	return OK;
 }
 
-/* The grant no longer counts for its memory. */
-static void
-unpin(struct buffer *b)
-{
-	struct memory *m = b->memory;
-
-	spin_lock(&m->obj.lock);
-	m->grants--;
-	m->writers -= b->writes;
-	spin_unlock(&m->obj.lock);
-	b->memory = NULL;
-	object_put(&m->obj);
-}
-
-/* Takes one grant back and waits for the unit's word: to the deadline, but for a millisecond. */
-static enum status
-take_back(struct buffer *b, uint64_t deadline)
-{
-	struct device *d = b->device;
-	bool late = false;
-	enum status s;
-
-	spin_lock(&d->obj.lock);
-	s = device_buffer_revoke(b);
-	if (s == E_STATE)	/* on its way already, or over */
-		s = grant_state(&b->grant) == LEDGER_QUARANTINED ? E_QUARANTINED : OK;
-	while (s == OK && grant_state(&b->grant) == LEDGER_REVOKING) {
-		s = device_buffer_settle(b);
-		if (s == E_WOULD_BLOCK) {
-			if (!late)
-				deadline = max_u64(deadline, clock_now() + NS_PER_MS);
-			late = true;
-			s = grant_sleep(b, deadline);
-		}
-	}
-	if (s == OK && grant_state(&b->grant) == LEDGER_QUARANTINED)
-		s = E_QUARANTINED;
-	spin_unlock(&d->obj.lock);
-	return s;
-}
-
 enum status
-sys_dma_unmap(struct thread *t, struct uregs *u)
+sys_dma_unmap(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 {
+	bool keep = u->w[2] == UNMAP_KEEP, counted = false, over;
+	struct memory *m = NULL;
 	struct object *o;
 	struct buffer *b;
-	enum status s = handle_ref(t->proc, (handle_t)u->w[0], OBJ_BUFFER, RIGHT_MANAGE, &o, NULL);
+	struct device *d;
+	enum status s;
 
-	if (s != OK)
+	if (unlikely(u->w[2] > UNMAP_KEEP))
+		return E_INVALID;
+	s = handle_lock(t->proc, (handle_t)u->w[0], OBJ_BUFFER, RIGHT_MANAGE, &o, NULL);
+	if (unlikely(s != OK))
 		return s;
 	b = container_of(o, struct buffer, obj);
-	s = take_back(b, u->w[1]);
-	if (s != E_BUSY)
-		object_bump(o);
-	object_put(o);
-	if (s == OK)
+	d = b->device;
+	spin_lock(&d->obj.lock);
+	if (unlikely(b->round != u->w[0] >> 32)) {
+		s = E_STALE;
+	} else if (unlikely(b->arming)) {
+		s = E_BUSY;
+	} else {
+		s = take_back(b, keep, u->w[1], &counted);
+		m = let_go(b);
+	}
+	spin_unlock(&d->obj.lock);
+	over = !keep && s != E_BUSY && s != E_STALE;
+	if (likely(!counted)) {
+		o->gen += over;
+		spin_unlock(&o->lock);
+	} else {
+		if (over)
+			object_bump(o);
+		object_put(o);
+	}
+	if (likely(m != NULL))
+		object_put(&m->obj);
+	if (over && s == OK)
 		(void)handle_close(t->proc, (handle_t)u->w[0]);
 	return s;
 }
@@ -337,6 +522,8 @@ buffer_destroy(struct object *o)
 
 	if (b->device != NULL) {
 		spin_lock(&b->device->obj.lock);
+		if (grant_state(&b->grant) == LEDGER_IDLE && device_buffer_revoke(b) != OK)
+			KASSERT(!"idle, it is free at once");
 		state = grant_state(&b->grant);
 		spin_unlock(&b->device->obj.lock);
 	}
@@ -350,7 +537,8 @@ buffer_destroy(struct object *o)
 		worker_add(&b->work);
 		return false;
 	}
-	unpin(b);
+	if (b->memory != NULL)
+		object_put(&unpin(b)->obj);
 	if (b->device != NULL && !b->uncounted)
 		object_put(&b->device->obj);
 	return true;

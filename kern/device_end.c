@@ -130,13 +130,15 @@ revoke_step(struct device *d)
 			return false;
 		list_push_back(&d->revoked, l);
 		b = list_entry(l, struct buffer, link);
+		/* Whoever waits for it to be idle: it will be free. */
+		b->grant.keeps = false;
 		/* Quarantined, or on its way already: somebody else began. */
 		if (grant_state(&b->grant) == LEDGER_QUARANTINED ||
 		    grant_state(&b->grant) == LEDGER_REVOKING)
 			continue;
 		/* What could not be confirmed to be blocked may still be written, whatever its
 		 * entries say. */
-		if (d->failed)
+		if (d->failed && grant_state(&b->grant) != LEDGER_IDLE)
 			device_buffer_quarantine(b);
 		else if (device_buffer_revoke(b) != OK)
 			KASSERT(!"a pin outlived its generation");

@@ -18,7 +18,7 @@ enum lock_rank : uint8_t {
 	RANK_NONE,
 	RANK_FAULTS,       /* dma/unit.c: from one unit's fault log to the counters */
 	RANK_CLAIM,        /* device.c: which claim owns which function */
-	RANK_QUEUE,        /* device_queue.c: one pair of rings, while its claim is looked for */
+	RANK_QUEUE,        /* device_queue.c, device_dma.c: rings, a grant, looking for the claim */
 	RANK_DEVICE,       /* device.c: claim, state machine of one group */
 	RANK_DOMAIN,       /* dma/domain.c: one DMA domain with its ledger and I/O page table */
 	RANK_PROCESS,      /* process.c: life, threads */

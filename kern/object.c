@@ -52,7 +52,7 @@ static struct type types[OBJ_TYPES] = {
 			  .rank = RANK_IRQ,
 			  .destroy = irq_destroy } },
 	[OBJ_BUFFER] = { .slab = { .size = sizeof(struct buffer),
-			     .rank = RANK_MEMORY,
+			     .rank = RANK_QUEUE,
 			     .destroy = buffer_destroy } },
 	[OBJ_QUEUE] = { .slab = { .size = sizeof(struct queue),
 			    .rank = RANK_QUEUE,

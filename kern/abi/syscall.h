@@ -34,6 +34,7 @@ enum : uint32_t {
 	CONFIG_WRITE = 1u << 8,           /* device_config, mmio_access: "how" */
 	QUEUE_RENEW = 1u << 0,            /* queue_commit flags: one of these, or none */
 	QUEUE_SPLIT = 1u << 1,            /* ... a split queue's turn */
+	UNMAP_KEEP = 1u << 0,             /* dma_unmap flags: the grant keeps its address */
 	CLAIM_MAPPED_DOORBELLS = 1u << 0, /* device_claim flags: the manifest's choice */
 	CLAIM_CONSENT_UNVALIDATED = 1u
 	    << 1, /* direct without a canary (programmed, not validated) */

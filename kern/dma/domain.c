@@ -7,6 +7,7 @@
  *   grant    reserve | map, step by step | mapped | sync -> ticket | fence past | publish
  *   revoke   revoke (no new pin from here) | unmap, step by step -> tickets | fence past | settle |
  *            scrub | release
+ *   disarm   the same, with "idle" for "release"; and arm: as grant, but for "reserve"
  *
  * A step ends where a large leaf of the unit could begin, so none is ever split, and what was
  * mapped in steps is unmapped in whole ones, as units ask.  Between two the caller may let others
@@ -250,7 +251,10 @@ go_on(struct dma_domain *d, struct grant *g)
 	struct iommu_ticket t;
 
 	if (s != OK && g->mapped == 0) {
-		ledger_cancel(&d->ledger, &g->entry);
+		if (g->keeps)
+			ledger_idle(&d->ledger, &g->entry);
+		else
+			ledger_cancel(&d->ledger, &g->entry);
 		return s;
 	}
 	if (s != OK) {
@@ -281,6 +285,19 @@ domain_grant(struct dma_domain *d, struct grant *g, const struct ledger_grant *w
 		return s;
 	fence_init(&g->fence, d->io.unit);
 	g->mapped = g->cleared = 0;
+	g->keeps = false;
+	return go_on(d, g);
+}
+
+enum status
+domain_arm(struct dma_domain *d, struct grant *g, const struct ledger_grant *want)
+{
+	enum status s = ledger_arm(&d->ledger, &g->entry, want);
+
+	if (s != OK)
+		return s;
+	g->mapped = g->cleared = 0;
+	g->keeps = true;
 	return go_on(d, g);
 }
 
@@ -300,8 +317,8 @@ domain_publish(struct dma_domain *d, struct grant *g)
 	return s;
 }
 
-enum status
-domain_revoke(struct dma_domain *d, struct grant *g)
+static ALWAYS_INLINE enum status
+revoke(struct dma_domain *d, struct grant *g)
 {
 	enum status s = ledger_revoke(&d->ledger, &g->entry);
 
@@ -310,6 +327,33 @@ domain_revoke(struct dma_domain *d, struct grant *g)
 	clear_some(d, g);
 	__atomic_fetch_add(&d->io.unit->counters.unmaps, 1, __ATOMIC_RELAXED);
 	return OK;
+}
+
+enum status
+domain_revoke(struct dma_domain *d, struct grant *g)
+{
+	enum status s = revoke(d, g);
+
+	if (s != E_BUSY)
+		g->keeps = false;
+	return s;
+}
+
+enum status
+domain_disarm(struct dma_domain *d, struct grant *g)
+{
+	enum status s = revoke(d, g);
+
+	if (s == OK)
+		g->keeps = true;
+	return s;
+}
+
+void
+domain_drop(struct dma_domain *d, struct grant *g)
+{
+	KASSERT(g->entry.state == LEDGER_IDLE);
+	ledger_release(&d->ledger, &g->entry);
 }
 
 enum status
@@ -325,7 +369,10 @@ domain_settle(struct dma_domain *d, struct grant *g)
 	if (s != OK)
 		return s;
 	ledger_scrubbed(&d->ledger, &g->entry);
-	ledger_release(&d->ledger, &g->entry);
+	if (g->keeps)
+		ledger_idle(&d->ledger, &g->entry);
+	else
+		ledger_release(&d->ledger, &g->entry);
 	return OK;
 }
 

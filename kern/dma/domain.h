@@ -9,6 +9,8 @@
  *     domain_publish ...        until it is in force:    mapped -> published
  *   domain_revoke               clear, queue the invalidation; -> revoking
  *     domain_settle ...         until nothing can reach it:  revoking -> free; the address cools
+ *   domain_disarm               the same, but settled it is idle and keeps its address
+ *     domain_arm                as domain_grant, from there
  *
  * No call does more than a step of a large grant: some thousand entries of its pages.  The rest is
  * done by the polls, so a grant may be taken back when only a part of it is mapped yet.
@@ -36,6 +38,7 @@ struct grant {
 	struct fence fence;		/* of the last change: into force, or out of reach */
 	uint64_t mapped,
 	    cleared; /* bytes from its start: entries that were stored; of these, cleared again */
+	bool keeps;			/* out of reach it is idle, and not free */
 };
 
 static inline enum ledger_state grant_state(const struct grant *g) { return g->entry.state; }
@@ -110,10 +113,24 @@ NODISCARD enum status
 domain_grant(struct dma_domain *d, struct grant *g, const struct ledger_grant *want);
 NODISCARD enum status domain_publish(struct dma_domain *d, struct grant *g);
 
-/* E_BUSY: pinned.  E_STATE: on its way already, free or quarantined. */
-NODISCARD enum status domain_revoke(struct dma_domain *d, struct grant *g);
+/*
+ * The same for a grant that is idle: it keeps its address.  What ledger_arm refuses, too.  Refused
+ * it is idle again, or, when a part was mapped, revoking.
+ */
+NODISCARD enum status
+domain_arm(struct dma_domain *d, struct grant *g, const struct ledger_grant *want);
 
-/* g is revoking.  OK: free, the memory may be let go. */
+/*
+ * E_BUSY: pinned.  E_STATE: on its way already, idle, free or quarantined.  Revoked it will be
+ * free, also when it was on its way to be idle; disarmed it will be idle.
+ */
+NODISCARD enum status domain_revoke(struct dma_domain *d, struct grant *g);
+NODISCARD enum status domain_disarm(struct dma_domain *d, struct grant *g);
+
+/* g is idle: it is free. */
+void domain_drop(struct dma_domain *d, struct grant *g);
+
+/* g is revoking.  OK: free, or idle; the memory may be let go. */
 NODISCARD enum status domain_settle(struct dma_domain *d, struct grant *g);
 
 /* The device could not be stopped: mapped, published or revoking -> quarantined. */

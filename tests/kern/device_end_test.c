@@ -319,6 +319,13 @@ object_create(enum object_type t UNUSED, struct process *p UNUSED, struct object
 enum status handle_close(struct process *p UNUSED, handle_t h UNUSED) { return OK; }
 
 enum status
+handle_lock(struct process *p UNUSED, handle_t h UNUSED, enum object_type t UNUSED,
+    uint32_t r UNUSED, struct object **o UNUSED, uint64_t *badge UNUSED)
+{
+	return E_HANDLE;
+}
+
+enum status
 handle_ref(struct process *p UNUSED, handle_t h UNUSED, enum object_type t UNUSED,
     uint32_t r UNUSED, struct object **o UNUSED, uint32_t *out UNUSED)
 {
@@ -899,6 +906,43 @@ ATF_TC_BODY(a_grant_that_is_taken_back_meanwhile_ends_once, tc)
 	ATF_CHECK(buffer[5].memory == NULL);
 }
 
+/* UNMAP_KEEP: one has its address only, another is on its way there when the claim ends. */
+static void
+keep_two(void)
+{
+	hw.attached = 0;
+	hw.issued = hw.done = FUNCTIONS;
+	hw.ticket_ns = 0;
+	ATF_REQUIRE_EQ(domain_disarm(&d.domain, &buffer[3].grant), OK);
+	ATF_REQUIRE_EQ(device_buffer_settle(&buffer[3]), OK);
+	ATF_REQUIRE_EQ(grant_state(&buffer[3].grant), LEDGER_IDLE);
+	buffer[3].memory = NULL;
+	memory.m.obj.refs--;
+	hw.ticket_ns = NS_PER_MS;
+	ATF_REQUIRE_EQ(domain_disarm(&d.domain, &buffer[4].grant), OK);
+	hw.attached = FUNCTIONS;
+}
+
+ATF_TC_WITHOUT_HEAD(grants_that_keep_their_address_end_with_the_claim);
+ATF_TC_BODY(grants_that_keep_their_address_end_with_the_claim, tc)
+{
+	begin();
+	keep_two();
+	run_end();
+	is_free();
+	ATF_CHECK(!memory.m.poisoned);
+	buffer[3].obj.refs = 0;
+	ATF_CHECK(buffer_destroy(&buffer[3].obj));
+
+	/* The one without memory can be reached by nothing, whatever the device does. */
+	begin();
+	keep_two();
+	hw.idle_at = UINT64_MAX;
+	run_end();
+	is_quarantined(BUFFERS - 1);
+	ATF_CHECK_EQ(grant_state(&buffer[3].grant), LEDGER_FREE);
+}
+
 ATF_TC_WITHOUT_HEAD(a_quarantined_grant_stays_for_ever);
 ATF_TC_BODY(a_quarantined_grant_stays_for_ever, tc)
 {
@@ -937,6 +981,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, a_card_that_goes_while_it_is_claimed_waits);
 	ATF_TP_ADD_TC(tp, pins_do_not_outlive_the_claim);
 	ATF_TP_ADD_TC(tp, a_grant_that_is_taken_back_meanwhile_ends_once);
+	ATF_TP_ADD_TC(tp, grants_that_keep_their_address_end_with_the_claim);
 	ATF_TP_ADD_TC(tp, a_quarantined_grant_stays_for_ever);
 	return atf_no_error();
 }

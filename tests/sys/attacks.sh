@@ -65,6 +65,7 @@ engine() {
 	capos_expect 'direct-remapping by [a-z0-9]*: programmed, not validated \(consent\); doorbells mapped; reset=none \(consent\)' \
 	    'edu: copy of what is granted: 0 bytes differ' 'edu: memory that was not granted for it: 0 bytes changed'
 	for what in 'read of a guess at a physical address' 'read of a released buffer' 'read past every window' \
+	    'read of a buffer without memory' 'write to a buffer without memory' \
 	    'write to a guess at a physical address' 'write to a released buffer' 'write past every window' \
 	    'write through a grant for reading' 'write across the end of its window'; do
 		capos_expect "edu: $what: $1, 0 bytes seen\$"
@@ -85,7 +86,7 @@ refused_by_the_kernels_checks() {
 	ended 'refused: index out of range' 'tail past the ring'
 	ended 'refused: address not aligned' 'PRP not aligned' 'second PRP not aligned'
 	ended 'refused: outside of every window' 'guess at a physical address' 'first page in, last page out' \
-	    'page after the window' 'use of a released buffer'
+	    'page after the window' 'use of a released buffer' 'use of a buffer without memory'
 	ended 'refused: outside of every window' 'the address of before' 'answer into the completions' \
 	    'answer into the entries that the device reads' 'address in a list' 'list in memory that was not granted'
 	ended 'refused: list of lists' 'list that goes on in another list'
@@ -101,7 +102,7 @@ refused_by_the_kernels_checks() {
 	    capos_fail 'nobody else has grants at the addresses that were tried'
 	# Where its own buffers lie side by side the page before is one that the device may only read.
 	ended 'refused: (outside of every window|wrong direction)' 'page before the window'
-	ended 'refused: wrong direction' 'write through a grant for reading'
+	ended 'refused: wrong direction' 'write through a grant for reading' 'write through a grant that was for writing before'
 	ended 'rights missing' 'forged completion' 'grant of the completions for writing'
 	ended '20000 of 20000 rings without an entry taken' 'doorbell storm'
 	ended 'stale.*' 'queue of before the reset' 'queue after the end'
@@ -127,6 +128,7 @@ mapped() {
 	refused_everywhere
 	ended "$report, device says 0x[0-9a-f]+" 'guess at a physical address' 'first page in, last page out' \
 	    'page after the window' 'write through a grant for reading' 'use of a released buffer' 'the address of before' \
+	    'use of a buffer without memory' 'write through a grant that was for writing before' \
 	    'list that goes on in another list' 'address in a list' 'list that leads to a grant for reading' \
 	    'list in memory that was not granted' 'doorbell buffers' 'queue base replaced'
 }

@@ -48,8 +48,32 @@ memory_that_is_revoked_while_it_is_mapped_is_mapped_nowhere_body() {
 	capos_expect '^trial: 300 memories revoked, [1-9][0-9]* mapped too late, 0 mappings survived'
 }
 
+# A grant that is mapped for each request keeps its address between, and no memory.  Who is late, or is not its owner, is refused.
+atf_test_case a_grant_that_keeps_its_address_holds_no_memory
+a_grant_that_keeps_its_address_holds_no_memory_body() {
+	capos_disk disk.img 1M 83
+	trial rounds DISK=disk.img SMP=1
+	kept
+	trial rounds DISK=disk.img SMP=1 IOMMU=none
+	kept
+}
+
+kept() {
+	capos_expect '^trial: mapped again while it has memory: not in a state for this' \
+	    '^trial: kept twice: success' '^trial: another length: out of range' '^trial: past the end of memory: out of range' \
+	    '^trial: memory that may only be read, for writing: rights missing' '^trial: memory that is not for devices: rights missing' \
+	    '^trial: sealed memory, for writing: read only' '^trial: its handle without the right to map: rights missing' \
+	    '^trial: another process that may only unmap it: rights missing' '^trial: sealed memory, for reading: success' \
+	    '^trial: other memory, other direction: success' '^trial: unmapped with the word of before: stale.*' \
+	    '^trial: unmapped for good with the word of before: stale.*' '^trial: unmapped for good: success' \
+	    '^trial: mapped again after that: no such handle' '^trial: a grant of 64 pages holds, mapped: 64; kept: 0$' \
+	    '^trial: many rounds: success' '^trial: the claim ends with one kept: success' \
+	    '^trial: mapped again after the end: stale.*'
+}
+
 atf_init_test_cases() {
 	atf_add_test_case memory_that_is_revoked_while_it_is_mapped_is_mapped_nowhere
+	atf_add_test_case a_grant_that_keeps_its_address_holds_no_memory
 	atf_add_test_case a_driver_takes_no_more_vectors_than_its_own
 	atf_add_test_case a_watch_is_for_who_manages_the_object
 	atf_add_test_case the_kernels_view_of_registers_costs_nothing_that_stays

@@ -33,8 +33,9 @@ enum : uint8_t { KNOWN = 0x5a, PATTERN = 0xa5 };
 
 static struct drv_device device;
 static struct drv_window regs;
-/* Which it may read, write, read, and both until it was released. */
-static struct drv_memory known, in, victim, gone;
+/* Which it may read, write, read, both until it was released, and both until only its address was
+ * left. */
+static struct drv_memory known, in, victim, gone, kept;
 
 static void
 copy(uint64_t source, uint64_t target, uint32_t command)
@@ -142,6 +143,7 @@ main(void)
 	make(&known, 1, DMA_TO_DEVICE, KNOWN);
 	make(&victim, 1, DMA_TO_DEVICE, PATTERN);
 	make(&gone, 1, DMA_BOTH, PATTERN);
+	make(&kept, 1, DMA_BOTH, PATTERN);
 	make(&in, 1, DMA_FROM_DEVICE, 0);
 	(void)drv_faults(&device);
 	service_ready();
@@ -151,18 +153,21 @@ main(void)
 	engine_writes(in.iova.v);
 	log_line(2, "copy of what is granted: %llu bytes differ",
 	    (unsigned long long)others(in.ptr, BYTES, KNOWN));
-	if (drv_revoke(&device, &gone) != OK)
+	if (drv_revoke(&device, &gone) != OK ||
+	    drv_unmap_keep(&device, &kept) != OK)
 		die("not released");
 	attempt("read of a guess at a physical address", GUESS, engine_reads);
 	attempt("read of a released buffer", gone.iova.v, engine_reads);
+	attempt("read of a buffer without memory", kept.iova.v, engine_reads);
 	attempt("read past every window", in.iova.v + MIB, engine_reads);
 	attempt("write to a guess at a physical address", GUESS, engine_writes);
 	attempt("write to a released buffer", gone.iova.v, engine_writes);
+	attempt("write to a buffer without memory", kept.iova.v, engine_writes);
 	attempt("write past every window", in.iova.v + MIB, engine_writes);
 	attempt("write through a grant for reading", victim.iova.v, engine_writes);
 	attempt("write across the end of its window", in.iova.v + PAGE_SIZE - BYTES / 2, engine_writes);
 	log_line(2, "memory that was not granted for it: %llu bytes changed",
-	    (unsigned long long)(changed(&gone) + changed(&victim)));
+	    (unsigned long long)(changed(&gone) + changed(&kept) + changed(&victim)));
 	log_line(2, "reset: %s", status_text(sys_device_reset(device.handle, now_ns() + NS_PER_S)));
 	log_line(2, "that is all");
 	for (;;)

@@ -78,7 +78,7 @@ drv_grant(struct drv_device *d, uint32_t memory, uint64_t len, enum dma_dir dir,
 		.iova = { iova },
 		.len = len,
 		.memory = memory,
-		.buffer = (uint32_t)buffer,
+		.buffer = buffer,
 	};
 	return OK;
 }
@@ -86,11 +86,30 @@ drv_grant(struct drv_device *d, uint32_t memory, uint64_t len, enum dma_dir dir,
 enum status
 drv_revoke(struct drv_device *d UNUSED, struct drv_memory *m)
 {
-	enum status s = sys_dma_unmap(m->buffer, now_ns() + NS_PER_S);
+	enum status s = sys_dma_unmap(m->buffer, now_ns() + NS_PER_S, 0);
 
 	if (m->ptr != NULL)
 		(void)sys_mem_unmap(HANDLE_NONE, (uint64_t)(uintptr_t)m->ptr, m->len);
 	m->ptr = NULL;
+	return s;
+}
+
+enum status
+drv_unmap_keep(struct drv_device *d UNUSED, struct drv_memory *m)
+{
+	return sys_dma_unmap(m->buffer, now_ns() + NS_PER_S, UNMAP_KEEP);
+}
+
+enum status
+drv_map_again(struct drv_device *d UNUSED, struct drv_memory *m, uint32_t memory, uint64_t offset,
+    enum dma_dir dir)
+{
+	uint64_t iova;
+	enum status s =
+	    sys_dma_map(m->buffer, memory, offset, m->len, dir, &m->buffer, &iova);
+
+	if (s == OK)
+		m->memory = memory;
 	return s;
 }
 

@@ -248,6 +248,22 @@ changed(const struct drv_memory *m)
 	return n;
 }
 
+/* Its grant keeps the address and loses the memory (UNMAP_KEEP); then gets it back to be read only,
+ * and then as before. */
+static void
+kept_without_memory(struct drv_memory *in)
+{
+	if (drv_unmap_keep(&device, in) != OK)
+		die("not unmapped");
+	attempt("use of a buffer without memory", identify(in->iova.v, 0));
+	if (drv_map_again(&device, in, in->memory, 0, DMA_TO_DEVICE) != OK)
+		die("not mapped again");
+	attempt("write through a grant that was for writing before", identify(in->iova.v, 0));
+	if (drv_unmap_keep(&device, in) != OK ||
+	    drv_map_again(&device, in, in->memory, 0, DMA_FROM_DEVICE) != OK)
+		die("not mapped again for writing");
+}
+
 /* in: two pages for the device to write; out: one for it to read. */
 static void
 addresses(struct drv_memory *in, const struct drv_memory *out)
@@ -264,6 +280,7 @@ addresses(struct drv_memory *in, const struct drv_memory *out)
 		entry("PRP not aligned", identify(base + 1, 0));
 		entry("second PRP not aligned", identify(base + 8, base + PAGE_SIZE + 8));
 	}
+	kept_without_memory(in);
 	memset(in->ptr, PATTERN, in->len);
 	say("release", drv_revoke(&device, in), RULE_NONE);
 	attempt("use of a released buffer", identify(base, 0));

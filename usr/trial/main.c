@@ -18,6 +18,8 @@
  *     vectors      has a child with the controller take vectors until it is refused; then a driver
  *                  of its own needs one
  *     revoke       revokes memory while another CPU maps it
+ *     rounds       maps a grant again and again that keeps its address: what is refused, what it
+ *                  holds, what a round costs
  *     memory       takes all memory, then makes threads with room for a stack each and nothing more
  *
  * It ends by switching the machine off, but for "death".  A child runs the same program: it has a
@@ -201,6 +203,8 @@ as_child(void)
 {
 	if (strcmp(start_info->args, "vectors") == 0)
 		return vectors_as_child();
+	if (strcmp(start_info->args, "stranger") == 0)
+		return stranger_as_child();
 	if (strcmp(start_info->args, "claim") == 0)
 		return live_as_child();
 	return (int)sys_device_reset(start_handle("device"), DEADLINE_NEVER);
@@ -399,6 +403,10 @@ main(void)
 	}
 	if (word("trial=revoke") != NULL)
 		revokes();
+	if (word("trial=rounds") != NULL) {
+		rounds();
+		power_off(0);
+	}
 	if (word("trial=memory") != NULL) {
 		out_of_memory();
 		power_off(0);

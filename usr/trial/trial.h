@@ -18,6 +18,10 @@ unsigned result_of(handle_t child, struct epitaph *e);
 void live(void);
 int live_as_child(void);
 
+/* rounds.c */
+void rounds(void);
+int stranger_as_child(void);
+
 /* exhaust.c */
 void registers(void);
 void watches(void);
