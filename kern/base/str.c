@@ -1,5 +1,5 @@
 /*
- * memcpy and its family, eight bytes at a time where both sides allow it.
+ * memcpy and its family, eight bytes at a time where there are so many.
  *
  * x86 string instructions are left alone on purpose: their start-up cost is
  * higher than these loops for the sizes that matter here, and bulk data does not
@@ -9,6 +9,19 @@
 #include "kern/base/str.h"
 
 typedef uint64_t __attribute__((may_alias, aligned(1))) word;
+typedef uint32_t __attribute__((may_alias, aligned(1))) half;
+
+static ALWAYS_INLINE void
+copy32(uint8_t *restrict d, const uint8_t *restrict s)
+{
+	word a = ((const word *)s)[0], b = ((const word *)s)[1];
+	word c = ((const word *)s)[2], e = ((const word *)s)[3];
+
+	((word *)d)[0] = a;
+	((word *)d)[1] = b;
+	((word *)d)[2] = c;
+	((word *)d)[3] = e;
+}
 
 void *
 memcpy(void *restrict to, const void *restrict from, size_t n)
@@ -16,19 +29,39 @@ memcpy(void *restrict to, const void *restrict from, size_t n)
 	uint8_t *d = to;
 	const uint8_t *s = from;
 
-	for (; n >= 32; n -= 32, d += 32, s += 32) {
+	for (; n >= 64; n -= 64, d += 64, s += 64) {
+		copy32(d, s);
+		copy32(d + 32, s + 32);
+	}
+	if (n >= 32) {
+		copy32(d, s);
+		n -= 32;
+		d += 32;
+		s += 32;
+	}
+	/* From both ends, which may meet. */
+	if (n >= 16) {
 		word a = ((const word *)s)[0], b = ((const word *)s)[1];
-		word c = ((const word *)s)[2], e = ((const word *)s)[3];
+		word c = *(const word *)(s + n - 16), e = *(const word *)(s + n - 8);
 
 		((word *)d)[0] = a;
 		((word *)d)[1] = b;
-		((word *)d)[2] = c;
-		((word *)d)[3] = e;
+		*(word *)(d + n - 16) = c;
+		*(word *)(d + n - 8) = e;
+	} else if (n >= 8) {
+		word a = *(const word *)s, b = *(const word *)(s + n - 8);
+
+		*(word *)d = a;
+		*(word *)(d + n - 8) = b;
+	} else if (n >= 4) {
+		half a = *(const half *)s, b = *(const half *)(s + n - 4);
+
+		*(half *)d = a;
+		*(half *)(d + n - 4) = b;
+	} else {
+		for (; n != 0; n--)
+			*d++ = *s++;
 	}
-	for (; n >= 8; n -= 8, d += 8, s += 8)
-		*(word *)d = *(const word *)s;
-	for (; n != 0; n--)
-		*d++ = *s++;
 	return to;
 }
 

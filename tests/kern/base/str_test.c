@@ -32,7 +32,7 @@ ATF_TC_BODY(copies_exactly_what_is_asked_at_every_alignment, tc)
 {
 	for (size_t to = 0; to < 9; to++)
 		for (size_t at = 0; at < 9; at++)
-			for (size_t n = 0; n <= 100; n++) {
+			for (size_t n = 0; n <= 136; n++) {
 				fill();
 				memcpy(theirs + to, from + at, n);
 				ATF_REQUIRE_EQ(base_memcpy(ours + to, from + at, n), ours + to);
@@ -45,7 +45,7 @@ ATF_TC_BODY(moves_over_itself_in_both_directions, tc)
 {
 	for (size_t to = 0; to < 40; to++)
 		for (size_t at = 0; at < 40; at++)
-			for (size_t n = 0; n <= 100; n += 7) {
+			for (size_t n = 0; n <= 136; n += 7) {
 				fill();
 				memcpy(ours, from, ROOM);
 				memcpy(theirs, from, ROOM);
@@ -59,7 +59,7 @@ ATF_TC_WITHOUT_HEAD(sets_exactly_what_is_asked);
 ATF_TC_BODY(sets_exactly_what_is_asked, tc)
 {
 	for (size_t to = 0; to < 9; to++)
-		for (size_t n = 0; n <= 100; n++) {
+		for (size_t n = 0; n <= 136; n++) {
 			fill();
 			memset(theirs + to, 0x1c3, n);
 			ATF_REQUIRE_EQ(base_memset(ours + to, 0x1c3, n), ours + to);
