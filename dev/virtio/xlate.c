@@ -65,21 +65,23 @@ desc_of(uint64_t addr, uint64_t rest)
 		.next = (uint16_t)(rest >> 48) };
 }
 
-/* The window that holds the byte, or NULL. */
-static const struct xlate_window *
-find(struct xlate_split_queue *q, uint64_t at)
+/* The window that holds the byte, or NULL.  Chains begin with a header in one window and go on with
+ * data in another: each has a hint of its own. */
+static inline const struct xlate_window *
+find(struct xlate_split_queue *q, uint64_t at, bool first)
 {
 	const struct xlate_windows *t = q->windows;
+	uint32_t *hint = first ? &q->recent : &q->recent_data;
 	const struct xlate_window *w;
 
 	if (unlikely(t->count == 0))
 		return NULL;
-	w = &t->v[q->recent < t->count ? q->recent : 0];
-	if (!xlate_holds(w, at, 1)) {
+	w = &t->v[*hint < t->count ? *hint : 0];
+	if (unlikely(!xlate_holds(w, at, 1))) {
 		w = xlate_below(t, at);
 		if (unlikely(!xlate_holds(w, at, 1)))
 			return NULL;
-		q->recent = (uint32_t)(w - t->v);
+		*hint = (uint32_t)(w - t->v);
 	}
 	return w;
 }
@@ -111,7 +113,7 @@ buffer(struct walk *k, const struct virtq_desc *d)
 	else if (unlikely(k->writes))
 		return RULE_SHAPE;
 	while (left != 0) {
-		const struct xlate_window *w = find(k->q, at);
+		const struct xlate_window *w = find(k->q, at, k->descs == 1);
 		struct virtq_desc *p;
 		uint64_t run;
 		enum dma_rule r;
@@ -164,7 +166,7 @@ table(struct walk *k, const struct virtq_desc *d)
 		return RULE_CHAIN;
 	if (unlikely(!is_aligned(d->addr, VIRTQ_ALIGN_DESC)))
 		return RULE_ALIGN;
-	w = find(k->q, d->addr);
+	w = find(k->q, d->addr, true);
 	if (unlikely(w == NULL))
 		return RULE_WINDOW;
 	if (unlikely(!xlate_holds(w, d->addr, d->len)))

@@ -143,6 +143,7 @@ struct xlate_split_queue {
 	uint32_t id;
 	uint32_t entries;		/* a power of two */
 	uint32_t recent;		/* a hint: the window that was found last */
+	uint32_t recent_data;		/* the same, of what comes after a chain's first */
 	const uint8_t *owner;		/* the owner's part: may change at any time */
 	uint8_t *shadow;		/* the same, as the device reads it */
 	const volatile uint8_t *used;	/* the device's part: likewise */
