@@ -10,8 +10,8 @@
  * The server may die: its successor gets everything again (usr/lib/net.c), and connections go on.
  * It may come late, or never: then the stack has its loopback only, and asks again now and then.
  *
- * Where the device has found the checksums right, lwIP does not look at them (NET_CSUM_OK); where
- * it adds them up, they are left to it (NET_CSUM).
+ * Sums of TCP are made and looked at while bytes are copied, not by lwIP, or by the device where it
+ * does (NET_CSUM, NET_CSUM_OK).  Received packets go to lwIP through join.c.
  */
 #include "kern/base/bits.h"
 #include "lwip/dhcp.h"
@@ -27,6 +27,7 @@
 #include "usr/lib/devmgr.h"
 #include "usr/lib/net.h"
 #include "usr/tcpip/addr.h"
+#include "usr/tcpip/frame.h"
 #include "usr/tcpip/tcpip.h"
 
 enum {
@@ -40,7 +41,10 @@ enum {
 	LOOKS = 5,			/* for a NIC at boot; later ones come seldom */
 };
 enum : uint64_t { LOOK_NS = NS_PER_S, LOOK_LONG_NS = 10 * NS_PER_S };
-enum : uint32_t { CHECKS = NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP };
+enum : uint32_t {
+	CHECKS = NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP,
+	CHECKS_ALL = CHECKS | NETIF_CHECKSUM_CHECK_IP,
+};
 
 static struct {
 	struct netif netif;
@@ -65,44 +69,55 @@ bool nif_configured(void) { return nif.configured; }
 
 /* --- out --------------------------------------------------------------------------- */
 
-/* TCP and UDP over IP without options: where the sum goes and what it starts from; false: another
- * packet. */
-static bool
-leave_sum(uint8_t *frame, uint32_t len, struct net_tx *t)
+/* Bytes of a chain from one on, and their sum. */
+static uint16_t
+copy_out(uint8_t *to, const struct pbuf *p, uint32_t from)
 {
-	uint32_t at, sum = 0, proto, n;
-	uint16_t start, field, w;
+	uint64_t sum = 0;
+	uint32_t at = 0;
 
-	if (len < 14 + 20 + 8)
-		return false;
-	if (frame[12] == 0x08 && frame[13] == 0x00 && frame[14] == 0x45) {
-		proto = frame[23];
-		at = 14 + 12;
-		n = 8;
-		start = 34;
-		if ((frame[20] & 0x3f) != 0 || frame[21] != 0)
-			return false;		/* a fragment */
-	} else if (frame[12] == 0x86 && frame[13] == 0xdd && len >= 14 + 40 + 8) {
-		proto = frame[20];
-		at = 14 + 8;
-		n = 32;
-		start = 54;
-	} else {
-		return false;
+	for (; p != NULL; from -= (uint32_t)min_u64(from, p->len), p = p->next) {
+		uint32_t n = p->len - (uint32_t)min_u64(from, p->len);
+		uint16_t part;
+
+		if (n == 0)
+			continue;
+		part = lwip_sum_copy(to + at, (const uint8_t *)p->payload + from, (uint16_t)n);
+		sum += (at & 1) != 0 ? swap16(part) : part;
+		at += n;
 	}
-	field = proto == IP_PROTO_TCP ? 16 : proto == IP_PROTO_UDP ? 6 : 0;
-	if (field == 0 || (uint32_t)start + field + 2 > len)
-		return false;
-	sum = lwip_sum(frame + at, (int)n) + lwip_htons((uint16_t)proto) +
-	    lwip_htons((uint16_t)(len - start));
-	sum = (sum & UINT16_MAX) + (sum >> 16);
-	sum = (sum & UINT16_MAX) + (sum >> 16);
-	w = (uint16_t)sum;
-	memcpy(frame + start + field, &w, sizeof(w));
-	t->flags |= NET_CSUM;
-	t->csum_start = start;
-	t->csum_offset = field;
-	return true;
+	return frame_fold(sum);
+}
+
+/*
+ * A packet into a buffer.  The sum of TCP is made here, whatever is in its field: by the device,
+ * which adds up what it sends, or while its bytes are copied.
+ */
+static void
+pack(uint8_t *to, const struct pbuf *p, uint32_t len, struct net_tx *t)
+{
+	const uint8_t *f = (const uint8_t *)p->payload + ETH_PAD_SIZE;
+	uint32_t tcp = frame_tcp(f, p->len - ETH_PAD_SIZE);
+	uint16_t sum;
+
+	if (tcp == 0) {
+		(void)pbuf_copy_partial(p, to, (uint16_t)len, ETH_PAD_SIZE);
+		return;
+	}
+	sum = frame_fold(frame_pseudo(f, tcp, len - tcp));
+	if ((nif.features & NET_CSUM) != 0) {
+		(void)pbuf_copy_partial(p, to, (uint16_t)len, ETH_PAD_SIZE);
+		t->flags = NET_CSUM;
+		t->csum_start = (uint16_t)tcp;
+		t->csum_offset = FRAME_TCP_SUM;
+	} else {
+		uint16_t none = (uint16_t)~*(const frame_half *)(f + tcp + FRAME_TCP_SUM);
+
+		memcpy(to, f, tcp);
+		sum = (uint16_t)~frame_fold(
+		    (uint64_t)sum + none + copy_out(to + tcp, p, ETH_PAD_SIZE + tcp));
+	}
+	*(frame_half *)(to + tcp + FRAME_TCP_SUM) = sum;
 }
 
 static err_t
@@ -121,9 +136,7 @@ put(struct netif *n UNUSED, struct pbuf *p)
 	b = nif.free[nif.frees - 1];
 	t.cookie = b;
 	t.at = TX_AT + b * BUFFER;
-	(void)pbuf_copy_partial(p, nif.area + t.at, (uint16_t)len, ETH_PAD_SIZE);
-	if ((nif.features & NET_CSUM) != 0)
-		(void)leave_sum(nif.area + t.at, len, &t);
+	pack(nif.area + t.at, p, len, &t);
 	if (net_put(&nif.net, &t, 1) != OK) {
 		nif.starved = true;
 		return ERR_MEM;
@@ -165,38 +178,63 @@ post(uint32_t buffer)
 		tcpip.rx_dropped++;	/* more than it has room for: cannot be */
 }
 
-/* A whole packet into memory of lwIP's. */
-static void
-take_packet(void)
+void
+nif_input(struct pbuf *p, enum sums known)
 {
-	uint32_t len = 0, at = ETH_PAD_SIZE;
+	uint16_t others = (uint16_t)(nif.netif.chksum_flags & ~CHECKS_ALL);
+
+	nif.netif.chksum_flags = (uint16_t)(others |
+	    (known == SUMS_UNKNOWN	    ? CHECKS_ALL :
+		    known == SUMS_RIGHT_BUT_IP ? NETIF_CHECKSUM_CHECK_IP :
+						 0));
+	if (nif.netif.input(p, &nif.netif) != ERR_OK)
+		pbuf_free(p);
+	/* What it sends to itself was never on a wire, and TCP of it has no sum. */
+	nif.netif.chksum_flags = others;
+}
+
+/* Of several buffers, into memory of lwIP's. */
+static void
+take_pieces(uint32_t len, bool sound)
+{
+	uint32_t at = ETH_PAD_SIZE;
 	struct pbuf *p = NULL;
 
-	for (uint32_t i = 0; i < nif.pieces; i++)
-		len += nif.piece[i].bytes;
 	if (!nif.too_long && len >= 14 && len <= UINT16_MAX - ETH_PAD_SIZE)
 		p = pbuf_alloc(PBUF_RAW, (uint16_t)(len + ETH_PAD_SIZE), PBUF_RAM);
+	if (p == NULL) {
+		tcpip.rx_dropped++;
+		return;
+	}
 	for (uint32_t i = 0; i < nif.pieces; i++) {
 		const struct net_rx *r = &nif.piece[i];
 
-		if (p != NULL)
-			memcpy((uint8_t *)p->payload + at,
-			    nif.area + (uint64_t)r->cookie * BUFFER + r->first, r->bytes);
+		memcpy((uint8_t *)p->payload + at,
+		    nif.area + (uint64_t)r->cookie * BUFFER + r->first, r->bytes);
 		at += r->bytes;
-		post(r->cookie);
 	}
-	if (p == NULL) {
-		tcpip.rx_dropped++;
-	} else {
-		bool checked = (nif.piece[0].flags & (NET_CSUM_OK | NET_CSUM)) != 0;
+	join_end();
+	nif_input(p, sound ? SUMS_RIGHT_BUT_IP : SUMS_UNKNOWN);
+}
 
-		nif.rx_packets++;
-		nif.rx_bytes += len;
-		nif.netif.chksum_flags =
-		    (uint16_t)((nif.netif.chksum_flags & ~CHECKS) | (checked ? 0 : CHECKS));
-		if (nif.netif.input(p, &nif.netif) != ERR_OK)
-			pbuf_free(p);
-	}
+/* A whole packet. */
+static void
+take_packet(void)
+{
+	const struct net_rx *first = &nif.piece[0];
+	bool sound = (first->flags & (NET_CSUM_OK | NET_CSUM)) != 0;
+	uint32_t len = 0;
+
+	for (uint32_t i = 0; i < nif.pieces; i++)
+		len += nif.piece[i].bytes;
+	if (nif.pieces == 1)
+		join_take(nif.area + (uint64_t)first->cookie * BUFFER + first->first, len, sound);
+	else
+		take_pieces(len, sound);
+	for (uint32_t i = 0; i < nif.pieces; i++)
+		post(nif.piece[i].cookie);
+	nif.rx_packets++;
+	nif.rx_bytes += len;
 	nif.pieces = 0;
 	nif.too_long = false;
 }
@@ -222,6 +260,7 @@ take_received(void)
 		take_packet();
 		n++;
 	}
+	join_end();
 	stream_release_acks();
 	return n != 0;
 }
@@ -247,14 +286,11 @@ setup(struct netif *n)
 static void
 learn(void)
 {
-	uint32_t sums = NETIF_CHECKSUM_GEN_TCP | NETIF_CHECKSUM_GEN_UDP,
-		 all = NETIF_CHECKSUM_ENABLE_ALL;
-
 	nif.features = nif.net.features;
 	memcpy(nif.netif.hwaddr, nif.net.mac, sizeof(nif.net.mac));
 	nif.netif.mtu = (uint16_t)min_u64(max_u64(nif.net.mtu, 1280), 1500);
-	NETIF_SET_CHECKSUM_CTRL(
-	    &nif.netif, (uint16_t)((nif.features & NET_CSUM) != 0 ? all & ~sums : all));
+	NETIF_SET_CHECKSUM_CTRL(&nif.netif,
+	    (uint16_t)(NETIF_CHECKSUM_ENABLE_ALL & ~(CHECKS_ALL | NETIF_CHECKSUM_GEN_TCP)));
 }
 
 /* An address has come or gone. */

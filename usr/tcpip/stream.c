@@ -6,8 +6,8 @@
  *        begins with FIRST_WINDOW, before anybody knows the ring's size; then the window grows by
  *        what the ring has more, or what it has less does not open again ("withheld").  So no more
  *        than the larger of both is ever held for a client that does not read.
- * Out    lwIP takes bytes from the tx ring as its send buffer has room, and copies and sums them
- *        in one pass: what is in the ring later does not matter to what is sent.
+ * Out    lwIP takes copies of bytes from the tx ring as its send buffer has room: what is in the
+ *        ring later does not matter to what is sent.
  * End    A socket that its client closed goes on alone until the rest is with lwIP, which sends it
  *        and the end by itself.  Whoever lingers too long is reset.
  *
@@ -273,7 +273,8 @@ received(void *arg, struct tcp_pcb *pcb UNUSED, struct pbuf *p, err_t e UNUSED)
  * Acknowledgements.  lwIP sends one for every other segment; of segments that come together one
  * for all is enough, or for MOST_HELD of them.  So while packets are taken, lwIP's note that one
  * segment waits for its acknowledgement is taken off before the next, and who has more than one
- * then is acknowledged at the end.  A single one is left to lwIP, as before.
+ * then is acknowledged at the end.  A single one is left to lwIP, as before.  A segment that is
+ * longer than one can be is several (join.c).
  */
 enum { BATCH = 16, MOST_HELD = 16 };
 
@@ -284,23 +285,29 @@ static bool holding;
 int8_t
 stream_segment(struct tcp_pcb *pcb, uint32_t bytes)
 {
+	bool waits = (pcb->flags & TF_ACK_DELAY) != 0;
 	uint32_t i;
 
 	if (!holding || bytes == 0 || pcb->state != ESTABLISHED ||
-	    (pcb->flags & (TF_ACK_DELAY | TF_ACK_NOW)) != TF_ACK_DELAY)
+	    (pcb->flags & TF_ACK_NOW) != 0 || (!waits && bytes <= TCP_MSS))
 		return ERR_OK;
 	for (i = 0; i < batched && batch[i].pcb != pcb; i++)
 		;
 	if (i == batched) {
-		if (batched == BATCH)
+		if (batched == BATCH) {
+			tcp_set_flags(pcb, TF_ACK_DELAY);	/* lwIP acknowledges it at once */
 			return ERR_OK;
+		}
 		batch[batched].pcb = pcb;
 		batch[batched++].held = 0;
 	}
-	if (++batch[i].held < MOST_HELD)
+	batch[i].held += (bytes + TCP_MSS - 1) / TCP_MSS;
+	if (batch[i].held < MOST_HELD) {
 		tcp_clear_flags(pcb, TF_ACK_DELAY);
-	else
+	} else {
+		tcp_set_flags(pcb, TF_ACK_DELAY);
 		batch[i].held = 0;
+	}
 	return ERR_OK;
 }
 

@@ -5,6 +5,7 @@
  *   turn.c      a turn: packets, kicks, timers
  *   nif.c       the one network interface: between lwIP and a packet server (usr/lib/net.h)
  *   session.c   clients: sessions, rights, limits, calls
+ *   join.c      received packets that continue each other
  *   stream.c    TCP sockets: between lwIP's connections and rings
  *   dgram.c     UDP sockets
  *   gone.c      peers of a predecessor's connections
@@ -181,6 +182,12 @@ enum status gone_tell(const struct sock_addr *peer, uint16_t port, uint16_t peer
 void gone_turn(void);
 uint64_t gone_next_ns(void);
 
+/* join.c */
+/* A frame that was received, in memory that others may write to: copied, and given to lwIP
+ * (nif_input) now or by join_end. */
+void join_take(const uint8_t *frame, uint32_t len, bool sound);
+void join_end(void);
+
 /* nif.c */
 /* Says how the interface gets its address: "" by DHCP, or "address=A/N gateway=G dns=D". */
 void nif_init(const char *args);
@@ -193,4 +200,7 @@ void nif_woke(void);
 bool nif_configured(void);
 uint64_t nif_next_ns(void);
 struct netif *nif_netif(void);
+/* A whole packet, behind ETH_PAD_SIZE bytes, to lwIP, and what is known of its sums. */
+enum sums { SUMS_UNKNOWN, SUMS_RIGHT_BUT_IP, SUMS_RIGHT };	/* BUT_IP: except IP's own */
+void nif_input(struct pbuf *p, enum sums known);
 void nif_info(struct sock_interface *out);

@@ -98,8 +98,7 @@
 #define LWIP_TCP_KEEPALIVE 1
 #define TCP_LISTEN_BACKLOG 1
 #define TCP_WND_UPDATE_THRESHOLD (16 * 1024)
-#define TCP_CHECKSUM_ON_COPY 1
-#define LWIP_CHECKSUM_ON_COPY 1
+#define TCP_CHECKSUM_ON_COPY 0		/* summed on the way to the device: nif.c */
 #define LWIP_HOOK_FILENAME "usr/tcpip/port/hooks.h"
 
 /* Counters that sock_interface shows. */

@@ -110,15 +110,27 @@ add(uint64_t sum, uint64_t v)
 	return r + carry;
 }
 
-static ALWAYS_INLINE uint64_t
-add4(uint64_t sum, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
-{
-	unsigned long long carry, r;
+/* Eight words, each read once: what is summed is what was read, and what is copied. */
+struct eight { uint64_t v[8]; };
 
-	r = __builtin_addcll(sum, a, 0, &carry);
-	r = __builtin_addcll(r, b, carry, &carry);
-	r = __builtin_addcll(r, c, carry, &carry);
-	r = __builtin_addcll(r, d, carry, &carry);
+static ALWAYS_INLINE struct eight
+read8(const uint8_t *p)
+{
+	const word *w = (const word *)p;
+	struct eight e = { { w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7] } };
+
+	for (unsigned i = 0; i < 8; i++)
+		__asm__ volatile("" : "+r"(e.v[i]));
+	return e;
+}
+
+static ALWAYS_INLINE uint64_t
+add8(uint64_t sum, const struct eight *e)
+{
+	unsigned long long carry = 0, r = sum;
+
+	for (unsigned i = 0; i < 8; i++)
+		r = __builtin_addcll(r, e->v[i], carry, &carry);
 	return r + carry;
 }
 
@@ -135,27 +147,25 @@ fold(uint64_t sum)
 uint16_t
 lwip_sum(const void *bytes, int len)
 {
-	const uint8_t *p = bytes;
+	const uint8_t *p = bytes, *end = p + (len & ~63);
 	uint64_t sum = 0;
 
-	for (; len >= 32; len -= 32, p += 32) {
-		const word *w = (const word *)p;
+	for (; p != end; p += 64) {
+		struct eight e = read8(p);
 
-		sum = add4(sum, w[0], w[1], w[2], w[3]);
+		sum = add8(sum, &e);
 	}
-	for (; len >= 8; len -= 8, p += 8)
+	for (len &= 63; len >= 8; len -= 8, p += 8)
 		sum = add(sum, *(const word *)p);
-	if (len >= 4) {
+	if ((len & 4) != 0) {
 		sum = add(sum, *(const half *)p);
-		len -= 4;
 		p += 4;
 	}
-	if (len >= 2) {
+	if ((len & 2) != 0) {
 		sum = add(sum, *(const quarter *)p);
-		len -= 2;
 		p += 2;
 	}
-	if (len > 0)
+	if ((len & 1) != 0)
 		sum = add(sum, *p);
 	return fold(sum);
 }
@@ -164,33 +174,40 @@ lwip_sum(const void *bytes, int len)
 uint16_t
 lwip_sum_copy(void *to, const void *from, uint16_t len)
 {
-	const uint8_t *p = from;
+	const uint8_t *p = from, *end = p + (len & ~63u);
 	uint8_t *q = to;
 	uint64_t sum = 0;
 
-	for (; len >= 32; len -= 32, p += 32, q += 32) {
-		const volatile word *w = (const volatile word *)p;
-		uint64_t a = w[0], b = w[1], c = w[2], d = w[3];
+	for (; p != end; p += 64, q += 64) {
+		struct eight e = read8(p);
 
-		((word *)q)[0] = a;
-		((word *)q)[1] = b;
-		((word *)q)[2] = c;
-		((word *)q)[3] = d;
-		sum = add4(sum, a, b, c, d);
+		for (unsigned i = 0; i < 8; i++)
+			((word *)q)[i] = e.v[i];
+		sum = add8(sum, &e);
 	}
-	for (; len >= 8; len -= 8, p += 8, q += 8) {
+	for (len &= 63; len >= 8; len -= 8, p += 8, q += 8) {
 		uint64_t a = *(const volatile word *)p;
 
 		*(word *)q = a;
 		sum = add(sum, a);
 	}
-	for (; len >= 2; len -= 2, p += 2, q += 2) {
+	if ((len & 4) != 0) {
+		uint32_t a = *(const volatile half *)p;
+
+		*(half *)q = a;
+		sum = add(sum, a);
+		p += 4;
+		q += 4;
+	}
+	if ((len & 2) != 0) {
 		uint16_t a = *(const volatile quarter *)p;
 
 		*(quarter *)q = a;
 		sum = add(sum, a);
+		p += 2;
+		q += 2;
 	}
-	if (len != 0) {
+	if ((len & 1) != 0) {
 		uint8_t a = *(const volatile uint8_t *)p;
 
 		*q = a;

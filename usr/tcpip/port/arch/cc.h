@@ -40,4 +40,3 @@ uint16_t lwip_sum_copy(void *to, const void *from, uint16_t len);
 #define LWIP_PLATFORM_ASSERT(x) lwip_asserts(x, __FILE__, __LINE__)
 #define LWIP_RAND() lwip_random()
 #define LWIP_CHKSUM lwip_sum
-#define LWIP_CHKSUM_COPY(to, from, len) lwip_sum_copy(to, from, len)
