@@ -130,7 +130,7 @@ words(const struct device_canary *x, enum page p)
 	return frame_ptr((struct paddr){ address(x, p) });
 }
 
-static_assert(CANARY_BYTES == 4);	/* judge_arrival */
+static_assert(CANARY_BYTES == 4);	/* all of them in the first word: judge_arrival */
 static uint64_t pattern(enum page p, uint32_t i) { return (PATTERN + p) * (2 * i + 1); }
 
 static void
@@ -177,32 +177,6 @@ judge_pages(struct device_canary *x)
 		    "its accesses bypass its IOMMU: a write arrived at the address itself, not where it is mapped");
 }
 
-/* ---- Registers ---- */
-
-static uint64_t
-read_register(void *arg, uint32_t offset, unsigned width)
-{
-	struct device_canary *x = arg;
-
-	if (!range_within(offset, width, 0, x->c.window_bytes))
-		return UINT64_MAX;
-	return width == 8 ? mmio_read64(x->fn->regs[0] + offset) :
-			    mmio_read32(x->fn->regs[0] + offset);
-}
-
-static void
-write_register(void *arg, uint32_t offset, unsigned width, uint64_t value)
-{
-	struct device_canary *x = arg;
-
-	if (!range_within(offset, width, 0, x->c.window_bytes))
-		return;
-	if (width == 8)
-		mmio_write64(x->fn->regs[0] + offset, value);
-	else
-		mmio_write32(x->fn->regs[0] + offset, (uint32_t)value);
-}
-
 /* ---- Steps ---- */
 
 static void
@@ -222,19 +196,36 @@ later(struct device_canary *x)
 	return clock_now() + x->poll;
 }
 
-static const struct canary_class *
-class_of(const struct pci_function *f)
+static bool
+matches(const struct canary_class *c, const struct pci_function *f)
 {
+	if (c->class_mask != 0)
+		return (f->class_code & c->class_mask) == c->class_code;
+	return f->vendor == c->vendor &&
+	    (f->device == c->device[0] || f->device == c->device[1]);
+}
+
+void
+device_canary_find(struct pci_function *f)
+{
+	struct xlate_source s = device_source(f);
+
+	f->canary_class = NULL;
 	for (const struct canary_class *const *c = canary_classes; *c != NULL; c++)
-		if ((f->class_code & (*c)->class_mask) == (*c)->class_code)
-			return *c;
-	return NULL;
+		if (f->unit >= 0 && f->unfit == NULL && matches(*c, f)) {
+			if ((*c)->fits != NULL)		/* its registers are asked */
+				pci_decode(f);
+			if ((*c)->fits == NULL || (*c)->fits(&s))
+				f->canary_class = *c;
+			return;
+		}
 }
 
 bool
 device_canary_pending(const struct pci_function *f)
 {
-	return f->unit >= 0 && load_relaxed(&f->canary) == CANARY_NOT_RUN && class_of(f) != NULL;
+	return f->unit >= 0 && load_relaxed(&f->canary) == CANARY_NOT_RUN &&
+	    f->canary_class != NULL;
 }
 
 /* Every page's address can be one of the unit's. */
@@ -293,11 +284,10 @@ setup(struct device_canary *x)
 	x->attached = true;
 	trace(DMA_ATTACH, function_tag(x->fn));
 	pci_decode(x->fn);
-	if (device_regs(x->fn, 0) == NULL)
-		return E_NO_MEMORY;
-	x->c = (struct canary){ .read = read_register,
-		.write = write_register,
-		.arg = x,
+	for (unsigned i = 0; i < XLATE_BARS; i++)
+		if (pci_bar_mappable(x->fn, i) != 0 && device_regs(x->fn, i) == NULL)
+			return E_NO_MEMORY;
+	x->c = (struct canary){ .io = device_source(x->fn),
 		.window_bytes = pci_bar_mappable(x->fn, 0),
 		.to_device = words(x, QUEUE),
 		.from_device = words(x, ANSWERS),
@@ -395,14 +385,15 @@ give_up(struct device *d, struct device_canary *x)
 static void
 judge_arrival(struct device_canary *x)
 {
+	uint64_t changed;
 	const char *why;
 
 	io_collect();
 	judge_pages(x);
-	if ((uint32_t)words(x, TARGET)[0] == (uint32_t)pattern(TARGET, 0))
+	changed = words(x, TARGET)[0] ^ pattern(TARGET, 0);
+	if ((changed & BITS(8 * x->class->bytes - 1, 0)) == 0)
 		wrong(x, "a write that was granted did not arrive");
-	else if (kept(x, TARGET) != PAGE_SIZE / 8 - 1 ||
-	    words(x, TARGET)[0] >> 32 != pattern(TARGET, 0) >> 32)
+	else if (kept(x, TARGET) != PAGE_SIZE / 8 - 1 || changed >> 8 * x->class->bytes != 0)
 		wrong(x, "more arrived than was to be written");
 	why = x->class->judge(&x->c, (const volatile uint8_t *)words(x, SPILL));
 	if (why != NULL)
@@ -466,7 +457,7 @@ next_function(struct device *d, struct device_canary *x)
 
 		if (!device_canary_pending(f))
 			continue;
-		*x = (struct device_canary){ .fn = f, .class = class_of(f), .payer = x->payer };
+		*x = (struct device_canary){ .fn = f, .class = f->canary_class, .payer = x->payer };
 		return true;
 	}
 	return false;

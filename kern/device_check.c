@@ -361,8 +361,10 @@ device_classes_init(void)
 void
 device_plugged(struct pci_function *f)
 {
-	if (!f->bridge && f->problem == NULL)
-		find_unfit(f);
+	if (f->bridge || f->problem != NULL)
+		return;
+	find_unfit(f);
+	device_canary_find(f);
 }
 
 enum status

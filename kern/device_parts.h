@@ -124,7 +124,9 @@ NODISCARD enum status device_split_turn(struct queue *q, struct device *d, uint3
 /* How a class looks at the function.  Who has claimed it, or nobody can have yet. */
 struct xlate_source device_source(struct pci_function *f);
 
-/* The function's class has a live test, and it was not made yet. */
+/* A function was found, or plugged in: looks for a class that has a live test for it. */
+void device_canary_find(struct pci_function *f);
+/* The function has a live test, and it was not made yet. */
 bool device_canary_pending(const struct pci_function *f);
 /*
  * Makes the tests that are pending in the group, and waits; the functions are the claim's, and

@@ -635,6 +635,7 @@ pci_unplugged(struct pci_function *f)
 	f->plugged = f->master = false;
 	f->canary = 0;
 	f->canary_why = NULL;
+	f->canary_class = NULL;
 	/* Who was in its group stays together, under a number of their own. */
 	for (uint32_t k = 0; k < pci_count; k++) {
 		if (k == i || f->group != i || pci_functions[k].group != i)

@@ -29,6 +29,7 @@
 #include "kern/abi/status.h"
 #include "kern/base/types.h"
 
+struct canary_class;
 struct machine;
 
 enum { DEVICE_VECTORS_MAX = 128, PCI_FUNCTIONS_MAX = 256, PCI_NO_PARENT = 0xffff };
@@ -94,6 +95,7 @@ struct pci_function {
 	const char *refused; /* (device claim lock to write) why the last claim was not granted;
 				NULL: it was, or there was none */
 	uint8_t canary;      /* (a) enum lane_canary: of its live test, once that was made */
+	const struct canary_class *canary_class; /* the test that it has; NULL: none */
 	const char *canary_why;		/* before canary is set: what made it fail */
 	bool never; /* a reset failed or a teardown was not confirmed: not claimable again */
 	bool leaving; /* (a) it is being plugged in or out, or gone: nobody may claim it */

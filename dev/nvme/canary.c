@@ -33,10 +33,10 @@ enum : uint64_t {
 /* canary.fact[] */
 enum { FACT_READY_NS, FACT_DSTRD };
 
-static uint32_t rd32(struct canary *c, uint32_t r) { return (uint32_t)c->read(c->arg, r, 4); }
-static uint64_t rd64(struct canary *c, uint32_t r) { return c->read(c->arg, r, 8); }
-static void wr32(struct canary *c, uint32_t r, uint32_t v) { c->write(c->arg, r, 4, v); }
-static void wr64(struct canary *c, uint32_t r, uint64_t v) { c->write(c->arg, r, 8, v); }
+static uint32_t rd32(struct canary *c, uint32_t r) { return (uint32_t)c->io.read(c->io.arg, r, 4); }
+static uint64_t rd64(struct canary *c, uint32_t r) { return c->io.read(c->io.arg, r, 8); }
+static void wr32(struct canary *c, uint32_t r, uint32_t v) { c->io.write(c->io.arg, r, 4, v); }
+static void wr64(struct canary *c, uint32_t r, uint64_t v) { c->io.write(c->io.arg, r, 8, v); }
 
 static enum canary_said
 no(struct canary *c, const char *why)
@@ -232,6 +232,6 @@ judge(const struct canary *c UNUSED, const volatile uint8_t *spill)
 }
 
 const struct canary_class nvme_canary = {
-	.name = "nvme", .class_code = 0x010802, .class_mask = 0xffffff,
+	.name = "nvme", .class_code = 0x010802, .class_mask = 0xffffff, .bytes = CANARY_BYTES,
 	.stop = stop, .start = start, .store = store, .judge = judge,
 };

@@ -31,5 +31,15 @@ agreed(const struct xlate_device *d, uint64_t feature)
 	return (d->fact[FACT_FEATURES] & feature) != 0;
 }
 
+/* By enum CFG_*: a place, as fact[] has it; 0: the device has none. */
+struct virtio_places { uint64_t at[CFG_DEVICE + 1]; uint32_t multiplier; };
+
+/* The first capability of each kind, where it makes sense.  False: one that is needed is not
+ * there. */
+bool virtio_find_places(const struct xlate_source *s, struct virtio_places *out);
+
+/* All 64 features that the device offers; all ones when it does not answer. */
+uint64_t virtio_offered(const struct xlate_source *s, uint32_t common);
+
 /* xlate.c */
 extern const struct xlate_split virtio_split;

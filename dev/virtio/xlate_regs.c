@@ -33,79 +33,21 @@ enum : uint64_t {
 	    VIRTIO_BLK_F_DISCARD | VIRTIO_BLK_F_WRITE_ZEROES,
 };
 
-/* ---- Where the structures are ---------------------------------------------------------------- */
-
-enum : uint32_t { CONFIG_STATUS = 0x06, CONFIG_STATUS_LIST = 0x10, CONFIG_LIST = 0x34,
-	CONFIG_FIRST = 0x40, CONFIG_END = 0x100, CONFIG_DEVICE_ID = 0x02 };
-
-struct places { uint64_t at[CFG_DEVICE + 1]; uint32_t multiplier; };
-
-/* The first capability of each kind, where it makes sense.  False: one that is needed is not
- * there. */
-static bool
-find_places(const struct xlate_source *s, struct places *out)
-{
-	uint32_t at, left = (CONFIG_END - CONFIG_FIRST) / 4;
-
-	*out = (struct places){ 0 };
-	if ((s->config(s->arg, CONFIG_STATUS, 2) & CONFIG_STATUS_LIST) == 0)
-		return false;
-	/* Bounded by how many there can be: a longer list is a loop. */
-	for (at = s->config(s->arg, CONFIG_LIST, 1) & 0xfc; at >= CONFIG_FIRST && left-- != 0;
-	    at = s->config(s->arg, at + 1, 1) & 0xfc) {
-		uint32_t kind, bar, offset, length;
-
-		if (s->config(s->arg, at, 1) != VCAP_VENDOR_ID || at > CONFIG_END - VCAP_BYTES ||
-		    s->config(s->arg, at + VCAP_LEN, 1) < VCAP_BYTES)
-			continue;
-		kind = s->config(s->arg, at + VCAP_CFG_TYPE, 1);
-		bar = s->config(s->arg, at + VCAP_BAR, 1);
-		offset = s->config(s->arg, at + VCAP_OFFSET, 4);
-		length = s->config(s->arg, at + VCAP_LENGTH, 4);
-		if (kind < CFG_COMMON || kind > CFG_DEVICE || out->at[kind] != 0 ||
-		    bar >= VCAP_BARS || length == 0 ||
-		    !range_within(offset, length, 0, XLATE_REGISTER_OFFSET + 1ull))
-			continue;
-		if (kind == CFG_NOTIFY) {
-			if (at > CONFIG_END - VCAP_NOTIFY_BYTES ||
-			    s->config(s->arg, at + VCAP_LEN, 1) < VCAP_NOTIFY_BYTES)
-				continue;
-			out->multiplier = s->config(s->arg, at + VCAP_NOTIFY_MULTIPLIER, 4);
-		}
-		out->at[kind] = (uint64_t)length << 32 | FIELD_PREP(XLATE_REGISTER_BAR, bar) |
-		    offset;
-	}
-	return hi(out->at[CFG_COMMON]) >= COMMON_BYTES && hi(out->at[CFG_NOTIFY]) >= 2 &&
-	    is_aligned(lo(out->at[CFG_COMMON]), 4) && is_aligned(lo(out->at[CFG_NOTIFY]), 2);
-}
-
-/* All 64 that the device offers. */
-static uint64_t
-offered(const struct xlate_source *s, uint32_t common)
-{
-	uint64_t v;
-
-	s->write(s->arg, common + COMMON_DEVICE_FEATURE_SELECT, 4, 0);
-	v = (uint32_t)s->read(s->arg, common + COMMON_DEVICE_FEATURE, 4);
-	s->write(s->arg, common + COMMON_DEVICE_FEATURE_SELECT, 4, 1);
-	v |= (uint64_t)(uint32_t)s->read(s->arg, common + COMMON_DEVICE_FEATURE, 4) << 32;
-	s->write(s->arg, common + COMMON_DEVICE_FEATURE_SELECT, 4, 0);
-	return v;
-}
+enum : uint32_t { CONFIG_DEVICE_ID = 0x02 };
 
 static const char *
 unfit(const struct xlate_source *s, bool remapped)
 {
-	struct places p;
+	struct virtio_places p;
 	uint64_t features;
 
-	if (!find_places(s, &p))
+	if (!virtio_find_places(s, &p))
 		return (uint16_t)s->config(s->arg, CONFIG_DEVICE_ID, 2) < VIRTIO_PCI_MODERN ?
 		    "legacy virtio: it has no modern interface" :
 		    "virtio without the capabilities that say where its registers are";
 	if (!remapped)
 		return NULL;
-	features = offered(s, lo(p.at[CFG_COMMON]));
+	features = virtio_offered(s, lo(p.at[CFG_COMMON]));
 	if (features == UINT64_MAX)
 		return "virtio whose registers do not answer";
 	return (features & VIRTIO_F_ACCESS_PLATFORM) != 0 ? NULL :
@@ -117,10 +59,10 @@ open(struct xlate_device *d, const struct xlate_source *s, uint64_t allowed)
 {
 	uint64_t need = VIRTIO_F_VERSION_1 | (d->remapped ? VIRTIO_F_ACCESS_PLATFORM : 0);
 	uint64_t features;
-	struct places p;
+	struct virtio_places p;
 	uint32_t n;
 
-	if (!find_places(s, &p))
+	if (!virtio_find_places(s, &p))
 		return false;
 	for (unsigned i = CFG_COMMON; i <= CFG_DEVICE; i++)
 		if (p.at[i] != 0 && !range_within(lo(p.at[i]) & XLATE_REGISTER_OFFSET, hi(p.at[i]),
@@ -132,7 +74,7 @@ open(struct xlate_device *d, const struct xlate_source *s, uint64_t allowed)
 	d->fact[FACT_DEVICE] = p.at[CFG_DEVICE];
 	d->fact[FACT_MULTIPLIER] = p.multiplier;
 	d->fact[FACT_ALLOWED] = allowed;
-	features = offered(s, lo(p.at[CFG_COMMON]));
+	features = virtio_offered(s, lo(p.at[CFG_COMMON]));
 	if (features == UINT64_MAX || (features & need) != need)
 		return false;
 	d->fact[FACT_TABLES] = d->remapped ? 0 : features & VIRTIO_F_INDIRECT_DESC;

@@ -8,8 +8,8 @@
  *     stop    the device does not run any more: what firmware left is over.  Bus mastering goes on
  *             after this
  *     start   it runs, with the two queue pages and nothing else
- *     store   it writes: the last CANARY_BYTES of its data to "target", all before them into the
- *             spill page, up to its end.  Twice, at two targets
+ *     store   it writes: the last of its data, as many bytes as the class says, to "target", all
+ *             before them into the spill page, up to its end.  Twice, at two targets
  *     stop    as before, and its registers hold no address any more
  *
  * Each is called again and again, at times that the kernel chooses, until it says something else
@@ -29,6 +29,7 @@
 #pragma once
 
 #include "kern/base/types.h"
+#include "kern/dma/xlate.h"
 
 enum { CANARY_BYTES = 4 };
 
@@ -40,11 +41,8 @@ enum canary_said : uint8_t {
 
 struct canary {
 	/* The kernel's. */
-	uint64_t (*read)(
-	    void *arg, uint32_t offset, unsigned width); /* width 4 or 8, in the register window */
-	void (*write)(void *arg, uint32_t offset, unsigned width, uint64_t value);
-	void *arg;
-	uint64_t window_bytes;		/* of registers */
+	struct xlate_source io;		/* registers and configuration space */
+	uint64_t window_bytes;		/* of registers in BAR 0 */
 	volatile uint64_t *to_device, *from_device; /* pages for queues: one that the device may
 						       read, one that it may write */
 	uint64_t to_device_address, from_device_address; /* the same, as the device sees them */
@@ -56,13 +54,18 @@ struct canary {
 	uint32_t step;
 	uint32_t stores;
 	uint64_t deadline;
-	uint64_t fact[2];
+	uint64_t fact[3];
 	const char *why;		/* one clear sentence, constant */
 };
 
 struct canary_class {
 	const char *name;
-	uint32_t class_code, class_mask;	/* of PCI functions */
+	/* Of PCI functions: by class code (mask not 0), or by maker and one of two numbers. */
+	uint32_t class_code, class_mask;
+	uint16_t vendor, device[2];
+	uint32_t bytes;			/* that "store" writes to the target, at most CANARY_BYTES */
+	/* Asked when the function is found: can this one be tested?  NULL: every one can. */
+	bool (*fits)(const struct xlate_source *s);
 	enum canary_said (*stop)(struct canary *c, uint64_t now_ns);
 	enum canary_said (*start)(struct canary *c, uint64_t now_ns);
 	enum canary_said (*store)(struct canary *c, uint64_t now_ns);

@@ -8,7 +8,7 @@
  * eight descriptors, a head; then what side tables hold.  Registers: 256 bytes of configuration
  * space, then eight bytes for each access.
  *
- * LINK: dev/virtio/xlate.c dev/virtio/xlate_regs.c
+ * LINK: dev/virtio/xlate.c dev/virtio/xlate_regs.c dev/virtio/xlate_places.c
  * FUZZ: -max_len=512
  */
 #include <stdlib.h>

@@ -170,6 +170,7 @@ class_judge(const struct canary *c UNUSED, const volatile uint8_t *spill)
 
 static const struct canary_class class = { .class_code = 0x123456,
 	.class_mask = 0xffffff,
+	.bytes = CANARY_BYTES,
 	.stop = class_stop,
 	.start = class_start,
 	.store = class_store,
@@ -283,7 +284,7 @@ struct iommu_unit *iommu_by_index(uint32_t i) { return i == 0 ? &unit : NULL; }
 static unsigned
 index_of(struct canary *c)
 {
-	(void)c->read(c->arg, 0, 4);	/* the class's way to registers works */
+	(void)c->io.read(c->io.arg, 0, 4);	/* the class's way to registers works */
 	return fn[0].canary == CANARY_NOT_RUN ? 0 : 1;
 }
 
@@ -311,6 +312,18 @@ pci_reset_step(struct pci_function *f, uint32_t *state)
 		return UINT64_MAX;
 	hw.resets++;
 	return 0;
+}
+
+static uint64_t
+read_register(void *arg UNUSED, uint32_t reg UNUSED, unsigned width UNUSED)
+{
+	return 0;
+}
+
+struct xlate_source
+device_source(struct pci_function *f)
+{
+	return (struct xlate_source){ .read = read_register, .arg = f };
 }
 
 static uint64_t registers[PAGE_SIZE / 8];
@@ -393,6 +406,7 @@ begin(unsigned functions)
 			.endpoint = ENDPOINT + i,
 			.claimed = &d };
 		d.function[i].fn = &fn[i];
+		device_canary_find(&fn[i]);
 	}
 }
 

@@ -160,6 +160,12 @@ common_read(struct model_virtio *m, uint32_t at)
 	case 26: return q->vector;
 	case 28: return q->enabled;
 	case 30: return m->select;		/* queue_notify_off */
+	case 32:
+	case 36: return (uint32_t)(q->desc >> 8 * (at & 4));
+	case 40:
+	case 44: return (uint32_t)(q->driver >> 8 * (at & 4));
+	case 48:
+	case 52: return (uint32_t)(q->device >> 8 * (at & 4));
 	default: broken(m, "the common register 0x%x was read", at); return 0;
 	}
 }
@@ -270,8 +276,11 @@ copy(struct model_virtio *m, const struct vmodel_part *p, unsigned count, bool w
 		if (p[i].writes != write)
 			continue;
 		at = fake_drv_at(m->d, p[i].at, n, write ? DMA_FROM_DEVICE : DMA_TO_DEVICE);
-		if (at == NULL)
-			continue;	/* a fault: the device knows nothing of it */
+		if (at == NULL) {
+			if (m->fails_on_fault)
+				m->status |= NEEDS_RESET;
+			continue;	/* else the device knows nothing of the fault */
+		}
 		memcpy(write ? at : bytes + done, write ? bytes + done : at, n);
 		done += n;
 	}
@@ -291,11 +300,13 @@ static void
 use(struct model_virtio *m, unsigned n, uint32_t id, uint32_t len)
 {
 	struct vmodel_queue *q = &m->q[n];
-	uint8_t *at = fake_drv_at(
+	uint8_t *at = (m->status & NEEDS_RESET) != 0 ? NULL : fake_drv_at(
 	    m->d, q->device + 4 + 8ull * (q->used & (q->size - 1)), 8, DMA_FROM_DEVICE);
 	uint8_t *idx = fake_drv_at(m->d, q->device + 2, 2, DMA_FROM_DEVICE);
 	uint16_t old = q->used, event;
 
+	if (at == NULL)		/* it does nothing any more */
+		return;
 	if (m->lie != VLIE_NONE && m->lie_after != 0) {
 		m->lie_after--;
 	} else if (lies(m, VLIE_ID)) {

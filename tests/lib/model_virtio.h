@@ -41,6 +41,7 @@ struct model_virtio {
 	uint16_t queues, queue_max;
 	uint8_t config[64];		/* the device's own */
 	unsigned restless;		/* this many more reads of configuration change it */
+	bool fails_on_fault;		/* a buffer that it does not reach: it asks to be reset */
 	bool refuses_features, never_resets, no_vectors, control_fails, control_silent;
 
 	enum vmodel_lie lie;

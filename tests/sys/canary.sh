@@ -48,6 +48,34 @@ validated_through_firmwares_tables_body() {
 	serves 'smmu0: validated' BOOT=uefi
 }
 
+# A NIC answers on its control queue, a virtio disk by a read; each is held to its grants, and the manifest consents to nothing.
+atf_test_case virtio_devices_are_validated
+virtio_devices_are_validated_head() { atf_set timeout 900; }
+virtio_devices_are_validated_body() {
+	capos_disk disk.img 1M 37
+	capos_disk virtio.img 1M 38
+	case $ARCH in arm64) units='smmuv3 virtio' ;; x86_64) units='intel virtio' ;; esac
+	for unit in $units; do
+		manifest=default
+		[ $unit$ARCH != virtiox86_64 ] || manifest=virtio
+		capos_boot DISK=disk.img VDISK=virtio.img NET=user IOMMU=$unit MANIFEST=$manifest \
+		    CMD='sleep 300; sha256 disk1n1; kill blkd; sha256 disk1n1; kill netd; sleep 500; net; evidence; iommu; mem'
+		[ "$(grep -c 'live test: validated$' serial.txt)" -eq 3 ] || capos_fail "$unit: not each was validated once"
+		[ "$(grep -c "^$(capos_sha256 virtio.img)  disk1n1" serial.txt)" -eq 2 ] || capos_fail 'a hash is wrong or missing'
+		[ "$(grep -c '^  validated  *yes  *validated' serial.txt)" -eq 3 ] || capos_fail "$unit: by consent, or not at all"
+		capos_expect '10\.0\.2\.15' 'faults 0, lost 0' 'quarantined 0$'
+		capos_refute 'fault: device' 'not validated \(consent\)' 'not usable'
+	done
+}
+
+# Without a control queue a NIC has nothing to be tested by.
+atf_test_case a_nic_without_a_control_queue_needs_consent
+a_nic_without_a_control_queue_needs_consent_body() {
+	capos_boot MANIFEST=wire NET=user NIC=ctrl_vq=off CMD='sleep 300; ps; devices'
+	capos_expect 'unsupported: programmed, not validated' 'netd is not started: refused'
+	capos_refute 'bus master on' 'live test:'
+}
+
 # not_direct [NAME=value...]: only the live test can find it out.  Its write stayed in the kernel's own page: the machine goes on.
 not_direct() {
 	capos_disk disk.img 1M 33
@@ -62,6 +90,11 @@ atf_test_case a_bypass_that_the_device_tree_does_not_tell_is_found
 a_bypass_that_the_device_tree_does_not_tell_is_found_body() {
 	[ "$ARCH" = arm64 ] || atf_skip 'the tables tell it there (domain_test)'
 	not_direct QEMU_EXTRA='-machine default_bus_bypass_iommu=on'
+	# Each finds it out for itself.
+	capos_disk virtio.img 1M 38
+	capos_boot DISK=disk.img VDISK=virtio.img NET=user QEMU_EXTRA='-machine default_bus_bypass_iommu=on' CMD='sleep 600; mem'
+	[ "$(grep -c 'live test: its accesses bypass its IOMMU' serial.txt)" -eq 3 ] || capos_fail 'not each found it out'
+	capos_expect 'netd is not started: refused' 'blkd is not started: refused' 'quarantined 0$'
 }
 
 # With pt=on, its default, the emulator's unit translates nothing, whatever its tables say (AMD-80).
@@ -99,6 +132,8 @@ its_addresses_are_not_told_body() {
 atf_init_test_cases() {
 	atf_add_test_case each_unit_is_validated
 	atf_add_test_case validated_through_firmwares_tables
+	atf_add_test_case virtio_devices_are_validated
+	atf_add_test_case a_nic_without_a_control_queue_needs_consent
 	atf_add_test_case a_bypass_that_the_device_tree_does_not_tell_is_found
 	atf_add_test_case a_unit_that_does_not_translate_is_found
 	atf_add_test_case two_controllers_are_tested_one_after_the_other

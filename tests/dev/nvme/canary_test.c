@@ -79,8 +79,7 @@ begin(void)
 	memset(answers.ptr, 0xff, PAGE_SIZE);
 	memset(spill.ptr, 0xa5, PAGE_SIZE);
 	memset(target.ptr, 0xa5, PAGE_SIZE);
-	c = (struct canary){ .read = read_register,
-		.write = write_register,
+	c = (struct canary){ .io = { .read = read_register, .write = write_register },
 		.window_bytes = d.regs_len,
 		.to_device = queue.ptr,
 		.from_device = answers.ptr,

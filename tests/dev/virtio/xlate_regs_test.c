@@ -2,7 +2,7 @@
  * The registers of virtio devices as a driver sees them through the kernel: where they are, which
  * features there are, what may be written and read, and in which order.
  *
- * LINK: dev/virtio/xlate.c dev/virtio/xlate_regs.c kern/dma/window.c
+ * LINK: dev/virtio/xlate.c dev/virtio/xlate_regs.c dev/virtio/xlate_places.c kern/dma/window.c
  */
 #include <atf-c.h>
 #include <string.h>
