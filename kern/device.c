@@ -452,6 +452,10 @@ irq_fire(void *arg)
 {
 	struct irq *i = arg;
 
+	/* A message of the slot's user before, taken while the slot changed hands, can come before
+	 * there is a device. */
+	if (unlikely(load_acquire(&i->device) == NULL))
+		return;
 	/* On its way since before a reset or the end: nobody is told (D6). */
 	if (load_relaxed(&i->generation) != load_relaxed(&i->device->generation)) {
 		trace(
@@ -535,7 +539,7 @@ sys_device_irq(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	if (s != OK)
 		goto out;
 	object_get(&d->obj);
-	i->device = d;
+	store_release(&i->device, d);
 	if (fn >= d->function_count || vector >= d->function[fn].fn->msix_count ||
 	    vector >= DEVICE_IRQS_MAX) {
 		s = E_RANGE;
