@@ -243,31 +243,13 @@ sys_ipc_reply(struct thread *t, struct uregs *u)
 	return s;
 }
 
-/*
- * The receive half; next (may be NULL) is a claimed caller that was just answered and may run now.
- */
-static ALWAYS_INLINE enum status
-receive(struct thread *t, struct uregs *u, struct thread *next) NO_THREAD_SAFETY
+/* The call that waits longest, into t; e is locked, and unlocked on true. */
+static ALWAYS_INLINE bool
+take_caller(struct thread *t, struct uregs *u, struct endpoint *e) NO_THREAD_SAFETY
 {
-	handle_t nh = (handle_t)(u->target >> 32);
-	struct notification *n = NULL;
-	struct endpoint *e;
-	struct object *o, *no;
 	struct list *l;
-	enum status s;
-	uint64_t bits;
 
-	if (nh != HANDLE_NONE) {
-		s = handle_ref(t->proc, nh, OBJ_NOTIFICATION, RIGHT_WAIT, &no, NULL);
-		if (unlikely(s != OK))
-			goto out;
-		n = container_of(no, struct notification, obj);
-	}
-	s = handle_lock(t->proc, (handle_t)u->target, OBJ_ENDPOINT, RIGHT_RECV, &o, NULL);
-	if (unlikely(s != OK))
-		goto out;
-	e = container_of(o, struct endpoint, obj);
-	/* Callers first come first served; each is checked to be still waiting. */
+	/* First come first served; each is checked to be still waiting. */
 	while ((l = e->callers.next) != &e->callers) {
 		struct thread *c = queued_thread(l);
 		struct uregs *cu = c->regs;
@@ -290,37 +272,82 @@ receive(struct thread *t, struct uregs *u, struct thread *next) NO_THREAD_SAFETY
 		}
 		store_release(&c->reply_proc, t->proc);
 		list_remove(l);
-		spin_unlock(&o->lock);
+		spin_unlock(&e->obj.lock);
 		if (unlikely(from != NULL)) {
 			/* By the copied words: the caller may be gone by now, its process is held.
 			 */
 			(void)copy_handles(from, u, t->proc, u, tag);
 			object_put(&from->obj);
 		}
-		goto out;
+		return true;
 	}
+	return false;
+}
+
+/* t, which is armed, waits for n too: E_WOULD_BLOCK.  Or it need not wait: OK, n's bits are its
+ * own; E_BUSY, another one waits for n. */
+static ALWAYS_INLINE enum status
+listen(struct thread *t, struct notification *n)
+{
+	enum status s = E_WOULD_BLOCK;
+
+	spin_lock(&n->obj.lock);
+	if (n->bits != 0) {
+		t->ntfn_bits = n->bits;
+		n->bits = 0;
+		s = OK;
+	} else if (n->waiter != NULL) {
+		s = E_BUSY;
+	} else {
+		n->waiter = t;
+	}
+	spin_unlock(&n->obj.lock);
+	if (s != E_WOULD_BLOCK)
+		t->wait &= ~(uint64_t)WAIT_STATE;
+	return s;
+}
+
+static ALWAYS_INLINE void
+listens_no_more(struct thread *t, struct notification *n)
+{
+	spin_lock(&n->obj.lock);
+	if (n->waiter == t)
+		n->waiter = NULL;
+	spin_unlock(&n->obj.lock);
+}
+
+/*
+ * The receive half; next (may be NULL) is a claimed caller that was just answered and may run now.
+ */
+static ALWAYS_INLINE enum status
+receive(struct thread *t, struct uregs *u, struct thread *next) NO_THREAD_SAFETY
+{
+	handle_t nh = (handle_t)(u->target >> 32);
+	struct notification *n = NULL;
+	struct endpoint *e;
+	struct object *o, *no;
+	enum status s;
+
+	if (nh != HANDLE_NONE) {
+		s = handle_ref(t->proc, nh, OBJ_NOTIFICATION, RIGHT_WAIT, &no, NULL);
+		if (unlikely(s != OK))
+			goto out;
+		n = container_of(no, struct notification, obj);
+	}
+	s = handle_lock(t->proc, (handle_t)u->target, OBJ_ENDPOINT, RIGHT_RECV, &o, NULL);
+	if (unlikely(s != OK))
+		goto out;
+	e = container_of(o, struct endpoint, obj);
+	if (take_caller(t, u, e))
+		goto out;
 	t->ntfn_bits = 0;	/* from the next line on others may write it */
 	thread_arm(t);
 	if (n != NULL) {
-		spin_lock(&n->obj.lock);
-		if (n->bits != 0) {
-			bits = n->bits;
-			n->bits = 0;
-			spin_unlock(&n->obj.lock);
-			t->wait &= ~(uint64_t)WAIT_STATE;
+		s = listen(t, n);
+		if (s != E_WOULD_BLOCK) {
 			spin_unlock(&o->lock);
-			s = OK;
-			goto notified;
+			goto told;
 		}
-		if (n->waiter != NULL) {
-			spin_unlock(&n->obj.lock);
-			t->wait &= ~(uint64_t)WAIT_STATE;
-			spin_unlock(&o->lock);
-			s = E_BUSY;
-			goto out;
-		}
-		n->waiter = t;
-		spin_unlock(&n->obj.lock);
 	}
 	if (u->deadline == 0) {
 		bool mine = thread_claim(t);
@@ -346,28 +373,20 @@ receive(struct thread *t, struct uregs *u, struct thread *next) NO_THREAD_SAFETY
 		t->rest = REST_NONE;
 		s = queue_wait_over(t, o, s);
 	}
-	if (n != NULL) {
-		spin_lock(&n->obj.lock);
-		if (n->waiter == t)
-			n->waiter = NULL;
-		spin_unlock(&n->obj.lock);
-		object_put(&n->obj);
-		n = NULL;
+	if (n != NULL)
+		listens_no_more(t, n);
+told:
+	if (s == OK && t->ntfn_bits != 0) {
+		u->call = TAG_NOTIFICATION | FIELD_PREP(TAG_WORDS, 1);
+		u->w[0] = t->ntfn_bits;
+		u->target = u->token = 0;
 	}
-	bits = t->ntfn_bits;
-	if (s == OK && bits != 0)
-		goto notified;
 out:
 	if (n != NULL)
 		object_put(&n->obj);
 	if (next != NULL)
 		sched_wake(next);
 	return s;
-notified:
-	u->call = TAG_NOTIFICATION | FIELD_PREP(TAG_WORDS, 1);
-	u->w[0] = bits;
-	u->target = u->token = 0;
-	goto out;
 }
 
 enum status
