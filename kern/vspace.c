@@ -98,35 +98,89 @@ take_down(struct process *p, struct mapping *m, uint64_t mapped) NO_THREAD_SAFET
 	object_put(o);
 }
 
-enum status
-vspace_map(struct process *p, struct object *o, uint64_t offset, uint64_t len, uint64_t va,
-    uint8_t prot, uint64_t *va_out) NO_THREAD_SAFETY
+/* What may be asked for: E_ALIGN, E_RANGE, E_REFUSED. */
+static enum status
+judge(const struct object *o, uint64_t offset, uint64_t len, uint64_t va, uint8_t prot)
 {
-	struct memory *mem = NULL;
-	struct mmio *io = NULL;
-	struct mapping *m;
-	enum status s;
-	uint64_t done = 0, size;
-	void *slot;
+	uint64_t size = o->type == OBJ_MEMORY ?
+	    container_of(o, const struct memory, obj)->pages * PAGE_SIZE :
+	    container_of(o, const struct mmio, obj)->len;
 
-	if (o->type == OBJ_MEMORY) {
-		mem = container_of(o, struct memory, obj);
-		size = mem->pages * PAGE_SIZE;
-	} else {
-		io = container_of(o, struct mmio, obj);
-		size = io->len;
-		if ((prot & PROT_EXEC) != 0)
-			return E_REFUSED;
-		prot |= PROT_DEVICE;
-	}
+	if (o->type != OBJ_MEMORY && (prot & PROT_EXEC) != 0)
+		return E_REFUSED;
 	if (((offset | len | va) & PAGE_MASK) != 0)
 		return E_ALIGN;
 	if (len == 0 || !range_within(offset, len, 0, size))
 		return E_RANGE;
 	if (va != 0 && !range_within(va, len, USER_BASE, USER_END - USER_BASE))
 		return E_RANGE;
-	if ((prot & (PROT_WRITE | PROT_EXEC)) == (PROT_WRITE | PROT_EXEC))
-		return E_REFUSED;
+	return (prot & (PROT_WRITE | PROT_EXEC)) == (PROT_WRITE | PROT_EXEC) ? E_REFUSED : OK;
+}
+
+/* The object counts the mapping, unless it may not be mapped (any more); take_down undoes both. */
+static enum status
+count(struct mapping *m) NO_THREAD_SAFETY
+{
+	struct object *o = m->object;
+	bool writes = (m->prot & PROT_WRITE) != 0;
+	enum status s = OK;
+
+	object_get(o);
+	spin_lock(&o->lock);
+	if (o->type == OBJ_MEMORY) {
+		struct memory *mem = container_of(o, struct memory, obj);
+
+		s = memory_may_be_used(mem, writes);
+		mem->writers += writes;
+	} else if (container_of(o, struct mmio, obj)->closed) {
+		s = E_STALE;
+	}
+	if (s == OK)
+		list_push_back(mappings_of(o), &m->of_object);
+	spin_unlock(&o->lock);
+	return s;
+}
+
+/* Fills the tables, step by step; *done is as far as it came. */
+static enum status
+fill(struct process *p, const struct mapping *m, uint64_t *done) NO_THREAD_SAFETY
+{
+	struct object *o = m->object;
+	enum status s = OK;
+
+	while (s == OK && *done < m->len) {
+		uint64_t va = m->va + *done, n = (m->len - *done) / PAGE_SIZE, run = n;
+		struct paddr base;
+
+		if (o->type != OBJ_MEMORY)
+			base.v = container_of(o, struct mmio, obj)->base.v + m->offset + *done;
+		else if (!memory_run(container_of(o, struct memory, obj),
+			     (m->offset + *done) / PAGE_SIZE, &base, &run))
+			KASSERT(false);
+		n = min_u64(min_u64(n, run), step_pages(va));
+		spin_lock(&p->vs_lock);
+		s = mmu_map(&p->space, (struct uva){ va }, base, n, m->prot);
+		spin_unlock(&p->vs_lock);
+		if (s != OK)
+			break;
+		*done += n * PAGE_SIZE;
+		if (is_aligned(m->va + *done, MMU_RUN * PAGE_SIZE))
+			sched_preempt_point();
+	}
+	return s;
+}
+
+enum status
+vspace_map(struct process *p, struct object *o, uint64_t offset, uint64_t len, uint64_t va,
+    uint8_t prot, uint64_t *va_out)
+{
+	enum status s = judge(o, offset, len, va, prot);
+	struct mapping *m;
+	uint64_t done = 0;
+	void *slot;
+
+	if (s != OK)
+		return s;
 	s = quota_take_objects(&p->quota, 1);
 	if (s != OK)
 		return s;
@@ -134,58 +188,27 @@ vspace_map(struct process *p, struct object *o, uint64_t offset, uint64_t len, u
 	if (s != OK)
 		goto undo_quota;
 	m = slot;
-	*m = (struct mapping){
-		.proc = p, .object = o, .len = len, .offset = offset, .prot = prot, .busy = true
-	};
+	*m = (struct mapping){ .proc = p,
+		.object = o,
+		.len = len,
+		.offset = offset,
+		.prot = o->type == OBJ_MEMORY ? prot : prot | PROT_DEVICE,
+		.busy = true };
 	list_init(&m->of_object);
 	s = place(p, m, va);
 	if (s != OK)
 		goto undo;
-	va = m->va;
-	object_get(o);
-	spin_lock(&o->lock);
-	if (mem != NULL) {
-		s = memory_may_be_used(mem, (prot & PROT_WRITE) != 0);
-		mem->writers += (prot & PROT_WRITE) != 0;
-	} else if (io->closed) {
-		s = E_STALE;
-	}
+	s = count(m);
 	if (s == OK)
-		list_push_back(mappings_of(o), &m->of_object);
-	spin_unlock(&o->lock);
-	while (s == OK && done < len) {
-		struct paddr base;
-		uint64_t n;
-
-		if (mem != NULL) {
-			if (!memory_run(mem, (offset + done) / PAGE_SIZE, &base, &n))
-				KASSERT(false);
-		} else {
-			base.v = io->base.v + offset + done;
-			n = (len - done) / PAGE_SIZE;
-		}
-		n = min_u64(min_u64(n, step_pages(va + done)), (len - done) / PAGE_SIZE);
-		if (!exposure_allows(base, n, io != NULL)) {
-			s = E_REFUSED;
-			break;
-		}
-		spin_lock(&p->vs_lock);
-		s = mmu_map(&p->space, (struct uva){ va + done }, base, n, prot);
-		spin_unlock(&p->vs_lock);
-		if (s == OK) {
-			done += n * PAGE_SIZE;
-			if (is_aligned(va + done, MMU_RUN * PAGE_SIZE))
-				sched_preempt_point();
-		}
-	}
+		s = fill(p, m, &done);
 	if (s != OK) {
 		take_down(p, m, done);
 		return s;
 	}
+	*va_out = m->va;
 	spin_lock(&p->vs_lock);
 	m->busy = false;
 	spin_unlock(&p->vs_lock);
-	*va_out = va;
 	return OK;
 undo:
 	slab_free(&slab, m);
