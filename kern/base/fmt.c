@@ -12,6 +12,7 @@ struct sink {
 struct spec {
 	bool left, zero, plus, alt, space;
 	int width, prec;	/* prec -1: none given */
+	int longs;		/* as many letters l, or less h */
 };
 
 static void
@@ -70,111 +71,129 @@ put_number(
 	put_padded(o, sp, prefix, zeros > 0 ? zeros : 0, buf + sizeof(buf) - n, n);
 }
 
+/* Arguments behind a pointer: a va_list may be an array. */
+struct args { va_list ap; };
+
+/* A number in the format, or "*": the next argument. */
+static const char *
+parse_number(const char *f, struct args *a, int *out)
+{
+	if (*f == '*') {
+		*out = va_arg(a->ap, int);
+		return f + 1;
+	}
+	for (*out = 0; *f >= '0' && *f <= '9'; f++)
+		*out = *out * 10 + (*f - '0');
+	return f;
+}
+
+/* From behind the percent sign to the letter that says what it is. */
+static const char *
+parse_spec(const char *f, struct args *a, struct spec *sp)
+{
+	for (;; f++) {
+		if (*f == '-')
+			sp->left = true;
+		else if (*f == '0')
+			sp->zero = true;
+		else if (*f == '+')
+			sp->plus = true;
+		else if (*f == '#')
+			sp->alt = true;
+		else if (*f == ' ')
+			sp->space = true;
+		else
+			break;
+	}
+	f = parse_number(f, a, &sp->width);
+	if (sp->width < 0) {
+		sp->left = true;
+		sp->width = -sp->width;
+	}
+	if (*f == '.')
+		f = parse_number(f + 1, a, &sp->prec);
+	for (;; f++) {
+		if (*f == 'l')
+			sp->longs++;
+		else if (*f == 'h')
+			sp->longs--;
+		else if (*f == 'z' || *f == 'j')
+			sp->longs = 2;
+		else
+			return f;
+	}
+}
+
+static void
+put_signed(struct sink *o, const struct spec *sp, struct args *a)
+{
+	int64_t v = sp->longs > 0 ? va_arg(a->ap, long long) : va_arg(a->ap, int);
+
+	if (sp->longs == -1)
+		v = (short)v;
+	else if (sp->longs <= -2)
+		v = (signed char)v;
+	put_number(o, sp, v < 0 ? 0 - (uint64_t)v : (uint64_t)v, v < 0, 10, false);
+}
+
+static void
+put_unsigned(struct sink *o, const struct spec *sp, struct args *a, char how)
+{
+	uint64_t v = sp->longs > 0 ? va_arg(a->ap, unsigned long long) : va_arg(a->ap, unsigned);
+
+	if (sp->longs == -1)
+		v = (unsigned short)v;
+	else if (sp->longs <= -2)
+		v = (unsigned char)v;
+	put_number(o, sp, v, false, how == 'u' ? 10 : 16, how == 'X');
+}
+
+static void
+put_string(struct sink *o, const struct spec *sp, const char *s)
+{
+	if (s == NULL)
+		s = "(null)";
+	put_padded(
+	    o, sp, "", 0, s, (int)(sp->prec >= 0 ? strnlen(s, (size_t)sp->prec) : strlen(s)));
+}
+
 size_t
 fmt_vbuf(char *to, size_t size, const char *f, va_list ap)
 {
 	struct sink o = { .to = to, .size = size };
+	struct args a;
+	char c;
 
+	va_copy(a.ap, ap);
 	for (; *f != 0; f++) {
 		struct spec sp = { .prec = -1 };
-		int longs = 0;
-		bool size_t_wide = false;
 
 		if (*f != '%') {
 			put(&o, *f);
 			continue;
 		}
-		for (f++; ; f++) {
-			if (*f == '-')
-				sp.left = true;
-			else if (*f == '0')
-				sp.zero = true;
-			else if (*f == '+')
-				sp.plus = true;
-			else if (*f == '#')
-				sp.alt = true;
-			else if (*f == ' ')
-				sp.space = true;
-			else
-				break;
-		}
-		if (*f == '*') {
-			sp.width = va_arg(ap, int);
-			if (sp.width < 0) {
-				sp.left = true;
-				sp.width = -sp.width;
-			}
-			f++;
-		} else {
-			for (; *f >= '0' && *f <= '9'; f++)
-				sp.width = sp.width * 10 + (*f - '0');
-		}
-		if (*f == '.') {
-			sp.prec = 0;
-			if (*++f == '*') {
-				sp.prec = va_arg(ap, int);
-				f++;
-			} else {
-				for (; *f >= '0' && *f <= '9'; f++)
-					sp.prec = sp.prec * 10 + (*f - '0');
-			}
-		}
-		for (;; f++) {
-			if (*f == 'l')
-				longs++;
-			else if (*f == 'h')
-				longs--;
-			else if (*f == 'z' || *f == 'j')
-				size_t_wide = true;
-			else
-				break;
-		}
+		f = parse_spec(f + 1, &a, &sp);
 		switch (*f) {
 		case 'd':
-		case 'i': {
-			int64_t v =
-			    longs > 0 || size_t_wide ? va_arg(ap, long long) : va_arg(ap, int);
-
-			if (longs == -1)
-				v = (short)v;
-			else if (longs <= -2)
-				v = (signed char)v;
-			put_number(
-			    &o, &sp, v < 0 ? 0 - (uint64_t)v : (uint64_t)v, v < 0, 10, false);
+		case 'i':
+			put_signed(&o, &sp, &a);
 			break;
-		}
 		case 'u':
 		case 'x':
-		case 'X': {
-			uint64_t v = longs > 0 || size_t_wide ? va_arg(ap, unsigned long long) :
-								va_arg(ap, unsigned);
-
-			if (longs == -1)
-				v = (unsigned short)v;
-			else if (longs <= -2)
-				v = (unsigned char)v;
-			put_number(&o, &sp, v, false, *f == 'u' ? 10 : 16, *f == 'X');
+		case 'X':
+			put_unsigned(&o, &sp, &a, *f);
 			break;
-		}
 		case 'p':
 			sp.alt = true;
-			put_number(&o, &sp, (uintptr_t)va_arg(ap, void *), false, 16, false);
+			put_number(&o, &sp, (uintptr_t)va_arg(a.ap, void *), false, 16, false);
 			break;
-		case 'c': {
-			char c = (char)va_arg(ap, int);
-
+		case 'c':
+			c = (char)va_arg(a.ap, int);
 			put_padded(&o, &sp, "", 0, &c, 1);
 			break;
-		}
-		case 's': {
-			const char *s = va_arg(ap, const char *);
-
-			if (s == NULL)
-				s = "(null)";
-			put_padded(&o, &sp, "", 0, s,
-			    (int)(sp.prec >= 0 ? strnlen(s, (size_t)sp.prec) : strlen(s)));
+		case 's':
+			put_string(&o, &sp, va_arg(a.ap, const char *));
 			break;
-		}
 		case '%':
 			put(&o, '%');
 			break;
@@ -186,6 +205,7 @@ fmt_vbuf(char *to, size_t size, const char *f, va_list ap)
 			put(&o, *f);
 		}
 	}
+	va_end(a.ap);
 	if (size != 0)
 		to[o.len < size ? o.len : size - 1] = 0;
 	return o.len;
