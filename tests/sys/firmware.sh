@@ -198,8 +198,24 @@ a_bar_without_an_address_is_refused_where_no_window_is_named_body() {
 	capos_expect "W pci 00:01.0: a BAR's address is none that can be: not used"
 }
 
-# An IOMMU that was left on, with tables of firmware's in which everything is refused, or that refuses everything as a whole.  The tool
-# looks at the registers before the kernel's first instruction.
+# traced REGEX...: each matches a line of what QEMU traced, behind the line of the one before it; AT is the last one's number.
+AT=0
+traced() {
+	for regex; do
+		n=$(tail -n +$((AT + 1)) qemu.err | grep -n -m 1 -E -e "$regex" | cut -d : -f 1)
+		[ -n "$n" ] || capos_fail "not traced behind line $AT: $regex"
+		AT=$((AT + n))
+	done
+}
+# never REGEX...: no line from AT on matches
+never() {
+	for regex; do
+		! tail -n +"$AT" qemu.err | grep -E -e "$regex" || capos_fail "traced behind line $AT: $regex"
+	done
+}
+
+# An IOMMU that was left on, with tables of firmware's, or that refuses everything as a whole.  The tool programs it before the kernel's
+# first instruction, and looks at the registers.
 atf_test_case an_iommu_that_firmware_left_on_is_taken_over
 an_iommu_that_firmware_left_on_is_taken_over_head() { atf_set timeout 900; }
 an_iommu_that_firmware_left_on_is_taken_over_body() {
@@ -219,8 +235,74 @@ an_iommu_that_firmware_left_on_is_taken_over_body() {
 	fi
 }
 
+# identifies CONFIGURATION BAR MEMORY: steps that give the disk's controller the address 0xBAR000000 and queues at 0xMEMORY004000 and
+# 0xMEMORY005000, and have it write who it is to 0xMEMORY006000.  It reached memory: its vendor stands there.
+identifies() {
+	echo "$1 put 4 0600 put 16 000000$2 put 20 00000000 reg 0x${2}000000 put 0x14 00000000
+	    reg 0x${3}004000 put 0 06000100 put 24 006000${3}00000000 put 40 01000000
+	    reg 0x${2}000000 put 0x24 0f000f00 put 0x28 004000${3}00000000 put 0x30 005000${3}00000000 put 0x14 01004600
+	    put 0x1000 01000000 reg 0x${3}006000 is 0 361b"
+}
+
+# Tables of firmware's that let the disk reach memory, and a disk that did, so that the unit has it cached: from the kernel's first
+# write to the unit on nothing passes by them, and there is no moment at which everything passes.
+atf_test_case a_device_that_firmware_let_through_has_no_window
+a_device_that_firmware_let_through_has_no_window_head() { atf_set timeout 900; }
+a_device_that_firmware_let_through_has_no_window_body() {
+	capos_disk disk.img 1M 49
+	if [ "$ARCH" = arm64 ]; then
+		need_qemu 8.1 'an SMMU with GBPA'
+		smmu_has_no_window
+	else
+		vtd_has_no_window
+		amdvi_has_no_window
+	fi
+}
+# A stream table whose entry 8 is "bypass".
+smmu_has_no_window() {
+	alive TRACE='smmuv3_write_mmio smmuv3_translate_bypass smmuv3_translate_disable smmuv3_cmdq_opcode' TAMPER="
+	    reg 0x70000200 put 0 0900000000000000
+	    reg 0x9050000 put 0x80 0000007000000000 put 0x88 04000000 put 0x20 01000000 is 0x24 01000000
+	    $(identifies 'reg 0x4010008000' 10 70)"
+	capos_expect 'device 00:01.0: direct-remapping by smmu0: validated'
+	# GBPA.ABORT; only then CR0 = 0; a table of the kernel's; CFGI_ALL, TLBI; CR0.SMMUEN.
+	traced 'write_mmio addr: 0x20 val:0x1 ' 'translate_bypass .* sid=0x8 .* iova:0x70006000 is_write=1' 'write_mmio addr: 0x'
+	never 'translate_(bypass|disable)' 'write_mmio addr: 0x80 val:0x70000000'
+	sed -n "${AT}p" qemu.err | grep -q 'addr: 0x44 val:0x801' || capos_fail 'GBPA.ABORT is not the first'
+	never 'addr: 0x44 val:0x(.{0,5}|..[02468ace].{5}) '
+	traced 'addr: 0x20 val:0x0 ' 'addr: 0x80 val:0x' 'SMMU_CMD_CFGI_STE_RANGE' 'SMMU_CMD_TLBI_NSNH_ALL' 'addr: 0x20 val:0x[0-9a-f]*[13579bdf] '
+	never 'addr: 0x20 val:0x[0-9a-f]*[02468ace] '
+}
+# A root table, a context for 00:01.0, a page of 1 GiB.  Translation stays on while the root table is another.
+vtd_has_no_window() {
+	alive TRACE='vtd_dmar_enable vtd_reg_dmar_root vtd_inv_desc_cc_global vtd_inv_desc_iotlb_global vtd_iotlb_page_update
+	    vtd_iotlb_page_hit vtd_reg_write_gcmd vtd_switch_address_space' TAMPER="
+	    reg 0x30000000 put 0 0110003000000000 reg 0x30001080 put 0 0120003000000000 put 8 0101000000000000
+	    reg 0x30002000 put 0 8300000000000000
+	    reg 0xfed90000 put 0x20 0000003000000000 put 0x18 00000040 is 0x1c 00000040 put 0x18 00000080 is 0x1c 000000c0
+	    $(identifies 'pci 0x08' c0 30)"
+	capos_expect 'device 00:01.0: direct-remapping by vtd0: validated'
+	AT=0
+	traced 'vtd_dmar_enable enable 1' 'page_(update|hit) .* sid 0x8 iova 0x30006000 slpte 0x83' 'vtd_reg_write_gcmd'
+	never 'vtd_dmar_enable enable 0' 'iommu enabled=0' 'write_gcmd .* value 0x([0-7].{7}|.{1,7})$' 'slpte 0x83 ' 'dmar_root addr 0x30000000'
+	traced 'vtd_reg_dmar_root addr 0x' 'vtd_inv_desc_cc_global' 'vtd_inv_desc_iotlb_global'
+}
+# A device table whose entry for 00:02.0 is valid, translates nothing, and allows reading and writing.  The unit stays on.
+amdvi_has_no_window() {
+	alive IOMMU=amd TRACE='amdvi_control_status amdvi_all_inval amdvi_translation_result' TAMPER="
+	    reg 0x30000200 put 0 0300000000000060 put 8 0100000000000000
+	    reg 0xfed80000 put 0 0000003000000000 put 0x18 0100000000000000 is 0x18 0100000000000000
+	    $(identifies 'pci 0x10' c0 30)"
+	capos_expect 'device 00:02.0: direct-remapping by amdvi0: validated'
+	AT=0
+	traced 'MMIO_STATUS state 0x1$' 'devid: 00:02.0 gpa 0x30006000 hpa 0x30006000' 'MMIO_STATUS state'
+	never 'MMIO_STATUS state 0x[0-9a-f]*[02468ace]$' 'gpa 0x30'
+	traced 'amdvi_all_inval'
+}
+
 atf_init_test_cases() {
 	atf_add_test_case an_iommu_that_firmware_left_on_is_taken_over
+	atf_add_test_case a_device_that_firmware_let_through_has_no_window
 	case $ARCH in
 	arm64)
 		atf_add_test_case bars_without_addresses_get_some_where_windows_are_named
