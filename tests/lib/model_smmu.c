@@ -477,7 +477,9 @@ find_entry(struct model_smmu *m, struct watch *w)
 void
 smmu_try_all(struct model_smmu *m)
 {
-	if (m->busy || !m->cr0_written)		/* before that, firmware's settings hold */
+	/* Until firmware's translation is off, its settings hold. */
+	m->firmware_off |= m->cr0_written && (m->cr0ack & CR0_SMMUEN) == 0;
+	if (m->busy || !m->firmware_off)
 		return;
 	m->busy = true;
 	for (uint32_t i = 0; i < m->watch_count; i++) {
@@ -488,6 +490,11 @@ smmu_try_all(struct model_smmu *m)
 		    m, m->watch[i].sid, m->watch[i].iova, fake_random() % 2 == 0, true);
 		CHECK(m, !d.bypass || (m->setup.no_gbpa && (m->cr0ack & CR0_SMMUEN) == 0),
 		    "D1: stream 0x%x passes untranslated", m->watch[i].sid);
+		if ((m->cr0ack & CR0_SMMUEN) == 0 || !m->watch[i].keeps)
+			continue;
+		CHECK(m, d.done && d.pa == m->watch[i].iova,
+		    "stream 0x%x does not reach what is reserved for it", m->watch[i].sid);
+		m->watch[i].reached += d.done;
 	}
 	m->busy = false;
 }
@@ -538,6 +545,22 @@ model_smmu_watch(struct model_smmu *m, uint32_t sid, uint64_t iova)
 		abort();
 	m->watch[m->watch_count] = (struct watch){ .sid = sid, .iova = iova };
 	find_entry(m, &m->watch[m->watch_count++]);
+}
+
+void
+model_smmu_keep(struct model_smmu *m, uint32_t sid, uint64_t iova)
+{
+	model_smmu_watch(m, sid, iova);
+	m->watch[m->watch_count - 1].keeps = true;
+}
+
+uint32_t
+model_smmu_kept(const struct model_smmu *m, uint32_t sid)
+{
+	for (uint32_t i = 0; i < m->watch_count; i++)
+		if (m->watch[i].sid == sid && m->watch[i].keeps)
+			return m->watch[i].reached;
+	return 0;
 }
 
 bool

@@ -49,6 +49,13 @@ struct model_dma model_smmu_dma(struct model_smmu *m, uint32_t sid, uint64_t iov
 /* A device that tries this address all the time. */
 void model_smmu_watch(struct model_smmu *m, uint32_t sid, uint64_t iova);
 
+/*
+ * The same for a device that firmware goes on using: whenever the unit translates, it must reach
+ * that address, unchanged.  How often it did.
+ */
+void model_smmu_keep(struct model_smmu *m, uint32_t sid, uint64_t iova);
+uint32_t model_smmu_kept(const struct model_smmu *m, uint32_t sid);
+
 /* Whether any cached translation, or any walk of a watched stream, leads into this page. */
 bool model_smmu_reaches(struct model_smmu *m, uint64_t page);
 

@@ -47,6 +47,8 @@ struct watch {
 	uint32_t sid;
 	uint64_t iova;
 	uint64_t ste_pa;	/* 0: no table yet */
+	bool keeps;		/* must reach that address whenever the unit translates */
+	uint32_t reached;	/* so many times it did */
 	struct word word[8];
 };
 
@@ -86,6 +88,7 @@ struct model_smmu {
 	struct watch watch[WATCH_MAX];
 	uint32_t watch_count;
 	uint64_t seq;
+	bool firmware_off;		/* what firmware left on went off */
 	bool busy;			/* a watched device is being tried: no recursion */
 
 	uint32_t violations;

@@ -131,11 +131,10 @@ machine_add_memory(struct machine *m, uint64_t base, uint64_t len, enum machine_
 	m->memory[m->memory_count++] = (struct machine_memory){ base, len, kind };
 }
 
-static UNUSED enum status
-power_on(const struct variant *v)
+static UNUSED void
+create(const struct variant *v)
 {
 	struct model_smmu_setup setup = v->unit;
-	enum status s;
 
 	if (model != NULL)
 		model_smmu_destroy(model);
@@ -143,12 +142,26 @@ power_on(const struct variant *v)
 	setup.line_eventq = LINE_EVENT;
 	setup.line_gerror = LINE_GERROR;
 	model = model_smmu_create(&setup);
+}
+
+static UNUSED enum status
+probe(void)
+{
+	enum status s;
+
 	quota = (struct quota){ .pages_max = 1u << 20 };
 	unit = NULL;
 	s = smmuv3_driver.probe(&machine, 0);
 	if (s == OK)
 		unit = fake_units[0];
 	return s;
+}
+
+static UNUSED enum status
+power_on(const struct variant *v)
+{
+	create(v);
+	return probe();
 }
 
 static UNUSED void

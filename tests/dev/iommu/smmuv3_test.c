@@ -599,6 +599,43 @@ ATF_TC_BODY(reserved_regions_stay_reachable_and_nothing_else, tc)
 	NO_VIOLATION(&variants[0]);
 }
 
+/*
+ * A device that firmware goes on using tries its memory all the time: while the unit is taken over,
+ * while others come and go, while somebody wants it.  From the moment that the unit translates it
+ * always gets there; and never does anybody pass untranslated (the model watches both).
+ */
+ATF_TC_WITHOUT_HEAD(reserved_regions_are_kept_through_the_take_over);
+ATF_TC_BODY(reserved_regions_are_kept_through_the_take_over, tc)
+{
+	FOR_EACH_VARIANT(v) {
+		struct iommu_domain d;
+		uint32_t kept;
+
+		describe(v);
+		machine.reserved[machine.reserved_count++] =
+		    (struct machine_reserved){ .base = RESERVED,
+			    .len = 2 * MIB,
+			    .stream_ids = true,
+			    .id_base = 8,
+			    .id_count = 1 };
+		create(v);
+		model_smmu_keep(model, 8, RESERVED + 0x1234);
+		ATF_REQUIRE_EQ(probe(), OK);
+		NO_VIOLATION(v);
+		kept = model_smmu_kept(model, 8);
+		make(&d);
+		ATF_REQUIRE_EQ(unit->ops->attach(&d, 0x41), OK);
+		ATF_REQUIRE_EQ(map_only(&d, AT, RAM, PAGE_SIZE, IOMMU_READ | IOMMU_WRITE), OK);
+		ATF_CHECK(hits(0x41, AT, true, RAM));
+		ATF_CHECK_EQ(unit->ops->attach(&d, 8), E_REFUSED);
+		wait_past(unit->ops->detach(&d, 8));
+		wait_past(unit->ops->detach(&d, 0x41));
+		ATF_CHECK(blocked(0x41, AT));
+		ATF_CHECK(model_smmu_kept(model, 8) > kept);
+		NO_VIOLATION(v);
+	}
+}
+
 /* ---- The end ---- */
 
 ATF_TC_WITHOUT_HEAD(shut_blocks_everything);
@@ -653,6 +690,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, a_flood_of_faults_is_bounded_and_told);
 	ATF_TP_ADD_TC(tp, interrupts_wake_the_drain);
 	ATF_TP_ADD_TC(tp, reserved_regions_stay_reachable_and_nothing_else);
+	ATF_TP_ADD_TC(tp, reserved_regions_are_kept_through_the_take_over);
 	ATF_TP_ADD_TC(tp, shut_blocks_everything);
 	return atf_no_error();
 }
