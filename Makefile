@@ -498,7 +498,7 @@ space := $() $()
 IMAGE_PARTS = $(O_$(1))/boot.efi $(O_$(1))/kernel.boot $(O_$(1))/boot-$(MANIFEST).cpio $(if $(filter arm64,$(1)),$(O_$(1))/Image)
 # $(1) file, $(2) architectures
 define image_rules
-$(1): tools/mkimage tools/mkdisk $(OUT)/image.list $(DISK_FILES) $(foreach a,$(2),$(call IMAGE_PARTS,$(a)))
+$(1): tools/mkimage tools/bootmenu tools/mkdisk $(OUT)/image.list $(DISK_FILES) $(foreach a,$(2),$(call IMAGE_PARTS,$(a)))
 	$$(call say,IMAGE,$$@)
 	$$(Q)CMDLINE='$$(BOOT_WORDS)' DATA='$$(DISK_FILES)' tools/mkimage $$@ \
 	    $(foreach a,$(2),$(a)=$(subst $(space),$(comma),$(strip $(call IMAGE_PARTS,$(a)))))

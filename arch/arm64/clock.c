@@ -120,8 +120,8 @@ clock_compared_with(void)
 }
 
 /*
- * Among the devices that firmware keeps for its runtime code; 0: none is one.  The command-line word
- * rtc=named has none of them looked at: for a machine that stands still there.
+ * Among the devices that firmware keeps for its runtime code; 0: none is one.  The command-line
+ * word rtc=named has none of them looked at: for a machine that stands still there.
  */
 static uint64_t
 find_rtc(const struct machine *m)

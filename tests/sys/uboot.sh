@@ -37,10 +37,15 @@ by_its_own_menu_head() { atf_set timeout 900; }
 by_its_own_menu_body() {
 	need_uboot
 	capos_disk data.img 8M 22
-	capos_boot BOOT=uboot DISK=data.img CMD='evidence; sha256 nvme0n1; cpus'
+	# As long a command line as U-Boot takes; with one byte more it would go on to the UEFI application.
+	cmd='cmd=evidence%3B%20sha256%20nvme0n1%3B%20cpus'
+	pad=$(head -c $((510 - ${#cmd})) /dev/zero | tr '\0' x)
+	capos_boot BOOT=uboot DISK=data.img APPEND="$pad" CMD='evidence; sha256 nvme0n1; cpus'
 	capos_expect 'Found /extlinux/extlinux.conf' 'Retrieving file: /capos/arm64/Image' '^Starting kernel' '^capos: exit status 0'
-	capos_refute 'bootaa64.efi' 'I firmware: '
+	capos_refute 'bootaa64.efi' 'I firmware: ' 'bootarg overflow'
 	direct
+	capos_boot -s 2 BOOT=uboot DISK=data.img APPEND="x$pad" CMD='evidence; sha256 nvme0n1; cpus'
+	grep -q "the command line has 512 bytes; U-Boot's boot menu takes 511" qemu.err || capos_fail 'no limit named'
 }
 
 # arm64: a disk without the menu.  x86_64: one with a menu for the other architecture, which U-Boot tries, and goes on.

@@ -144,6 +144,27 @@ equal_disks_give_equal_bytes_in_every_form_body() {
 	done
 }
 
+# As many as U-Boot takes on its way to the kernel, and no character that it would read for itself; without its menu, as many as the kernel takes.
+atf_test_case words_that_would_not_get_through_are_refused
+words_that_would_not_get_through_are_refused_body() {
+	touch loader kernel archive flat
+	make="$ROOT/tools/mkimage disk"
+	long() { head -c "$1" /dev/zero | tr '\0' x; }
+	menu=arm64=loader,kernel,archive,flat
+	atf_check env CMDLINE="$(long 511)" $make $menu
+	export MTOOLS_SKIP_CHECK=1
+	atf_check -o match:"^  APPEND $(long 511)\$" mtype -i disk@@1M ::extlinux/extlinux.conf
+	rm disk
+	atf_check -s exit:2 -e match:"bootmenu: the command line has 512 bytes; U-Boot's boot menu takes 511" env CMDLINE="$(long 512)" $make $menu
+	atf_check -s exit:1 test -e disk
+	for c in '$' "'" '\'; do
+		atf_check -s exit:2 -e match:'would not get through U-Boot: a=' env CMDLINE="a=${c}b" $make $menu
+	done
+	atf_check env CMDLINE='a="b;c" ~#&|' $make $menu
+	atf_check env CMDLINE="$(long 2047)" $make x86_64=loader,kernel,archive
+	atf_check -s exit:2 -e match:'mkimage: the command line has 2048 bytes; the kernel takes 2047' env CMDLINE="$(long 2048)" $make x86_64=loader,kernel,archive
+}
+
 atf_test_case an_unknown_cloud_is_refused_by_name
 an_unknown_cloud_is_refused_by_name_body() {
 	disk disk
@@ -159,5 +180,6 @@ atf_init_test_cases() {
 	atf_add_test_case azure_gets_a_fixed_disk_of_whole_mebibytes
 	atf_add_test_case oracle_gets_a_sound_qcow2
 	atf_add_test_case equal_disks_give_equal_bytes_in_every_form
+	atf_add_test_case words_that_would_not_get_through_are_refused
 	atf_add_test_case an_unknown_cloud_is_refused_by_name
 }
