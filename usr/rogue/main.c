@@ -1,6 +1,6 @@
 /*
- * rogue: a driver that attacks, for tests.  The manifest "rogue" gives it a controller of its own,
- * beside one with an honest driver.
+ * rogue: a driver that attacks, for tests.  The manifest "rogue" gives it an NVMe controller of its
+ * own, beside one with an honest driver; "rogue-virtio" gives it the NIC (virtio.c).
  *
  * It brings the controller up as a driver does.  Then it tries one forbidden thing after another,
  * and says of each how it ended:
@@ -411,19 +411,28 @@ generations(const struct drv_memory *out, bool checked)
 	config("configuration after the end", CFG_COMMAND, 2, COMMAND_BUS_MASTER);
 }
 
-int
-main(void)
+void
+attack_configuration(void)
+{
+	configuration();
+	configuration_swept();
+}
+
+void
+attack_rights(const struct drv_memory *in)
+{
+	rights(in);
+	released();
+}
+
+static void
+attack_nvme(void)
 {
 	struct drv_memory in, out;
 	const struct drv_memory *const own[] = { &in, &ctrl.page };
 	const char *why = "";
-	uint64_t h;
 	bool checked;
 
-	device.handle = start_handle("device");
-	if (sys_ntfn_create(&h) != OK)
-		die("no memory for a notification");
-	device.ntfn = (handle_t)h;
 	if (nvme_ctrl_start(&ctrl, &device, 1, 64, &why) != OK)
 		die("controller not usable: %s", why);
 	if (nvme_ioq_settle(&ctrl.admin) != OK ||
@@ -433,11 +442,9 @@ main(void)
 	checked = ctrl.regs.base == NULL;
 	service_ready();
 	memset(out.ptr, PATTERN, out.len);
-	configuration();
-	configuration_swept();
+	attack_configuration();
 	vector_table();
-	rights(&in);
-	released();
+	attack_rights(&in);
 	if (checked) {
 		registers();
 		commands(in.iova.v);
@@ -454,6 +461,21 @@ main(void)
 	log_line(2, "memory that was not granted for it: %llu bytes changed",
 	    (unsigned long long)(changed(&in) + changed(&out)));
 	generations(&out, checked);
+}
+
+int
+main(void)
+{
+	uint64_t h;
+
+	device.handle = start_handle("device");
+	if (sys_ntfn_create(&h) != OK)
+		die("no memory for a notification");
+	device.ntfn = (handle_t)h;
+	if (strcmp(start_info->args, "virtio") == 0)
+		attack_virtio();
+	else
+		attack_nvme();
 	log_line(2, "that is all");
 	for (;;)
 		sleep_until(DEADLINE_NEVER);

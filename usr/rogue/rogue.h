@@ -3,6 +3,7 @@
  *
  *   main.c      the order of attacks; calls, configuration space, registers, admin commands
  *   lists.c     addresses in lists, and all addresses there are: needs an I/O queue
+ *   virtio.c    the same of a virtio device: chains, tables, registers, indices
  */
 #pragma once
 
@@ -32,3 +33,11 @@ void lists(const struct drv_memory *victim);
 /* Each page that another driver may have been given, and guesses at physical ones.  own: what of it
  * is ours to have written, n of them. */
 void sweep(const struct drv_memory *const *own, unsigned n);
+
+/* What has nothing to do with the class: configuration space; rights, and memory that was released.
+ * in: two pages for the device to write. */
+void attack_configuration(void);
+void attack_rights(const struct drv_memory *in);
+
+/* virtio.c */
+void attack_virtio(void);
