@@ -9,7 +9,7 @@
 #include "dev/nvme/prp.h"
 #include "dev/nvme/wire.h"
 
-enum { NVME_NS_MAX = 64, NVME_IOQ_MAX = 8, NVME_DEPTH_MAX = 1024 };
+enum { NVME_NS_MAX = 64, NVME_IOQ_MAX = 8, NVME_DEPTH_MAX = 1024, NVME_ZERO_BLOCKS = 65536 };
 enum : uint64_t { NVME_TRANSFER_MAX = 32 * MIB }; /* what the PRP pool can describe several times */
 
 struct nvme_ns { uint32_t nsid; uint64_t blocks; uint32_t block_bytes; bool read_only; };
@@ -52,7 +52,7 @@ struct nvme_ctrl {
 	char model[41], serial[21], firmware[9];
 	uint16_t version_major, version_minor;
 	uint64_t max_transfer_bytes;
-	bool volatile_cache;
+	bool volatile_cache, discards, zeroes;
 	bool polled;			/* no vector: somebody has to look */
 	uint32_t resets;
 	uint32_t ns_count;
@@ -62,7 +62,13 @@ struct nvme_ctrl {
 	struct drv_memory page;		/* for identify */
 };
 
-enum nvme_op : uint8_t { NVME_OP_READ, NVME_OP_WRITE, NVME_OP_FLUSH };
+enum nvme_op : uint8_t {
+	NVME_OP_READ,
+	NVME_OP_WRITE,
+	NVME_OP_FLUSH,
+	NVME_OP_DISCARD,
+	NVME_OP_ZERO	/* of at most NVME_ZERO_BLOCKS */
+};
 
 /* One command.  data: where the transfer begins, contiguous; bytes: blocks times the block size. */
 struct nvme_io {
@@ -103,7 +109,7 @@ NODISCARD enum status nvme_ctrl_abort(struct nvme_ctrl *c, struct nvme_ioq *q, u
 
 /*
  * Puts one command into the ring; the device does not see it yet.  E_WOULD_BLOCK: no slot or no PRP
- * list left.  E_ALIGN: data is not dword aligned.
+ * list left.  E_ALIGN: data is not dword aligned.  E_RANGE: too much to be zeroed.
  */
 NODISCARD enum status nvme_ioq_put(struct nvme_ioq *q, const struct nvme_io *io);
 

@@ -137,7 +137,7 @@ nvme_identify(struct nvme_ctrl *c, bool again, const char **why)
 	const uint8_t *p = c->page.ptr;
 	uint64_t max_transfer = min_u64(NVME_TRANSFER_MAX, drv_transfer_max(c->dev));
 	uint32_t count = 0, nn;
-	bool cache;
+	bool cache, discards, zeroes;
 	char serial[21];
 	enum status s = identify(c, CNS_CONTROLLER, 0, NULL, why);
 
@@ -148,6 +148,8 @@ nvme_identify(struct nvme_ctrl *c, bool again, const char **why)
 	text_field(c->firmware, p + ID_FR, 8);
 	cache = (p[ID_VWC] & 1) != 0;
 	nn = le32(p + ID_NN);
+	discards = (p[ID_ONCS] & ONCS_DATASET) != 0;
+	zeroes = (p[ID_ONCS] & ONCS_WRITE_ZEROES) != 0;
 	if (p[ID_MDTS] != 0 && p[ID_MDTS] < MDTS_MAX)
 		max_transfer = min_u64(max_transfer, PAGE_SIZE << p[ID_MDTS]);
 	s = namespaces(c, nn, ns, &count, why);
@@ -156,7 +158,7 @@ nvme_identify(struct nvme_ctrl *c, bool again, const char **why)
 	if (again) {
 		bool same = strcmp(serial, c->serial) == 0 &&
 		    max_transfer >= c->max_transfer_bytes && count == c->ns_count &&
-		    cache == c->volatile_cache;
+		    cache == c->volatile_cache && discards == c->discards && zeroes == c->zeroes;
 
 		for (uint32_t i = 0; i < count && same; i++)
 			same = ns[i].nsid == c->ns[i].nsid &&
@@ -170,6 +172,8 @@ nvme_identify(struct nvme_ctrl *c, bool again, const char **why)
 	}
 	memcpy(c->serial, serial, sizeof(serial));
 	c->volatile_cache = cache;
+	c->discards = discards;
+	c->zeroes = zeroes;
 	c->max_transfer_bytes = max_transfer;
 	memcpy(c->ns, ns, sizeof(ns));
 	c->ns_count = count;

@@ -63,35 +63,72 @@ nvme_ioq_put_raw(struct nvme_ioq *q, const struct nvme_sqe *e)
 	return OK;
 }
 
+/* What moves no data of the caller's. */
+static COLD enum status
+put_other(struct nvme_ioq *q, const struct nvme_io *io)
+{
+	struct nvme_sqe e = { .nsid = io->nsid };
+	uint16_t list = PRP_NONE;
+	uint32_t *range;
+
+	switch (io->op) {
+	case NVME_OP_FLUSH:
+		e.cdw0 = IO_FLUSH;
+		break;
+	case NVME_OP_ZERO:
+		if (io->blocks == 0 || io->blocks > NVME_ZERO_BLOCKS)
+			return E_RANGE;
+		e.cdw0 = IO_WRITE_ZEROES;
+		e.cdw10 = (uint32_t)io->lba;
+		e.cdw11 = (uint32_t)(io->lba >> 32);
+		e.cdw12 = (io->blocks - 1) | (io->fua ? RW_FUA : 0);
+		break;
+	case NVME_OP_DISCARD:
+		/* One range [NVM 3.3.3]: attributes, blocks, first block. */
+		range = prp_page(&q->lists, &e.prp1, &list);
+		if (range == NULL)
+			return E_WOULD_BLOCK;
+		range[1] = io->blocks;
+		range[2] = (uint32_t)io->lba;
+		range[3] = (uint32_t)(io->lba >> 32);
+		e.cdw0 = IO_DATASET;
+		e.cdw11 = DSM_DEALLOCATE;
+		break;
+	default:
+		return E_INVALID;
+	}
+	e.cdw0 |= take_slot(q, io->cookie, list) << 16;
+	q->sq[q->tail] = e;
+	advance(q);
+	return OK;
+}
+
 enum status
 nvme_ioq_put(struct nvme_ioq *q, const struct nvme_io *io)
 {
-	static const uint8_t opcode[] = { IO_READ, IO_WRITE, IO_FLUSH };
 	uint16_t list = PRP_NONE;
 	uint64_t prp[2] = { 0, 0 };
 	struct nvme_sqe *e;
 
 	if (unlikely(q->free_count == 0))
 		return E_WOULD_BLOCK;
+	if (unlikely(io->op > NVME_OP_WRITE))
+		return put_other(q, io);
 	if (unlikely((io->data.v & 3) != 0))
 		return E_ALIGN;
-	if (io->op != NVME_OP_FLUSH &&
-	    unlikely(!prp_build(&q->lists, io->data.v, io->bytes, prp, &list)))
+	if (unlikely(!prp_build(&q->lists, io->data.v, io->bytes, prp, &list)))
 		return E_WOULD_BLOCK;
 	e = &q->sq[q->tail];
-	e->cdw0 = opcode[io->op] | take_slot(q, io->cookie, list) << 16;
+	e->cdw0 =
+	    (io->op == NVME_OP_READ ? IO_READ : IO_WRITE) | take_slot(q, io->cookie, list) << 16;
 	e->nsid = io->nsid;
 	e->cdw2_3 = 0;
 	e->metadata = 0;
 	e->prp1 = prp[0];
 	e->prp2 = prp[1];
-	if (likely(io->op != NVME_OP_FLUSH)) {
-		e->cdw10 = (uint32_t)io->lba;
-		e->cdw11 = (uint32_t)(io->lba >> 32);
-		e->cdw12 = (io->blocks - 1) | (io->fua ? RW_FUA : 0);
-	} else {
-		e->cdw10 = e->cdw11 = e->cdw12 = 0;
-	}
+	e->cdw10 = (uint32_t)io->lba;
+	e->cdw11 = (uint32_t)(io->lba >> 32);
+	e->cdw12 = (io->blocks - 1) | (io->fua ? RW_FUA : 0);
 	e->cdw13 = e->cdw14 = e->cdw15 = 0;
 	advance(q);
 	return OK;

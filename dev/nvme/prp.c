@@ -79,6 +79,25 @@ prp_build(struct prp_pool *p, uint64_t at, uint64_t bytes, uint64_t prp[2], uint
 	return build_list(p, at, pages_of(bytes), &prp[1], list);
 }
 
+void *
+prp_page(struct prp_pool *p, uint64_t *at, uint16_t *list)
+{
+	uint16_t page = p->first;
+	uint64_t *to;
+
+	if (p->free == 0)
+		return NULL;
+	p->first = p->next[page];
+	p->next[page] = PRP_NONE;
+	p->free--;
+	*list = page;
+	*at = p->iova.v + page * PAGE_SIZE;
+	to = p->ptr + (uint64_t)page * PRP_ENTRIES;
+	for (unsigned i = 0; i < PRP_ENTRIES; i++)
+		to[i] = 0;
+	return to;
+}
+
 void
 prp_free(struct prp_pool *p, uint16_t list)
 {

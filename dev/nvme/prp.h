@@ -36,4 +36,7 @@ uint32_t prp_list_pages(uint64_t at, uint64_t bytes);
  * False when the pool has too few pages: nothing is taken.
  */
 bool prp_build(struct prp_pool *p, uint64_t at, uint64_t bytes, uint64_t prp[2], uint16_t *list);
+/* One page of the pool for something else that a controller reads, zeroed: *at where it finds it,
+ * *list to be given back the same way.  NULL: there is none. */
+void *prp_page(struct prp_pool *p, uint64_t *at, uint16_t *list);
 void prp_free(struct prp_pool *p, uint16_t list);

@@ -95,7 +95,10 @@ enum : uint32_t {
 	ID_SQES = 512,
 	ID_CQES = 513,
 	ID_VWC = 525,
-	ID_NN = 516
+	ID_NN = 516,
+	ID_ONCS = 520,
+	ONCS_DATASET = BIT(2),
+	ONCS_WRITE_ZEROES = BIT(3),
 };
 /* Identify namespace [NVM 4.1.5.1] */
 enum : uint32_t {
@@ -121,6 +124,7 @@ enum : uint32_t {
 	WZ_DEAC = BIT(25),
 	DSM_NR = BITS(7, 0),
 	DSM_ATTRIBUTES = BITS(2, 0),
+	DSM_DEALLOCATE = BIT(2),
 	DSM_RANGE_BYTES = 16,
 	LOG_LID = BITS(7, 0),
 	LOG_RAE = BIT(15),

@@ -257,6 +257,7 @@ identify(struct model_nvme *m, const uint32_t *c)
 		page[512] = 0x66;
 		page[513] = 0x44;
 		page[525] = m->vwc;
+		page[520] = m->oncs;
 		break;
 	case 2:
 		if (m->vs < 0x10100)
@@ -355,6 +356,28 @@ admin(struct model_nvme *m, const uint32_t *c, uint32_t *dw0)
 	return status(GENERIC, 0x01);
 }
 
+/* Dataset Management [NVM 3.3.3]: ranges of 16 bytes; one that is deallocated reads as 0xdd here. */
+static uint32_t
+dataset(struct model_nvme *m, struct model_ns *ns, const uint32_t *c, uint64_t prp1, uint64_t prp2)
+{
+	uint32_t n = (c[10] & 0xff) + 1, w[256 * 4],
+		 s = move(m, prp1, prp2, (uint8_t *)w, n * 16, false);
+
+	if (s != 0)
+		return s;
+	if (ns->write_protected)
+		return status(GENERIC, 0x20);
+	for (uint32_t i = 0; i < n && (c[11] & 4) != 0; i++) {
+		uint64_t lba = w[4 * i + 2] | (uint64_t)w[4 * i + 3] << 32;
+
+		if (!range_within(lba, w[4 * i + 1], 0, ns->blocks))
+			return status(GENERIC, 0x80);
+		m->discards++;
+		memset(ns->media + (lba << ns->lbads), 0xdd, (uint64_t)w[4 * i + 1] << ns->lbads);
+	}
+	return 0;
+}
+
 static uint32_t
 io(struct model_nvme *m, const uint32_t *c)
 {
@@ -365,7 +388,7 @@ io(struct model_nvme *m, const uint32_t *c)
 	uint64_t prp2 = c[8] | (uint64_t)c[9] << 32;
 	uint32_t s;
 
-	if (op > 2)
+	if (op > 2 && op != 8 && op != 9)
 		return status(GENERIC, 0x01);
 	if (ns == NULL)
 		return status(GENERIC, 0x0b);
@@ -373,9 +396,19 @@ io(struct model_nvme *m, const uint32_t *c)
 		m->flushes++;
 		return 0;
 	}
+	if (op == 9)
+		return dataset(m, ns, c, prp1, prp2);
 	len = (uint64_t)blocks << ns->lbads;
 	if (!range_within(lba, blocks, 0, ns->blocks))
 		return status(GENERIC, 0x80);
+	if (op == 8) {		/* moves nothing, so the transfer limit does not count */
+		if (ns->write_protected)
+			return status(GENERIC, 0x20);
+		m->zeroes++;
+		m->fuas += c[12] >> 30 & 1;
+		memset(ns->media + (lba << ns->lbads), 0, len);
+		return 0;
+	}
 	if (m->mdts != 0 && len > PAGE_SIZE << m->mdts)
 		return status(GENERIC, 0x02);
 	if (op == 1 && ns->write_protected)
@@ -546,6 +579,7 @@ model_nvme_init(struct model_nvme *m, struct drv_device *d)
 		.pairs = 4,
 		.mdts = 7,
 		.vwc = 1,
+		.oncs = 1u << 2 | 1u << 3,
 		.nn = 256,
 		/* 2048 entries, contiguous queues, 7.5 s, doorbells 4 bytes apart, NVM command set,
 		   4 KiB to 64 KiB pages */

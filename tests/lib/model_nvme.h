@@ -46,7 +46,7 @@ struct model_nvme {
 	bool never_ready, never_stops, fatal_at_enable;
 	uint32_t pairs;			/* I/O queue pairs that it grants */
 	uint32_t fail_cq;		/* creating completion queue n fails; 0: none */
-	uint8_t mdts, vwc;
+	uint8_t mdts, vwc, oncs;	/* oncs: bit 2 dataset management, bit 3 zeroes */
 	uint32_t nn;
 	char serial[21], model[41];
 	struct model_ns ns[MODEL_NS];
@@ -65,6 +65,7 @@ struct model_nvme {
 	/* What happened. */
 	uint32_t broken_rules;
 	char rule[80];			/* the last that was broken */
+	uint64_t zeroes, discards;
 	uint64_t reads, writes, flushes, fuas, aborts, enables, list_pages;
 	uint64_t largest;		/* bytes in one command */
 

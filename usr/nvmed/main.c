@@ -115,6 +115,8 @@ complete(const struct nvme_done *d)
 			return;
 		e = E_IO;
 	}
+	if (unlikely(r->io.op == NVME_OP_ZERO) && e == OK && request_goes_on(r))
+		return;
 	request_done(r, e, d->sct_sc);
 }
 
@@ -371,7 +373,6 @@ main(void)
 	server.blk.let_go = let_go;
 	server.blk.flush = session_flush;
 	server.blk.rogue = rogue;
-	server.blk.ops = 1u << BLK_READ | 1u << BLK_WRITE | 1u << BLK_FLUSH;
 	server.slow_s = start_number("slow", SLOW_S);
 	server.abort_s = start_number("abort", ABORT_S);
 	for (uint32_t i = REQUESTS; i-- != 0; ) {
@@ -388,14 +389,17 @@ main(void)
 	server.blk.serial = c->serial;
 	server.blk.max_transfer_bytes = c->max_transfer_bytes;
 	server.blk.volatile_cache = c->volatile_cache;
+	server.blk.ops = 1u << BLK_READ | 1u << BLK_WRITE | 1u << BLK_FLUSH |
+	    (c->discards ? 1u << BLK_DISCARD : 0) | (c->zeroes ? 1u << BLK_ZERO : 0);
 	(void)sys_watch(server.device.handle, server.device.ntfn, BIT_FAULT);
 	server.faults = drv_faults(&server.device);
 	server.own_faults = own_faults(server.faults);
 	log_line(2,
-	    "NVMe %u.%u, %s, serial %s, firmware %s: %u namespace%s, %u queue%s of %u, %llu KiB a transfer",
+	    "NVMe %u.%u, %s, serial %s, firmware %s: %u namespace%s, %u queue%s of %u, %llu KiB a transfer%s%s",
 	    c->version_major, c->version_minor, c->model, c->serial, c->firmware, c->ns_count,
 	    c->ns_count == 1 ? "" : "s", c->ioq_count, c->ioq_count == 1 ? "" : "s", c->depth,
-	    (unsigned long long)(c->max_transfer_bytes / KIB));
+	    (unsigned long long)(c->max_transfer_bytes / KIB), c->discards ? ", discard" : "",
+	    c->zeroes ? ", zeroes" : "");
 	if (c->polled)
 		log_line(1, "no interrupt vector: completions are looked for every %u ms",
 		    (unsigned)(POLL_NS / NS_PER_MS));

@@ -29,6 +29,7 @@ struct request {
 	uint64_t own_faults; /* of them, what is no loss: if these stayed it is put again instead */
 	uint32_t doubts;     /* times that it was */
 	uint32_t resets;		/* that it was in flight during */
+	uint32_t left;			/* blocks that are still to be zeroed */
 	bool own;			/* the server's: a flush before another may write there */
 };
 
@@ -60,6 +61,8 @@ void session_take(struct blk_session *s);
 bool session_flush(struct blk_session *s);
 /* A request leaves the device: its answer, and its slot is free. */
 void request_done(struct request *r, enum status status, uint32_t detail);
+/* One that was answered well has more to do, and is on its way again. */
+bool request_goes_on(struct request *r);
 const char *request_text(const struct request *r);
 
 /* recover.c: once a second while requests are in the device; and when something is wrong. */

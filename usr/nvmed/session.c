@@ -10,7 +10,9 @@
 const char *
 request_text(const struct request *r)
 {
-	return r->io.op == NVME_OP_READ ? "read" : r->io.op == NVME_OP_WRITE ? "write" : "flush";
+	static const char *const text[] = { "read", "write", "flush", "discard", "zeroing" };
+
+	return text[r->io.op];
 }
 
 void
@@ -40,7 +42,8 @@ translate(const struct blk_session *s, const struct blk_req *r, struct nvme_io *
 
 	io->op = (enum nvme_op)(r->op & 0xff);
 	io->nsid = ns->nsid;
-	io->fua = blk_serve_fua(s, r);
+	/* What is zeroed is durable when it is answered; what is discarded is nothing. */
+	io->fua = blk_serve_fua(s, r) || io->op == NVME_OP_ZERO;
 	if (unlikely(io->op == NVME_OP_FLUSH)) {
 		io->lba = io->bytes = io->blocks = 0;
 		io->data = (struct iova){ 0 };
@@ -52,7 +55,22 @@ translate(const struct blk_session *s, const struct blk_req *r, struct nvme_io *
 	io->data = (struct iova){ s->data.iova.v + r->data };
 }
 static_assert((int)NVME_OP_READ == BLK_READ && (int)NVME_OP_WRITE == BLK_WRITE &&
-    (int)NVME_OP_FLUSH == BLK_FLUSH);
+    (int)NVME_OP_FLUSH == BLK_FLUSH && (int)NVME_OP_DISCARD == BLK_DISCARD &&
+    (int)NVME_OP_ZERO == BLK_ZERO);
+
+bool
+request_goes_on(struct request *r)
+{
+	if (likely(r->left == 0) || r->session->closing)
+		return false;
+	r->io.lba += r->io.blocks;
+	r->io.blocks = (uint32_t)min_u64(r->left, NVME_ZERO_BLOCKS);
+	r->left -= r->io.blocks;
+	r->next = server.again;
+	server.again = r;
+	server.retry = true;
+	return true;
+}
 
 /* One request into the device, or answered.  False: there is no room for it now. */
 static ALWAYS_INLINE bool
@@ -76,6 +94,11 @@ take_one(struct blk_session *s)
 	if (likely(e == OK)) {
 		translate(s, &r, &q->io);
 		q->io.cookie = q;
+		q->left = 0;
+		if (unlikely(q->io.op == NVME_OP_ZERO && q->io.blocks > NVME_ZERO_BLOCKS)) {
+			q->left = q->io.blocks - NVME_ZERO_BLOCKS;
+			q->io.blocks = NVME_ZERO_BLOCKS;
+		}
 		e = nvme_ioq_put(ioq, &q->io);
 	}
 	if (unlikely(e == E_WOULD_BLOCK))
@@ -124,6 +147,7 @@ session_flush(struct blk_session *s)
 	r->own_faults = server.own_faults;
 	r->doubts = r->resets = 0;
 	r->own = true;
+	r->left = 0;
 	s->inflight++;
 	server.inflight++;
 	server.dirty |= 1u << (r->q->id - 1);

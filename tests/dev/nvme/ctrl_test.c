@@ -179,6 +179,47 @@ ATF_TC_BODY(flush_and_forced_access_reach_the_device, tc)
 	end();
 }
 
+ATF_TC_WITHOUT_HEAD(zeroes_and_discards_are_commands_of_their_own);
+ATF_TC_BODY(zeroes_and_discards_are_commands_of_their_own, tc)
+{
+	struct nvme_ioq *q = &ctrl.ioq[0];
+	struct drv_memory m;
+	const uint8_t *media;
+	uint32_t free;
+
+	power_up();
+	ATF_REQUIRE_EQ(start(1, 16), OK);
+	ATF_CHECK(ctrl.zeroes && ctrl.discards);
+	ATF_REQUIRE_EQ(drv_memory(&dev, PAGE_SIZE, DMA_BOTH, &m), OK);
+	media = model.ns[0].media;
+	memset(model.ns[0].media, 7, 64 * 512);
+	ATF_CHECK_EQ(once(q, NVME_OP_ZERO, 1, 3, 5, &m, 0, 0, true), OK);
+	for (uint32_t i = 0; i < 64 * 512; i++)
+		ATF_REQUIRE_EQ(media[i], i / 512 >= 3 && i / 512 < 8 ? 0 : 7);
+	ATF_CHECK_EQ(model.fuas, 1);
+	ATF_CHECK_EQ(model.zeroes, 1);
+	/* As often as there are pages for the range, and more. */
+	free = q->lists.free;
+	for (uint32_t i = 0; i < 3 * PRP_POOL_PAGES; i++)
+		ATF_REQUIRE_EQ(once(q, NVME_OP_DISCARD, 1, 10, 2, &m, 0, 0, false), OK);
+	ATF_CHECK_EQ(q->lists.free, free);
+	for (uint32_t i = 8 * 512; i < 64 * 512; i++)
+		ATF_REQUIRE_EQ(media[i], i / 512 == 10 || i / 512 == 11 ? 0xdd : 7);
+	ATF_CHECK_EQ(once(q, NVME_OP_ZERO, 1, 2047, 2, &m, 0, 0, false), E_IO);
+	ATF_CHECK_EQ(once(q, NVME_OP_DISCARD, 1, 2047, 2, &m, 0, 0, false), E_IO);
+	ATF_CHECK_EQ(once(q, NVME_OP_ZERO, 1, 0, NVME_ZERO_BLOCKS + 1, &m, 0, 0, false), E_RANGE);
+	ATF_CHECK_EQ(once(q, NVME_OP_ZERO, 1, 0, 0, &m, 0, 0, false), E_RANGE);
+	ATF_CHECK_EQ(nvme_ioq_inflight(q), 0);
+	no_rule_was_broken();
+	end();
+	/* One that has neither says so. */
+	power_up();
+	model.oncs = 0;
+	ATF_REQUIRE_EQ(start(1, 16), OK);
+	ATF_CHECK(!ctrl.zeroes && !ctrl.discards);
+	end();
+}
+
 ATF_TC_WITHOUT_HEAD(what_the_capabilities_forbid_is_refused_by_name);
 ATF_TC_BODY(what_the_capabilities_forbid_is_refused_by_name, tc)
 {
@@ -728,6 +769,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, data_of_every_length_arrives);
 	ATF_TP_ADD_TC(tp, the_largest_transfer_is_chained);
 	ATF_TP_ADD_TC(tp, flush_and_forced_access_reach_the_device);
+	ATF_TP_ADD_TC(tp, zeroes_and_discards_are_commands_of_their_own);
 	ATF_TP_ADD_TC(tp, what_the_capabilities_forbid_is_refused_by_name);
 	ATF_TP_ADD_TC(tp, the_smallest_and_the_largest_queues_work);
 	ATF_TP_ADD_TC(tp, a_wide_doorbell_stride_leaves_fewer_queues);
