@@ -356,7 +356,7 @@ admin(struct model_nvme *m, const uint32_t *c, uint32_t *dw0)
 	return status(GENERIC, 0x01);
 }
 
-/* Dataset Management [NVM 3.3.3]: ranges of 16 bytes; one that is deallocated reads as 0xdd here. */
+/* Dataset Management [NVM 3.3.3]: ranges of 16 bytes; what is deallocated reads as 0xdd here. */
 static uint32_t
 dataset(struct model_nvme *m, struct model_ns *ns, const uint32_t *c, uint64_t prp1, uint64_t prp2)
 {

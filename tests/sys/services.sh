@@ -93,6 +93,33 @@ a_browser_sees_the_machine_work_body() {
 	capos_stop
 }
 
+# What clients trim and zero reaches the disk as that, not as pages that are written.
+atf_test_case what_is_trimmed_and_zeroed_is_no_write
+what_is_trimmed_and_zeroed_is_no_write_head() { atf_set timeout 600; }
+what_is_trimmed_and_zeroed_is_no_write_body() {
+	need nbdinfo qemu-io curl
+	capos_disk disk.img 64M 1
+	cp disk.img want.img
+	full=$(stat -c %b disk.img)
+	dd if=/dev/zero of=want.img bs=4k seek=2048 count=10240 conv=notrunc status=none
+	serve DISK=disk.img
+	check nbdinfo "$URI/disk"
+	atf_check -o match:'can_trim: true' -o match:'can_zero: true' -o match:'block_size_minimum: 512' \
+	    -o match:'block_size_preferred: 4096' -o match:'block_size_maximum: 33554432' cat check.out
+	check nbdinfo --map "$URI/disk"
+	atf_check -o match:'^ *0 +67108864 +0 +data' cat check.out
+	# More than one command can zero.
+	check timeout 120 qemu-io -f raw -c 'write -z 8M 40M' -c 'read -P 0 8M 40M' -c flush "$URI/disk"
+	check cmp disk.img want.img
+	check timeout 120 qemu-io -f raw -c 'discard 0 4M' -c 'discard 56M 4M' "$URI/disk"
+	tail -c 4M want.img >rest.want; tail -c 4M disk.img >rest
+	check cmp rest rest.want
+	[ $(stat -c %b disk.img) -lt $((full - 8192 * 5)) ] || capos_fail "the image still has $(stat -c %b disk.img) blocks of $full"
+	check curl -sS --max-time 60 -o metrics "$URL"metrics
+	atf_check -o match:'\{disk="nvme0n1",op="write"\} 0$' cat metrics
+	capos_stop
+}
+
 # marks NAME...         one kill of each, spread over a copy: at a random place of its part (awk keeps the seed's promise)
 marks() {
 	echo go >&5
@@ -253,6 +280,7 @@ atf_init_test_cases() {
 	atf_add_test_case bytes_flow_both_ways
 	atf_add_test_case the_shell_reaches_the_network
 	atf_add_test_case a_disk_goes_out_and_in_over_nbd
+	atf_add_test_case what_is_trimmed_and_zeroed_is_no_write
 	atf_add_test_case the_status_page_is_live
 	atf_add_test_case a_browser_sees_the_machine_work
 	atf_add_test_case servers_die_and_copies_go_on

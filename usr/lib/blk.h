@@ -17,6 +17,7 @@
  */
 #pragma once
 
+#include "kern/base/bits.h"
 #include "kern/base/mmio.h"
 #include "usr/lib/blk_keep.h"
 #include "usr/lib/os.h"
@@ -57,10 +58,10 @@ static_assert(sizeof(struct blk_ring) <= BLK_RING_PAGES * PAGE_SIZE);
 
 /* Calls to a block server: labels. */
 enum blk_call : uint32_t {
-	BLK_CALL_INFO = 1, /* w0 namespace index -> w0 blocks, w1 block bytes, w2 namespaces | read
-			      only << 32, w3 max transfer | sessions refused << 32, w4 reads, w5
+	BLK_CALL_INFO =
+	    1, /* w0 namespace index -> w0 blocks, w1 block bytes, w2 BLK_INFO_*, w3 max transfer | sessions refused << 32, w4 reads, w5
 			      writes, w6 flushes, w7 errors | requests refused << 32 */
-	BLK_CALL_NAME,     /* -> w0..w4 model, w5..w7 serial */
+	BLK_CALL_NAME, /* -> w0..w4 model, w5..w7 serial */
 	/*
 	 * w7 of the answer: BLK_DURABLE: what is answered is, no flush needed.  BLK_TOUCHED:
 	 * somebody else could write to the range since the server started, so nothing may be put
@@ -83,6 +84,11 @@ enum blk_call : uint32_t {
 			   without end write there -> w0 how many */
 };
 
+enum : uint64_t {
+	BLK_INFO_DISKS = BITS(31, 0),
+	BLK_INFO_READ_ONLY = BIT(32),
+	BLK_INFO_OPS = BITS(47, 40), /* bit n: operation n can be done */
+};
 enum : uint64_t { BLK_DURABLE = 1, BLK_TOUCHED = 2 };
 
 /*

@@ -328,7 +328,8 @@ info(struct blk_server *b, struct msg *m)
 		return E_NOT_FOUND;
 	m->w[0] = d.blocks;
 	m->w[1] = d.block_bytes;
-	m->w[2] = (uint64_t)d.read_only << 32 | b->disks;
+	m->w[2] = FIELD_PREP(BLK_INFO_DISKS, b->disks) | FIELD_PREP(BLK_INFO_OPS, b->ops) |
+	    (d.read_only ? BLK_INFO_READ_ONLY : 0);
 	m->w[3] = (uint64_t)b->sessions_refused << 32 | (uint32_t)b->max_transfer_bytes;
 	m->w[4] = b->done[BLK_READ];
 	m->w[5] = b->done[BLK_WRITE];

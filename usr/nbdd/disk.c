@@ -15,6 +15,8 @@
 #include "usr/lib/devmgr.h"
 #include "usr/nbdd/nbdd.h"
 
+/* Most in one request: what a server does without others having to wait for long. */
+enum : uint32_t { TRIM_BYTES = 1u << 30, ZERO_BYTES = 64u << 20 };
 enum : uint64_t { ASK_NS = NS_PER_S, AGAIN_NS = 20 * NS_PER_MS };
 
 static struct disk {
@@ -56,6 +58,12 @@ disks_init(const char *args)
 	}
 }
 
+static bool
+can(uint64_t info, enum blk_op op)
+{
+	return (FIELD_GET(BLK_INFO_OPS, info) & 1u << op) != 0;
+}
+
 static void
 look(struct disk *d, struct nbd_export *e)
 {
@@ -78,7 +86,9 @@ look(struct disk *d, struct nbd_export *e)
 		d->said = true;
 		return;
 	}
-	e->read_only = d->spec.read_only || m.w[2] >> 32 != 0;
+	e->read_only = d->spec.read_only || (m.w[2] & BLK_INFO_READ_ONLY) != 0;
+	e->trim_bytes = can(m.w[2], BLK_DISCARD) ? TRIM_BYTES : 0;
+	e->zero_bytes = can(m.w[2], BLK_ZERO) ? ZERO_BYTES : 0;
 	fmt_buf(e->about, sizeof(e->about), "nvme%un%u: %.40s serial %.20s", d->spec.controller,
 	    d->spec.space + 1, (const char *)&name.w[0], (const char *)&name.w[5]);
 }
@@ -187,7 +197,7 @@ void
 disk_put(struct connection *c)
 {
 	static const uint32_t ops[] = { [NBD_READ] = BLK_READ, [NBD_WRITE] = BLK_WRITE,
-		[NBD_FLUSH] = BLK_FLUSH };
+		[NBD_FLUSH] = BLK_FLUSH, [NBD_TRIM] = BLK_DISCARD, [NBD_ZERO] = BLK_ZERO };
 	struct disk *d = &disk[c->nbd.export];
 	struct nbd_request r;
 
@@ -203,11 +213,8 @@ disk_put(struct connection *c)
 		(void)nbd_take(&c->nbd, &r);
 		d->owner[cookie].connection = (uint8_t)(c - connection);
 		d->owner[cookie].piece = r.piece;
-		/* Exports here offer no trim, and zeroes are pages of them. */
-		s = r.op > NBD_FLUSH ?
-		    E_UNSUPPORTED :
-		    blk_put(d->blk, ops[r.op] | (r.fua ? BLK_FUA : 0), r.at,
-			c->share * SHARE_PAGES * PAGE_SIZE + r.data, r.bytes, cookie);
+		s = blk_put(d->blk, ops[r.op] | (r.fua ? BLK_FUA : 0), r.at,
+		    c->share * SHARE_PAGES * PAGE_SIZE + r.data, r.bytes, cookie);
 		if (s != OK) {
 			give_cookie(d, cookie);
 			nbd_done(&c->nbd, r.piece, s);

@@ -184,9 +184,10 @@ cmd_blk(int argc UNUSED, char **argv UNUSED)
 			    kind, (unsigned long long)c, (unsigned long long)n + 1,
 			    (const char *)&name.w[0], (const char *)&name.w[5], size,
 			    (unsigned long long)m.w[0], (unsigned long long)m.w[1],
-			    m.w[2] >> 32 != 0 ? ", read only" : "", (unsigned long long)m.w[4],
-			    (unsigned long long)m.w[5], (unsigned long long)m.w[6],
-			    (uint32_t)m.w[7], (uint32_t)(m.w[7] >> 32), (uint32_t)(m.w[3] >> 32));
+			    (m.w[2] & BLK_INFO_READ_ONLY) != 0 ? ", read only" : "",
+			    (unsigned long long)m.w[4], (unsigned long long)m.w[5],
+			    (unsigned long long)m.w[6], (uint32_t)m.w[7], (uint32_t)(m.w[7] >> 32),
+			    (uint32_t)(m.w[3] >> 32));
 			found++;
 		}
 		if (found == before)
