@@ -8,12 +8,10 @@
  * CONNECTIONS; a client that neither takes nor sends anything for IDLE_NS is hung up on.
  */
 #include "kern/base/bits.h"
-#include "usr/lib/sock.h"
+#include "usr/lib/sock_server.h"
 
 enum { CONNECTIONS = 8, RING_BYTES = 256 * 1024, BACKLOG = 4, DISCARD = 0, CHARGEN = 1, KINDS = 2 };
-enum : uint64_t { BIT_SOCKETS = 1, IDLE_NS = 15 * NS_PER_S, RETRY_NS = 200 * NS_PER_MS };
-
-static const uint16_t ports[KINDS] = { 9, 19 };
+enum : uint64_t { IDLE_NS = 15 * NS_PER_S };
 
 static struct connection {
 	bool used;
@@ -22,10 +20,7 @@ static struct connection {
 	uint64_t until;
 } connection[CONNECTIONS];
 
-static handle_t tcpip, ntfn;
-static struct socks socks;
-static struct sock listener[KINDS];
-static bool listening;
+static struct sock_server server;
 
 /* As far as it goes without waiting. */
 static void
@@ -72,7 +67,7 @@ accept_all(unsigned kind)
 
 		if (c->used)
 			continue;
-		s = sock_accept(&listener[kind], RING_BYTES, RING_BYTES, &c->s);
+		s = sock_accept(&server.listener[kind], RING_BYTES, RING_BYTES, &c->s);
 		if (s != OK) {
 			if (s != E_WOULD_BLOCK)
 				log_line(1, "a connection was not accepted: %s", status_text(s));
@@ -106,70 +101,45 @@ end_idle(void)
 	return next;
 }
 
-/* The service is gone, or was never there. */
 static void
-start_sockets(void)
+forget(void)
 {
-	static bool said;
-	enum status s;
-
-	listening = false;
 	for (uint32_t i = 0; i < CONNECTIONS; i++)
 		if (connection[i].used) {
 			sock_forget(&connection[i].s);
 			connection[i].used = false;
 		}
+}
+
+static void
+say(void)
+{
+	static const char *const what[KINDS] = { "discard", "chargen" };
+
 	for (unsigned k = 0; k < KINDS; k++)
-		if (listener[k].k != NULL) {
-			sock_forget(&listener[k]);
-			listener[k].k = NULL;
-		}
-	if (socks.session != 0)
-		sock_stop(&socks);
-	s = sock_start(&socks, tcpip, ntfn, BIT_SOCKETS);
-	for (unsigned k = 0; k < KINDS && s == OK; k++)
-		s = sock_listen(&socks, ports[k], BACKLOG, &listener[k]);
-	listening = s == OK;
-	if (s != OK && !said)
-		log_line(1, "it cannot listen yet: %s", status_text(s));
-	else if (s == OK)
-		log_line(
-		    2, "discard on port %u, chargen on port %u", ports[DISCARD], ports[CHARGEN]);
-	said = s != OK;
+		if (sock_server_listens(&server, k))
+			log_line(2, "%s on port %u", what[k], server.ports[k]);
 }
 
 int
 main(void)
 {
-	uint64_t h, bits;
-
-	tcpip = start_handle("tcpip");
-	if (tcpip == HANDLE_NONE)
-		die("flowd needs the TCP/IP service: uses = \"tcpip\"");
-	if (sys_ntfn_create(&h) != OK)
-		die("no memory for a notification");
-	ntfn = (handle_t)h;
+	server = (struct sock_server){ .ports = { [DISCARD] = 9, [CHARGEN] = 19 },
+		.count = KINDS,
+		.backlog = BACKLOG,
+		.bits = 1,
+		.gone = forget,
+		.listens = say };
+	sock_server_start(&server);
 	for (;;) {
-		uint64_t until = end_idle(), ready;
-		bool sleep = true;
+		uint64_t until = end_idle(), ready = sock_server_turn(&server, &until);
 
-		if (!listening || sock_lost(&socks)) {
-			start_sockets();
-			if (!listening)
-				until = min_u64(until, now_ns() + RETRY_NS);
-		}
-		ready = listening ? sock_ready(&socks) : 0;
 		for (uint32_t i = 0; i < CONNECTIONS; i++)
 			if (connection[i].used && (ready & BIT(connection[i].s.number)) != 0)
 				serve(&connection[i]);
-		if (listening) {
-			accept_all(DISCARD);
-			accept_all(CHARGEN);
-			sleep = sock_may_sleep(&socks);
-		}
-		if (sleep)
-			(void)sys_ntfn_wait(ntfn, until, &bits);
-		if (listening)
-			sock_woke(&socks);
+		for (unsigned k = 0; k < KINDS; k++)
+			if (sock_server_listens(&server, k))
+				accept_all(k);
+		sock_server_sleep(&server, until);
 	}
 }

@@ -6,7 +6,7 @@
 
 #include "usr/httpd/pages.h"
 #include "usr/lib/devmgr.h"
-#include "usr/lib/sock.h"
+#include "usr/lib/sock_server.h"
 
 extern handle_t kernel, devmgr;
 

@@ -15,10 +15,8 @@
 
 enum { HTTP_PORT = 80, CONNECTIONS = 8, RX_BYTES = 8192, TX_BYTES = 32 * 1024, BACKLOG = 8 };
 enum : uint64_t {
-	BIT_SOCKETS = 1,
 	IDLE_NS = 15 * NS_PER_S,
 	LINGER_NS = NS_PER_S,
-	RETRY_NS = 200 * NS_PER_MS
 };
 
 struct connection {
@@ -31,10 +29,7 @@ struct connection {
 
 handle_t kernel, devmgr;
 
-static handle_t tcpip, ntfn;
-static struct socks socks;
-static struct sock listener;
-static bool listening;
+static struct sock_server server;
 static struct connection *connection[CONNECTIONS];
 
 enum { CONNECTION_PAGES = (sizeof(struct connection) + 4095) / 4096 };
@@ -42,7 +37,7 @@ enum { CONNECTION_PAGES = (sizeof(struct connection) + 4095) / 4096 };
 bool
 network_now(struct sock_interface *n)
 {
-	return listening && sock_interface(&socks, n) == OK;
+	return server.open && sock_interface(&server.socks, n) == OK;
 }
 
 static void
@@ -108,7 +103,7 @@ accept_all(void)
 			i++;
 		if (i == CONNECTIONS)
 			return;		/* they wait: whoever hangs up makes room */
-		s = sock_accept(&listener, RX_BYTES, TX_BYTES, &taken);
+		s = sock_accept(&server.listener[0], RX_BYTES, TX_BYTES, &taken);
 		if (s == OK) {
 			connection[i] = pages_alloc(CONNECTION_PAGES, NULL);
 			if (connection[i] == NULL) {
@@ -146,14 +141,9 @@ end_idle(void)
 	return next;
 }
 
-/* The service is gone, or was never there. */
 static void
-start_sockets(void)
+forget(void)
 {
-	static bool said;
-	enum status s;
-
-	listening = false;
 	for (unsigned i = 0; i < CONNECTIONS; i++)
 		if (connection[i] != NULL) {
 			sock_forget(&connection[i]->s);
@@ -161,59 +151,37 @@ start_sockets(void)
 			    CONNECTION_PAGES * PAGE_SIZE);
 			connection[i] = NULL;
 		}
-	if (listener.k != NULL) {
-		sock_forget(&listener);
-		listener.k = NULL;
-	}
-	if (socks.session != 0)
-		sock_stop(&socks);
-	s = sock_start(&socks, tcpip, ntfn, BIT_SOCKETS);
-	if (s == OK) {
-		s = sock_listen(&socks, HTTP_PORT, BACKLOG, &listener);
-		if (s != OK)
-			sock_stop(&socks);
-	}
-	listening = s == OK;
-	if (s != OK && !said)
-		log_line(1, "it cannot listen on port %u yet: %s", HTTP_PORT, status_text(s));
-	else if (s == OK)
+}
+
+static void
+say(void)
+{
+	if (sock_server_listens(&server, 0))
 		log_line(2, "the status page is on port %u", HTTP_PORT);
-	said = s != OK;
 }
 
 int
 main(void)
 {
-	uint64_t h, bits;
-
 	kernel = start_handle("kernel");
 	devmgr = start_handle("devmgr");
-	tcpip = start_handle("tcpip");
-	if (devmgr == HANDLE_NONE || tcpip == HANDLE_NONE)
-		die("httpd needs the device manager and the TCP/IP service: uses = \"devmgr\", \"tcpip\"");
-	if (sys_ntfn_create(&h) != OK)
-		die("no memory for a notification");
-	ntfn = (handle_t)h;
+	if (devmgr == HANDLE_NONE)
+		die("httpd needs the device manager: uses = \"devmgr\"");
+	server = (struct sock_server){ .ports = { HTTP_PORT },
+		.count = 1,
+		.backlog = BACKLOG,
+		.bits = 1,
+		.gone = forget,
+		.listens = say };
+	sock_server_start(&server);
 	for (;;) {
-		uint64_t until = end_idle(), ready;
-		bool sleep = true;
+		uint64_t until = end_idle(), ready = sock_server_turn(&server, &until);
 
-		if (!listening || sock_lost(&socks)) {
-			start_sockets();
-			if (!listening)
-				until = min_u64(until, now_ns() + RETRY_NS);
-		}
-		ready = listening ? sock_ready(&socks) : 0;
 		for (unsigned i = 0; i < CONNECTIONS; i++)
 			if (connection[i] != NULL && (ready & BIT(connection[i]->s.number)) != 0)
 				serve(i);
-		if (listening) {
+		if (sock_server_listens(&server, 0))
 			accept_all();
-			sleep = sock_may_sleep(&socks);
-		}
-		if (sleep)
-			(void)sys_ntfn_wait(ntfn, until, &bits);
-		if (listening)
-			sock_woke(&socks);
+		sock_server_sleep(&server, until);
 	}
 }

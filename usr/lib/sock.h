@@ -229,6 +229,8 @@ NODISCARD enum status sock_wait(struct socks *k, uint64_t deadline);
  */
 NODISCARD enum status
 sock_listen(struct socks *k, uint16_t port, uint32_t backlog, struct sock *s);
+/* A connection waits at a listener. */
+static inline bool sock_waits(const struct sock *s) { return load_acquire(&s->ring->waiting) != 0; }
 /* E_WOULD_BLOCK: none waits. */
 NODISCARD enum status
 sock_accept(struct sock *listener, uint32_t rx_bytes, uint32_t tx_bytes, struct sock *s);
