@@ -1,7 +1,8 @@
 /*
  * The boot manifest: any bytes give a manifest within its bounds, or a refusal.
  *
- * LINK: usr/lib/manifest.c kern/machine/fdt.c kern/base/fmt.c kern/base/str.c
+ * LINK: usr/lib/manifest.c usr/lib/disk_range.c kern/machine/fdt.c kern/base/fmt.c
+ * LINK: kern/base/str.c
  * FUZZ: -max_len=4096
  */
 #include <stdlib.h>

@@ -8,7 +8,7 @@ serve() {
 	base=$((20000 + $(od -An -N2 -tu2 /dev/urandom) % 20000))
 	capos_start NET=user HTTP_PORT=$base NBD_PORT=$((base + 1)) FLOW_PORT=$((base + 2)) "$@"
 	# In no order.
-	for line in 'nbdd: 1 export on port' 'tcpip: address 10\.0\.2\.15' 'httpd: the status page is on port'; do
+	for line in 'nbdd: [0-9]* exports? on port' 'tcpip: address 10\.0\.2\.15' 'httpd: the status page is on port'; do
 		CAPOS_SEEN=0
 		capos_wait "$line"
 	done
@@ -117,6 +117,78 @@ what_is_trimmed_and_zeroed_is_no_write_body() {
 	[ $(stat -c %b disk.img) -lt $((full - 8192 * 5)) ] || capos_fail "the image still has $(stat -c %b disk.img) blocks of $full"
 	check curl -sS --max-time 60 -o metrics "$URL"metrics
 	atf_check -o match:'\{disk="nvme0n1",op="write"\} 0$' cat metrics
+	capos_stop
+}
+
+# An export is a capability to a range of a disk: the disk's server refuses what is outside, whoever asks, and lets nobody in who may
+# only ask.  Who may not listen, or reach others, is told so.
+atf_test_case nobody_has_more_than_the_manifest_says
+nobody_has_more_than_the_manifest_says_head() { atf_set timeout 600; }
+nobody_has_more_than_the_manifest_says_body() {
+	need nbdinfo nbdcopy qemu-io
+	capos_disk disk.img 8M 5
+	cp disk.img want.img
+	serve DISK=disk.img MANIFEST=confined
+	nbdinfo --list "$URI" >list 2>&1
+	atf_check -o match:'export="part"' -o match:'export-size: 2097152' -o match:'export="fixed"' -o match:'export-size: 524288' \
+	    -o match:'is_read_only: true' cat list
+	check timeout 60 nbdcopy "$URI/part" part.img
+	atf_check_equal "$(capos_sha256 disk.img 1048576 2097152)" "$(capos_sha256 part.img)"
+	check timeout 60 nbdcopy "$URI/fixed" fixed.img
+	atf_check_equal "$(capos_sha256 disk.img 4194304 524288)" "$(capos_sha256 fixed.img)"
+	timeout 60 qemu-io -f raw -c 'write 0 512' "$URI/fixed" >/dev/null 2>&1 && capos_fail 'a range that is read only was written'
+	timeout 60 nbdinfo "$URI/nowhere" >/dev/null 2>&1 && capos_fail 'a range that no disk has is served'
+	capos_type 'outside; sha256 part; sha256 nvme0n1'
+	capos_wait '^outside: 0 not as they should be'
+	capos_wait 'nvme0n1: rights missing'
+	capos_type 'wget http://10.0.2.2/; dns example.org; ping 10.0.2.2; arp 10.0.2.2; ps'
+	for line in '^wget: rights missing' '^example.org: rights missing' '^10.0.2.2: rights missing' '^net0: rights missing'; do
+		capos_wait "$line"
+	done
+	capos_wait 'nvmed'
+	check timeout 60 qemu-io -f raw -c 'write -P 7 0 2M' -c flush "$URI/part"
+	capos_stop
+	head -c 2M /dev/zero | tr '\0' '\007' | dd of=want.img bs=1M seek=1 conv=notrunc status=none
+	cmp disk.img want.img || capos_fail 'the disk was written outside of the range'
+	capos_expect "^$(capos_sha256 part.img)  part" 'export nowhere is not on its disk' '^outside: part: to write: success' \
+	    '^outside: fixed: to write: read only' '^outside: the disk: to read: rights missing' \
+	    'flowd may not listen on port 19: its manifest node does not say so' \
+	    'shell may not connect to others: its manifest node lacks the capability "connect"'
+	[ "$(grep -c 'flowd may not listen' serial.txt)" -eq 1 ] || capos_fail 'flowd asks again and again for what it may not'
+}
+
+# A disk that is not there for a while makes its own clients wait, and nobody else.
+atf_test_case a_disk_that_is_away_holds_up_only_its_own_clients
+a_disk_that_is_away_holds_up_only_its_own_clients_head() { atf_set timeout 600; }
+a_disk_that_is_away_holds_up_only_its_own_clients_body() {
+	need nbdinfo nbdcopy
+	case $ARCH in x86_64) native='-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off' ;; *) native= ;; esac
+	capos_disk first.img 16M 1
+	capos_disk second.img 16M 2
+	serve MANIFEST=twodisks QEMU_EXTRA="$native -device pcie-root-port,id=port0,chassis=1,slot=1
+	    -device pcie-root-port,id=port1,chassis=2,slot=2
+	    -drive if=none,id=first,format=raw,file.filename=first.img,file.locking=off,throttling.bps-total=2097152
+	    -drive if=none,id=second,format=raw,file.filename=second.img
+	    -device nvme,id=card0,serial=one,drive=first,bus=port0 -device nvme,id=card1,serial=two,drive=second,bus=port1"
+	timeout 120 nbdcopy "$URI/disk" first.out >copy.out 2>&1 &
+	copy=$!
+	sleep 1
+	capos_monitor 'device_del card0'
+	capos_wait 'its card can be taken out'
+	begin=$(date +%s%N)
+	for i in 1 2 3; do
+		check timeout 20 nbdcopy "$URI/second" second.out
+		atf_check cmp second.img second.out
+	done
+	took=$((($(date +%s%N) - begin) / 1000000))
+	echo "three copies of the disk that is there took $took ms"
+	# 15 s is what the three connections alone would have waited for a server that is not there.
+	[ $took -lt 15000 ] || capos_fail 'the clients of the other disk had to wait'
+	kill -0 $copy 2>/dev/null || capos_fail "the first copy did not wait: $(cat copy.out)"
+	capos_monitor 'drive_add 0 if=none,id=back,format=raw,file.filename=first.img,file.locking=off'
+	capos_monitor 'device_add nvme,id=card2,serial=one,drive=back,bus=port0'
+	wait $copy || capos_fail "nbdcopy: $(cat copy.out)"
+	atf_check cmp first.img first.out
 	capos_stop
 }
 
@@ -281,6 +353,8 @@ atf_init_test_cases() {
 	atf_add_test_case the_shell_reaches_the_network
 	atf_add_test_case a_disk_goes_out_and_in_over_nbd
 	atf_add_test_case what_is_trimmed_and_zeroed_is_no_write
+	atf_add_test_case nobody_has_more_than_the_manifest_says
+	atf_add_test_case a_disk_that_is_away_holds_up_only_its_own_clients
 	atf_add_test_case the_status_page_is_live
 	atf_add_test_case a_browser_sees_the_machine_work
 	atf_add_test_case servers_die_and_copies_go_on

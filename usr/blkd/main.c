@@ -491,6 +491,7 @@ main(void)
 	server.blk.model = model;
 	server.blk.serial = serial;
 	server.blk.find_disk = find_disk;
+	server.blk.ranges = blk_serve_ranges();
 	server.blk.let_go = let_go;
 	server.blk.flush = flush;
 	server.blk.max_transfer_bytes = b->max_transfer_bytes;

@@ -22,7 +22,7 @@
  */
 #include "usr/devmgr/driver.h"
 #include "kern/base/bits.h"
-#include "usr/lib/blk.h"
+#include "usr/devmgr/ranges.h"
 #include "usr/lib/sha256.h"
 
 enum {
@@ -40,7 +40,7 @@ enum : uint64_t {
 static struct manifest manifest;
 struct driver drivers[DRIVERS_MAX];
 unsigned driver_count;
-static handle_t kernel, init, ntfn, service;
+static handle_t kernel, init, ntfn, service, ranges;
 static const uint8_t *archive;
 static uint64_t archive_len;
 
@@ -140,6 +140,8 @@ start_driver(struct driver *d)
 	give(&s, "kernel", kernel, RIGHT_GIVE | ((t->caps & CAP_INFO) != 0 ? KERNEL_INFO : 0) |
 	    ((t->caps & CAP_LOG) != 0 ? KERNEL_LOG : 0));
 	give(&s, "devmgr", (handle_t)me, RIGHT_CALL);
+	if (d->rule->provides == PROVIDES_BLOCK)
+		give(&s, "ranges", ranges, RIGHT_READ);
 	e = spawn_within(&s, &d->process);
 	(void)sys_handle_close(me);
 	if (e != OK)
@@ -523,10 +525,55 @@ kill(struct driver *d)
 							E_NOT_FOUND;
 }
 
+/* Who calls, as the manifest has it; NULL: none of its services. */
+static const struct manifest_service *
+caller(const struct msg *m)
+{
+	return m->badge >= 1 && m->badge <= manifest.service_count ?
+	    &manifest.service[m->badge - 1] :
+	    NULL;
+}
+
+/* A handle to a driver, with a badge of its own under the caller's (blk.h). */
+static enum status
+mint(const struct driver *d, const struct msg *m, uint32_t range, uint64_t *h)
+{
+	static uint64_t serial;
+
+	if (d->endpoint == HANDLE_NONE || d->state == SUPERVISED_UNPLUGGED)
+		return E_NO_DEVICE;
+	/* Microseconds: unique over restarts of this one. */
+	serial = max_u64(serial + 1, now_ns() / 1000);
+	return sys_endpoint_mint(d->endpoint, blk_badge(m->badge, range, serial), h);
+}
+
+static enum status
+give_range(struct msg *m, uint64_t *h)
+{
+	struct disk_range r;
+	uint32_t n = caller(m) != NULL ? range_of((uint32_t)m->badge - 1, m->w[0], &r) : 0;
+	struct driver *d;
+	enum status s;
+
+	if (n == 0)
+		return E_NOT_FOUND;
+	d = provider(PROVIDES_BLOCK, r.controller);
+	s = d != NULL ? mint(d, m, n, h) : E_NO_DEVICE;
+	m->w[0] = *h;
+	m->w[1] = BLK_RIGHT_READ | (r.read_only ? 0 : BLK_RIGHT_WRITE);
+	m->w[2] = (uint64_t)r.controller << 32 | r.space;
+	m->w[3] = d != NULL ? d->state : SUPERVISED_FINISHED;
+	static_assert(sizeof(r.name) == 4 * sizeof(m->w[4]));
+	memcpy(&m->w[4], r.name, sizeof(r.name));
+	m->handles = s == OK;
+	return s;
+}
+
 static void
 call(struct msg *m)
 {
-	static uint64_t serial;
+	const struct manifest_service *who = caller(m);
+	uint32_t caps = who != NULL ? who->task.caps : 0;
 	uint32_t came = m->handles;
 	enum status s = E_NOT_FOUND;
 	struct driver *d;
@@ -540,18 +587,22 @@ call(struct msg *m)
 		s = m->label == DEVMGR_READY ? driver_ready(m->badge) : E_RIGHTS;
 		goto reply;
 	}
+	if ((m->label == DEVMGR_KILL || m->label == DEVMGR_REVOKE || m->label == DEVMGR_ROGUE) &&
+	    (caps & CAP_CONTROL) == 0) {
+		s = E_RIGHTS;
+		goto reply;
+	}
 	switch (m->label) {
 	case DEVMGR_BLOCK:
 	case DEVMGR_NET:
 		d = provider(m->label == DEVMGR_NET ? PROVIDES_NET : PROVIDES_BLOCK, m->w[0]);
 		if (d == NULL)
 			break;
-		/* A badge of its own for each handle, under the caller's (blk.h).  Microseconds:
-		 * unique over restarts of this one. */
-		serial = max_u64(serial + 1, now_ns() / 1000) & BITS(BLK_CLIENT_SHIFT - 1, 0);
-		s = d->endpoint == HANDLE_NONE || d->state == SUPERVISED_UNPLUGGED ?
-		    E_NO_DEVICE :
-		    sys_endpoint_mint(d->endpoint, m->badge << BLK_CLIENT_SHIFT | serial, &h);
+		s = m->label == DEVMGR_NET && (caps & CAP_PACKETS) == 0 ? E_RIGHTS :
+		    mint(d, m,
+			m->label == DEVMGR_NET || (caps & CAP_ALL_DISKS) != 0 ? BLK_RANGE_ALL :
+										BLK_RANGE_ASK,
+			&h);
 		m->w[1] = m->w[0];
 		m->w[0] = h;
 		m->w[2] = d->pid;
@@ -559,6 +610,9 @@ call(struct msg *m)
 		m->w[4] = d->function;
 		m->w[5] = d->state;
 		m->handles = s == OK;
+		break;
+	case DEVMGR_DISK:
+		s = give_range(m, &h);
 		break;
 	case DEVMGR_KILL:
 		for (unsigned i = 0; i < driver_count; i++)
@@ -634,6 +688,7 @@ main(void)
 	blob = archive_file(archive, archive_len, "manifest.dtb", &len);
 	if (manifest_read(&manifest, blob, len, say_nothing, NULL) != OK)
 		die("the boot archive has no readable manifest.dtb: no driver is started");
+	ranges_make(&manifest, &ranges);
 	(void)sys_watch(kernel, ntfn, 1ull << PLUG_BIT);
 	adopt();
 	match();

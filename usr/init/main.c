@@ -66,6 +66,24 @@ give(struct spawn *s, const char *name, handle_t h, uint32_t rights)
 	s->give[s->count++].rights = rights;
 }
 
+/* What handles to call by carry: a service's place in the manifest, from 1, so that everybody who
+ * reads the manifest knows who calls. */
+static uint64_t
+number_of(const struct service *v)
+{
+	return v->m == &rescue ? MANIFEST_SERVICES + 1 : (uint64_t)(v->m - manifest.service) + 1;
+}
+
+/* NULL: there is none of that number. */
+static struct service *
+by_number(uint64_t number)
+{
+	for (unsigned i = 0; i < service_count; i++)
+		if (number_of(&services[i]) == number)
+			return &services[i];
+	return NULL;
+}
+
 /* Every program may write lines to the log; the rest is by name. */
 static uint32_t
 kernel_rights(uint32_t caps)
@@ -185,17 +203,17 @@ start_service(struct service *v)
 		give(&s, "archive", boot_info->archive, RIGHT_READ);
 	if (v->m->serves != NULL)
 		give(&s, v->m->serves, v->endpoint, RIGHT_RECV | RIGHT_GIVE);
-	/* Handles to call by carry who calls: the service's number, from 1. */
+	/* Handles to call by carry who calls. */
 	for (unsigned i = 0; i < MANIFEST_USES && v->m->uses[i] != NULL && e == OK; i++) {
 		e = sys_endpoint_mint(
-		    server_of(v->m->uses[i])->endpoint, (uint64_t)(v - services) + 1, &h);
+		    server_of(v->m->uses[i])->endpoint, number_of(v), &h);
 		if (e == OK) {
 			minted_here[minted++] = h;
 			give(&s, v->m->uses[i], (handle_t)h, RIGHT_CALL | RIGHT_GIVE);
 		}
 	}
 	if (e == OK && (t->caps & (CAP_CONTROL | CAP_KEEP | CAP_SOCKETS)) != 0) {
-		e = sys_endpoint_mint(endpoint, (uint64_t)(v - services) + 1, &h);
+		e = sys_endpoint_mint(endpoint, number_of(v), &h);
 		if (e == OK) {
 			minted_here[minted++] = h;
 			give(&s, "init", (handle_t)h, RIGHT_CALL | RIGHT_GIVE);
@@ -351,12 +369,13 @@ list_service(struct msg *m)
 static enum status
 sockets_of(struct msg *m)
 {
+	const struct service *caller = by_number(m->w[0]);
 	const struct manifest_service *v;
 	uint64_t ports[4] = { 0 };
 
-	if (m->w[0] < 1 || m->w[0] > service_count)
+	if (caller == NULL)
 		return E_NOT_FOUND;
-	v = services[m->w[0] - 1].m;
+	v = caller->m;
 	static_assert(MANIFEST_CELLS <= 16);
 	for (uint32_t i = 0; i < v->listen.count; i++)
 		ports[i / 4] |= (uint64_t)(v->listen.v[i] & UINT16_MAX) << i % 4 * 16;
@@ -395,8 +414,8 @@ keep(struct msg *m)
 static void
 call(struct msg *m)
 {
-	uint32_t caps =
-	    m->badge >= 1 && m->badge <= service_count ? services[m->badge - 1].m->task.caps : 0;
+	struct service *caller = by_number(m->badge);
+	uint32_t caps = caller != NULL ? caller->m->task.caps : 0;
 	uint32_t came = m->handles;
 	enum status s = E_NOT_FOUND;
 
@@ -420,7 +439,7 @@ call(struct msg *m)
 		}
 		break;
 	case INIT_READY:
-		s = caps != 0 ? service_serves(&services[m->badge - 1]) : E_RIGHTS;
+		s = caller != NULL ? service_serves(caller) : E_RIGHTS;
 		break;
 	case INIT_SOCKETS:
 		s = (caps & CAP_SOCKETS) == 0 ? E_RIGHTS : sockets_of(m);

@@ -210,6 +210,7 @@ open_with(struct blk *b, handle_t endpoint, const struct blk_wish *w, uint32_t m
 		.asked = w->len,
 		.bits = w->bits,
 		.ntfn = w->ntfn,
+		.wait = w->wait,
 		.borrowed = w->ntfn != HANDLE_NONE };
 	b->data_bytes = align_up(w->data_bytes, PAGE_SIZE);
 	b->area_bytes = b->data_bytes + ((w->rights & BLK_RIGHT_WRITE) != 0 ? BLK_KEEP_BYTES : 0);
@@ -221,6 +222,8 @@ open_with(struct blk *b, handle_t endpoint, const struct blk_wish *w, uint32_t m
 	}
 	if (!b->borrowed)
 		b->ntfn = (handle_t)h;
+	if (b->wait == HANDLE_NONE)
+		b->wait = b->ntfn;
 	/* A server that is just ending may take the call and leave it: its successor gets it then.
 	 * A session that is just ending may still have writes to wait for. */
 	do {
@@ -371,7 +374,7 @@ sleep_for_answer(struct blk *b, uint64_t deadline, bool own)
 		return own ? E_PEER : find_successor(b, deadline);
 	/* One call: the server goes on, and this thread sleeps. */
 	if (wake != HANDLE_NONE || load_acquire(&b->ring->done_head) == b->done_tail)
-		s = sys_ntfn_signal_wait(b->ntfn, deadline, wake, b->server_bits, &bits);
+		s = sys_ntfn_signal_wait(b->wait, deadline, wake, b->server_bits, &bits);
 	store_relaxed(&b->ring->client_sleeps, 0);
 	return s;
 }
@@ -475,8 +478,8 @@ find_successor(struct blk *b, uint64_t deadline)
 }
 
 /* Nothing is kept any more. */
-static COLD enum status
-drain(struct blk *b)
+COLD enum status
+blk_drain(struct blk *b)
 {
 	uint64_t deadline = now_ns() + OWN_NS;
 	enum status s = OK;
@@ -507,7 +510,7 @@ keep_write(struct blk *b, uint32_t *op, uint64_t at, uint64_t data, uint32_t byt
 		return E_RANGE;		/* not the caller's to write from */
 	i = keep_put(&b->keep, at, bytes);
 	if (i == KEEP_NONE) {
-		s = drain(b);
+		s = blk_drain(b);
 		if (s != OK)
 			return s;
 		i = keep_put(&b->keep, at, bytes);
@@ -530,7 +533,7 @@ blk_put(struct blk *b, uint32_t op, uint64_t at, uint64_t data, uint32_t bytes, 
 		return E_INVALID;
 	/* Nothing that is kept may come over it after a restart. */
 	if (unlikely((op & 0xff) == BLK_DISCARD || (op & 0xff) == BLK_ZERO)) {
-		s = drain(b);
+		s = blk_drain(b);
 		if (s != OK)
 			return s;
 	}
@@ -583,12 +586,23 @@ blk_poll(struct blk *b, struct blk_answer *a)
 	refused = load_relaxed(&b->ring->refused);
 	if (unlikely(refused != OK))
 		return (enum status)min_u64(refused, E_CORRUPT);
-	if (unlikely(load_acquire(&b->lost) != 0)) {
-		enum status s = find_successor(b, now_ns());
+	return unlikely(load_acquire(&b->lost) != 0) ? E_PEER : E_WOULD_BLOCK;
+}
 
-		return s == OK ? E_WOULD_BLOCK : s;
-	}
-	return E_WOULD_BLOCK;
+enum status
+blk_recover(struct blk *b, uint64_t deadline)
+{
+	return load_acquire(&b->lost) != 0 ? find_successor(b, deadline) : OK;
+}
+
+bool
+blk_put_waits(const struct blk *b, uint32_t op, uint32_t bytes)
+{
+	op &= 0xff;
+	if (b->durable || b->keep.size == 0 || keep_empty(&b->keep))
+		return false;
+	return op == BLK_DISCARD || op == BLK_ZERO ||
+	    (op == BLK_WRITE && !keep_has_room(&b->keep, bytes));
 }
 
 bool

@@ -58,9 +58,10 @@ static_assert(sizeof(struct blk_ring) <= BLK_RING_PAGES * PAGE_SIZE);
 
 /* Calls to a block server: labels. */
 enum blk_call : uint32_t {
-	BLK_CALL_INFO =
-	    1, /* w0 namespace index -> w0 blocks, w1 block bytes, w2 BLK_INFO_*, w3 max transfer | sessions refused << 32, w4 reads, w5
-			      writes, w6 flushes, w7 errors | requests refused << 32 */
+	/* w0 namespace index -> w0 blocks, w1 block bytes, w2 BLK_INFO_*, w3 max transfer |
+	 * sessions refused << 32, w4 reads, w5 writes, w6 flushes, w7 errors | requests refused <<
+	 * 32 */
+	BLK_CALL_INFO = 1,
 	BLK_CALL_NAME, /* -> w0..w4 model, w5..w7 serial */
 	/*
 	 * w7 of the answer: BLK_DURABLE: what is answered is, no flush needed.  BLK_TOUCHED:
@@ -93,12 +94,31 @@ enum : uint64_t { BLK_DURABLE = 1, BLK_TOUCHED = 2 };
 
 /*
  * Badge of a handle to a block server: whom it was made for, as the device manager knows its
- * callers, and below that a number that no other handle has.  A session belongs to the handle that
- * it was opened by; how many sessions there may be is counted by client, so more handles bring no
- * more of them.
+ * callers; what it is good for; and below that a number that no other handle has.  A session
+ * belongs to the handle that it was opened by; how many sessions there may be is counted by client,
+ * so more handles bring no more of them.
+ *
+ * A handle is good for all of the server's disks, for nothing but asking, or for one byte range:
+ * then its holder sees a disk of that length, whose only index is 0, and the server refuses what is
+ * outside or against its rights.  Ranges are the manifest's; drivers have them from the device
+ * manager, in memory that they can only read ("ranges"), by number.
  */
-enum { BLK_CLIENT_SHIFT = 48 };
+enum { BLK_CLIENT_SHIFT = 56, BLK_RANGE_SHIFT = 48, BLK_RANGES = 64 };
+enum : uint32_t { BLK_RANGE_ALL = 0, BLK_RANGE_ASK = 255 };
 
+/* Number n is range[n - 1]; rights 0: there is none. */
+struct blk_range {
+	uint64_t base, len;		/* len 0: to the end of the disk */
+	uint32_t index, rights;		/* BLK_RIGHT_* */
+};
+
+static inline uint64_t
+blk_badge(uint64_t client, uint32_t range, uint64_t serial)
+{
+	return client << BLK_CLIENT_SHIFT | (uint64_t)range << BLK_RANGE_SHIFT |
+	    (serial & BITS(BLK_RANGE_SHIFT - 1, 0));
+}
+static inline uint32_t blk_range_of(uint64_t badge) { return badge >> BLK_RANGE_SHIFT & 0xff; }
 static inline uint32_t blk_client(uint64_t badge) { return (uint32_t)(badge >> BLK_CLIENT_SHIFT); }
 
 /* --- client ---------------------------------------------------------------- */
@@ -115,7 +135,8 @@ struct blk_answer { uint32_t cookie, detail; enum status status; };
 
 struct blk {
 	handle_t endpoint, server;		/* to call; to signal */
-	handle_t ring_memory, data_memory, ntfn;
+	handle_t ring_memory, data_memory;
+	handle_t ntfn, wait;			/* told; waited on by this library */
 	struct blk_ring *ring;
 	uint8_t *data;
 	uint64_t data_bytes,
@@ -167,6 +188,8 @@ struct blk_wish {
 	uint64_t base, len, data_bytes, bits;
 	uint32_t index, rights;
 	handle_t ntfn;
+	handle_t wait; /* the library waits on this one, and who waits on ntfn passes the session's
+			  bits on to it; HANDLE_NONE: on ntfn */
 };
 NODISCARD enum status
 blk_open_wish(struct blk *b, handle_t endpoint, const struct blk_wish *w);
@@ -213,11 +236,20 @@ blk_waiting(const struct blk *b)
  *         wait for the session's bits
  *     blk_woke(b);
  *
- * blk_poll: E_WOULD_BLOCK: there is no answer now.  E_TIMED_OUT: the server is gone, and its
- * successor not there: poll again after a while; everything is still in flight.  What else is said
- * ends the session.  A successor that is just starting is waited for, up to 5 s.
+ * blk_poll: E_WOULD_BLOCK: there is no answer now.  E_PEER: the server is gone, and everything is
+ * still in flight: blk_recover.  What else is said ends the session.
  */
 NODISCARD enum status blk_poll(struct blk *b, struct blk_answer *a);
+/*
+ * What waits, for another thread of such a program, while it leaves the session alone.
+ *
+ * blk_recover: OK: a successor has everything.  E_TIMED_OUT: there is none yet.  What else is said
+ * ends the session.
+ * blk_put_waits: blk_put would.  blk_drain: it would not, after this.
+ */
+NODISCARD enum status blk_recover(struct blk *b, uint64_t deadline);
+bool blk_put_waits(const struct blk *b, uint32_t op, uint32_t bytes);
+NODISCARD enum status blk_drain(struct blk *b);
 /* Shows what was put.  True: no answer is there, and the server signals the next one. */
 NODISCARD bool blk_may_sleep(struct blk *b);
 static inline void blk_woke(struct blk *b) { store_relaxed(&b->ring->client_sleeps, 0); }

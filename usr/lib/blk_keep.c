@@ -26,17 +26,32 @@ shrink(struct blk_keep *k)
 		k->from = k->to = 0;
 }
 
-uint32_t
-keep_put(struct blk_keep *k, uint64_t at, uint32_t bytes)
+/* Where a copy would begin; UINT64_MAX: there is no room. */
+static uint64_t
+place(const struct blk_keep *k, uint32_t bytes)
 {
 	uint64_t begin = k->to, left;
 
 	if (bytes > k->size || k->next - k->first == KEEP_WRITES)
-		return KEEP_NONE;
+		return UINT64_MAX;
 	left = k->size - begin % k->size;
 	if (bytes > left)
 		begin += left;
-	if (begin + bytes - k->from > k->size)
+	return begin + bytes - k->from > k->size ? UINT64_MAX : begin;
+}
+
+bool
+keep_has_room(const struct blk_keep *k, uint32_t bytes)
+{
+	return place(k, bytes) != UINT64_MAX;
+}
+
+uint32_t
+keep_put(struct blk_keep *k, uint64_t at, uint32_t bytes)
+{
+	uint64_t begin = place(k, bytes);
+
+	if (begin == UINT64_MAX)
 		return KEEP_NONE;
 	*numbered(k, k->next) = (struct kept_write){
 		.at = at, .data = k->base + begin % k->size, .end = begin + bytes, .bytes = bytes

@@ -57,6 +57,8 @@ struct blk_keep {
 void keep_init(struct blk_keep *k, uint64_t base, uint64_t size);
 static inline bool keep_empty(const struct blk_keep *k) { return k->first == k->next; }
 
+/* Would keep_put find room now? */
+bool keep_has_room(const struct blk_keep *k, uint32_t bytes);
 /* Room for one more write, or KEEP_NONE when there is none: its index, until it is dead. */
 uint32_t keep_put(struct blk_keep *k, uint64_t at, uint32_t bytes);
 /* The server answered.  True: the write is kept, and its copy is to be made now. */

@@ -131,25 +131,88 @@ find(struct blk_server *b, uint64_t id, uint64_t badge)
 	return id != 0 && s->id == id && s->badge == badge ? s : NULL;
 }
 
-/* The range, the rights and the sizes that were asked for, against disk and memory objects. */
-static enum status
-judge_open(const struct msg *m, const struct blk_disk *disk, struct blk_session *s)
+const struct blk_range *
+blk_serve_ranges(void)
 {
-	uint64_t bytes, pages, flags, type_rights, badge;
+	handle_t h = start_handle("ranges");
+	uint64_t pages, flags, va;
+
+	static_assert(BLK_RANGES * sizeof(struct blk_range) <= PAGE_SIZE);
+	if (h == HANDLE_NONE || sys_mem_info(h, &pages, &flags) != OK || pages == 0 ||
+	    sys_mem_map(HANDLE_NONE, h, 0, PAGE_SIZE, 0, 1, &va) != OK)
+		return NULL;
+	return (const struct blk_range *)(uintptr_t)va;
+}
+
+/*
+ * What the handle is good for: *index becomes that of a disk, and *r the range of it.  E_RIGHTS:
+ * for nothing.
+ */
+static enum status
+judge_handle(const struct blk_server *b, uint64_t badge, uint64_t *index, struct blk_range *r)
+{
+	uint32_t n = blk_range_of(badge);
+
+	*r = (struct blk_range){ .rights = BLK_RIGHT_READ | BLK_RIGHT_WRITE };
+	if (n == BLK_RANGE_ALL)
+		return OK;
+	if (n == BLK_RANGE_ASK) {
+		r->rights = 0;
+		return OK;
+	}
+	if (b->ranges == NULL || n > BLK_RANGES || b->ranges[n - 1].rights == 0)
+		return E_RIGHTS;
+	if (*index != 0)
+		return E_NOT_FOUND;
+	*r = b->ranges[n - 1];
+	*index = r->index;
+	return OK;
+}
+
+/* The range, on a disk.  E_RANGE: it is not there; E_ALIGN: it is not whole blocks. */
+static enum status
+fit(struct blk_range *r, const struct blk_disk *d)
+{
+	uint64_t bytes = d->blocks * d->block_bytes;
+
+	if (r->len == 0)
+		r->len = bytes - min_u64(bytes, r->base);
+	if (r->len == 0 || !range_within(r->base, r->len, 0, bytes))
+		return E_RANGE;
+	return ((r->base | r->len) & (d->block_bytes - 1)) != 0 ? E_ALIGN : OK;
+}
+
+/* The range, the rights and the sizes that were asked for, against what the handle is good for,
+ * disk and memory objects. */
+static enum status
+judge_open(const struct msg *m, const struct blk_disk *disk, struct blk_range *r,
+    struct blk_session *s)
+{
+	uint64_t pages, flags, type_rights, badge;
 	enum status e;
 
 	s->shift = log2_floor(disk->block_bytes);
-	bytes = disk->blocks << s->shift;
+	e = fit(r, disk);
+	if (e != OK)
+		return e;
 	s->base = m->w[4];
-	s->len = m->w[5] != 0 ? m->w[5] : bytes - min_u64(bytes, s->base);
+	s->len = m->w[5] != 0 ? m->w[5] : r->len - min_u64(r->len, s->base);
 	s->rights = (uint32_t)(m->w[3] >> 32);
 	s->data_bytes = m->w[6];
 	if ((s->rights & ~(BLK_RIGHT_READ | BLK_RIGHT_WRITE)) != 0)
 		return E_INVALID;
-	if ((s->rights & BLK_RIGHT_WRITE) != 0 && disk->read_only)
+	if (r->rights == 0) {
+		complain("client %u may ask for disks, and open none", blk_client(m->badge));
+		return E_RIGHTS;
+	}
+	if ((s->rights & BLK_RIGHT_WRITE) != 0 &&
+	    (disk->read_only || (r->rights & BLK_RIGHT_WRITE) == 0))
 		return E_READ_ONLY;
-	if (!range_within(s->base, s->len, 0, bytes) || s->len == 0 || s->data_bytes == 0)
+	if ((s->rights & ~r->rights) != 0)
+		return E_RIGHTS;
+	if (!range_within(s->base, s->len, 0, r->len) || s->len == 0 || s->data_bytes == 0)
 		return E_RANGE;
+	s->base += r->base;
 	if (((s->base | s->len) & (disk->block_bytes - 1)) != 0)
 		return E_ALIGN;
 	e = sys_mem_info(m->w[0], &pages, &flags);
@@ -257,19 +320,23 @@ open(struct blk_server *b, struct msg *m)
 	uint32_t slot;
 	struct blk_session *s, new = { 0 };
 	struct blk_disk disk;
-	uint64_t ring;
+	struct blk_range range;
+	uint64_t ring, index = (uint32_t)m->w[3];
 	enum status e;
 
 	e = judge_count(b, m->badge);
 	if (e != OK)
 		return e;
+	e = judge_handle(b, m->badge, &index, &range);
+	if (e != OK)
+		return e;
 	slot = lowest_bit(~(uint64_t)b->live);
 	s = &b->session[slot];
-	if (!b->find_disk((uint32_t)m->w[3], slot, &disk, &new.disk, &new.queue))
+	if (!b->find_disk((uint32_t)index, slot, &disk, &new.disk, &new.queue))
 		return E_NOT_FOUND;
 	if ((m->handles & 3) != 3)
 		return E_INVALID;
-	e = judge_open(m, &disk, &new);
+	e = judge_open(m, &disk, &range, &new);
 	if (e != OK)
 		return e;
 	if ((new.rights & BLK_RIGHT_WRITE) != 0 && writes_may_land(b, &new))
@@ -321,15 +388,22 @@ static enum status
 info(struct blk_server *b, struct msg *m)
 {
 	const void *disk;
+	struct blk_range r;
 	struct blk_disk d;
 	void *queue;
+	enum status e = judge_handle(b, m->badge, &m->w[0], &r);
 
+	if (e != OK)
+		return e;
 	if (m->w[0] > UINT32_MAX || !b->find_disk((uint32_t)m->w[0], 0, &d, &disk, &queue))
 		return E_NOT_FOUND;
-	m->w[0] = d.blocks;
+	/* A range that is not on the disk is a disk of no blocks. */
+	if (fit(&r, &d) != OK)
+		r.len = 0;
+	m->w[0] = r.len / d.block_bytes;
 	m->w[1] = d.block_bytes;
 	m->w[2] = FIELD_PREP(BLK_INFO_DISKS, b->disks) | FIELD_PREP(BLK_INFO_OPS, b->ops) |
-	    (d.read_only ? BLK_INFO_READ_ONLY : 0);
+	    (d.read_only || r.rights == BLK_RIGHT_READ ? BLK_INFO_READ_ONLY : 0);
 	m->w[3] = (uint64_t)b->sessions_refused << 32 | (uint32_t)b->max_transfer_bytes;
 	m->w[4] = b->done[BLK_READ];
 	m->w[5] = b->done[BLK_WRITE];
@@ -390,7 +464,10 @@ blk_serve_call(struct blk_server *b, const struct msg *call)
 			answer = false;
 		}
 		break;
-	case BLK_CALL_ROGUE: s = b->rogue != NULL ? b->rogue(&m) : E_REFUSED; break;
+	case BLK_CALL_ROGUE:
+		s = b->rogue != NULL && blk_range_of(m.badge) == BLK_RANGE_ALL ? b->rogue(&m) :
+										E_REFUSED;
+		break;
 	default: s = E_INVALID;
 	}
 	/* Handles that came along and are not kept. */

@@ -78,6 +78,7 @@ struct blk_server {
 	struct drv_device *device;
 	handle_t signal;		/* what clients signal */
 	uint32_t disks;
+	const struct blk_range *ranges;	/* BLK_RANGES of them, or NULL: blk_serve_ranges */
 	uint32_t ops;			/* bit n: operation n can be done */
 	const char *model, *serial;	/* 40 bytes and 20 */
 	/* The disk that a client means by its index, as struct blk_disk and as the server knows it,
@@ -99,6 +100,8 @@ struct blk_server {
 
 /* --- calls --------------------------------------------------------------------- */
 
+/* What the device manager gave; NULL: nothing. */
+const struct blk_range *blk_serve_ranges(void);
 /* A call that the server received, start to end, with its answer. */
 void blk_serve_call(struct blk_server *b, const struct msg *call);
 /* Ends the sessions that close and have nothing in the device any more. */

@@ -12,16 +12,22 @@
 enum devmgr_call : uint32_t {
 	DEVMGR_BLOCK =
 	    1, /* w0 n: the n-th block driver -> w0 handle (call), w1 n, w2 pid, w3 restarts, w4
-		  function, w5 state; E_NO_DEVICE: nobody serves it any more, w4 and w5 tell why */
-	DEVMGR_KILL,    /* w0 pid */
+		  function, w5 state; E_NO_DEVICE: nobody serves it any more, w4 and w5 tell why.
+		  Without the capability "all-disks" the handle is good for asking only (blk.h) */
+	DEVMGR_KILL,    /* w0 pid.  This, ROGUE and REVOKE: with the capability "control" */
 	DEVMGR_ROGUE,   /* w0 n: restart the n-th block driver (w1: 1 the n-th network driver) as
 			    one that lies (tests) */
 	DEVMGR_READY,   /* from a driver: it serves from now on */
 	DEVMGR_LIST,    /* w0 n -> a struct supervised in w0..w7; E_NOT_FOUND past the last */
 	DEVMGR_PROGRAM, /* w0 n -> SHA-256 of the n-th driver's program file in w0..w3, as bytes;
 			    w4 its length */
-	DEVMGR_NET,     /* w0 n: as DEVMGR_BLOCK, of the n-th network driver */
+	DEVMGR_NET,     /* w0 n: as DEVMGR_BLOCK, of the n-th network driver; E_RIGHTS without the
+			   capability "packets" */
 	DEVMGR_ARCHIVE, /* -> SHA-256 of the boot archive in w0..w3, as bytes; w4 its length */
+	DEVMGR_DISK, /* w0 n: the n-th of the caller's "disks" -> w0 handle (call) good for it
+			alone, w1 BLK_RIGHT_*, w2 controller << 32 | namespace, w3 state, w4..w7 its
+			name; E_NOT_FOUND past the last; E_NO_DEVICE: nobody serves it now, and the
+			words are there */
 	DEVMGR_REVOKE =
 	    50, /* w0 n: the n-th block driver's device is taken away from it; it may be had
 			       again when that is over */

@@ -6,6 +6,7 @@
  * the table does not know.  Questions about more than one property come after that, by name.
  */
 #include "usr/lib/manifest.h"
+#include "usr/lib/disk_range.h"
 #include "kern/base/bits.h"
 #include "kern/base/fmt.h"
 #include "kern/base/str.h"
@@ -25,6 +26,7 @@ enum kind : uint8_t {
 	K_CHOICE, /* one of "words" -> its index, uint32_t */
 	K_SET,    /* any of "words" -> a bit each, uint32_t */
 	K_NAMES,  /* up to "max" short strings -> const char *[] */
+	K_DISKS,  /* up to "max" disk ranges, as the text that they are -> const char *[] */
 	K_PAIR,   /* two cells, each min .. max -> uint32_t[2] */
 	K_CELLS,  /* up to MANIFEST_CELLS cells of at most "max" -> struct manifest_cells */
 };
@@ -39,7 +41,8 @@ struct field {
 
 static const char *const restart_words[] = { "always", "never", "limit", NULL };
 static const char *const cap_words[] = { "console", "devices", "info", "log", "power", "archive",
-	"control", "keep", "trace", "connect", "sockets", NULL };
+	"control", "keep", "trace", "connect", "sockets", "all-disks",
+	"packets", NULL };
 static const char *const allow_words[] = { "allowed", "forbidden", NULL };
 static const char *const doorbell_words[] = { "mediated", "mapped", NULL };
 static const char *const domain_words[] = { "none", NULL };
@@ -74,6 +77,7 @@ static const struct field service_fields[] = {
 	{ "uses",          K_NAMES,  SERVICE(uses), 1, MANIFEST_USES, NULL },
 	{ "least-pages",   K_NUMBER, SERVICE(least_pages), 1, UINT32_MAX, NULL },
 	{ "listen",        K_CELLS,  SERVICE(listen), 1, 65535, NULL },
+	{ "disks",         K_DISKS,  SERVICE(disks), 1, MANIFEST_DISKS, NULL },
 	{ "when",          K_TEXT,   SERVICE(when), 1, NAME_MAX, NULL },
 };
 static const struct field driver_fields[] = {
@@ -173,7 +177,10 @@ read_words(const struct reader *r, const char *node, const struct field *f, cons
     uint32_t len, void *to)
 {
 	uint32_t at = 0, n = 0, count = 0, bits = 0,
-		 most = f->kind == K_TEXT ? f->max : SHORT_NAME_MAX;
+		 most = f->kind == K_TEXT ? f->max :
+		f->kind == K_DISKS	? DISK_RANGE_MAX :
+					  SHORT_NAME_MAX;
+	struct disk_range range;
 	char valid[140];
 	const char *s;
 
@@ -192,8 +199,14 @@ read_words(const struct reader *r, const char *node, const struct field *f, cons
 			complain(r, node, f->name, "must be one string");
 			return false;
 		}
-		if (count == f->max && f->kind == K_NAMES) {
+		if (count == f->max && (f->kind == K_NAMES || f->kind == K_DISKS)) {
 			complain(r, node, f->name, "more than %u names", f->max);
+			return false;
+		}
+		if (f->kind == K_DISKS && !disk_range_parse(s, &range)) {
+			complain(r, node, f->name,
+			    "\"%.60s\" is none; NAME=DISK[@OFFSET+LENGTH][,ro], DISK as nvme0n1",
+			    s);
 			return false;
 		}
 		if (f->words != NULL) {

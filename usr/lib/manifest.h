@@ -19,6 +19,7 @@ enum {
 	MANIFEST_DRIVERS = 16,
 	MANIFEST_USES = 4,		/* endpoints of others that a service may call */
 	MANIFEST_CELLS = 16,
+	MANIFEST_DISKS = 8,		/* byte ranges of disks that a service may have */
 	MANIFEST_LINE = 200,		/* a complaint, with its end */
 };
 
@@ -35,6 +36,8 @@ enum manifest_cap : uint32_t {
 	CAP_TRACE   = 1u << 8,		/* read the trace */
 	CAP_CONNECT = 1u << 9,		/* reach others over the network */
 	CAP_SOCKETS = 1u << 10,		/* init: ask what others may do with sockets */
+	CAP_ALL_DISKS = 1u << 11,	/* device manager: sessions with whole disks */
+	CAP_PACKETS = 1u << 12,		/* device manager: sessions with network drivers */
 };
 
 /* What every program has. */
@@ -60,6 +63,7 @@ struct manifest_service {
 	struct manifest_task task;
 	const char *serves;		/* name of its endpoint, or NULL */
 	const char *uses[MANIFEST_USES];	/* endpoints that it may call; NULL past the last */
+	const char *disks[MANIFEST_DISKS];	/* disk_range.h; NULL past the last */
 	struct manifest_cells listen;	/* ports that it may listen on */
 	uint32_t least_pages; /* left out where its share of the machine is less; 0: never */
 	const char

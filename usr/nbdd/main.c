@@ -1,10 +1,11 @@
 /*
  * The NBD server: disks for clients of the network.
  *
- * Its manifest node says which exports there are ("args": exports.h) and gives it what it needs for
- * them: the device manager to ask for disks, the TCP/IP service with the right to listen on its
- * port.  One thread, one notification, no copy but the one between a ring of the connection and
- * the data area that the disk was granted.
+ * Its manifest node says which exports there are ("disks"), and with that what the device manager
+ * gives it: a handle to each of these byte ranges, and to nothing else.  The TCP/IP service lets it
+ * listen on its port.  One thread and one notification serve it all, with no copy but the one
+ * between a ring of the connection and the data area that the disk was granted; what may wait for a
+ * disk's server is done by threads of their own (disk.c).
  *
  * A client that does not choose an export within HAGGLE_NS is hung up on, so that whoever only
  * opens connections does not keep others out for long.
@@ -17,16 +18,16 @@
 #include "kern/base/bits.h"
 #include "usr/nbdd/nbdd.h"
 
-enum : uint64_t { HAGGLE_NS = 10 * NS_PER_S, RETRY_NS = 200 * NS_PER_MS };
+enum : uint64_t {
+	HAGGLE_NS = 10 * NS_PER_S,
+	LOOK_NS = NS_PER_S	/* so long a client waits for disks to be found */
+};
 enum { RX_BYTES = 128 * 1024, TX_BYTES = 256 * 1024, BACKLOG = 8 };
 
 struct connection connection[CONNECTIONS];
 handle_t devmgr, ntfn;
 
-static handle_t tcpip;
-static struct socks socks;
-static struct sock listener;
-static bool listening;
+static struct sock_server server;
 
 /* Its socket is given up; its struct when the disk has nothing of it. */
 static void
@@ -60,9 +61,8 @@ serve(struct connection *c)
 			sock_consume(&c->s, n);
 		moved = n != 0;
 		if (nbd_wants(&c->nbd) != NBD_NONE) {
-			if (!disk_join(nbd_wants(&c->nbd), c))
-				nbd_answer(&c->nbd, NULL, 0);
-			moved = true;
+			c->waits = !disk_join(nbd_wants(&c->nbd), c);
+			moved |= !c->waits;
 		}
 		if (nbd_has(&c->nbd))
 			disk_put(c);
@@ -78,9 +78,20 @@ serve(struct connection *c)
 		hang_up(c, false);
 }
 
-static void
+/* Who comes first waits until it is known what is there, and a disk that does not answer holds up
+ * nobody for long.  When to try again. */
+static uint64_t
 accept_all(void)
 {
+	static uint64_t until;
+
+	if (!sock_waits(&server.listener[0]))
+		return DEADLINE_NEVER;
+	if (!disks_look(until == 0) && (until == 0 || now_ns() < until)) {
+		until = until != 0 ? until : now_ns() + LOOK_NS;
+		return until;
+	}
+	until = 0;
 	for (;;) {
 		struct connection *c = NULL;
 		enum status s;
@@ -89,15 +100,14 @@ accept_all(void)
 			if (!connection[i].used)
 				c = &connection[i];
 		if (c == NULL)
-			return;		/* they wait: whoever hangs up makes room */
-		s = sock_accept(&listener, RX_BYTES, TX_BYTES, &c->s);
+			return DEADLINE_NEVER;	/* they wait: whoever hangs up makes room */
+		s = sock_accept(&server.listener[0], RX_BYTES, TX_BYTES, &c->s);
 		if (s != OK) {
 			if (s != E_WOULD_BLOCK)
 				log_line(1, "a connection was not accepted: %s",
 				    status_text(s));
-			return;
+			return DEADLINE_NEVER;
 		}
-		disks_look();
 		nbd_init(&c->nbd, exports, export_count);
 		c->used = true;
 		c->ending = c->waits = false;
@@ -107,14 +117,9 @@ accept_all(void)
 	}
 }
 
-/* The service is gone, or was never there. */
 static void
-start_sockets(void)
+forget(void)
 {
-	static bool said;
-	enum status s;
-
-	listening = false;
 	for (uint32_t i = 0; i < CONNECTIONS; i++) {
 		struct connection *c = &connection[i];
 
@@ -124,25 +129,14 @@ start_sockets(void)
 			hang_up(c, false);
 		}
 	}
-	if (listener.k != NULL) {
-		sock_forget(&listener);
-		listener.k = NULL;
-	}
-	if (socks.session != 0)
-		sock_stop(&socks);
-	s = sock_start(&socks, tcpip, ntfn, BIT_SOCKETS);
-	if (s == OK) {
-		s = sock_listen(&socks, NBD_PORT, BACKLOG, &listener);
-		if (s != OK)
-			sock_stop(&socks);
-	}
-	listening = s == OK;
-	if (s != OK && !said)
-		log_line(1, "it cannot listen on port %u yet: %s", NBD_PORT, status_text(s));
-	else if (s == OK)
-		log_line(2, "%u export%s on port %u", export_count,
-		    export_count == 1 ? "" : "s", NBD_PORT);
-	said = s != OK;
+}
+
+static void
+say(void)
+{
+	if (sock_server_listens(&server, 0))
+		log_line(2, "%u export%s on port %u", export_count, export_count == 1 ? "" : "s",
+		    NBD_PORT);
 }
 
 /* When the next client has haggled for too long; those that have are hung up on. */
@@ -167,28 +161,27 @@ end_haggling(void)
 int
 main(void)
 {
-	uint64_t h, bits;
+	uint64_t bits;
 
 	devmgr = start_handle("devmgr");
-	tcpip = start_handle("tcpip");
-	if (devmgr == HANDLE_NONE || tcpip == HANDLE_NONE)
-		die("nbdd needs the device manager and the TCP/IP service: uses = \"devmgr\", \"tcpip\"");
-	if (sys_ntfn_create(&h) != OK)
-		die("no memory for a notification");
-	ntfn = (handle_t)h;
-	disks_init(start_info->args);
+	if (devmgr == HANDLE_NONE)
+		die("nbdd needs the device manager: uses = \"devmgr\"");
+	server = (struct sock_server){ .ports = { NBD_PORT },
+		.count = 1,
+		.backlog = BACKLOG,
+		.bits = BIT_SOCKETS,
+		.gone = forget,
+		.listens = say };
+	sock_server_start(&server);
+	ntfn = server.ntfn;
+	disks_init();
 	if (export_count == 0)
-		die("the manifest names no export");
+		die("the manifest names no disk for it: disks = \"NAME=DISK\"");
 	for (;;) {
 		uint64_t until = end_haggling(), ready;
-		bool busy = disks_turn(&until);
+		bool busy = disks_turn();
 
-		if (!listening || sock_lost(&socks)) {
-			start_sockets();
-			if (!listening)
-				until = min_u64(until, now_ns() + RETRY_NS);
-		}
-		ready = listening ? sock_ready(&socks) : 0;
+		ready = sock_server_turn(&server, &until);
 		for (uint32_t i = 0; i < CONNECTIONS; i++) {
 			struct connection *c = &connection[i];
 
@@ -199,14 +192,12 @@ main(void)
 			else if (busy || c->waits || (ready & BIT(c->s.number)) != 0)
 				serve(c);
 		}
-		if (listening)
-			accept_all();
-		if (listening && !sock_may_sleep(&socks))
-			busy = true;
+		if (sock_server_listens(&server, 0))
+			until = min_u64(until, accept_all());
+		busy |= !sock_server_may_sleep(&server);
 		if (disks_may_sleep() && !busy)
 			(void)sys_ntfn_wait(ntfn, until, &bits);
 		disks_woke();
-		if (listening)
-			sock_woke(&socks);
+		sock_server_woke(&server);
 	}
 }

@@ -350,7 +350,7 @@ nbd_input(struct nbd *c, const uint8_t *from, size_t len)
 }
 
 bool
-nbd_take(struct nbd *c, struct nbd_request *r)
+nbd_look(const struct nbd *c, struct nbd_request *r)
 {
 	const struct nbd_piece *p;
 	const struct nbd_task *t;
@@ -358,7 +358,7 @@ nbd_take(struct nbd *c, struct nbd_request *r)
 
 	if (!nbd_has(c))
 		return false;
-	i = c->ready[c->ready_first++ % NBD_PIECES];
+	i = c->ready[c->ready_first % NBD_PIECES];
 	p = &c->piece[i];
 	t = &c->task[p->command];
 	*r = (struct nbd_request){ .at = p->at, .bytes = p->bytes, .piece = i,
@@ -373,6 +373,15 @@ nbd_take(struct nbd *c, struct nbd_request *r)
 		break;
 	default: r->op = NBD_WRITE; break;
 	}
+	return true;
+}
+
+bool
+nbd_take(struct nbd *c, struct nbd_request *r)
+{
+	if (!nbd_look(c, r))
+		return false;
+	c->ready_first++;
 	c->out++;
 	return true;
 }

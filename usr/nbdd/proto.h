@@ -149,7 +149,8 @@ static inline uint8_t nbd_wants(const struct nbd *c) { return c->wanted; }
  * It is used until nbd_idle. */
 void nbd_answer(struct nbd *c, uint8_t *area, uint32_t pages);
 
-/* False: there is none now. */
+/* False: there is none now.  nbd_look leaves it there. */
+bool nbd_look(const struct nbd *c, struct nbd_request *r);
 bool nbd_take(struct nbd *c, struct nbd_request *r);
 static inline bool nbd_has(const struct nbd *c) { return c->ready_first != c->ready_next; }
 /* What was taken ended so.  For reads that are OK the data is in the area. */

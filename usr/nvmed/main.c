@@ -370,6 +370,7 @@ main(void)
 	server.blk.signal = (handle_t)h;
 	server.blk.device = &server.device;
 	server.blk.find_disk = find_disk;
+	server.blk.ranges = blk_serve_ranges();
 	server.blk.let_go = let_go;
 	server.blk.flush = session_flush;
 	server.blk.rogue = rogue;

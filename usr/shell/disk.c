@@ -1,6 +1,7 @@
 /*
  * Commands about disks.  A disk is nvmeCnN: controller C as the device manager counts them,
- * namespace N from 1; or diskCnN, whatever the controller is.
+ * namespace N from 1; or diskCnN, whatever the controller is; or the name of a byte range that the
+ * manifest gives the shell ("disks").
  *
  * The device manager is asked for the server of a controller, and waited for while the driver
  * starts; the server for a session (blk.h).  One session at a time, in "disk"; commands that read
@@ -86,6 +87,22 @@ server_of(uint64_t c, handle_t *out)
 	}
 }
 
+/* One of the byte ranges that the manifest gives the shell, by its name. */
+static bool
+own_range(const char *name, handle_t *out)
+{
+	for (uint64_t n = 0;; n++) {
+		struct msg m = { .label = DEVMGR_DISK, .words = 1, .w = { n } };
+
+		if (msg_call(devmgr, &m, now_ns() + 5 * NS_PER_S) != OK || m.label != OK)
+			return false;
+		*out = (handle_t)m.w[0];
+		if (strncmp(name, (const char *)&m.w[4], 4 * sizeof(m.w[0])) == 0)
+			return true;
+		(void)sys_handle_close(m.w[0]);
+	}
+}
+
 bool
 disk_open(struct blk *b, const char *name, uint32_t rights, uint64_t bytes)
 {
@@ -94,6 +111,10 @@ disk_open(struct blk *b, const char *name, uint32_t rights, uint64_t bytes)
 	handle_t e;
 	enum status s;
 
+	if (own_range(name, &e)) {
+		n = 1;
+		goto open;
+	}
 	if ((strncmp(name, "nvme", 4) != 0 && strncmp(name, "disk", 4) != 0) || *p < '0' ||
 	    *p > '9')
 		goto bad;
@@ -110,6 +131,7 @@ disk_open(struct blk *b, const char *name, uint32_t rights, uint64_t bytes)
 		print("%s: no such controller; \"blk\" lists disks\n", name);
 	if (s != OK)
 		return false;
+open:
 	s = blk_open(b, e, (uint32_t)n - 1, rights, bytes);
 	if (s != OK) {
 		print("%s: %s\n", name,

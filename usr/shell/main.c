@@ -43,6 +43,8 @@ const struct command commands[] = {
 	    cmd_rogue },
 	{ "liar", "DEV [abandon]", "a client that lies to a disk's server (test)", cmd_liar },
 	{ "outlive", "DEV", "writes that the server does not live to flush (test)", cmd_outlive },
+	{ "outside", "", "a client that wants more of a disk than it was given (test)",
+	    cmd_outside },
 	{ "arp", "ADDRESS [MINE]", "who has an IPv4 address, asked past the TCP/IP service",
 	    cmd_arp },
 	{ "flood", "COUNT", "packets that a peer sends back, every one checked (test)", cmd_flood },

@@ -1,6 +1,7 @@
 /*
  * The shell's parts: the console and line editing (line.c, edit.c), lines to commands (command.c),
- * commands about the system (sys.c) and about disks (disk.c), a hostile client of disks (liar.c),
+ * commands about the system (sys.c) and about disks (disk.c), hostile clients of disks (liar.c,
+ * outside.c),
  * one whose server dies (outlive.c), packets (packet.c), and lies about them (netliar.c), the
  * network (net.c), benchmarks (bench.c, bench_net.c).
  */
@@ -36,6 +37,7 @@ struct blk;
 bool disk_open(struct blk *b, const char *name, uint32_t rights, uint64_t bytes);
 void disk_close(struct blk *b);
 int cmd_liar(int argc, char **argv);
+int cmd_outside(int argc, char **argv);
 int cmd_outlive(int argc, char **argv);
 int bench_net(uint16_t port);
 

@@ -4,7 +4,8 @@
  *
  * Requirements: A1 N2
  *
- * LINK: usr/lib/manifest.c kern/machine/fdt.c kern/base/fmt.c kern/base/str.c
+ * LINK: usr/lib/manifest.c usr/lib/disk_range.c kern/machine/fdt.c kern/base/fmt.c
+ * LINK: kern/base/str.c
  * LINK: tests/lib/fdt_build.c
  */
 #include <atf-c.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 
 #include "tests/lib/fdt_build.h"
+#include "usr/lib/disk_range.h"
 #include "usr/lib/manifest.h"
 
 static const uint8_t standard[] = {
@@ -109,6 +111,15 @@ ATF_TC_BODY(the_default_manifest_is_read_without_a_complaint, tc)
 	for (uint32_t i = 0; i < m.service_count; i++)
 		ATF_CHECK_EQ((s[i].task.caps & CAP_SOCKETS) != 0,
 		    s[i].serves != NULL && strcmp(s[i].serves, "tcpip") == 0);
+	/* Only the shell has whole disks, and only it and the TCP/IP service packets. */
+	for (uint32_t i = 0; i < m.service_count; i++) {
+		bool shell = strcmp(s[i].task.program, "shell") == 0;
+
+		ATF_CHECK_EQ((s[i].task.caps & CAP_ALL_DISKS) != 0, shell);
+		ATF_CHECK_EQ((s[i].task.caps & CAP_PACKETS) != 0,
+		    shell || strcmp(s[i].task.program, "tcpip") == 0);
+		ATF_CHECK_EQ((s[i].task.caps & CAP_CONTROL) != 0, shell);
+	}
 	ATF_CHECK_EQ(s[1].task.caps & (CAP_DEVICES | CAP_KEEP | CAP_ARCHIVE), 0);
 	ATF_CHECK_STREQ(d[0].task.program, "nvmed");
 	ATF_CHECK_EQ(d[0].provides, PROVIDES_BLOCK);
@@ -130,6 +141,39 @@ ATF_TC_BODY(ports_to_listen_on_are_listed, tc)
 	begin("services");
 	FB_CELLS(&b, "listen", 80, 65536);
 	refused("services", "listen: 65536 is not in 1 .. 65535");
+}
+
+ATF_TC_WITHOUT_HEAD(disk_ranges_are_read_as_they_are_written);
+ATF_TC_BODY(disk_ranges_are_read_as_they_are_written, tc)
+{
+	static const char *const bad[] = { "", "a", "a=", "=nvme0n1", "a=nvme0", "a=nvme0n0",
+		"a=nvme0n1025", "a=nvme256n1", "a=sda", "a=nvme0n1@1M", "a=nvme0n1@1M+",
+		"a=nvme0n1@1M+0", "a=nvme0n1+1M", "a=nvme0n1,rw", "a=nvme0n1,ro,ro", "a=nvme0n1 ",
+		"a=nvme0n1@1P+1M", "a=nvme0n1@99999999999T+1", "a=nvme0n1@18446744073709551615+1",
+		"a-name-that-has-more-than-31-bytes=nvme0n1" };
+	struct disk_range r;
+
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		ATF_CHECK_MSG(!disk_range_parse(bad[i], &r), "%s", bad[i]);
+	ATF_REQUIRE(disk_range_parse("disk=nvme0n1", &r));
+	ATF_CHECK_STREQ(r.name, "disk");
+	ATF_CHECK(r.controller == 0 && r.space == 0 && r.base == 0 && r.len == 0 && !r.read_only);
+	ATF_REQUIRE(disk_range_parse("b=disk12n3@512+64M,ro", &r));
+	ATF_CHECK(r.controller == 12 && r.space == 2 && r.base == 512 && r.len == 64ull << 20);
+	ATF_CHECK(r.read_only);
+	begin("services");
+	fb_prop(&b, "disks", "a=nvme0n1\0b=nvme1n1@1K+2G", 26);
+	end("services");
+	ATF_REQUIRE_EQ_MSG(lines, 0, "%s", said);
+	ATF_CHECK_STREQ(m.service[0].disks[1], "b=nvme1n1@1K+2G");
+	ATF_CHECK(m.service[0].disks[2] == NULL);
+	begin("services");
+	fb_string(&b, "disks", "a=nvme0n1@0+1Q");
+	refused("services", "disks: \"a=nvme0n1@0+1Q\" is none; NAME=DISK");
+	begin("services");
+	fb_prop(&b, "disks", "a=nvme0n1\0a=nvme0n1\0a=nvme0n1\0a=nvme0n1\0a=nvme0n1\0a=nvme0n1\0"
+	    "a=nvme0n1\0a=nvme0n1\0a=nvme0n1", 90);
+	refused("services", "disks: more than 8 names");
 }
 
 ATF_TC_WITHOUT_HEAD(every_property_arrives);
@@ -383,6 +427,7 @@ ATF_TP_ADD_TCS(tp)
 {
 	ATF_TP_ADD_TC(tp, the_default_manifest_is_read_without_a_complaint);
 	ATF_TP_ADD_TC(tp, ports_to_listen_on_are_listed);
+	ATF_TP_ADD_TC(tp, disk_ranges_are_read_as_they_are_written);
 	ATF_TP_ADD_TC(tp, every_property_arrives);
 	ATF_TP_ADD_TC(tp, an_unknown_property_is_named);
 	ATF_TP_ADD_TC(tp, a_drivers_property_is_unknown_in_a_service);
