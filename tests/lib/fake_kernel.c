@@ -340,7 +340,7 @@ fake_device_add(const struct fake_device *d)
 	k.devices[k.device_count++] = *d;
 }
 
-void *
+__attribute__((weak)) void *	/* kern/ptable.c has the real one */
 mmu_map_device(struct paddr base, uint64_t len)
 {
 	for (uint32_t i = 0; i < k.device_count; i++)
