@@ -142,6 +142,7 @@ iopt_init(struct iopt *t, const struct iopt_shape *shape, struct quota *q)
 		.root_entries = (uint16_t)BIT(root_entries_lg2(shape)), .near_at = 1,
 	};
 	t->top_shift = (uint8_t)shift_at(shape->format, t->top);
+	t->near_lg2 = (uint8_t)shift_at(shape->format, 1);
 	return table_create(t, t->root_order, &t->root);
 }
 
@@ -252,8 +253,8 @@ near_entry(const struct iopt *t, const struct iopt_format *f, uint64_t at, uint6
 {
 	uint64_t offset = at - t->near_at;
 
-	if (len != BIT(f->page_lg2) || offset >> (f->page_lg2 + f->stride_lg2) != 0 ||
-	    !is_aligned(offset, len))
+	if (unlikely(len != BIT(f->page_lg2)) || unlikely(offset >> t->near_lg2 != 0) ||
+	    unlikely(!is_aligned(offset, len)))
 		return NULL;
 	return &t->near_table[offset >> f->page_lg2];
 }
@@ -458,23 +459,25 @@ unmap_far(struct iopt *t, uint64_t at, uint64_t len, struct iopt_cleared *out)
 	return OK;
 }
 
-enum status
-iopt_unmap(struct iopt *t, struct iova at, uint64_t len, struct iopt_cleared *out)
+bool
+iopt_unmap_near(struct iopt *t, struct iova at, uint64_t len)
 {
 	const struct iopt_shape *shape = t->shape;
 	uint64_t *entry = near_entry(t, shape->format, at.v, len);
 
-	if (entry == NULL)
-		return unmap_far(t, at.v, len, out);
-	*out = (struct iopt_cleared){ .leaf_sizes = len, .leaves = 1 };
-	if (is_empty(shape->format, *entry)) {
-		*out = (struct iopt_cleared){ 0 };
-		return E_NOT_FOUND;
-	}
+	if (unlikely(entry == NULL) || unlikely(is_empty(shape->format, *entry)))
+		return false;
 	unit_store64(entry, 0);
 	unit_clean(entry, sizeof(*entry), shape->coherent);
 	unit_publish();
-	return OK;
+	return true;
+}
+
+enum status
+iopt_unmap(struct iopt *t, struct iova at, uint64_t len, struct iopt_cleared *out)
+{
+	*out = (struct iopt_cleared){ .leaf_sizes = len, .leaves = 1 };
+	return iopt_unmap_near(t, at, len) ? OK : unmap_far(t, at.v, len, out);
 }
 
 bool

@@ -76,6 +76,7 @@ struct iopt {
 	uint16_t root_entries;			/* (c) */
 	uint8_t top;				/* (c) height of the root's entries */
 	uint8_t top_shift;			/* (c) an entry of the root spans 1 << n bytes */
+	uint8_t near_lg2;			/* (c) a table of pages spans 1 << n bytes */
 	uint8_t root_order;			/* (c) frames of the root, log2 */
 } __attribute__((may_alias));			/* lives in iommu_domain.priv */
 
@@ -122,6 +123,10 @@ iopt_map(struct iopt *t, struct iova at, struct paddr to, uint64_t len_bytes, ui
  */
 NODISCARD enum status
 iopt_unmap(struct iopt *t, struct iova at, uint64_t len_bytes, struct iopt_cleared *out);
+
+/* The same for a page whose table was the last one in use: what most calls are of.  False: nothing
+ * was done, and it is for iopt_unmap. */
+NODISCARD bool iopt_unmap_near(struct iopt *t, struct iova at, uint64_t len_bytes);
 
 /* The leaf that translates an address, as the walker would find it; false when there is none. */
 struct iopt_leaf {

@@ -168,17 +168,28 @@ smmu_sync(struct iommu_domain *d UNUSED)
 	return (struct iommu_ticket){ 0 };
 }
 
+/* Returns its smallest leaf. */
+static NOINLINE unsigned
+clear(struct iommu_domain *d, struct iova at, uint64_t len)
+{
+	struct iopt_cleared cleared;
+	enum status r = iopt_unmap(&smmu_domain_of(d)->pt, at, len, &cleared);
+
+	KASSERT(r == OK);	/* the ledger says that it is mapped, just so */
+	return lowest_bit(cleared.leaf_sizes);
+}
+
 static struct iommu_ticket
 smmu_unmap(struct iommu_domain *d, struct iova at, uint64_t len)
 {
 	struct smmu *s = smmu_of(d->unit);
-	struct iopt_cleared cleared;
+	unsigned leaf_lg2 = PAGE_SHIFT;
 	struct iommu_ticket t;
-	enum status r = iopt_unmap(&smmu_domain_of(d)->pt, at, len, &cleared);
 
-	KASSERT(r == OK);	/* the ledger says that it is mapped, just so */
+	if (unlikely(!iopt_unmap_near(&smmu_domain_of(d)->pt, at, len)))
+		leaf_lg2 = clear(d, at, len);
 	smmu_lock(s);
-	smmu_cmd_flush_range(s, d->tag, at.v, len, lowest_bit(cleared.leaf_sizes));
+	smmu_cmd_flush_range(s, d->tag, at.v, len, leaf_lg2);
 	t = cmdring_ticket(&s->ring);
 	smmu_unlock(s);
 	return t;

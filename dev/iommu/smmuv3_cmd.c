@@ -172,23 +172,33 @@ collect_errors(struct smmu *s) REQUIRES(s->lock)
 	smmu_write(s, SMMU_GERRORN, s->gerrorn);
 }
 
+/* The unit said so of its command queue. */
+static NOINLINE void
+collect_seen(struct smmu *s, uint32_t cons) REQUIRES(s->lock)
+{
+	if (!cmdring_consumed(&s->ring, cons & (uint32_t)~CMDQ_CONS_ERR))
+		smmu_fail(s, "its command queue index is impossible");
+	else if (s->ring.head != s->ring.shown)	/* not done: waiting, or stopped? [SMMU-27] */
+		collect_errors(s);
+}
+
 void
 smmu_cmd_collect(struct smmu *s)
 {
-	uint32_t cons;
-
-	if (s->dead)
+	if (unlikely(s->dead))
 		return;
-	if (s->ring.head != s->ring.shown) {
-		cons = smmu_read(s, SMMU_CMDQ_CONS);
-		if (!cmdring_consumed(&s->ring, cons & (uint32_t)~CMDQ_CONS_ERR)) {
-			smmu_fail(s, "its command queue index is impossible");
-			return;
-		}
-		if (s->ring.head != s->ring.shown) /* not done: waiting, or stopped? [SMMU-27] */
-			collect_errors(s);
+	if (likely(s->ring.head != s->ring.shown)) {
+		uint32_t cons = smmu_read(s, SMMU_CMDQ_CONS);
+
+		/* All of it, and no error. */
+		if (unlikely(s->ring.shown != s->ring.tail) ||
+		    unlikely(cons != ((uint32_t)s->ring.tail & s->ring.index_mask)) ||
+		    unlikely(!cmdring_consumed(&s->ring, cons)))
+			collect_seen(s, cons);
 	}
-	if (s->ring.owes && cmdring_pay(&s->ring, 3)) {
+	if (likely(!s->ring.owes))
+		return;
+	if (!s->dead && s->ring.owes && cmdring_pay(&s->ring, 3)) {
 		smmu_cmd_flush_all(s);
 		smmu_cmd_send(s);
 	}
@@ -274,10 +284,18 @@ smmu_cmd_flush_range(struct smmu *s, uint32_t tag, uint64_t at, uint64_t len, un
 	/* Tables above leaves never go away: last-level entries only. */
 	uint64_t lo = s->stage == 1 ? CMD_TLBI_NH_VA | FIELD_PREP(TLBI0_ASID, tag) :
 	    CMD_TLBI_S2_IPA | FIELD_PREP(TLBI0_VMID, tag);
-	uint32_t cost = len >> leaf_lg2 == 1 ? 1 : range_cost(s, len, leaf_lg2);
+	uint32_t cost;
 	uint64_t step;
 	unsigned scale;
 
+	if (likely(len >> leaf_lg2 == 1)) {
+		if (likely(smmu_cmd_room(s, 1))) {
+			smmu_count(&s->unit.counters.invalidations);
+			smmu_cmd_put(s, lo, at | TLBI1_LEAF);
+		}
+		return;
+	}
+	cost = range_cost(s, len, leaf_lg2);
 	if (!smmu_cmd_room(s, cost > s->tlbi_max ? 1 : cost))
 		return;
 	if (cost > s->tlbi_max) {
@@ -285,10 +303,6 @@ smmu_cmd_flush_range(struct smmu *s, uint32_t tag, uint64_t at, uint64_t len, un
 		return;
 	}
 	smmu_count(&s->unit.counters.invalidations);
-	if (len >> leaf_lg2 == 1) {
-		smmu_cmd_put(s, lo, at | TLBI1_LEAF);
-		return;
-	}
 	for (; len != 0; at += step, len -= step) {
 		uint32_t num = s->ril ? range_step(len >> PAGE_SHIFT, &scale) : 1;
 

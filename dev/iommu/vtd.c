@@ -174,10 +174,16 @@ vtd_domain_fini(struct iommu_domain *d)
 	__atomic_fetch_sub(&v->unit.domains, 1, __ATOMIC_RELAXED);
 }
 
-static bool
-is_interrupt_range(uint64_t at, uint64_t len)
+/* One of two ranges, which do not wrap. */
+static ALWAYS_INLINE bool
+is_interrupt_range(uint64_t a, uint64_t b, uint64_t len)
 {
-	return ranges_overlap(at, len, VTD_INTERRUPT_BASE, VTD_INTERRUPT_LEN);
+	static_assert((VTD_INTERRUPT_BASE & (VTD_INTERRUPT_LEN - 1)) == 0);
+	if (likely(len == PAGE_SIZE))	/* it lies in one block of that size */
+		return (a & -VTD_INTERRUPT_LEN) == VTD_INTERRUPT_BASE ||
+		    (b & -VTD_INTERRUPT_LEN) == VTD_INTERRUPT_BASE;
+	return ranges_overlap(a, len, VTD_INTERRUPT_BASE, VTD_INTERRUPT_LEN) ||
+	    ranges_overlap(b, len, VTD_INTERRUPT_BASE, VTD_INTERRUPT_LEN);
 }
 
 static enum status
@@ -193,7 +199,7 @@ vtd_map(
 		return E_RANGE;
 	/* A request there is an interrupt, whatever the tables say; and a translation must not lead
 	 * there (VTD-55). */
-	if (is_interrupt_range(at.v, len) || is_interrupt_range(to.v, len))
+	if (is_interrupt_range(at.v, to.v, len))
 		return E_RANGE;
 	s = iopt_map(vtd_pt(d), at, to, len, (uint8_t)(rights & (IOMMU_READ | IOMMU_WRITE)));
 	d->table_pages = vtd_pt(d)->table_pages;
@@ -220,17 +226,26 @@ vtd_sync(struct iommu_domain *d)
 	return t;
 }
 
+static NOINLINE void
+clear(struct iommu_domain *d, struct iova at, uint64_t len)
+{
+	struct iopt_cleared cleared;
+	enum status s = iopt_unmap(vtd_pt(d), at, len, &cleared);
+
+	KASSERT(s == OK);	/* the ledger says that it is mapped, just so */
+}
+
 static struct iommu_ticket
 vtd_unmap(struct iommu_domain *d, struct iova at, uint64_t len)
 {
 	struct vtd *v = vtd_of(d->unit);
-	struct iopt_cleared cleared;
 	struct iommu_ticket t;
-	enum status s = iopt_unmap(vtd_pt(d), at, len, &cleared);
 
-	KASSERT(s == OK);	/* the ledger says that it is mapped, just so */
+	if (unlikely(!iopt_unmap_near(vtd_pt(d), at, len)))
+		clear(d, at, len);
 	vtd_lock(v);
-	vtd_write_buffer(v);
+	if (unlikely(v->write_buffer))
+		vtd_write_buffer(v);
 	vtd_flush_range(v, d->tag, at.v, len);
 	t = cmdring_ticket(&v->ring);
 	vtd_unlock(v);

@@ -188,6 +188,17 @@ collect_status(struct vtd *v) REQUIRES(v->lock)
 	io_collect();
 }
 
+/* Every sync was reported, and nothing else is to be done. */
+static ALWAYS_INLINE bool
+all_done(struct vtd *v) REQUIRES(v->lock)
+{
+	if (unlikely(once_load(v->status) != (uint32_t)v->ring.syncs) || unlikely(v->dead) ||
+	    unlikely(v->ring.owes) || !cmdring_reported(&v->ring, (uint32_t)v->ring.syncs))
+		return false;
+	io_collect();
+	return true;
+}
+
 void
 vtd_collect(struct vtd *v)
 {
@@ -282,16 +293,21 @@ put_pages(struct vtd *v, uint32_t did, uint64_t at, unsigned mask) REQUIRES(v->l
 void
 vtd_flush_range(struct vtd *v, uint32_t did, uint64_t at, uint64_t len)
 {
-	uint64_t max = (v->cap & CAP_PSI) != 0 ? FIELD_GET(CAP_MAMV, v->cap) : 0;
-	unsigned mask = mask_of(at, len), left, right;
-	uint64_t cut = align_down(at + (len - 1), (PAGE_SIZE << mask) / 2);
+	uint64_t max = (v->cap & CAP_PSI) != 0 ? FIELD_GET(CAP_MAMV, v->cap) : 0, cut;
+	unsigned mask, left, right;
 
-	if (!vtd_room(v, 2))
+	if (unlikely(cmdring_room(&v->ring) < 2) && !vtd_room(v, 2))
 		return;
-	if ((v->cap & CAP_PSI) == 0) {
+	if (unlikely((v->cap & CAP_PSI) == 0)) {
 		vtd_put_domain(v, did);
 		return;
 	}
+	if (likely(len == PAGE_SIZE)) {
+		put_pages(v, did, at, 0);
+		return;
+	}
+	mask = mask_of(at, len);
+	cut = align_down(at + (len - 1), (PAGE_SIZE << mask) / 2);
 	if (mask > 1 && cut > at) {
 		left = mask_of(at, cut - at);
 		right = mask_of(cut, at + len - cut);
@@ -329,7 +345,8 @@ vtd_ticket_poll(struct iommu_unit *u, struct iommu_ticket t)
 	vtd_lock(v);
 	if (t.seq > v->ring.syncs)	/* nobody closed its batch yet */
 		vtd_send(v);
-	vtd_collect(v);
+	if (unlikely(!all_done(v)))
+		vtd_collect(v);
 	s = cmdring_past(&v->ring, t) ? OK : v->dead ? E_QUARANTINED : E_WOULD_BLOCK;
 	vtd_unlock(v);
 	return s;
