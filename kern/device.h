@@ -75,6 +75,8 @@ struct buffer {
 	uint32_t pool; /* (device) its id, and its pages: it may be gone when somebody asks */
 	uint64_t pool_pages;		/* (device) */
 	uint32_t round;			/* (device) how often it was mapped again (UNMAP_KEEP) */
+	uint32_t window;		/* (device) where its window is, when it is closed */
+	bool window_closed;		/* (device) */
 	bool writes;			/* (device) the device may write */
 	bool arming;			/* (device) a dma_map of it waits */
 	bool uncounted;			/* (device) the device outlives it */

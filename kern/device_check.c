@@ -86,6 +86,8 @@ device_check_add(struct device *d, struct buffer *b)
 	uint64_t at = grant_iova(&b->grant).v;
 	enum status s = OK;
 
+	if (b->window_closed)
+		device_check_remove(d, b);
 	for (uint64_t done = 0, n; done < g->len && s == OK; done += n) {
 		struct xlate_window w = {
 			.first = at + done, .grant = &b->grant.entry, .dir = g->dir
@@ -117,6 +119,7 @@ device_check_add(struct device *d, struct buffer *b)
 void
 device_check_remove(struct device *d, struct buffer *b)
 {
+	b->window_closed = false;
 	(void)window_remove(&d->check->windows, &b->grant.entry, grant_iova(&b->grant).v);
 }
 

@@ -23,6 +23,7 @@
 #include "kern/device_queue.h"
 #include "kern/abi/syscall.h"
 #include "kern/base/bits.h"
+#include "kern/frame.h"
 #include "kern/ipc.h"
 #include "kern/md/clock.h"
 #include "kern/panic.h"
@@ -88,12 +89,12 @@ device_buffer_quarantine(struct buffer *b)
 	poison(b);
 }
 
-/* Nothing may name it from here on. */
-static ALWAYS_INLINE void
-revoked(struct device *d, struct buffer *b)
+/* It is free: its address may be another's. */
+static void
+freed(struct device *d, struct buffer *b)
 {
-	trace(DMA_UNMAP, device_tag(d), grant_iova(&b->grant), grant_len(&b->grant));
-	if (d->check != NULL)
+	list_remove(&b->link);
+	if (b->window_closed)
 		device_check_remove(d, b);
 }
 
@@ -105,12 +106,15 @@ device_buffer_revoke(struct buffer *b)
 
 	if (grant_state(&b->grant) == LEDGER_IDLE) {
 		domain_drop(&d->domain, &b->grant);
-		list_remove(&b->link);
+		freed(d, b);
 		return OK;
 	}
 	s = domain_revoke(&d->domain, &b->grant);
-	if (s == OK)
-		revoked(d, b);
+	if (s == OK) {
+		trace(DMA_UNMAP, device_tag(d), grant_iova(&b->grant), grant_len(&b->grant));
+		if (d->check != NULL)
+			device_check_remove(d, b);
+	}
 	return s;
 }
 
@@ -124,7 +128,7 @@ device_buffer_settle(struct buffer *b)
 	if (likely(s == OK)) {
 		trace(DMA_INVALIDATED, device_tag(b->device), at, len);
 		if (grant_state(&b->grant) == LEDGER_FREE)
-			list_remove(&b->link);
+			freed(b->device, b);
 	} else if (s != E_WOULD_BLOCK) {
 		poison(b);
 	}
@@ -266,25 +270,15 @@ token(handle_t h, const struct buffer *b)
  * it becomes idle.  Both locks are held; before the first wait the buffer is counted, and its own
  * lock let go (*counted).
  */
-static enum status
-take_back(struct buffer *b, bool keep, uint64_t deadline, bool *counted) NO_THREAD_SAFETY
+static NOINLINE enum status
+wait_back(struct buffer *b, uint64_t deadline, bool *counted) NO_THREAD_SAFETY
 {
-	struct device *d = b->device;
 	bool late = false;
-	enum status s;
+	enum status s = OK;
 
-	if (keep) {
-		s = domain_disarm(&d->domain, &b->grant);
-		if (likely(s == OK))
-			revoked(d, b);
-	} else {
-		s = device_buffer_revoke(b);
-	}
-	if (s == E_STATE)	/* on its way already, or over */
-		s = OK;
 	while (s == OK && grant_state(&b->grant) == LEDGER_REVOKING) {
 		s = device_buffer_settle(b);
-		if (likely(s != E_WOULD_BLOCK))
+		if (s != E_WOULD_BLOCK)
 			continue;
 		if (!*counted) {
 			object_get(&b->obj);
@@ -299,6 +293,31 @@ take_back(struct buffer *b, bool keep, uint64_t deadline, bool *counted) NO_THRE
 	return s == OK && grant_state(&b->grant) == LEDGER_QUARANTINED ? E_QUARANTINED : s;
 }
 
+static ALWAYS_INLINE enum status
+take_back(struct buffer *b, bool keep, uint64_t deadline, bool *counted) NO_THREAD_SAFETY
+{
+	struct device *d = b->device;
+	enum status s;
+
+	if (keep) {
+		s = domain_disarm(&d->domain, &b->grant);
+		if (likely(s == OK || s == E_WOULD_BLOCK) && d->check != NULL)
+			device_check_keep(d, b);
+		if (likely(s == OK)) {	/* one record says both: unmapped, and invalidated */
+			trace(DMA_INVALIDATED, device_tag(d), grant_iova(&b->grant),
+			    grant_len(&b->grant));
+			return OK;
+		}
+		if (s == E_WOULD_BLOCK)
+			trace(DMA_UNMAP, device_tag(d), grant_iova(&b->grant),
+			    grant_len(&b->grant));
+	} else {
+		s = device_buffer_revoke(b);
+	}
+	/* E_STATE: on its way already, or over. */
+	return s == E_BUSY ? s : wait_back(b, deadline, counted);
+}
+
 /* No device can reach it: its memory, for the caller to put when no lock is held; else NULL. */
 static ALWAYS_INLINE struct memory *
 let_go(struct buffer *b)
@@ -306,6 +325,24 @@ let_go(struct buffer *b)
 	enum ledger_state s = grant_state(&b->grant);
 
 	return (s == LEDGER_IDLE || s == LEDGER_FREE) && b->memory != NULL ? unpin(b) : NULL;
+}
+
+/*
+ * Its closed window, at its place, for memory that is one run; where that cannot be, false, and it
+ * is for device_check_add to say why.
+ */
+static ALWAYS_INLINE bool
+open_again(struct device *d, struct buffer *b)
+{
+	const struct ledger_grant *g = &b->grant.entry.grant;
+	uint64_t n, at = grant_iova(&b->grant).v;
+	struct paddr p;
+
+	return likely(d->address_bits == 64) &&
+	    likely(memory_run(b->memory, g->offset / PAGE_SIZE, &p, &n)) &&
+	    likely(n * PAGE_SIZE >= g->len) &&
+	    likely(device_check_reopen(d, b, at, d->check->brokered ? p.v - at : 0,
+		(uint64_t)(uintptr_t)frame_ptr(p) - at));
 }
 
 /* What can be said before a grant that is idle gets memory again. */
@@ -358,16 +395,14 @@ arm(struct thread *t, struct uregs *u, struct buffer *b) NO_THREAD_SAFETY
 	object_get(mo);
 	spin_unlock(&mo->lock);
 	if (likely(s == OK))
-		s = domain_arm(&d->domain, &b->grant,
-		    &(struct ledger_grant){ .owner = b, .memory = m, .offset = offset, .len = len,
-			.generation = d->domain.ledger.generation, .dir = (enum dma_dir)dir });
+		s = domain_arm(&d->domain, &b->grant, m, offset, (enum dma_dir)dir);
 	if (unlikely(s == E_WOULD_BLOCK)) {
 		object_get(&b->obj);
 		spin_unlock(&b->obj.lock);
 		counted = b->arming = true;
 		s = publish(b, s);
 	}
-	if (likely(s == OK) && d->check != NULL)
+	if (likely(s == OK) && d->check != NULL && !(b->window_closed && open_again(d, b)))
 		s = device_check_add(d, b);
 	if (likely(s == OK) && unlikely(!d->mastering) && !d->resetting && d->check == NULL)
 		s = device_master_on(d);

@@ -85,6 +85,26 @@ void device_check_close(struct device *d);
  */
 NODISCARD enum status device_check_add(struct device *d, struct buffer *b);
 void device_check_remove(struct device *d, struct buffer *b);
+/* It keeps its address: queue entries can name it no more.  Reopen: and can again, of memory that
+ * is one run; false: device_check_add. */
+static ALWAYS_INLINE void
+device_check_keep(struct device *d, struct buffer *b)
+{
+	b->window_closed = window_close(
+	    &d->check->windows, &b->grant.entry, grant_iova(&b->grant).v, &b->window);
+	if (unlikely(!b->window_closed))
+		device_check_remove(d, b);
+}
+static ALWAYS_INLINE bool
+device_check_reopen(struct device *d, struct buffer *b, uint64_t at, uint64_t delta, uint64_t cpu)
+{
+	struct ledger_entry *e = &b->grant.entry;
+	bool open = window_open(&d->check->windows, e, b->window, at, at + (e->grant.len - 1),
+	    delta, cpu, e->grant.dir);
+
+	b->window_closed = !open;
+	return open;
+}
 
 /* One register access under the class's policy.  E_REFUSED: *rule says why. */
 NODISCARD enum status device_check_access(struct device *d, const struct mmio *w, uint64_t offset,

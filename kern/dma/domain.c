@@ -242,13 +242,29 @@ look(struct fence *f)
 	return fence_past(f) ? OK : fence_poll(f, clock_now());
 }
 
+/* All of it is stored. */
+static ALWAYS_INLINE enum status
+in_force(struct dma_domain *d, struct grant *g)
+{
+	struct iommu_unit *u = d->io.unit;
+	struct iommu_ticket t;
+
+	ledger_mapped(&d->ledger, &g->entry);
+	__atomic_fetch_add(&u->counters.maps, 1, __ATOMIC_RELAXED);
+	t = u->facts.map_invalidates ? u->ops->sync(&d->io) : (struct iommu_ticket){ 0 };
+	if (likely(t.seq == 0)) {	/* in force already */
+		ledger_publish(&d->ledger, &g->entry);
+		return OK;
+	}
+	fence_add(&g->fence, t, FENCE_FROM_POLL);
+	return domain_publish(d, g);
+}
+
 /* allocated: a step more, or mapped. */
 static enum status
 go_on(struct dma_domain *d, struct grant *g)
 {
-	struct iommu_unit *u = d->io.unit;
 	enum status s = map_some(d, g);
-	struct iommu_ticket t;
 
 	if (s != OK && g->mapped == 0) {
 		if (g->keeps)
@@ -263,17 +279,7 @@ go_on(struct dma_domain *d, struct grant *g)
 		clear_some(d, g);
 		return s;
 	}
-	if (g->mapped < g->entry.grant.len)
-		return E_WOULD_BLOCK;
-	ledger_mapped(&d->ledger, &g->entry);
-	__atomic_fetch_add(&u->counters.maps, 1, __ATOMIC_RELAXED);
-	t = u->ops->sync(&d->io);
-	if (t.seq == 0) {	/* in force already */
-		ledger_publish(&d->ledger, &g->entry);
-		return OK;
-	}
-	fence_add(&g->fence, t, FENCE_FROM_POLL);
-	return domain_publish(d, g);
+	return g->mapped < g->entry.grant.len ? E_WOULD_BLOCK : in_force(d, g);
 }
 
 enum status
@@ -290,14 +296,24 @@ domain_grant(struct dma_domain *d, struct grant *g, const struct ledger_grant *w
 }
 
 enum status
-domain_arm(struct dma_domain *d, struct grant *g, const struct ledger_grant *want)
+domain_arm(struct dma_domain *d, struct grant *g, struct memory *m, uint64_t offset,
+    enum dma_dir dir)
 {
-	enum status s = ledger_arm(&d->ledger, &g->entry, want);
+	struct iommu_unit *u = d->io.unit;
+	uint64_t n;
+	struct paddr p;
 
-	if (s != OK)
-		return s;
+	ledger_arm(&d->ledger, &g->entry, m, offset, dir);
 	g->mapped = g->cleared = 0;
 	g->keeps = true;
+	/* One page, whose table is there already: the usual case, in one go. */
+	if (likely(g->entry.grant.len == PAGE_SIZE) &&
+	    likely(memory_run(m, offset / PAGE_SIZE, &p, &n)) &&
+	    likely(u->ops->map(
+		       &d->io, grant_iova(g), p, PAGE_SIZE, (enum iommu_rights)dir) == OK)) {
+		g->mapped = PAGE_SIZE;
+		return in_force(d, g);
+	}
 	return go_on(d, g);
 }
 
@@ -317,11 +333,13 @@ domain_publish(struct dma_domain *d, struct grant *g)
 	return s;
 }
 
-static ALWAYS_INLINE enum status
-revoke(struct dma_domain *d, struct grant *g)
+enum status
+domain_revoke(struct dma_domain *d, struct grant *g)
 {
 	enum status s = ledger_revoke(&d->ledger, &g->entry);
 
+	if (s != E_BUSY)
+		g->keeps = false;
 	if (s != OK)
 		return s;
 	clear_some(d, g);
@@ -330,23 +348,32 @@ revoke(struct dma_domain *d, struct grant *g)
 }
 
 enum status
-domain_revoke(struct dma_domain *d, struct grant *g)
-{
-	enum status s = revoke(d, g);
-
-	if (s != E_BUSY)
-		g->keeps = false;
-	return s;
-}
-
-enum status
 domain_disarm(struct dma_domain *d, struct grant *g)
 {
-	enum status s = revoke(d, g);
+	struct iommu_unit *u = d->io.unit;
+	enum status s = ledger_revoke(&d->ledger, &g->entry);
+	struct iommu_ticket t;
 
-	if (s == OK)
-		g->keeps = true;
-	return s;
+	if (unlikely(s != OK))
+		return s;
+	g->keeps = true;
+	__atomic_fetch_add(&u->counters.unmaps, 1, __ATOMIC_RELAXED);
+	if (unlikely(g->mapped > BYTES_AT_ONCE)) {
+		clear_some(d, g);
+		return E_WOULD_BLOCK;
+	}
+	g->cleared = g->mapped;
+	t = u->ops->unmap(&d->io, grant_iova(g), g->mapped);
+	/* Past at the first look it needs no deadline, so no fence; what the unit says else the
+	 * fence hears when it asks. */
+	if (unlikely(t.seq != 0 && u->ops->ticket_poll(u, t) != OK)) {
+		fence_add(&g->fence, t, FENCE_FROM_POLL);
+		return E_WOULD_BLOCK;
+	}
+	(void)!ledger_settle(&d->ledger, &g->entry, OK);
+	ledger_scrubbed(&d->ledger, &g->entry);
+	ledger_idle(&d->ledger, &g->entry);
+	return OK;
 }
 
 void

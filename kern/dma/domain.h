@@ -114,17 +114,19 @@ domain_grant(struct dma_domain *d, struct grant *g, const struct ledger_grant *w
 NODISCARD enum status domain_publish(struct dma_domain *d, struct grant *g);
 
 /*
- * The same for a grant that is idle: it keeps its address.  What ledger_arm refuses, too.  Refused
- * it is idle again, or, when a part was mapped, revoking.
+ * The same for a grant that is idle, at the address that it has: of memory from a byte offset on,
+ * as long as it was; both are whole granules.  Refused it is idle again, or, when a part was
+ * mapped, revoking.
  */
-NODISCARD enum status
-domain_arm(struct dma_domain *d, struct grant *g, const struct ledger_grant *want);
+NODISCARD enum status domain_arm(struct dma_domain *d, struct grant *g, struct memory *m,
+    uint64_t offset, enum dma_dir dir);
 
 /*
  * E_BUSY: pinned.  E_STATE: on its way already, idle, free or quarantined.  Revoked it will be
  * free, also when it was on its way to be idle; disarmed it will be idle.
  */
 NODISCARD enum status domain_revoke(struct dma_domain *d, struct grant *g);
+/* And looks once whether it is.  OK: it is idle; E_WOULD_BLOCK: revoking. */
 NODISCARD enum status domain_disarm(struct dma_domain *d, struct grant *g);
 
 /* g is idle: it is free. */

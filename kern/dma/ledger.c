@@ -81,12 +81,11 @@ ledger_live(const struct ledger *l)
 	return l->count[LEDGER_FREE].left - l->count[LEDGER_FREE].entered;
 }
 
-/* What can be said about a request before there is an address; from: where it may come from. */
-static ALWAYS_INLINE enum status
-judge(const struct ledger *l, const struct ledger_entry *e, enum ledger_state from,
-    const struct ledger_grant *g)
+/* What can be said about a request before there is an address. */
+static enum status
+judge(const struct ledger *l, const struct ledger_entry *e, const struct ledger_grant *g)
 {
-	if (e->state != from)
+	if (e->state != LEDGER_FREE)
 		return E_STATE;
 	if (g->generation != l->generation)
 		return E_STALE;
@@ -105,22 +104,22 @@ born(struct ledger *l, struct ledger_entry *e, const struct ledger_grant *g)
 	step(l, e, LEDGER_ALLOCATED);
 }
 
-enum status
-ledger_arm(struct ledger *l, struct ledger_entry *e, const struct ledger_grant *g)
+void
+ledger_arm(
+    struct ledger *l, struct ledger_entry *e, void *memory, uint64_t offset, enum dma_dir dir)
 {
-	enum status s = judge(l, e, LEDGER_IDLE, g);
-
-	if (s == OK && g->len != e->grant.len)
-		s = E_RANGE;
-	if (s == OK)
-		born(l, e, g);
-	return s;
+	KASSERT(e->state == LEDGER_IDLE && dir != 0 && dir <= DMA_BOTH);
+	e->grant.memory = memory;
+	e->grant.offset = offset;
+	e->grant.generation = l->generation;
+	e->grant.dir = dir;
+	step(l, e, LEDGER_ALLOCATED);
 }
 
 enum status
 ledger_reserve(struct ledger *l, struct ledger_entry *e, const struct ledger_grant *g)
 {
-	enum status s = judge(l, e, LEDGER_FREE, g);
+	enum status s = judge(l, e, g);
 
 	if (s == OK)
 		s = iova_alloc(l->space, g->len, &e->range);
@@ -133,7 +132,7 @@ enum status
 ledger_reserve_at(
     struct ledger *l, struct ledger_entry *e, const struct ledger_grant *g, struct iova at)
 {
-	enum status s = judge(l, e, LEDGER_FREE, g);
+	enum status s = judge(l, e, g);
 
 	if (s == OK)
 		s = iova_alloc_at(l->space, at, g->len, &e->range);
@@ -216,7 +215,9 @@ void
 ledger_idle(struct ledger *l, struct ledger_entry *e)
 {
 	step(l, e, LEDGER_IDLE);
-	e->grant = (struct ledger_grant){ .owner = e->grant.owner, .len = e->grant.len };
+	e->grant.memory = NULL;
+	e->grant.offset = 0;
+	e->grant.dir = (enum dma_dir)0;
 }
 
 static bool

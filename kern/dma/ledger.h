@@ -73,7 +73,7 @@ struct ledger_grant {
 
 struct ledger_entry {
 	struct iova_range range;	/* in the space while not free */
-	struct ledger_grant grant;	/* (c) while not free; idle: owner and len */
+	struct ledger_grant grant;	/* (c) while not free; idle: no memory, offset, dir */
 	enum ledger_state state;
 	uint32_t pins;			/* accepted queue entries that name the range */
 };
@@ -119,13 +119,10 @@ ledger_reserve(struct ledger *l, struct ledger_entry *e, const struct ledger_gra
 NODISCARD enum status ledger_reserve_at(
     struct ledger *l, struct ledger_entry *e, const struct ledger_grant *g, struct iova at);
 
-/*
- * idle -> allocated, at the address that it has.  What ledger_reserve refuses, and
- *   E_STATE     the entry is not idle
- *   E_RANGE     len is not what the entry was made for
- */
-NODISCARD enum status
-ledger_arm(struct ledger *l, struct ledger_entry *e, const struct ledger_grant *g);
+/* idle -> allocated, of this generation, at the address and of the length that it has; offset is a
+ * multiple of the granule. */
+void ledger_arm(
+    struct ledger *l, struct ledger_entry *e, void *memory, uint64_t offset, enum dma_dir dir);
 
 /* allocated -> free: nothing of it was ever mapped. */
 void ledger_cancel(struct ledger *l, struct ledger_entry *e);

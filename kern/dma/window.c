@@ -36,6 +36,22 @@ window_add(struct window_table *t, const struct xlate_window *w)
 	return OK;
 }
 
+bool
+window_close_far(struct window_table *t, const void *grant, uint64_t first, uint32_t *hint)
+{
+	uint32_t count = t->live.count, at;
+
+	if (count == 0)
+		return false;
+	at = (uint32_t)(xlate_below(&t->live, first) - t->v);
+	if (t->v[at].grant != grant || t->v[at].first != first ||
+	    (at + 1 < count && t->v[at + 1].grant == grant))
+		return false;
+	*hint = at;
+	t->v[at].last = first - 1;
+	return true;
+}
+
 uint32_t
 window_remove(struct window_table *t, const void *grant, uint64_t first)
 {

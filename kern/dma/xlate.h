@@ -59,7 +59,7 @@ struct xlate_window {
 	uint32_t dir;			/* enum dma_dir */
 };
 
-/* Sorted by first, none overlaps. */
+/* Sorted by first, none overlaps.  One that ends before it begins holds nothing (window.h). */
 struct xlate_windows { const struct xlate_window *v; uint32_t count; };
 
 /* One command id of a queue. */

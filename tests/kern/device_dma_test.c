@@ -5,7 +5,7 @@
  * Requirements: A3
  *
  * LINK: kern/device_dma.c kern/dma/domain.c kern/dma/ledger.c kern/dma/iova.c kern/dma/fence.c
- * LINK: kern/base/itree.c kern/quota.c kern/base/fmt.c kern/base/str.c
+ * LINK: kern/dma/window.c kern/base/itree.c kern/quota.c kern/base/fmt.c kern/base/str.c
  * LINK: tests/lib/fake_kernel.c tests/lib/fake_memory.c tests/lib/fake_panic.c
  */
 #include <atf-c.h>
@@ -29,12 +29,13 @@ enum : uint32_t { ALL = RIGHT_READ | RIGHT_WRITE | RIGHT_DMA };
 
 static struct {
 	uint64_t issued, done;
-	bool maps_invalidate;
-	unsigned maps, unmaps, fail_map;	/* the n-th map from now fails */
+	unsigned maps, unmaps, fail_maps;	/* so many fail from now on */
 	bool attached;			/* D2: what is mapped now, and where */
 	uint64_t at, to, len;
 	enum iommu_rights rights;
 } u;
+
+static struct iommu_unit unit;
 
 static struct iommu_ticket ticket(void) { return (struct iommu_ticket){ ++u.issued }; }
 static enum status unit_domain_init(struct iommu_domain *d UNUSED) { return OK; }
@@ -44,7 +45,7 @@ static enum status
 unit_map(struct iommu_domain *d UNUSED, struct iova at, struct paddr to, uint64_t len,
     enum iommu_rights rights)
 {
-	if (u.fail_map != 0 && --u.fail_map == 0)
+	if (u.fail_maps != 0 && u.fail_maps--)
 		return E_NO_MEMORY;
 	ATF_CHECK(u.len == 0 || at.v == u.at + u.len);
 	if (u.len == 0) {
@@ -60,7 +61,7 @@ unit_map(struct iommu_domain *d UNUSED, struct iova at, struct paddr to, uint64_
 static struct iommu_ticket
 unit_sync(struct iommu_domain *d UNUSED)
 {
-	return u.maps_invalidate ? ticket() : (struct iommu_ticket){ 0 };
+	return unit.facts.map_invalidates ? ticket() : (struct iommu_ticket){ 0 };
 }
 
 static struct iommu_ticket
@@ -74,9 +75,9 @@ unit_unmap(struct iommu_domain *d UNUSED, struct iova at, uint64_t len)
 }
 
 static enum status
-unit_poll(struct iommu_unit *unit, struct iommu_ticket t)
+unit_poll(struct iommu_unit *self, struct iommu_ticket t)
 {
-	return t.seq <= u.done ? OK : unit->broken ? E_QUARANTINED : E_WOULD_BLOCK;
+	return t.seq <= u.done ? OK : self->broken ? E_QUARANTINED : E_WOULD_BLOCK;
 }
 
 static const struct iommu_ops ops = {
@@ -100,9 +101,8 @@ static uint32_t memory_rights, buffer_rights;
 static struct buffer slot[4], *buffer;	/* what BUFFER names */
 static unsigned slots;
 static struct quota holder;
-static struct iommu_unit unit;
 static struct device_check check;
-static unsigned windows;		/* of the driver's grant, that queues may name */
+static struct xlate_window array[4];	/* what queues may name */
 static enum status window_says;
 static struct work *job;
 static void (*meanwhile)(void);		/* once, while the caller sleeps */
@@ -138,19 +138,35 @@ sched_sleep(uint64_t deadline)
 		what();
 }
 
+/* As device_check.c does. */
 void
-device_check_remove(struct device *dev UNUSED, struct buffer *b UNUSED)
+device_check_remove(struct device *dev UNUSED, struct buffer *b)
 {
-	windows = 0;
+	b->window_closed = false;
+	(void)window_remove(&check.windows, &b->grant.entry, grant_iova(&b->grant).v);
 }
 
 enum status
-device_check_add(struct device *dev UNUSED, struct buffer *b)
+device_check_add(struct device *dev, struct buffer *b)
 {
+	uint64_t at = grant_iova(&b->grant).v;
+	struct xlate_window w = { .first = at, .last = at + b->grant.entry.grant.len - 1,
+		.grant = &b->grant.entry, .dir = b->grant.entry.grant.dir };
+
 	ATF_CHECK_EQ(grant_state(&b->grant), LEDGER_PUBLISHED);
-	if (window_says == OK)
-		windows = 1;
-	return window_says;
+	if (b->window_closed)
+		device_check_remove(dev, b);
+	return window_says == OK ? window_add(&check.windows, &w) : window_says;
+}
+
+/* How many directions queues may name it for: 0, it is outside of every window. */
+static unsigned
+windows_of(uint64_t at)
+{
+	const struct xlate_windows *t = &check.windows.live;
+	const struct xlate_window *w = t->count != 0 ? xlate_below(t, at) : NULL;
+
+	return w != NULL && xlate_holds(w, at, PAGE_SIZE) ? w->dir : 0;
 }
 
 enum status
@@ -302,7 +318,7 @@ begin(void)
 	memset(&memory, 0, sizeof(memory));
 	memset(&other, 0, sizeof(other));
 	memset(&me, 0, sizeof(me));
-	slots = windows = sleeps = fired = 0;
+	slots = sleeps = fired = 0;
 	window_says = OK;
 	meanwhile = NULL;
 	job = NULL;
@@ -321,6 +337,9 @@ begin(void)
 	d.function[0].fn = &function;
 	d.function_count = 1;
 	d.check = &check;
+	d.address_bits = 64;
+	memset(&check, 0, sizeof(check));
+	window_place(&check.windows, array, ARRAY_SIZE(array));
 	ATF_REQUIRE_EQ(map(DEVICE, MEMORY, 0, 1, DMA_TO_DEVICE), OK);
 	u.done = u.issued;
 }
@@ -345,6 +364,7 @@ end(void)
 	unpinned(&memory);
 	unpinned(&other);
 	ATF_CHECK(list_empty(&d.buffers));
+	ATF_CHECK_EQ(check.windows.live.count, 0);
 	ATF_CHECK_EQ(ledger_live(&d.domain.ledger), 0);
 	domain_fini(&d.domain);
 }
@@ -359,16 +379,18 @@ ATF_TC_BODY(a_kept_grant_gets_other_memory_at_its_address, tc)
 	answer();
 	first = word;
 	at = iova;
-	ATF_CHECK(windows == 1 && memory.m.grants == 1);
+	ATF_CHECK(windows_of(iova) == DMA_TO_DEVICE && memory.m.grants == 1);
 	for (unsigned i = 0; i < 3; i++) {
 		uint64_t before = word;
 
 		ATF_REQUIRE_EQ(unmap(word, 0, UNMAP_KEEP), OK);
-		ATF_CHECK(state() == LEDGER_IDLE && windows == 0 && u.len == 0);
+		ATF_CHECK(state() == LEDGER_IDLE && windows_of(at) == 0 && u.len == 0);
 		unpinned(&memory);
 		unpinned(&other);
 		ATF_REQUIRE_EQ(map(word, OTHER, i, 1, DMA_FROM_DEVICE), OK);
-		ATF_CHECK(state() == LEDGER_PUBLISHED && windows == 1);
+		ATF_CHECK(state() == LEDGER_PUBLISHED && windows_of(at) == DMA_FROM_DEVICE);
+		ATF_CHECK_EQ(array[0].cpu + at,
+		    (uint64_t)(uintptr_t)frame_ptr(page_of(&other, i)));
 		ATF_CHECK(iova == at && u.at == at && u.len == PAGE_SIZE);
 		ATF_CHECK_EQ(u.to, page_of(&other, i).v);
 		ATF_CHECK_EQ(u.rights, IOMMU_WRITE);
@@ -418,14 +440,16 @@ ATF_TC_BODY(what_cannot_be_mapped_leaves_the_grant_idle_and_pins_nothing, tc)
 	d.shut_off = true;
 	ATF_CHECK_EQ(map(word, OTHER, 0, 1, DMA_TO_DEVICE), E_NO_DEVICE);
 	d.shut_off = false;
-	u.fail_map = 1;
+	u.fail_maps = 2;	/* a table page is asked for twice */
 	ATF_CHECK_EQ(map(word, OTHER, 0, 1, DMA_TO_DEVICE), E_NO_MEMORY);
 	ATF_CHECK_EQ(u.maps, 1);
 	unpinned(&other);
 	window_says = E_NO_MEMORY;
+	d.address_bits = 40;	/* no memory is at hand beyond, but who knows */
 	ATF_CHECK_EQ(map(word, OTHER, 0, 1, DMA_TO_DEVICE), E_NO_MEMORY);
-	ATF_CHECK(state() == LEDGER_IDLE && u.len == 0 && u.unmaps == 2 && windows == 0);
+	ATF_CHECK(state() == LEDGER_IDLE && u.len == 0 && u.unmaps == 2 && windows_of(iova) == 0);
 	unpinned(&other);
+	d.address_bits = 64;
 	window_says = OK;
 	buffer->round = UINT32_MAX;
 	ATF_CHECK_EQ(map((uint64_t)UINT32_MAX << 32 | BUFFER, OTHER, 0, 1, DMA_BOTH), E_OVERFLOW);
@@ -439,7 +463,7 @@ ATF_TC_BODY(memory_is_pinned_until_the_unit_has_confirmed, tc)
 {
 	begin();
 	ATF_CHECK_EQ(unmap(word, 0, UNMAP_KEEP), E_TIMED_OUT);
-	ATF_CHECK(state() == LEDGER_REVOKING && windows == 0 && sleeps != 0);
+	ATF_CHECK(state() == LEDGER_REVOKING && windows_of(iova) == 0 && sleeps != 0);
 	ATF_CHECK(memory.m.grants == 1 && memory.m.obj.refs == 2);
 	/* Not before. */
 	ATF_CHECK_EQ(map(word, OTHER, 0, 1, DMA_BOTH), E_STATE);
@@ -456,7 +480,7 @@ others_try(void)
 	ATF_CHECK_EQ(map(word, MEMORY, 0, 1, DMA_BOTH), E_BUSY);
 	ATF_CHECK_EQ(unmap(word, 0, UNMAP_KEEP), E_BUSY);
 	ATF_CHECK_EQ(unmap(word, 0, 0), E_BUSY);
-	ATF_CHECK_EQ(windows, 0);
+	ATF_CHECK_EQ(windows_of(iova), 0);
 	answer();
 }
 
@@ -468,10 +492,10 @@ ATF_TC_BODY(one_at_a_time_waits_for_its_mapping, tc)
 	answer();
 	ATF_REQUIRE_EQ(unmap(word, 0, UNMAP_KEEP), OK);
 	u.done = u.issued;
-	u.maps_invalidate = true;
+	unit.facts.map_invalidates = true;
 	meanwhile = others_try;
 	ATF_CHECK_EQ(map(word, OTHER, 0, 1, DMA_BOTH), OK);
-	ATF_CHECK(meanwhile == NULL && state() == LEDGER_PUBLISHED && windows == 1);
+	ATF_CHECK(meanwhile == NULL && state() == LEDGER_PUBLISHED && windows_of(iova) != 0);
 	ATF_CHECK_EQ(buffer->obj.refs, 1);
 	end();
 }
@@ -533,10 +557,10 @@ ATF_TC_BODY(the_claim_ends_while_a_mapping_is_waited_for, tc)
 	answer();
 	ATF_REQUIRE_EQ(unmap(word, 0, UNMAP_KEEP), OK);
 	u.done = u.issued;
-	u.maps_invalidate = true;
+	unit.facts.map_invalidates = true;
 	meanwhile = end_meanwhile;
 	ATF_CHECK_EQ(map(word, OTHER, 0, 1, DMA_BOTH), E_STALE);
-	ATF_CHECK(windows == 0 && u.len == 0 && state() == LEDGER_FREE);
+	ATF_CHECK(windows_of(iova) == 0 && u.len == 0 && state() == LEDGER_FREE);
 	unpinned(&other);
 	end();
 }

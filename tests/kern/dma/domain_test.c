@@ -18,7 +18,7 @@
 
 static struct {
 	uint64_t issued, done;		/* tickets */
-	bool maps_invalidate, gone;
+	bool gone;
 	unsigned maps, fail_map_at;	/* the n-th map from now fails; 0: none */
 	enum status fail_with;
 	uint64_t mapped_bytes, unmapped_at, unmapped_len;
@@ -29,6 +29,8 @@ static struct {
 	uint64_t table_pages;		/* a map takes as many from the domain's quota */
 	uint64_t tables;
 } u;
+
+static struct iommu_unit unit;
 
 static struct iommu_ticket ticket(void) { return (struct iommu_ticket){ ++u.issued }; }
 
@@ -76,7 +78,7 @@ unit_map(
 static struct iommu_ticket
 unit_sync(struct iommu_domain *d UNUSED)
 {
-	return u.maps_invalidate ? ticket() : (struct iommu_ticket){ 0 };
+	return unit.facts.map_invalidates ? ticket() : (struct iommu_ticket){ 0 };
 }
 
 static struct iommu_ticket
@@ -103,10 +105,10 @@ unit_map_doorbell(struct iommu_domain *d UNUSED, struct iova at, struct paddr pa
 }
 
 static enum status
-unit_poll(struct iommu_unit *unit, struct iommu_ticket t)
+unit_poll(struct iommu_unit *self, struct iommu_ticket t)
 {
 	u.polls++;
-	return t.seq <= u.done ? OK : u.gone || unit->broken ? E_QUARANTINED : E_WOULD_BLOCK;
+	return t.seq <= u.done ? OK : u.gone || self->broken ? E_QUARANTINED : E_WOULD_BLOCK;
 }
 
 static const struct iommu_ops ops = {
@@ -119,7 +121,6 @@ static const struct iommu_ops ops = {
 	.ticket_poll = unit_poll,
 };
 
-static struct iommu_unit unit;
 static struct quota holder;
 static struct dma_domain d;
 static struct grant g[8];
@@ -191,7 +192,7 @@ ATF_TC_WITHOUT_HEAD(a_grant_is_published_when_the_ticket_of_its_sync_is_past);
 ATF_TC_BODY(a_grant_is_published_when_the_ticket_of_its_sync_is_past, tc)
 {
 	begin();
-	u.maps_invalidate = true;
+	unit.facts.map_invalidates = true;
 	ATF_CHECK_EQ(grant_pages(0, 0, 4), E_WOULD_BLOCK);
 	ATF_CHECK_EQ(grant_state(&g[0]), LEDGER_MAPPED);
 	ATF_CHECK(!found(0));
@@ -210,7 +211,7 @@ ATF_TC_WITHOUT_HEAD(a_grant_that_never_comes_into_force_is_quarantined);
 ATF_TC_BODY(a_grant_that_never_comes_into_force_is_quarantined, tc)
 {
 	begin();
-	u.maps_invalidate = true;
+	unit.facts.map_invalidates = true;
 	ATF_CHECK_EQ(grant_pages(0, 0, 4), E_WOULD_BLOCK);
 	fake_now += FENCE_DEADLINE_NS + 1;
 	ATF_CHECK_EQ(domain_publish(&d, &g[0]), E_QUARANTINED);
@@ -227,7 +228,7 @@ ATF_TC_WITHOUT_HEAD(a_broken_unit_quarantines_what_waits_for_it);
 ATF_TC_BODY(a_broken_unit_quarantines_what_waits_for_it, tc)
 {
 	begin();
-	u.maps_invalidate = u.gone = true;
+	unit.facts.map_invalidates = u.gone = true;
 	ATF_CHECK_EQ(grant_pages(0, 0, 4), E_QUARANTINED);
 	ATF_CHECK_EQ(grant_state(&g[0]), LEDGER_QUARANTINED);
 }
@@ -236,7 +237,7 @@ ATF_TC_WITHOUT_HEAD(a_grant_can_be_taken_back_before_it_is_in_force);
 ATF_TC_BODY(a_grant_can_be_taken_back_before_it_is_in_force, tc)
 {
 	begin();
-	u.maps_invalidate = true;
+	unit.facts.map_invalidates = true;
 	ATF_CHECK_EQ(grant_pages(0, 0, 4), E_WOULD_BLOCK);
 	ATF_CHECK_EQ(domain_revoke(&d, &g[0]), OK);
 	u.done = 1;			/* the sync's, not the unmap's */
@@ -432,7 +433,7 @@ ATF_TC_WITHOUT_HEAD(the_doorbell_is_reachable_when_its_ticket_is_past);
 ATF_TC_BODY(the_doorbell_is_reachable_when_its_ticket_is_past, tc)
 {
 	begin();
-	u.maps_invalidate = true;
+	unit.facts.map_invalidates = true;
 	ATF_CHECK_EQ(domain_map_doorbell(&d, (struct paddr){ 0x808'0000 }), E_WOULD_BLOCK);
 	ATF_CHECK_EQ(domain_map_doorbell(&d, (struct paddr){ 0x808'0000 }), E_WOULD_BLOCK);
 	ATF_CHECK_EQ(u.issued, 1);
@@ -440,7 +441,7 @@ ATF_TC_BODY(the_doorbell_is_reachable_when_its_ticket_is_past, tc)
 	ATF_CHECK_EQ(domain_map_doorbell(&d, (struct paddr){ 0x808'0000 }), OK);
 	end();
 	begin();
-	u.maps_invalidate = true;
+	unit.facts.map_invalidates = true;
 	ATF_CHECK_EQ(domain_map_doorbell(&d, (struct paddr){ 0x808'0000 }), E_WOULD_BLOCK);
 	fake_now += FENCE_DEADLINE_NS + 1;
 	ATF_CHECK_EQ(domain_map_doorbell(&d, (struct paddr){ 0x808'0000 }), E_QUARANTINED);

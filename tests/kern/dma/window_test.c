@@ -106,6 +106,77 @@ ATF_TC_BODY(windows_do_not_overlap_and_are_whole_pages, tc)
 	ATF_CHECK_EQ(0, window_remove(&t, &grant[0], 10 * PAGE_SIZE));
 }
 
+/* UNMAP_KEEP: windows open, close, come and go, in any order; hints are as old as they get. */
+ATF_TC_WITHOUT_HEAD(a_closed_window_holds_nothing_and_keeps_its_place);
+ATF_TC_BODY(a_closed_window_holds_nothing_and_keeps_its_place, tc)
+{
+	struct window_table t = { 0 };
+	enum { NONE, OPEN, CLOSED } is[64] = { NONE };
+	uint64_t delta[64];
+	uint32_t hint[64];
+
+	window_place(&t, b, ARRAY_SIZE(b));
+	srand(2);
+	for (unsigned round = 0; round < 20000; round++) {
+		unsigned at = (unsigned)rand() % 64, other = (at + 1) % 64;
+		struct xlate_window w = window(at + 7, 1, &is[at]);
+		const struct xlate_window *f;
+
+		w.delta = (uint64_t)round * PAGE_SIZE;
+		if (rand() % 4 == 0 && is[at] != NONE) {
+			ATF_REQUIRE_EQ(1, window_remove(&t, &is[at], w.first));
+			is[at] = NONE;
+		} else if (is[at] == NONE) {
+			ATF_REQUIRE_EQ(OK, window_add(&t, &w));
+			delta[at] = w.delta;
+			hint[at] = (uint32_t)rand() % 80;
+			is[at] = OPEN;
+		} else if (is[at] == OPEN) {
+			ATF_REQUIRE(!window_close(&t, &is[other], w.first, &hint[at]));
+			ATF_REQUIRE(window_close(&t, &is[at], w.first, &hint[at]));
+			is[at] = CLOSED;
+		} else if (hint[at] < t.live.count && t.v[hint[at]].grant == &is[at]) {
+			ATF_REQUIRE(!window_open(&t, &is[other], hint[at], w.first, w.last,
+			    w.delta, 0, DMA_TO_DEVICE));
+			ATF_REQUIRE(window_open(&t, &is[at], hint[at], w.first, w.last, w.delta, 0,
+			    DMA_TO_DEVICE));
+			ATF_REQUIRE(!window_open(&t, &is[at], hint[at], w.first, w.last, w.delta,
+			    0, DMA_TO_DEVICE));
+			delta[at] = w.delta;
+			is[at] = OPEN;
+		} else {	/* others came or went before it */
+			ATF_REQUIRE(!window_open(&t, &is[at], hint[at], w.first, w.last, w.delta,
+			    0, DMA_TO_DEVICE));
+		}
+		at = (unsigned)rand() % 64;
+		f = find(&t, (at + 7) * PAGE_SIZE + 100, 8);
+		ATF_REQUIRE_EQ(is[at] == OPEN, f != NULL);
+		ATF_REQUIRE(f == NULL || (f->grant == &is[at] && f->delta == delta[at]));
+		for (uint32_t i = 1; i < t.live.count; i++)
+			ATF_REQUIRE(t.v[i - 1].first < t.v[i].first &&
+			    t.v[i - 1].last < t.v[i].first);
+	}
+}
+
+ATF_TC_WITHOUT_HEAD(a_grant_of_two_windows_is_not_closed_but_removed);
+ATF_TC_BODY(a_grant_of_two_windows_is_not_closed_but_removed, tc)
+{
+	struct window_table t = { 0 };
+	struct xlate_window w = window(10, 2, &grant[0]);
+	uint32_t hint = 0;
+
+	window_place(&t, a, ARRAY_SIZE(a));
+	ATF_CHECK(!window_close(&t, &grant[0], 10 * PAGE_SIZE, &hint));
+	ATF_REQUIRE_EQ(OK, window_add(&t, &w));
+	w = window(12, 1, &grant[0]);
+	ATF_REQUIRE_EQ(OK, window_add(&t, &w));
+	ATF_CHECK(!window_close(&t, &grant[0], 10 * PAGE_SIZE, &hint));
+	hint = 7;
+	ATF_CHECK(!window_close(&t, &grant[0], 10 * PAGE_SIZE, &hint));
+	ATF_CHECK(find(&t, 10 * PAGE_SIZE, 1) != NULL && find(&t, 12 * PAGE_SIZE, 1) != NULL);
+	ATF_CHECK_EQ(2, window_remove(&t, &grant[0], 10 * PAGE_SIZE));
+}
+
 ATF_TC_WITHOUT_HEAD(a_full_table_says_so_and_moves);
 ATF_TC_BODY(a_full_table_says_so_and_moves, tc)
 {
@@ -131,5 +202,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, what_is_added_is_found_in_order_and_what_is_removed_is_not);
 	ATF_TP_ADD_TC(tp, windows_do_not_overlap_and_are_whole_pages);
 	ATF_TP_ADD_TC(tp, a_full_table_says_so_and_moves);
+	ATF_TP_ADD_TC(tp, a_closed_window_holds_nothing_and_keeps_its_place);
+	ATF_TP_ADD_TC(tp, a_grant_of_two_windows_is_not_closed_but_removed);
 	return atf_no_error();
 }
