@@ -5,12 +5,12 @@
  * four that say "PrimeCell", four that say which part and whose.  Only these are read, those that
  * are the same in all first, and the others only when they are right.
  *
- * Manual: PL031 (DDI 0224) 3.3.9, 3.3.10; the same in the manual of each part.
+ * Manual: PL011 (DDI 0183) 3.3.11 to 3.3.18; the same in the manual of each part.
  */
 #pragma once
 
 #include "kern/base/types.h"
 
-enum : uint32_t { PRIMECELL_RTC = 0x031 };
+enum : uint32_t { PRIMECELL_UART = 0x011, PRIMECELL_RTC = 0x031 };	/* PL011, PL031 */
 
 bool primecell_is(volatile uint8_t *page, uint32_t part);

@@ -1,10 +1,12 @@
 /*
  * The serial port: Arm's PL011 or its SBSA part, or a 16550 in memory, as clouds have it.
  *
- * Rate and format stay as firmware set them: on the machines that there are, the divisor's clock is
- * told by nobody.  Manual: PL011 TRM (DDI 0183); PC16550D; ACPI SPCR.
+ * The rate is set where both it and the clock are told, by SPCR or by a device tree; else rate and
+ * format stay as firmware set them.  An SBSA part has no divisor.
+ * Manual: PL011 TRM (DDI 0183); PC16550D; ACPI SPCR.
  */
 #include "kern/md/console.h"
+#include "arch/arm64/primecell.h"
 #include "kern/base/fmt.h"
 #include "kern/base/mmio.h"
 #include "kern/console.h"
@@ -16,10 +18,13 @@
 enum : uint32_t {
 	UARTDR = 0x00,
 	UARTFR = 0x18,
+	UARTIBRD = 0x24,
+	UARTFBRD = 0x28,
 	UARTLCR_H = 0x2c,
 	UARTCR = 0x30,
 	UARTIMSC = 0x38,
 	UARTICR = 0x44,
+	FR_BUSY = 1u << 3,
 	FR_RXFE = 1u << 4,
 	FR_TXFF = 1u << 5,
 	IMSC_RX = 1u << 4 | 1u << 6,
@@ -27,7 +32,8 @@ enum : uint32_t {
 
 /* 16550 [PC16550D, 8]; LSR_NONE: nobody answers */
 enum : uint8_t {
-	NS_DATA = 0, NS_IER = 1, NS_FCR = 2, NS_MCR = 4, NS_LSR = 5,
+	NS_DATA = 0, NS_IER = 1, NS_FCR = 2, NS_LCR = 3, NS_MCR = 4, NS_LSR = 5,
+	LCR_DLAB = 0x80,		/* the first two are the divisor */
 	IER_RX = 1, FCR_ON = 1, MCR_READY = 0x0b, LSR_READY = 1, LSR_EMPTY = 0x20, LSR_NONE = 0xff,
 };
 
@@ -49,25 +55,6 @@ console_early(void)
 /* QEMU's virt board has its PL011 here, the one machine that a device tree is handed to without
  * firmware. */
 enum : uint64_t { VIRT_PL011 = 0x0900'0000 };
-/* Identification: part 0x011 by Arm, and the PrimeCell's mark [3.3.11 to 3.3.18], a byte in each
- * word. */
-enum : uint32_t {
-	UARTPERIPHID0 = 0xfe0,
-	UARTPCELLID0 = 0xff0,
-	PART = 0x011,
-	PART_MASK = 0xfff,
-	PCELLID = 0xb105f00d
-};
-
-static uint32_t
-identification(volatile uint8_t *at)
-{
-	uint32_t v = 0;
-
-	for (unsigned i = 0; i < 4; i++)
-		v |= (mmio_read32(at + 4 * i) & 0xff) << 8 * i;
-	return v;
-}
 
 static bool ns(void) { return port.kind == CONSOLE_16550_MMIO; }
 
@@ -96,10 +83,36 @@ is_ours(const struct machine_console *c)
 	return c->kind == CONSOLE_PL011 || c->kind == CONSOLE_SBSA || c->kind == CONSOLE_16550_MMIO;
 }
 
+/* The port is off; a PL011's divisor counts when its line control is written. */
+static void
+set_rate(void)
+{
+	uint32_t d = machine_console_divisor(&port);
+
+	if (d != 0 && ns()) {
+		uint8_t lcr = ns_get(NS_LCR) & (uint8_t)~LCR_DLAB;
+		uint32_t whole = (d + 32) / 64;
+
+		ns_put(NS_LCR, lcr | LCR_DLAB);
+		ns_put(NS_DATA, (uint8_t)whole);
+		ns_put(NS_IER, (uint8_t)(whole >> 8));
+		ns_put(NS_LCR, lcr);
+	} else if (d != 0) {
+		for (unsigned n = 0;
+		    n < 100000 && (mmio_read32(regs + UARTFR) & FR_BUSY) != 0; n++)
+			CPU_RELAX();
+		mmio_write32(regs + UARTCR, 0);
+		mmio_write32(regs + UARTIBRD, d / 64);
+		mmio_write32(regs + UARTFBRD, d % 64);
+	}
+}
+
 /* An SBSA part has no control registers. */
 static void
 turn_on(void)
 {
+	if (port.kind != CONSOLE_SBSA)
+		set_rate();
 	if (ns()) {
 		ns_put(NS_IER, 0);
 		ns_put(NS_FCR, FCR_ON);
@@ -120,8 +133,7 @@ console_last_words(const struct machine *m)
 
 	if (at == NULL)
 		return;
-	if (!named && ((identification(at + UARTPERIPHID0) & PART_MASK) != PART ||
-	    identification(at + UARTPCELLID0) != PCELLID))
+	if (!named && !primecell_is(at, PRIMECELL_UART))
 		return;
 	port = named ? m->console : (struct machine_console){ .kind = CONSOLE_PL011 };
 	regs = at;

@@ -1,5 +1,5 @@
 /*
- * 16550 serial port, by I/O port or memory.
+ * 16550 serial port, by I/O port or memory.  The rate is set where SPCR tells it and the clock.
  * Manual: PC16550D; ACPI SPCR.
  */
 #include "kern/md/console.h"
@@ -14,6 +14,7 @@
 
 enum : uint8_t {
 	DATA = 0, IER = 1, FCR = 2, LCR = 3, MCR = 4, LSR = 5,
+	LCR_DLAB = 0x80,		/* the first two are the divisor */
 	LSR_READY = 1, LSR_EMPTY = 0x20, IER_RX = 1, MCR_READY = 0x0b,
 };
 
@@ -44,9 +45,24 @@ put(unsigned r, uint8_t v)
 		mmio_write8(regs + (r << port.reg_shift), v);
 }
 
+static void
+set_rate(void)
+{
+	uint32_t divisor = (machine_console_divisor(&port) + 32) / 64;
+	uint8_t lcr = get(LCR) & (uint8_t)~LCR_DLAB;
+
+	if (divisor == 0)
+		return;
+	put(LCR, lcr | LCR_DLAB);
+	put(DATA, (uint8_t)divisor);
+	put(IER, (uint8_t)(divisor >> 8));
+	put(LCR, lcr);
+}
+
 void
 console_early(void)
 {
+	set_rate();
 	put(IER, 0);
 	put(FCR, 1);		/* FIFO on */
 	put(MCR, MCR_READY);

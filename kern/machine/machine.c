@@ -192,6 +192,14 @@ machine_finish(struct machine *m)
 	return ram ? OK : E_CORRUPT;
 }
 
+uint32_t
+machine_console_divisor(const struct machine_console *c)
+{
+	uint64_t d = c->baud == 0 ? 0 : (c->clock_hz * 4ull + c->baud / 2) / c->baud;
+
+	return c->clock_hz == 0 || d < 64 || d > 64 * UINT16_MAX ? 0 : (uint32_t)d;
+}
+
 bool
 machine_word(const struct machine *m, const char *word)
 {

@@ -327,6 +327,12 @@ struct machine {
 /* Adds a note, formatted; drops it (counted) when the list is full. */
 void machine_note(struct machine *m, const char *format, ...) PRINTF(2, 3);
 
+/*
+ * What a console's clock is to be divided by for 16 ticks a bit, in sixty-fourths.  0: clock or
+ * rate are not told, or no divisor of 16 bits gives that rate: it stays as firmware set it.
+ */
+uint32_t machine_console_divisor(const struct machine_console *c);
+
 /* Is the word in the command line, by itself? */
 bool machine_word(const struct machine *m, const char *word);
 

@@ -15,12 +15,13 @@
  *     plain      PL011, ITS, SMMUv3: what the board's own tables say
  *
  * What the shape says may be changed, to lie: spcr=TYPE (its interface type), spcr-at=ADDRESS,
- * iort=loop|dangling|none, iort=rmr (firmware goes on using 00:01.0), gicr=N (a region for each of
- * N processors, the last first), apic=none, ecam=low, mcfg=split (buses 0 to 127 and the others
- * each with an entry), root=none (firmware gets no tables at all).
+ * clock=HZ baud=RATE (of it, in a table of revision 4), iort=loop|dangling|none, iort=rmr (firmware
+ * goes on using 00:01.0), gicr=N (a region for each of N processors, the last first), apic=none,
+ * ecam=low, mcfg=split (buses 0 to 127 and the others each with an entry), root=none (firmware gets
+ * no tables at all).
  *
  * Addresses and interrupts are those of the board [QEMU hw/arm/virt.c].  Formats: ACPI 6.5; SPCR
- * revision 2; IORT E.f (DEN0049).
+ * revisions 2 and 4; IORT E.f (DEN0049).
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -209,17 +210,22 @@ mcfg(uint64_t base, unsigned last, int split)
 	end(at);
 }
 
+/* Revision 4 tells clock and rate themselves. */
 static void
-spcr(uint8_t type, uint64_t base, uint32_t irq)
+spcr(uint8_t type, uint64_t base, uint32_t irq, uint32_t clock, uint32_t baud)
 {
-	uint32_t at = begin("SPCR", 2);
+	uint32_t at = begin("SPCR", clock != 0 ? 4 : 2);
 
 	add(type, 1); skip(3);
 	gas(0, type == SPCR_16550 ? 8 : 32, type == SPCR_16550 ? 1 : 3, base);
 	add(8, 1); add(0, 1); add(irq, 4);		/* GIC */
 	add(7, 1); add(0, 1); add(1, 1); add(0, 1); add(3, 1); add(0, 1);
 	add(0xffff, 2); add(0xffff, 2);
-	skip(80 - (len - at));
+	skip(76 - (len - at));
+	add(clock, 4);
+	if (clock != 0) {
+		add(baud, 4); add(2, 2); add(88, 2); add('.', 2);
+	}
 	end(at);
 }
 
@@ -302,6 +308,7 @@ main(int argc, char **argv)
 	int gce = strcmp(shape, "gce") == 0, no_root = 0, no_madt = 0, low = gce, split = 0;
 	unsigned cpus = argc > 3 ? (unsigned)atoi(argv[2]) : 0, regions = azure ? 0 : 1;
 	uint64_t at = graviton ? PORTS + PORT_SERIAL : PL011, ecam = ecam_high;
+	uint32_t clock = 0, baud = 0;
 	uint8_t type = graviton ? SPCR_16550 :
 	    ampere || gce       ? SPCR_SBSA :
 				  SPCR_PL011,
@@ -318,6 +325,10 @@ main(int argc, char **argv)
 			type = (uint8_t)strtoul(argv[i] + 5, NULL, 0);
 		else if (strncmp(argv[i], "spcr-at=", 8) == 0)
 			at = strtoull(argv[i] + 8, NULL, 0);
+		else if (strncmp(argv[i], "clock=", 6) == 0)
+			clock = (uint32_t)strtoul(argv[i] + 6, NULL, 0);
+		else if (strncmp(argv[i], "baud=", 5) == 0)
+			baud = (uint32_t)strtoul(argv[i] + 5, NULL, 0);
 		else if (strncmp(argv[i], "iort=", 5) == 0)
 			lie = argv[i] + 5;
 		else if (strcmp(argv[i], "root=none") == 0)
@@ -352,7 +363,7 @@ main(int argc, char **argv)
 	if (low)
 		ecam = ECAM_LOW;
 	mcfg(ecam, low ? 15 : 255, split);
-	spcr(type, at, graviton ? INTX + SERIAL_SLOT % 4 : PL011_IRQ);
+	spcr(type, at, graviton ? INTX + SERIAL_SLOT % 4 : PL011_IRQ, clock, baud);
 	if (!azure && strcmp(lie, "none") != 0)
 		iort(!graviton && !gce, lie);
 	rsdp(p);

@@ -130,6 +130,21 @@ a_console_of_unknown_type_is_named_before_it_falls_silent_body() {
 	! grep -q 'no end after' qemu.err || capos_fail 'the machine did not end'
 }
 
+# SPCR may tell the port's clock and its rate: then that rate is set, whatever firmware had; the last of what QEMU traced.
+atf_test_case the_consoles_rate_is_the_one_that_is_told
+the_consoles_rate_is_the_one_that_is_told_head() { atf_set timeout 600; }
+the_consoles_rate_is_the_one_that_is_told_body() {
+	capos_boot BOOT=uefi TABLES='plain clock=24000000 baud=38400' TRACE=pl011_baudrate_change CMD=ps
+	capos_expect 'console: PL011 at ' '^capos: exit status 0'
+	grep pl011_baudrate_change qemu.err | tail -n 1 | grep -q 'ibrd: 39, fbrd: 4)' || capos_fail 'not that rate'
+	capos_boot SHAPE=graviton DISK= TABLES='graviton clock=1843200 baud=19200' TRACE=serial_update_parameters CMD=ps
+	capos_expect 'console: 16550 at ' '^capos: exit status 0'
+	grep serial_update_parameters qemu.err | tail -n 1 | grep -q 'baudrate=19200 ' || capos_fail 'not that rate'
+	# Told by nobody: nobody touches it.
+	capos_boot TRACE=pl011_baudrate_change CMD=ps
+	! grep pl011_baudrate_change qemu.err || capos_fail 'it was set'
+}
+
 atf_test_case without_processors_in_the_tables_it_stops_in_order
 without_processors_in_the_tables_it_stops_in_order_head() { atf_set timeout 600; }
 without_processors_in_the_tables_it_stops_in_order_body() {
@@ -188,6 +203,7 @@ atf_init_test_cases() {
 		atf_add_test_case devices_whose_map_leads_nowhere_are_refused
 		atf_add_test_case a_device_that_firmware_goes_on_using_is_refused
 		atf_add_test_case a_console_of_unknown_type_is_named_before_it_falls_silent
+		atf_add_test_case the_consoles_rate_is_the_one_that_is_told
 		atf_add_test_case without_processors_in_the_tables_it_stops_in_order
 		atf_add_test_case firmware_without_any_tables_is_said_so ;;
 	x86_64)

@@ -200,6 +200,25 @@ ATF_TC_BODY(an_archive_must_lie_in_memory_that_is_listed, tc)
 	ATF_CHECK(m.note_count != 0);
 }
 
+ATF_TC_WITHOUT_HEAD(a_consoles_divisor_is_told_or_left_alone);
+ATF_TC_BODY(a_consoles_divisor_is_told_or_left_alone, tc)
+{
+	static const struct { uint32_t clock, baud, divisor; } at[] = {
+		{ 24000000, 115200, 833 },		/* 13 and 1/64: 115246 */
+		{ 1843200, 115200, 64 }, { 1843200, 9600, 768 },
+		{ 0, 115200, 0 }, { 24000000, 0, 0 }, { 0, 0, 0 },
+		{ 1843200, 115201, 64 }, { 1843200, 120000, 0 },	/* faster than there is */
+		{ 4294967295, 300, 0 }, { 4294967295, 4097, 4193280 }, { 4294967295, 4096, 0 },
+	};
+
+	for (unsigned i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
+		struct machine_console c = { .clock_hz = at[i].clock, .baud = at[i].baud };
+
+		ATF_CHECK_EQ_MSG(machine_console_divisor(&c), at[i].divisor, "%u: %u", i,
+		    machine_console_divisor(&c));
+	}
+}
+
 ATF_TP_ADD_TCS(tp)
 {
 	ATF_TP_ADD_TC(tp, an_archive_must_lie_in_memory_that_is_listed);
@@ -209,5 +228,6 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, ranges_at_the_end_of_the_address_space_do_not_wrap);
 	ATF_TP_ADD_TC(tp, a_full_list_loses_ram_and_never_a_reservation);
 	ATF_TP_ADD_TC(tp, notes_are_said_once_are_printable_and_bounded);
+	ATF_TP_ADD_TC(tp, a_consoles_divisor_is_told_or_left_alone);
 	return atf_no_error();
 }
