@@ -213,6 +213,12 @@ $$(O_$(1))/capos.efi: $$(BOOT_OBJ_$(1)) boot/payload.S $$(O_$(1))/kernel.boot $$
 	    -DCMDLINE='"$$(O_$(1))/append"' -c -o $$@.o boot/payload.S
 	$$(Q)$$(BOOT_LINK) -out:$$@ $$(BOOT_OBJ_$(1)) $$@.o
 $$(eval $$(call stamp_rule,$$(O_$(1))/append,BOOT_WORDS))
+# For a test: firmware that offers a device tree beside its tables.
+$$(O_$(1))/boot/tests/boot/offer_tree.o: $$(OUT)/dts/soc.dtb
+$$(O_$(1))/offer_tree.efi: $$(O_$(1))/boot/tests/boot/offer_tree.o $$(O_$(1))/boot/kern/base/str.o
+	$$(call say,LD,$$@)
+	$$(Q)$$(BOOT_LINK) -out:$$@ $$^
+-include $$(O_$(1))/boot/tests/boot/offer_tree.d
 -include $$(BOOT_OBJ_$(1):.o=.d)
 
 $$(O_$(1))/libuser.a: $$(UOBJ_$(1)) $$(O_$(1))/user.list
@@ -504,7 +510,7 @@ $(1): tools/mkimage tools/bootmenu tools/mkdisk $(OUT)/image.list $(DISK_FILES) 
 	    $(foreach a,$(2),$(a)=$(subst $(space),$(comma),$(strip $(call IMAGE_PARTS,$(a)))))
 endef
 .PHONY: $(ALL_ARCHES:%=uefi-%)
-$(ALL_ARCHES:%=uefi-%): uefi-%: $(OUT)/capos-%.img $(OUT)/%/$(BUILD)/capos.efi
+$(ALL_ARCHES:%=uefi-%): uefi-%: $(OUT)/capos-%.img $(OUT)/%/$(BUILD)/capos.efi $(OUT)/%/$(BUILD)/offer_tree.efi
 $(foreach a,$(ALL_ARCHES),$(eval $(call image_rules,$(OUT)/capos-$(a).img,$(a))))
 $(eval $(call image_rules,$(OUT)/capos-all.img,$(ALL_ARCHES)))
 

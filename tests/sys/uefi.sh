@@ -60,7 +60,23 @@ on() {
 	    '^capos: exit status 0'
 }
 
-# Firmware's IORT and the board's device tree describe one machine: what each step of the verdict saw is the same.
+# Some clouds' firmware offers both, and the tree is wrong.  Here a program that firmware starts first offers that of another machine: the
+# kernel, which comes from the NVMe disk then, goes by the tables.
+atf_test_case tables_win_over_a_device_tree_beside_them
+tables_win_over_a_device_tree_beside_them_head() { atf_set timeout 900; }
+tables_win_over_a_device_tree_beside_them_body() {
+	image 'record cmd=evidence%3bsha256%20nvme0n1%3bpoweroff'
+	mv disk.img capos.img
+	CMDLINE= DATA= "$ROOT/tools/mkimage" tree.img "$ARCH=$OUT/offer_tree.efi,$OUT/kernel.boot,$OUT/boot-default.cpio" ||
+	    atf_fail 'no image'
+	capos_boot BOOT=uefi BOOT_DISK=tree.img CMD=unused \
+	    QEMU_EXTRA='-drive if=none,id=d,format=raw,file=capos.img -device nvme,serial=both,drive=d,bootindex=1'
+	capos_expect 'offered: a device tree of another machine' '^machine .*, tables acpi, ' '^memory loader ' 'cpus: 4 online' \
+	    "^$(capos_sha256 capos.img)  nvme0n1" '^0000:.* class 010802: at most direct-remapping' 'direct-remapping by smmu0: validated' \
+	    '^capos: exit status 0'
+}
+
+# Firmware's IORT and the board's device tree, from firmware or from QEMU, describe one machine: what each step of the verdict saw is the same.
 atf_test_case tables_and_device_tree_lead_to_the_same_evidence
 tables_and_device_tree_lead_to_the_same_evidence_head() { atf_set timeout 900; }
 tables_and_device_tree_lead_to_the_same_evidence_body() {
@@ -74,6 +90,11 @@ tables_and_device_tree_lead_to_the_same_evidence_body() {
 	capos_expect "^$(capos_sha256 disk.img)  nvme0n1" 'direct-remapping by smmu0'
 	evidence >by-tree
 	[ -s by-tree ] && cmp by-tables by-tree || { diff by-tables by-tree; capos_fail 'the evidence differs'; }
+	words "$ARCH" 'cmd=sha256%20nvme0n1%3bevidence%3bpoweroff'
+	capos_boot BOOT=uefi BOOT_DISK=nvme DISK=disk.img CMD=unused QEMU_EXTRA='-machine acpi=off'
+	capos_expect 'I firmware: EDK' 'I capOS on linux,dummy-virt' "^$(capos_sha256 disk.img)  nvme0n1" 'direct-remapping by smmu0'
+	evidence >by-firmwares-tree
+	cmp by-tables by-firmwares-tree || { diff by-tables by-firmwares-tree; capos_fail 'the evidence differs'; }
 }
 evidence() {
 	sed -n '/^capos> evidence/,/^capos/p' serial.txt | grep -E '^(0000:|  [a-z]+ )'
@@ -167,6 +188,7 @@ atf_init_test_cases() {
 	atf_add_test_case a_refusal_leaves_no_memory_behind
 	if [ "$ARCH" = arm64 ]; then
 		atf_add_test_case one_disk_is_started_twice_by_each_firmware
+		atf_add_test_case tables_win_over_a_device_tree_beside_them
 		atf_add_test_case tables_and_device_tree_lead_to_the_same_evidence
 		atf_add_test_case from_the_kernels_entry_to_the_prompt_in_few_instructions
 	fi
