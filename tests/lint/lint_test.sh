@@ -14,7 +14,7 @@ lint_case sizes 'files and kernel images stay within their budgets'
 lint_case style 'TODOs name an issue, scripts parse'
 
 lint_case made 'what is made from another file is what that file makes'
-lint_case requirements 'each requirement has a test that cites it, or is open with a reason'
+lint_case requirements 'each requirement has a test that cites it, or is open with a reason; tests that documents name exist'
 
 atf_init_test_cases() {
 	for c in layers words sizes style requirements made; do
