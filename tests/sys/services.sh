@@ -29,13 +29,26 @@ check() {
 
 atf_test_case a_disk_goes_out_and_in_over_nbd
 a_disk_goes_out_and_in_over_nbd_head() { atf_set timeout 900; }
-a_disk_goes_out_and_in_over_nbd_body() {
-	need nbdinfo nbdcopy qemu-io fio
+a_disk_goes_out_and_in_over_nbd_body() { goes_out_and_in; }
+
+atf_test_case a_disk_goes_out_and_in_over_nbd_without_an_iommu
+a_disk_goes_out_and_in_over_nbd_without_an_iommu_head() { atf_set timeout 900; }
+a_disk_goes_out_and_in_over_nbd_without_an_iommu_body() { goes_out_and_in IOMMU=none; }
+
+goes_out_and_in() {
+	need curl nbdinfo nbdcopy qemu-io fio
 	size=$(capos_scale 64M 1G)
 	capos_disk disk.img $size 1
 	capos_disk new.img $size 2
 	before=$(capos_sha256 disk.img)
-	serve DISK=disk.img
+	serve DISK=disk.img "$@"
+	check curl -sS --max-time 60 -o page "$URL"
+	atf_check cmp page "$ROOT/usr/httpd/page.html"
+	check curl -sS --max-time 60 -o status.json "$URL"status.json
+	case $* in
+	*none*) atf_check -o match:'"driver": "nvmed", "backend": "bounce-buffer"' cat status.json ;;
+	*) atf_check -o match:'"driver": "nvmed", "backend": "direct-remapping"' cat status.json ;;
+	esac
 	nbdinfo --list "$URI" >list || capos_fail "nbdinfo: $(cat list)"
 	atf_check -o match:'export="disk"' -o match:'can_multi_conn: true' -o match:'can_fua: true' \
 	    -o match:'nvme0n1: QEMU NVMe Ctrl serial capos0' cat list
@@ -190,6 +203,76 @@ a_disk_that_is_away_holds_up_only_its_own_clients_body() {
 	wait $copy || capos_fail "nbdcopy: $(cat copy.out)"
 	atf_check cmp first.img first.out
 	capos_stop
+}
+
+# free_port FROM     the next port of this machine that nobody listens on
+free_port() {
+	p=$1
+	while curl -s -o /dev/null --max-time 1 "telnet://127.0.0.1:$p" </dev/null; do p=$((p + 1)); done
+	echo $p
+}
+
+# What every program has when all that times out has: pages, objects and handles.
+what_is_left() {
+	sleep 26
+	capos_type 'mem; net'
+	capos_wait 'TCP port 10809 listens'
+	tr -d '\r' <serial.raw >serial.txt
+	awk '/^ pid owner +pages/{ t = ""; on = 1 } on && /^ +[0-9]+ [a-z]/{ t = t $2 " " $3 " " $5 " " $7 "\n" } /^ +1 init/{ on = 0 } END { printf "%s", t }' serial.txt
+}
+
+# Packets by hand, in three floods of one seed, from a neighbour on the wire: services answer in the middle of it, nothing ends, and
+# the last flood leaves every program with what it had before it.  QEMU's own network is in a process of its own and is spared: it would end.
+atf_test_case a_hostile_neighbour_takes_nothing_and_stops_nobody
+a_hostile_neighbour_takes_nothing_and_stops_nobody_head() { atf_set timeout 1200; }
+a_hostile_neighbour_takes_nothing_and_stops_nobody_body() {
+	need curl nbdcopy
+	count=$(capos_scale 20000 500000)
+	SEED=${CAPOS_SEED:-$(od -An -N2 -tu2 /dev/urandom | tr -d ' ')}
+	echo "seed $SEED: CAPOS_SEED=$SEED does the same"
+	web=$(free_port $((20000 + $(od -An -N2 -tu2 /dev/urandom) % 20000)))
+	disks=$(free_port $((web + 1)))
+	mkfifo floods
+	"$ROOT/build/host/nethostile" $SEED "$PWD/near" "$PWD/guest" "$PWD/far" "$PWD/net" <floods >done 2>hostile.err &
+	hostile=$!
+	exec 5>floods
+	qemu-system-$([ $ARCH = arm64 ] && echo aarch64 || echo $ARCH) -M none -nodefaults -display none \
+	    -netdev "user,id=u,hostfwd=tcp:127.0.0.1:$web-:80,hostfwd=tcp:127.0.0.1:$disks-:10809" -netdev hubport,hubid=0,id=h,netdev=u \
+	    -netdev "dgram,id=d,local.type=unix,local.path=$PWD/net,remote.type=unix,remote.path=$PWD/far" \
+	    -netdev hubport,hubid=0,id=i,netdev=d 2>net.err &
+	net=$!
+	trap 'kill $hostile $net 2>/dev/null' EXIT
+	until [ -S near ] && [ -S far ] && [ -S net ]; do
+		kill -0 $hostile && kill -0 $net || atf_fail "no wire: $(cat hostile.err net.err)"
+		sleep 0.1
+	done
+	capos_disk disk.img 2M 1
+	capos_start "NET=dgram,local.type=unix,local.path=$PWD/guest,remote.type=unix,remote.path=$PWD/near" DISK=disk.img
+	trap 'kill $CAPOS_PID $CAPOS_HELPER $hostile $net 2>/dev/null' EXIT
+	for line in 'nbdd: 1 export on port' 'tcpip: address 10\.0\.2\.15' 'httpd: the status page is on port'; do
+		CAPOS_SEEN=0
+		capos_wait "$line"
+	done
+	for n in 1 2 3; do
+		echo "flood $count" >&5
+		answers=0
+		until [ "$(grep -c done done)" = $n ] && [ $answers -gt 0 ]; do
+			kill -0 $hostile || capos_fail "nethostile: $(cat hostile.err)"
+			check curl -sS --max-time 60 -o page http://127.0.0.1:$web/
+			check cmp page "$ROOT/usr/httpd/page.html"
+			check timeout 120 nbdcopy nbd://127.0.0.1:$disks/disk out.img
+			check cmp out.img disk.img
+			answers=$((answers + 1))
+		done
+		what_is_left >left.$n
+		echo "flood $n: the services answered $answers times meanwhile"
+	done
+	capos_stop
+	kill $net $hostile
+	atf_check -o match:'^tcpip [0-9]' cat left.3
+	cmp left.2 left.3 || capos_fail "a flood left more behind (program, pages, objects, handles): $(diff left.2 left.3)"
+	capos_refute 'panic|ended:|given up'
+	capos_expect '[1-9][0-9]* with a wrong checksum'
 }
 
 # marks NAME...         one kill of each, spread over a copy: at a random place of its part (awk keeps the seed's promise)
@@ -352,9 +435,11 @@ atf_init_test_cases() {
 	atf_add_test_case bytes_flow_both_ways
 	atf_add_test_case the_shell_reaches_the_network
 	atf_add_test_case a_disk_goes_out_and_in_over_nbd
+	atf_add_test_case a_disk_goes_out_and_in_over_nbd_without_an_iommu
 	atf_add_test_case what_is_trimmed_and_zeroed_is_no_write
 	atf_add_test_case nobody_has_more_than_the_manifest_says
 	atf_add_test_case a_disk_that_is_away_holds_up_only_its_own_clients
+	atf_add_test_case a_hostile_neighbour_takes_nothing_and_stops_nobody
 	atf_add_test_case the_status_page_is_live
 	atf_add_test_case a_browser_sees_the_machine_work
 	atf_add_test_case servers_die_and_copies_go_on

@@ -262,6 +262,8 @@ take_received(void)
 	}
 	join_end();
 	stream_release_acks();
+	if (n != 0)
+		stream_trim_begun();
 	return n != 0;
 }
 

@@ -11,6 +11,11 @@
  * End    A socket that its client closed goes on alone until the rest is with lwIP, which sends it
  *        and the end by itself.  Whoever lingers too long is reset.
  *
+ * Begun  Who only begins connections, from addresses that are not his, must not keep others out
+ *        until lwIP gives them up after 20 s.  A listener has room for HALF_OPEN of them beside
+ *        those that wait to be accepted, and between packets all but the newest HALF_OPEN_KEPT go:
+ *        whoever means it has answered by then.
+ *
  * A callback of lwIP's that ends its connection by tcp_abort returns ERR_ABRT; elsewhere lwIP does
  * not know the connection any more once the callbacks are taken off.
  */
@@ -20,7 +25,7 @@
 #include "usr/tcpip/addr.h"
 #include "usr/tcpip/tcpip.h"
 
-enum { WRITE_AT_ONCE = 32 * 1024 };
+enum { WRITE_AT_ONCE = 32 * 1024, HALF_OPEN = 96, HALF_OPEN_KEPT = 32 };
 
 static enum status
 status_of(err_t e)
@@ -481,6 +486,31 @@ accepted(void *arg, struct tcp_pcb *pcb, err_t e)
 	return ERR_OK;
 }
 
+/* The newest come first in lwIP's list. */
+static void
+trim(const struct tcp_pcb_listen *l)
+{
+	struct tcp_pcb *pcb = tcp_active_pcbs, *next;
+	uint32_t seen = 0;
+
+	for (; pcb != NULL; pcb = next) {
+		next = pcb->next;
+		if (pcb->state == SYN_RCVD && pcb->listener == l && ++seen > HALF_OPEN_KEPT)
+			tcp_abandon(pcb, 0);
+	}
+}
+
+void
+stream_trim_begun(void)
+{
+	for (struct tcp_pcb_listen *l = tcp_listen_pcbs.listen_pcbs; l != NULL; l = l->next) {
+		const struct socket *s = l->callback_arg;
+
+		if (s != NULL && l->accepts_pending > s->waiting + HALF_OPEN_KEPT)
+			trim(l);
+	}
+}
+
 enum status
 stream_listen(struct socket *s, uint16_t port, uint32_t backlog)
 {
@@ -490,7 +520,8 @@ stream_listen(struct socket *s, uint16_t port, uint32_t backlog)
 	if (pcb == NULL)
 		return E_NO_MEMORY;
 	e = tcp_bind(pcb, IP_ANY_TYPE, port);
-	l = e == ERR_OK ? tcp_listen_with_backlog_and_err(pcb, (uint8_t)backlog, &e) : NULL;
+	l = e == ERR_OK ? tcp_listen_with_backlog_and_err(pcb, (uint8_t)(backlog + HALF_OPEN), &e) :
+			  NULL;
 	if (l == NULL) {
 		(void)tcp_close(pcb);
 		return status_of(e);

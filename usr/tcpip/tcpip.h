@@ -159,6 +159,8 @@ void stream_close(struct socket *s, bool reset);
 /* Around packets that come together: one acknowledgement for all of a connection's. */
 void stream_hold_acks(void);
 void stream_release_acks(void);
+/* And then: connections that were only begun, when there are too many. */
+void stream_trim_begun(void);
 
 /* dgram.c */
 enum status dgram_bind(struct socket *s, uint16_t *port);

@@ -3,7 +3,8 @@
  */
 /* LINK: usr/tcpip/turn.c usr/tcpip/session.c usr/lib/complain.c usr/tcpip/stream.c
  * LINK: usr/tcpip/dgram.c usr/tcpip/ask.c usr/tcpip/gone.c
- * LINK: usr/tcpip/nif.c usr/tcpip/join.c usr/tcpip/port/heap.c usr/tcpip/port/port.c usr/lib/sock.c
+ * LINK: usr/tcpip/nif.c usr/tcpip/join.c usr/tcpip/port/heap.c usr/tcpip/port/port.c
+ * LINK: usr/lib/sock.c
  * LINK: usr/lib/sock_addr.c usr/lib/sha256.c kern/base/fmt.c kern/base/str.c
  * LINK: tests/usr/tcpip/world.c */
 #include <atf-c.h>
@@ -370,6 +371,83 @@ ATF_TC_BODY(a_peer_of_the_predecessor_learns_that_it_is_gone, tc)
 	sock_stop(&k);
 }
 
+/* At rest the service wakes twice a second, not more. */
+ATF_TC_WITHOUT_HEAD(at_rest_it_sleeps);
+ATF_TC_BODY(at_rest_it_sleeps, tc)
+{
+	uint64_t until;
+
+	world_start_alone();
+	world_run(60 * NS_PER_S);
+	for (unsigned i = 0; i < 100; i++) {
+		world_settle();
+		ATF_REQUIRE(tcpip_may_sleep(&until));
+		tcpip_woke();
+		ATF_REQUIRE(until >= world_now() + NS_PER_S / 2);
+		world_run(until - world_now());
+	}
+}
+
+/* A segment to ECHO from a peer's port, 10.0.0.2 being anybody. */
+static void
+send_segment(uint32_t from, uint16_t port, uint32_t sequence, uint32_t ack, uint8_t flags)
+{
+	uint8_t f[54] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64,
+		6 };
+	uint8_t pseudo[32] = { [9] = 6, [11] = 20 };
+	uint16_t sum;
+
+	for (unsigned i = 0; i < 4; i++) {
+		f[26 + i] = (uint8_t)(from >> (24 - 8 * i));
+		f[38 + i] = (uint8_t)(sequence >> (24 - 8 * i));
+		f[42 + i] = (uint8_t)(ack >> (24 - 8 * i));
+	}
+	memcpy(f + 30, (uint8_t[]){ 10, 0, 0, 1 }, 4);
+	f[34] = (uint8_t)(port >> 8);
+	f[35] = (uint8_t)port;
+	f[37] = ECHO;
+	f[46] = 0x50;
+	f[47] = flags;
+	f[48] = 1;
+	sum = (uint16_t)~lwip_sum(f + 14, 20);
+	memcpy(f + 24, &sum, 2);
+	memcpy(pseudo, f + 26, 8);
+	memcpy(pseudo + 12, f + 34, 20);
+	sum = (uint16_t)~lwip_sum(pseudo, 32);
+	memcpy(f + 50, &sum, 2);
+	world_receive(f, sizeof(f));
+}
+
+/* Connections that are begun and never go on keep nobody out, and take no more than they did. */
+ATF_TC_WITHOUT_HEAD(who_only_begins_connections_keeps_nobody_out);
+ATF_TC_BODY(who_only_begins_connections_keeps_nobody_out, tc)
+{
+	struct sock l = { 0 }, s = { 0 };
+	uint8_t t[20];
+
+	world_start_alone();
+	ATF_REQUIRE_EQ(sock_start(&k, WORLD_TCPIP, WORLD_NTFN, 1), OK);
+	ATF_REQUIRE_EQ(sock_listen(&k, ECHO, 2, &l), OK);
+	while (next_segment(t))
+		;
+	for (unsigned i = 0; i < 3000; i++) {
+		send_segment(0x0a000100 + i, (uint16_t)(2000 + i), i, 0, 2);
+		if (i % 64 == 63)
+			world_settle();
+	}
+	send_segment(0x0a000002, 1000, 5000, 0, 2);
+	do
+		ATF_REQUIRE(next_segment(t));
+	while (t[2] != 3 || t[3] != 232);
+	ATF_CHECK_EQ(t[13], 0x12);
+	send_segment(0x0a000002, 1000, 5001, get32(t + 4) + 1, 0x10);
+	world_settle();
+	ATF_CHECK_EQ(sock_accept(&l, 4096, 4096, &s), OK);
+	sock_close(&s);
+	sock_close(&l);
+	sock_stop(&k);
+}
+
 /* Addresses as text. */
 ATF_TC_WITHOUT_HEAD(addresses_are_read_as_they_are_written);
 ATF_TC_BODY(addresses_are_read_as_they_are_written, tc)
@@ -406,6 +484,8 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, datagrams_keep_their_bounds);
 	ATF_TP_ADD_TC(tp, a_listener_takes_no_more_than_it_said);
 	ATF_TP_ADD_TC(tp, a_peer_of_the_predecessor_learns_that_it_is_gone);
+	ATF_TP_ADD_TC(tp, who_only_begins_connections_keeps_nobody_out);
+	ATF_TP_ADD_TC(tp, at_rest_it_sleeps);
 	ATF_TP_ADD_TC(tp, addresses_are_read_as_they_are_written);
 	return atf_no_error();
 }
