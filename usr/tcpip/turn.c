@@ -5,11 +5,16 @@
  */
 #include "kern/base/bits.h"
 #include "lwip/init.h"
+#include "lwip/mld6.h"
 #include "lwip/netif.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/timeouts.h"
 #include "usr/tcpip/port/heap.h"
 #include "usr/tcpip/tcpip.h"
+
+/* lwIP looks after multicast groups ten times a second, whether there is something to report or
+ * not; its other timers may come so much later when nothing is under way. */
+enum : uint64_t { REST_NS = NS_PER_S / 2 };
 
 static uint64_t probe_ns;
 
@@ -80,6 +85,22 @@ tcpip_turn(void)
 	return any;
 }
 
+/* Nothing is under way that has to be on time. */
+static bool
+rests(void)
+{
+	const struct mld_group *g = NULL;
+
+	if (tcp_active_pcbs != NULL || tcp_tw_pcbs != NULL)
+		return false;
+	if (nif_configured())
+		g = netif_mld6_data(nif_netif());
+	for (; g != NULL; g = g->next)
+		if (g->timer != 0)
+			return false;
+	return true;
+}
+
 bool
 tcpip_may_sleep(uint64_t *until)
 {
@@ -89,8 +110,9 @@ tcpip_may_sleep(uint64_t *until)
 	/* Without an interface and without connections lwIP has nothing to time. */
 	if (nif_configured() || tcp_active_pcbs != NULL || tcp_tw_pcbs != NULL ||
 	    ask != DEADLINE_NEVER)
-		*until = min_u64(
-		    *until, turn_ns + (uint64_t)sys_timeouts_sleeptime() * NS_PER_MS);
+		*until = min_u64(*until,
+		    turn_ns + max_u64((uint64_t)sys_timeouts_sleeptime() * NS_PER_MS,
+				  rests() ? REST_NS : 0));
 	if (tcpip.live != 0 || tcpip.lingering != NULL)
 		*until = min_u64(*until, probe_ns);
 	return nif_may_sleep() && session_may_sleep();
