@@ -25,7 +25,7 @@ endif
 
 # Goals that set the machine up first; the others only say what they miss when they miss it.
 RUN_GOALS  := run
-TEST_GOALS := run-pci-nvme run-iommu-remapping run-ddf-provider-consumer run-virtio-blk test test-host test-arm64 test-x86_64 accept bench fuzz prove coverage mutation
+TEST_GOALS := run-pci-nvme run-iommu-remapping run-ddf-provider-consumer run-virtio-blk run-net test test-host test-arm64 test-x86_64 accept bench fuzz prove coverage mutation
 ifneq (,$(filter $(TEST_GOALS),$(MAKECMDGOALS)))
 BOOTSTRAP := test
 else ifneq (,$(filter $(RUN_GOALS),$(MAKECMDGOALS)))
@@ -451,6 +451,9 @@ run-pci-nvme: $(GATE)
 	    lanes_test:the_server_is_the_same_on_every_backend domain_test:the_evidence_names_every_step)
 run-ddf-provider-consumer: $(GATE)
 	$(call gate,net_test trace_test hotplug_test)
+.PHONY: run-net
+run-net: $(GATE)
+	$(call gate,net_test tcpip_test services_test)
 .PHONY: run-virtio-blk
 run-virtio-blk: $(ARCHES:%=image-%) $(HOST_TOOLS) $(KYUAFILES) $(foreach a,$(ARCHES),$(call SYS_TESTS,$(a)))
 	$(call kyua,$(foreach a,$(ARCHES),$(a)/vblk_test))
@@ -542,6 +545,7 @@ Targets
   test-x86_64
   accept            the system tests in their long form (1 GiB disks, hundred kills)
   run-virtio-blk    the block server for virtio (ARCH: only that one)
+  run-net               the network: NIC server, TCP/IP service, status page, NBD, and what dies or lies meanwhile
   run-pci-nvme          NVMe without an IOMMU: the kernel writes every address; what is selected, and why
   run-ddf-provider-consumer   a NIC's driver, and the life of a grant: how claims end, devices that go and come back
   run-iommu-remapping   what shows that a driver's DMA stays in its own domain (ARCH: only that one)

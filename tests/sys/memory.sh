@@ -5,7 +5,14 @@
 # The same addresses change between large leaves, small ones and none; tables come and go with them.
 atf_test_case large_leaves_and_small_ones_show_the_same_memory
 large_leaves_and_small_ones_show_the_same_memory_body() {
-	capos_boot SMP=2 CMD='sleep 1000; memtest 4; mem; memtest 64; memtest 6; memtest 64; mem'
+	capos_start SMP=2
+	# Everybody has what he takes at his start.
+	for line in 'nbdd: [0-9]* exports? on port' 'flowd: chargen on port' 'httpd: the status page is on port'; do
+		CAPOS_SEEN=0
+		capos_wait "$line"
+	done
+	capos_type 'memtest 4; mem; memtest 64; memtest 6; memtest 64; mem; poweroff'
+	capos_end
 	capos_expect 'wrote 65536 KiB from 0 KiB on, 32 large leaves, 0 wrong' \
 	    'read 63488 KiB from 4 KiB on, 0 large leaves, 0 wrong' 'read 65536 KiB from 0 KiB on, 32 large leaves, 0 wrong'
 	capos_refute 'leaves, [1-9][0-9]* wrong'
