@@ -18,7 +18,7 @@
  * clock=HZ baud=RATE (of it, in a table of revision 4), iort=loop|dangling|none, iort=rmr (firmware
  * goes on using 00:01.0), gicr=N (a region for each of N processors, the last first), apic=none,
  * ecam=low, mcfg=split (buses 0 to 127 and the others each with an entry), root=none (firmware gets
- * no tables at all).
+ * no tables at all), dbg2=pl011 (a debug port beside it).
  *
  * Addresses and interrupts are those of the board [QEMU hw/arm/virt.c].  Formats: ACPI 6.5; SPCR
  * revisions 2 and 4; IORT E.f (DEN0049).
@@ -229,6 +229,20 @@ spcr(uint8_t type, uint64_t base, uint32_t irq, uint32_t clock, uint32_t baud)
 	end(at);
 }
 
+/* One debug port: the board's PL011. */
+static void
+dbg2(void)
+{
+	uint32_t at = begin("DBG2", 0);
+
+	add(44, 4); add(1, 4);
+	add(0, 1); add(40, 2); add(1, 1); add(2, 2); add(38, 2); add(0, 2); add(0, 2);
+	add(0x8000, 2); add(SPCR_PL011, 2); skip(2); add(22, 2); add(34, 2);
+	gas(0, 32, 3, PL011);
+	add(0x1000, 4); add('.', 2);
+	end(at);
+}
+
 static void
 mapping(uint32_t in, uint32_t n, uint32_t out, uint32_t to)
 {
@@ -305,7 +319,8 @@ main(int argc, char **argv)
 	const char *shape = argc > 3 ? argv[1] : "", *lie = "";
 	int graviton = strcmp(shape, "graviton") == 0, ampere = strcmp(shape, "ampere") == 0,
 	    azure = strcmp(shape, "azure") == 0;
-	int gce = strcmp(shape, "gce") == 0, no_root = 0, no_madt = 0, low = gce, split = 0;
+	int gce = strcmp(shape, "gce") == 0, no_root = 0, no_madt = 0, low = gce, split = 0,
+	    debug = 0;
 	unsigned cpus = argc > 3 ? (unsigned)atoi(argv[2]) : 0, regions = azure ? 0 : 1;
 	uint64_t at = graviton ? PORTS + PORT_SERIAL : PL011, ecam = ecam_high;
 	uint32_t clock = 0, baud = 0;
@@ -331,6 +346,8 @@ main(int argc, char **argv)
 			baud = (uint32_t)strtoul(argv[i] + 5, NULL, 0);
 		else if (strncmp(argv[i], "iort=", 5) == 0)
 			lie = argv[i] + 5;
+		else if (strcmp(argv[i], "dbg2=pl011") == 0)
+			debug = 1;
 		else if (strcmp(argv[i], "root=none") == 0)
 			no_root = 1;
 		else if (strcmp(argv[i], "mcfg=split") == 0)
@@ -366,6 +383,8 @@ main(int argc, char **argv)
 	spcr(type, at, graviton ? INTX + SERIAL_SLOT % 4 : PL011_IRQ, clock, baud);
 	if (!azure && strcmp(lie, "none") != 0)
 		iort(!graviton && !gce, lie);
+	if (debug)
+		dbg2();
 	rsdp(p);
 	if (no_root)
 		memset(script, 0, script_len);		/* commands that are none */

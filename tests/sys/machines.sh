@@ -130,6 +130,14 @@ a_console_of_unknown_type_is_named_before_it_falls_silent_body() {
 	! grep -q 'no end after' qemu.err || capos_fail 'the machine did not end'
 }
 
+# What SPCR does not name, DBG2 may.
+atf_test_case a_debug_port_is_the_console_where_spcrs_is_not_known
+a_debug_port_is_the_console_where_spcrs_is_not_known_head() { atf_set timeout 600; }
+a_debug_port_is_the_console_where_spcrs_is_not_known_body() {
+	capos_boot BOOT=uefi TABLES='plain spcr=0x21 dbg2=pl011' CMD=ps
+	capos_expect 'SPCR: console of type 0x21 is not known' 'console: PL011 at ' ' shell ' '^capos: exit status 0'
+}
+
 # SPCR may tell the port's clock and its rate: then that rate is set, whatever firmware had; the last of what QEMU traced.
 atf_test_case the_consoles_rate_is_the_one_that_is_told
 the_consoles_rate_is_the_one_that_is_told_head() { atf_set timeout 600; }
@@ -203,6 +211,7 @@ atf_init_test_cases() {
 		atf_add_test_case devices_whose_map_leads_nowhere_are_refused
 		atf_add_test_case a_device_that_firmware_goes_on_using_is_refused
 		atf_add_test_case a_console_of_unknown_type_is_named_before_it_falls_silent
+		atf_add_test_case a_debug_port_is_the_console_where_spcrs_is_not_known
 		atf_add_test_case the_consoles_rate_is_the_one_that_is_told
 		atf_add_test_case without_processors_in_the_tables_it_stops_in_order
 		atf_add_test_case firmware_without_any_tables_is_said_so ;;
