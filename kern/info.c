@@ -25,6 +25,7 @@
 #include "kern/main.h"
 #include "kern/md/clock.h"
 #include "kern/process.h"
+#include "kern/random.h"
 #include "kern/sched.h"
 #include "kern/thread.h"
 #include "kern/trace.h"
@@ -332,7 +333,7 @@ kernel_info(uint32_t what, uint64_t index, union answer *a, size_t *size)
 		return OK;
 	case INFO_RANDOM:
 		for (unsigned i = 0; i < ARRAY_SIZE(a->random); i++)
-			a->random[i] = cpu_random();
+			a->random[i] = random_word();
 		*size = sizeof(a->random);
 		return OK;
 	case INFO_MACHINE:

@@ -39,6 +39,7 @@ enum lock_rank : uint8_t {
 	RANK_SHOOT,        /* arch: one TLB shootdown at a time */
 	RANK_FRAME,        /* frame.c: the buddy lists */
 	RANK_PORTS,        /* arch: configuration space by an address port and a data port */
+	RANK_RANDOM,       /* random.c */
 	RANK_LOG,          /* log.c */
 	RANK_CONSOLE,      /* the serial port's writer */
 	RANK_COUNT

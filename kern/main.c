@@ -30,6 +30,7 @@
 #include "kern/panic.h"
 #include "kern/pci.h"
 #include "kern/process.h"
+#include "kern/random.h"
 #include "kern/record.h"
 #include "kern/sched.h"
 #include "kern/thread.h"
@@ -281,12 +282,16 @@ kernel_main(struct machine *m)
 		log_set_console_level(LOG_DEBUG);
 	sched_init_cpu(c);
 	trace_init_cpu(c);
-	__stack_chk_guard = cpu_random() & ~0xffull;	/* a 0 byte stops string overruns */
+	random_init(m);
+	__stack_chk_guard = random_word() & ~0xffull;	/* a 0 byte stops string overruns */
 	log_info(
 	    "capOS on %s: %s", m->model[0] != 0 ? m->model : "an unnamed machine", cpu_features());
 	if (m->firmware[0] != 0)
 		log_info("firmware: %s; platform: %s", m->firmware,
 		    m->platform[0] != 0 ? m->platform : "not told");
+	if (random_is_weak())
+		log_warn(
+		    "random numbers: this CPU makes none and firmware gave no seed: they come from timing alone, which is weak");
 	identity_report(m);
 	for (uint32_t i = 0; i < m->note_count; i++)
 		log_warn("%s", m->note[i]);

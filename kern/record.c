@@ -5,6 +5,7 @@
  * be anybody's later), in a buffer of fixed size: those that describe devices whole, of the others
  * the header.
  */
+#include "kern/random.h"
 #include "kern/record.h"
 #include "kern/base/bits.h"
 #include "kern/base/fmt.h"
@@ -296,7 +297,8 @@ record_print(const struct machine *m)
 	    console_name(), irqc_name());
 	say("firmware %s", m->firmware[0] != 0 ? m->firmware : "not told");
 	say("platform %s", m->platform[0] != 0 ? m->platform : "not told");
-	say("random %s, time %s", m->seed_known ? "yes" : "no", m->wall_s != 0 ? "yes" : "no");
+	say("random %s (%s), time %s", random_is_weak() ? "no" : "yes", random_sources(),
+	    m->wall_s != 0 ? "yes" : "no");
 	say("clock %s%s", clock_compared_with() != NULL ? "compared with " : "not compared: ",
 	    clock_compared_with() != NULL ? clock_compared_with() : "no other clock is known");
 	say("cpus %u", m->cpu_count);

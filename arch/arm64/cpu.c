@@ -13,6 +13,7 @@
 #include "kern/md/clock.h"
 #include "kern/md/mmu.h"
 #include "kern/md/trap.h"
+#include "kern/random.h"
 #include "arch/arm64/pac.h"
 #include "arch/arm64/sysreg.h"
 
@@ -94,8 +95,8 @@ pac_init(void)
 
 	if (!cpu_pac)
 		return;
-	cpu_pac_key[0] = cpu_random();
-	cpu_pac_key[1] = cpu_random();
+	cpu_pac_key[0] = random_word();
+	cpu_pac_key[1] = random_word();
 	for (uint32_t *const *site = pac_sites; site < pac_sites_end; site++) {
 		**site = 0xd503201f;	/* nop, for the branch around */
 		cache_clean(*site, sizeof(**site));
@@ -231,18 +232,17 @@ cpu_reset(const struct machine *m)
 	(void)psci(m, PSCI_SYSTEM_RESET, 0, 0, 0);
 }
 
-uint64_t
-cpu_random(void)
+bool
+cpu_random(uint64_t *out)
 {
-	static uint64_t state = 0x9e3779b97f4a7c15;
-	uint64_t v = 0;
+	uint64_t v = 0, ok = 0;
 
-	if (FIELD_GET(BITS(63, 60), READ_SYS(id_aa64isar0_el1)) != 0)
-		__asm__ volatile("mrs %0, S3_3_C2_C4_0" : "=r"(v));	/* RNDR */
-	for (unsigned i = 0; the_machine != NULL && i < sizeof(the_machine->seed); i++)
-		v = (v ^ the_machine->seed[i]) * 0x100000001b3;
-	state = (state ^ v ^ cpu_cycles()) * 0xd1342543de82ef95 + 1;
-	return state ^ state >> 29;
+	if (FIELD_GET(BITS(63, 60), READ_SYS(id_aa64isar0_el1)) == 0)
+		return false;
+	/* RNDR; the condition flags say whether there was one. */
+	__asm__ volatile("mrs %0, S3_3_C2_C4_0; cset %1, ne" : "=r"(v), "=r"(ok) : : "cc");
+	*out = v;
+	return ok != 0;
 }
 
 /* No ports here. */

@@ -15,6 +15,7 @@
 #include "kern/main.h"
 #include "kern/md/cpu.h"
 #include "kern/quota.h"
+#include "kern/random.h"
 #include "arch/arm64/pac.h"
 #include "arch/arm64/sysreg.h"
 
@@ -119,8 +120,8 @@ mmu_space_init(struct mmu_space *s, struct quota *q)
 		.table_pages = 1,
 		.quota = q };
 	if (cpu_pac) {
-		s->key[0] = cpu_random() | 1;
-		s->key[1] = cpu_random();
+		s->key[0] = random_word() | 1;
+		s->key[1] = random_word();
 	}
 	return OK;
 }

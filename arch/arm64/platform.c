@@ -14,6 +14,7 @@
 #include "kern/machine/machine.h"
 #include "kern/main.h"
 #include "kern/md/cpu.h"
+#include "kern/random.h"
 #include "kern/record.h"
 #include "arch/arm64/pac.h"
 #include "arch/arm64/sysreg.h"
@@ -110,7 +111,7 @@ platform_start(uint64_t start, uint64_t image)
 	}
 	if (!found)
 		machine_note(m, "firmware: this CPU is not in its list: going on alone");
-	the_machine = m;	/* its seed goes into the key */
+	random_init(m);		/* for the keys of return addresses */
 	pac_init();
 	pac_start();
 	kernel_main(m);

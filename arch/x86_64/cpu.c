@@ -294,19 +294,18 @@ cpu_reset(const struct machine *m)
 	__asm__ volatile("lidt %0; int3" :: "m"(none));
 }
 
-uint64_t
-cpu_random(void)
+bool
+cpu_random(uint64_t *out)
 {
-	static uint64_t state = 0x9e3779b97f4a7c15;
 	uint64_t v = 0;
 	uint8_t ok = 0;
 
-	if ((cpuid(1, 0).c & BIT(30)) != 0)
-		for (unsigned i = 0; i < 10 && !ok; i++)
-			__asm__ volatile("rdrand %0; setc %1" : "=r"(v), "=qm"(ok));
-	/* Mixed with the counter, so that even without the instruction boots differ. */
-	state = (state ^ v ^ cpu_cycles()) * 0xd1342543de82ef95 + 1;
-	return state ^ state >> 29;
+	if ((cpuid(1, 0).c & BIT(30)) == 0)
+		return false;
+	for (unsigned i = 0; i < 10 && !ok; i++)
+		__asm__ volatile("rdrand %0; setc %1" : "=r"(v), "=qm"(ok));
+	*out = v;
+	return ok != 0;
 }
 
 /* ---- Configuration space by ports [PCI 3.0, 3.2.2.3.2] ---- */

@@ -99,9 +99,8 @@ void cpu_stop_others(void);
 void cpu_power_off(const struct machine *m);
 void cpu_reset(const struct machine *m);
 
-/* Entropy from firmware, instruction or timing; for canaries and address choices.  Never fails,
- * quality varies. */
-uint64_t cpu_random(void);
+/* A random number of the CPU's own; false: it has none, or none now.  Others use kern/random.h. */
+bool cpu_random(uint64_t *out);
 
 /* "Neoverse-N1: PAN PAC" or "AuthenticAMD ...: SMEP SMAP UMIP x2APIC": features in use, for the
  * log. */

@@ -16,3 +16,4 @@ struct uregs {
 extern struct cpu fake_cpu;
 
 static inline struct cpu *this_cpu(void) { return &fake_cpu; }
+uint64_t cpu_cycles(void);

@@ -199,11 +199,25 @@ reduced_hardware_is_switched_off_by_its_sleep_register_body() {
 	capos_refute 'cannot be switched off'
 }
 
+# Random numbers for keys and for the network: where neither firmware nor the CPU has any, that is said.
+atf_test_case weak_random_numbers_are_named
+weak_random_numbers_are_named_head() { atf_set timeout 300; }
+weak_random_numbers_are_named_body() {
+	capos_boot MACHINE=virt,dtb-randomness=off APPEND=record CMD=date
+	capos_expect 'W random numbers: this CPU makes none and firmware gave no seed' '^random no \(timing alone\)'
+	capos_boot APPEND=record CMD=date
+	capos_expect "^random yes \\(firmware's seed, timing\\)"
+	capos_refute 'W random numbers'
+	capos_boot MACHINE=virt,dtb-randomness=off CPU=max APPEND=record CMD=date
+	capos_expect '^random yes \(the CPU, timing\)'
+}
+
 atf_init_test_cases() {
 	atf_add_test_case devices_behind_a_second_root_bus_are_found
 	atf_add_test_case too_little_memory_is_said_so_by_the_loader
 	case $ARCH in
 	arm64)
+		atf_add_test_case weak_random_numbers_are_named
 		atf_add_test_case memory_may_have_holes
 		atf_add_test_case all_memory_may_lie_above_4_gib
 		atf_add_test_case configuration_space_may_lie_below_4_gib
