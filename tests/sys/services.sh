@@ -205,6 +205,43 @@ a_disk_that_is_away_holds_up_only_its_own_clients_body() {
 	capos_stop
 }
 
+# A NIC's driver tells its device to read and write where the stack's memory, the disk's data and everything else of the machine may lie.
+# The kernel refuses it where it looks, and the IOMMU where it does not; the stack and the disk's clients do not notice.
+atf_test_case a_lying_nic_driver_gets_at_neither_stack_nor_disk
+a_lying_nic_driver_gets_at_neither_stack_nor_disk_head() { atf_set timeout 900; }
+a_lying_nic_driver_gets_at_neither_stack_nor_disk_body() {
+	need curl nbdcopy
+	capos_disk disk.img 16M 1
+	before=$(capos_sha256 disk.img)
+	for lane in MANIFEST=default MANIFEST=mapped IOMMU=none; do
+		serve DISK=disk.img $lane
+		(while :; do timeout 120 nbdcopy "$URI/disk" null:; done) >copy.out 2>&1 &
+		copies=$!
+		trap 'kill $CAPOS_PID $CAPOS_HELPER $copies 2>/dev/null' EXIT
+		n=0
+		for at in 0x5000 0x7000 0x20000000 0x50000000; do
+			for way in r w; do
+				capos_type "netrogue $way $at"
+				capos_wait '^netrogue: call'
+				n=$((n + 1))
+			done
+		done
+		kill $copies; wait $copies 2>/dev/null
+		check timeout 120 nbdcopy "$URI/disk" out.img
+		atf_check_equal "$before" "$(capos_sha256 out.img)"
+		check curl -sS --max-time 60 -o page "$URL"
+		atf_check cmp page "$ROOT/usr/httpd/page.html"
+		capos_stop
+		case $lane in
+		*mapped) want='^netrogue: call success, driver success, faults [1-9]' ;;
+		*) want='^netrogue: call success, driver refused by policy.*, faults 0' ;;
+		esac
+		[ "$(grep -c "$want" serial.txt)" = $n ] || capos_fail "$lane: not all $n lies were refused"
+		capos_refute 'panic|tcpip ended|nvmed ended'
+		atf_check_equal "$before" "$(capos_sha256 disk.img)"
+	done
+}
+
 # free_port FROM     the next port of this machine that nobody listens on
 free_port() {
 	p=$1
@@ -440,6 +477,7 @@ atf_init_test_cases() {
 	atf_add_test_case nobody_has_more_than_the_manifest_says
 	atf_add_test_case a_disk_that_is_away_holds_up_only_its_own_clients
 	atf_add_test_case a_hostile_neighbour_takes_nothing_and_stops_nobody
+	atf_add_test_case a_lying_nic_driver_gets_at_neither_stack_nor_disk
 	atf_add_test_case the_status_page_is_live
 	atf_add_test_case a_browser_sees_the_machine_work
 	atf_add_test_case servers_die_and_copies_go_on

@@ -5,7 +5,8 @@
 /* LINK: usr/tcpip/turn.c usr/tcpip/session.c usr/lib/complain.c usr/tcpip/stream.c
  * LINK: usr/tcpip/dgram.c
  * LINK: usr/tcpip/ask.c usr/tcpip/gone.c
- * LINK: usr/tcpip/nif.c usr/tcpip/join.c usr/tcpip/port/heap.c usr/tcpip/port/port.c usr/lib/sock.c
+ * LINK: usr/tcpip/nif.c usr/tcpip/join.c usr/tcpip/port/heap.c usr/tcpip/port/port.c
+ * LINK: usr/lib/sock.c
  * LINK: usr/lib/sock_addr.c usr/lib/sha256.c kern/base/fmt.c kern/base/str.c
  * LINK: tests/usr/tcpip/world.c */
 #include <atf-c.h>
@@ -339,6 +340,41 @@ ATF_TC_BODY(what_was_produced_arrives_though_the_socket_is_closed, tc)
 	finish();
 }
 
+/* Names become addresses, of either family; what is not known, lies, or is cut does no harm. */
+ATF_TC_WITHOUT_HEAD(names_become_addresses);
+ATF_TC_BODY(names_become_addresses, tc)
+{
+	struct sock_addr a, want = sock_addr_v4(10, 0, 0, 5), six = { .v = { [15] = 7 } };
+	uint32_t n;
+
+	begin(77);
+	ATF_REQUIRE_EQ(sock_resolve(&k, "fives.four", &a, 1, &n, world_now() + 30 * NS_PER_S), OK);
+	ATF_CHECK_EQ(n, 1);
+	ATF_CHECK(memcmp(&a, &want, sizeof(a)) == 0);
+	ATF_REQUIRE_EQ(sock_resolve(&k, "sevens7.six", &a, 1, &n, world_now() + 60 * NS_PER_S), OK);
+	ATF_CHECK(memcmp(&a, &six, sizeof(a)) == 0);
+	ATF_CHECK_EQ(sock_resolve(&k, "nobody.none", &a, 1, &n, world_now() + 60 * NS_PER_S),
+	    E_NOT_FOUND);
+	ATF_CHECK_EQ(sock_resolve(&k, "12345.lies", &a, 1, &n, world_now() + 60 * NS_PER_S), OK);
+	ATF_CHECK(memcmp(&a, &want, sizeof(a)) == 0);
+	/* Some packets are lost: it asks again. */
+	wire.lose = 150;
+	for (unsigned i = 0; i < 8; i++) {
+		char name[] = "fiveA.four";
+
+		name[4] = (char)('A' + i);
+		ATF_CHECK_EQ(sock_resolve(&k, name, &a, 1, &n, world_now() + 60 * NS_PER_S), OK);
+		ATF_CHECK(memcmp(&a, &want, sizeof(a)) == 0);
+	}
+	/* Nobody answers: in the end that is told. */
+	wire.cut = true;
+	ATF_CHECK_EQ(sock_resolve(&k, "later.four", &a, 1, &n, world_now() + 60 * NS_PER_S),
+	    E_NOT_FOUND);
+	wire.cut = false;
+	wire.lose = 0;
+	finish();
+}
+
 ATF_TP_ADD_TCS(tp)
 {
 	ATF_TP_ADD_TC(tp, a_stream_comes_in_whole);
@@ -352,5 +388,6 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, a_stream_over_ipv6_echoes);
 	ATF_TP_ADD_TC(tp, a_stream_goes_both_ways_at_once);
 	ATF_TP_ADD_TC(tp, what_was_produced_arrives_though_the_socket_is_closed);
+	ATF_TP_ADD_TC(tp, names_become_addresses);
 	return atf_no_error();
 }

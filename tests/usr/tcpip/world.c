@@ -478,7 +478,7 @@ get_all(int fd, void *p, size_t n)
 }
 
 static struct socks far_socks;
-static struct sock far_listen[3], far_client[FAR_CLIENTS];
+static struct sock far_listen[3], far_client[FAR_CLIENTS], far_names;
 static struct { uint16_t port; uint64_t n; bool shut; } far_state[FAR_CLIENTS];
 
 static void
@@ -525,9 +525,62 @@ far_serve(uint32_t i)
 		sock_close(s);
 }
 
+/* A name server [RFC 1035, 4.1]: NAME.four has 10.0.0.N, N its length; NAME.six has ::N; NAME.lies
+ * gets answers of other questions and cut ones before its own; what ends otherwise is not known. */
+static void
+far_name(const uint8_t *q, uint32_t len, const struct sock_addr *from, uint16_t port)
+{
+	uint8_t a[512];
+	uint32_t at = 12, n = q[12], type;
+	const char *top;
+	bool six, known;
+
+	while (at < len && q[at] != 0)
+		at += 1u + q[at];
+	if (at + 5 > len || 12u + 1 + n >= at || len + 28 > sizeof(a))
+		fail("a question that is none");
+	top = (const char *)q + 12 + 1 + n + 1;
+	type = q[at + 2];
+	six = strncmp(top, "six", 3) == 0;
+	known = six || strncmp(top, "four", 4) == 0 || strncmp(top, "lies", 4) == 0;
+	len = at + 5;
+	memcpy(a, q, len);
+	a[2] = 0x81;
+	a[3] = known ? 0x80 : 0x83;
+	memset(a + 6, 0, 6);
+	/* Known, but not of that kind: an answer without one. */
+	if (known && (type == 28) == six) {
+		a[7] = 1;
+		memcpy(a + len,
+		    (uint8_t[]){ 0xc0, 12, 0, (uint8_t)type, 0, 1, 0, 0, 0, 60, 0, six ? 16 : 4 },
+		    12);
+		memset(a + len + 12, 0, 16);
+		if (six)
+			a[len + 12 + 15] = (uint8_t)n;
+		else
+			memcpy(a + len + 12, (uint8_t[]){ 10, 0, 0, (uint8_t)n }, 4);
+		len += six ? 28 : 16;
+	}
+	if (strncmp(top, "lies", 4) == 0) {
+		a[0] ^= 0x55;
+		(void)sock_send_to(&far_names, from, port, a, len);
+		a[0] ^= 0x55;
+		for (uint32_t cut = 1; cut < len; cut += 5)
+			(void)sock_send_to(&far_names, from, port, a, cut);
+	}
+	(void)sock_send_to(&far_names, from, port, a, len);
+}
+
 static void
 far_app(void)
 {
+	struct sock_addr from;
+	uint8_t q[512];
+	uint16_t port;
+	uint32_t len;
+
+	while (sock_receive_from(&far_names, &from, &port, q, sizeof(q), &len) == OK)
+		far_name(q, len, &from, port);
 	for (uint32_t l = 0; l < 3; l++)
 		for (;;) {
 			uint32_t i;
@@ -566,6 +619,8 @@ far_main(int fd)
 	for (uint32_t i = 0; i < 3; i++)
 		if (sock_listen(&far_socks, ports[i], 8, &far_listen[i]) != OK)
 			fail("no listener");
+	if (sock_bind(&far_socks, 53, 65536, 65536, &far_names) != OK)
+		fail("no name server");
 	do {
 		uint32_t frames = t.frames;
 
@@ -707,7 +762,7 @@ world_start(uint64_t seed)
 	close(pair[1]);
 	far = pair[0];
 	signal(SIGPIPE, SIG_IGN);
-	tcpip_init("address=10.0.0.1/24 gateway=10.0.0.2");
+	tcpip_init("address=10.0.0.1/24 gateway=10.0.0.2 dns=10.0.0.2");
 	world_run(3 * NS_PER_S);	/* addresses are found to be nobody else's */
 }
 
@@ -715,7 +770,7 @@ void
 world_start_alone(void)
 {
 	alone = true;
-	tcpip_init("address=10.0.0.1/24 gateway=10.0.0.2");
+	tcpip_init("address=10.0.0.1/24 gateway=10.0.0.2 dns=10.0.0.2");
 	world_run(3 * NS_PER_S);
 }
 

@@ -6,6 +6,9 @@
  * thing that happens.  The wire loses, repeats, delays and swaps packets as told, by a seeded
  * generator; so every run is the same.
  *
+NAMES is a name server: what it
+ * knows is in far_name.
+ *
  * This end's clients are the test's own code: what waits (ntfn_wait, msg_call, sleep_until) takes
  * steps.  The far end serves: ECHO sends back what it gets; SOURCE sends SOURCE_BYTES of a pattern
  * to each that connects, and closes; DISCARD checks the pattern that it gets, and counts.
