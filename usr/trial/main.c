@@ -20,6 +20,7 @@
  *     revoke       revokes memory while another CPU maps it
  *     rounds       maps a grant again and again that keeps its address: what is refused, what it
  *                  holds, what a round costs
+ *     commits      reads, with entries published and completions consumed apart: what each costs
  *     memory       takes all memory, then makes threads with room for a stack each and nothing more
  *
  * It ends by switching the machine off, but for "death".  A child runs the same program: it has a
@@ -403,6 +404,10 @@ main(void)
 	}
 	if (word("trial=revoke") != NULL)
 		revokes();
+	if (word("trial=commits") != NULL) {
+		commits();
+		power_off(0);
+	}
 	if (word("trial=rounds") != NULL) {
 		rounds();
 		power_off(0);

@@ -12,7 +12,7 @@ enum : uint32_t { NVME_CLASS = 0x010802 };
 static handle_t device;
 static uint64_t iova;			/* of the grant, all the time */
 
-static void
+handle_t
 claim_checked(void)
 {
 	struct function_info f;
@@ -26,7 +26,7 @@ claim_checked(void)
 	if (sys_device_claim(boot_info->kernel, (uint64_t)f.segment << 16 | f.rid,
 		CLAIM_CONSENT_INTERRUPTS, DEADLINE_NEVER, &h) != OK)
 		die("no claim");
-	device = (handle_t)h;
+	return (handle_t)h;
 }
 
 static uint64_t
@@ -185,7 +185,7 @@ rounds(void)
 	uint64_t memory, buffer, unused;
 	enum status s = OK;
 
-	claim_checked();
+	device = claim_checked();
 	refusals();
 	holds();
 	memory = pages_of_memory(POOL_PAGES);

@@ -18,9 +18,13 @@ unsigned result_of(handle_t child, struct epitaph *e);
 void live(void);
 int live_as_child(void);
 
-/* rounds.c */
+/* rounds.c; the claim of a controller whose queues the kernel checks */
+handle_t claim_checked(void);
 void rounds(void);
 int stranger_as_child(void);
+
+/* commits.c */
+void commits(void);
 
 /* exhaust.c */
 void registers(void);
