@@ -128,13 +128,21 @@ begin(struct xlate_queue *q, struct xlate_slot *slot, uint64_t at, uint64_t len,
 	return find(q, slot, 0, at, len, dir);
 }
 
+/* Which page; of what is no multiple of one, more than any: its low bits come out on top. */
+static ALWAYS_INLINE uint64_t
+page_of(uint64_t offset)
+{
+	return offset >> PAGE_SHIFT | offset << (64 - PAGE_SHIFT);
+}
+
 /* A list of n page addresses: copied into the side page, judged and rewritten there. */
 static NOINLINE struct walk
 copy_list(struct xlate_queue *q, struct xlate_slot *slot, struct walk k, uint64_t list, uint64_t n,
     uint32_t dir)
 {
 	const struct xlate_window *w = k.w;
-	uint64_t *side = q->spare, first, bytes, delta;
+	struct xlate_window from;
+	uint64_t *side = q->spare, first, last, delta;
 
 	if (unlikely((list & 7) != 0))
 		return refuse(RULE_ALIGN);
@@ -149,21 +157,23 @@ copy_list(struct xlate_queue *q, struct xlate_slot *slot, struct walk k, uint64_
 		return refuse(RULE_DIRECTION);
 	if (unlikely(side == NULL))
 		return refuse(RULE_LISTS);
+	from = *w;
 	first = k.w->first;
-	bytes = k.w->last - first;
+	last = page_of((k.w->last - first) & ~PAGE_MASK);
 	delta = k.w->delta;
+#pragma clang loop unroll_count(4)
 	for (uint64_t i = 0; i < n; i++) {
-		uint64_t page = xlate_word(w, list + 8 * i);
+		uint64_t page = xlate_word(&from, list + 8 * i);
 
-		if (unlikely((page & PAGE_MASK) != 0))
-			return refuse(RULE_ALIGN);
 		/* Windows are whole pages: where a page begins, it lies. */
-		if (unlikely(page - first > bytes)) {
+		if (unlikely(page_of(page - first) > last)) {
+			if (unlikely((page & PAGE_MASK) != 0))
+				return refuse(RULE_ALIGN);
 			k = find(q, slot, k.grants, page, PAGE_SIZE, dir);
 			if (k.rule != RULE_NONE)
 				return k;
 			first = k.w->first;
-			bytes = k.w->last - first;
+			last = page_of((k.w->last - first) & ~PAGE_MASK);
 			delta = k.w->delta;
 		}
 		side[i] = page + delta;
