@@ -161,7 +161,6 @@ copy_list(struct xlate_queue *q, struct xlate_slot *slot, struct walk k, uint64_
 	first = k.w->first;
 	last = page_of((k.w->last - first) & ~PAGE_MASK);
 	delta = k.w->delta;
-#pragma clang loop unroll_count(4)
 	for (uint64_t i = 0; i < n; i++) {
 		uint64_t page = xlate_word(&from, list + 8 * i);
 

@@ -38,6 +38,7 @@ ATF_TC_BODY(grants_come_and_go_at_once_and_nothing_is_claimed_of_the_hardware, t
 	ATF_REQUIRE_EQ(OK, domain_revoke(&d, &g));
 	ATF_CHECK_EQ(OK, domain_settle(&d, &g));
 	ATF_CHECK_EQ(LEDGER_FREE, grant_state(&g));
+	ATF_CHECK_EQ(0, ops->sync(&d.io).seq);
 	ATF_CHECK_EQ(OK, ops->ticket_poll(&broker_unit, ops->detach(&d.io, 5)));
 	ATF_CHECK_EQ(0, ops->drain_faults(&broker_unit, &fault, 1, &lost));
 	ATF_CHECK(!lost);

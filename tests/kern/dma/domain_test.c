@@ -591,6 +591,64 @@ ATF_TC_BODY(a_large_grant_comes_and_goes_in_steps, tc)
 	end();
 }
 
+/* UNMAP_KEEP */
+ATF_TC_WITHOUT_HEAD(a_large_grant_is_kept_and_mapped_again_in_steps);
+ATF_TC_BODY(a_large_grant_is_kept_and_mapped_again_in_steps, tc)
+{
+	uint64_t at, bytes;
+	enum status s;
+
+	begin_large();
+	s = grant_large(0, 3);
+	at = grant_iova(&g[0]).v;
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned n = 0; s == E_WOULD_BLOCK && n < 100; n++)
+			s = domain_publish(&d, &g[0]);
+		ATF_REQUIRE_EQ(s, OK);
+		bytes = u.mapped_bytes;
+		ATF_REQUIRE_EQ(domain_disarm(&d, &g[0]), E_WOULD_BLOCK);
+		ATF_CHECK(!found(0) && u.mapped_bytes != 0 && bytes - u.mapped_bytes <= 4 * MIB);
+		ATF_CHECK_EQ(domain_disarm(&d, &g[0]), E_STATE);
+		for (unsigned n = 0; grant_state(&g[0]) == LEDGER_REVOKING && n < 100; n++) {
+			u.done = u.issued;
+			s = domain_settle(&d, &g[0]);
+		}
+		ATF_REQUIRE(s == OK && grant_state(&g[0]) == LEDGER_IDLE);
+		ATF_CHECK_EQ(u.mapped_bytes, 0);
+		s = domain_arm(&d, &g[0], &large.m, 3 * PAGE_SIZE, DMA_TO_DEVICE);
+		ATF_CHECK_EQ(grant_iova(&g[0]).v, at);
+	}
+	/* The claim ends when a part is mapped again. */
+	ATF_REQUIRE_EQ(s, E_WOULD_BLOCK);
+	ATF_REQUIRE_EQ(domain_revoke(&d, &g[0]), OK);
+	for (unsigned n = 0; grant_state(&g[0]) == LEDGER_REVOKING && n < 100; n++) {
+		u.done = u.issued;
+		(void)!domain_settle(&d, &g[0]);
+	}
+	ATF_CHECK_EQ(grant_state(&g[0]), LEDGER_FREE);
+	end();
+}
+
+ATF_TC_WITHOUT_HEAD(what_cannot_be_mapped_again_keeps_its_address);
+ATF_TC_BODY(what_cannot_be_mapped_again_keeps_its_address, tc)
+{
+	begin();
+	ATF_REQUIRE_EQ(grant_pages(0, 0, 1), OK);
+	u.done = UINT64_MAX;
+	ATF_REQUIRE_EQ(domain_disarm(&d, &g[0]), OK);
+	ATF_CHECK_EQ(grant_state(&g[0]), LEDGER_IDLE);
+	u.table_pages = 100;		/* more than the holder has */
+	ATF_CHECK_EQ(domain_arm(&d, &g[0], &memory.m, 0, DMA_BOTH), E_QUOTA);
+	ATF_CHECK_EQ(grant_state(&g[0]), LEDGER_IDLE);
+	u.table_pages = 0;
+	ATF_CHECK_EQ(domain_arm(&d, &g[0], &memory.m, PAGE_SIZE, DMA_BOTH), OK);
+	ATF_CHECK(found(0));
+	ATF_REQUIRE_EQ(domain_disarm(&d, &g[0]), OK);
+	domain_drop(&d, &g[0]);
+	ATF_CHECK_EQ(grant_state(&g[0]), LEDGER_FREE);
+	end();
+}
+
 ATF_TC_WITHOUT_HEAD(a_large_grant_is_taken_back_when_a_part_is_mapped);
 ATF_TC_BODY(a_large_grant_is_taken_back_when_a_part_is_mapped, tc)
 {
@@ -652,6 +710,8 @@ ATF_TC_BODY(large_leaves_make_large_steps, tc)
 ATF_TP_ADD_TCS(tp)
 {
 	ATF_TP_ADD_TC(tp, a_large_grant_comes_and_goes_in_steps);
+	ATF_TP_ADD_TC(tp, a_large_grant_is_kept_and_mapped_again_in_steps);
+	ATF_TP_ADD_TC(tp, what_cannot_be_mapped_again_keeps_its_address);
 	ATF_TP_ADD_TC(tp, a_large_grant_is_taken_back_when_a_part_is_mapped);
 	ATF_TP_ADD_TC(tp, a_large_grant_is_quarantined_when_a_part_is_mapped);
 	ATF_TP_ADD_TC(tp, large_leaves_make_large_steps);
