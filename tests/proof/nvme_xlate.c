@@ -88,15 +88,15 @@ harness(void)
 	uint8_t lg2 = nondet_u8();
 	enum dma_rule r;
 
-	/* Windows: whole pages, sorted, apart: what window_add keeps. */
+	/* Windows: whole pages, sorted, apart: what window_add keeps; or closed. */
 	windows.count = nondet_u32();
 	__CPROVER_assume(windows.count <= WINDOWS);
 	for (uint32_t i = 0; i < WINDOWS; i++) {
 		uint64_t first = nondet_u64() & ~PAGE_MASK, last = nondet_u64() | PAGE_MASK;
 
-		__CPROVER_assume(
-		    first < last && last < 1ull << ADDRESS_BITS && (i == 0 || first > end));
-		end = last;
+		__CPROVER_assume(first != 0 && last < 1ull << ADDRESS_BITS &&
+		    (first < last || last == first - 1) && (i == 0 || first > end));
+		end = first < last ? last : first;
 		window[i] = (struct xlate_window){ .first = first,
 			.last = last,
 			.delta = nondet_u64() << ADDRESS_BITS,
