@@ -158,6 +158,10 @@ fill(struct process *p, const struct mapping *m, uint64_t *done) NO_THREAD_SAFET
 			     (m->offset + *done) / PAGE_SIZE, &base, &run))
 			KASSERT(false);
 		n = min_u64(min_u64(n, run), step_pages(va));
+		if (!exposure_allows(base, n, o->type != OBJ_MEMORY)) {
+			s = E_REFUSED;
+			break;
+		}
 		spin_lock(&p->vs_lock);
 		s = mmu_map(&p->space, (struct uva){ va }, base, n, m->prot);
 		spin_unlock(&p->vs_lock);
