@@ -38,7 +38,7 @@ console_input(void)
 		object_get(&n->obj);
 	spin_unlock(&in_lock);
 	if (n != NULL) {
-		notification_signal(n, watch_bits);
+		(void)notification_signal(n, watch_bits);
 		object_put(&n->obj);
 	}
 }

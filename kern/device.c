@@ -212,9 +212,9 @@ sys_device_claim(struct thread *t, struct uregs *u)
 	d = device_of(o);
 	list_init(&d->buffers);
 	list_init(&d->revoked);
-	list_init(&d->irqs);
 	list_init(&d->windows);
 	d->work.step = device_step;
+	device_irq_init(d);
 	d->opening = true;
 	d->group = f->group;
 	device_policy((uint32_t)u->w[2], &d->policy);

@@ -59,6 +59,8 @@ struct irq {
 	uint64_t bits;
 	uint32_t slot;
 	uint64_t count;
+	uint32_t untaken;		/* interrupts in a row whose bits stood there already */
+	bool masked, held;		/* (device) by its driver; by the kernel, for a while */
 	bool live;			/* (c) it has a slot, and its payer paid a vector */
 	struct list link;		/* (device) */
 };
@@ -121,6 +123,9 @@ struct device {
 	struct thread *reset_waiter;	/* (l) who waits for it */
 	struct device_canary *canary;	/* (l) the live test under way: device_canary.c */
 	struct thread *canary_waiter;	/* (l) who waits for it */
+	struct work irq_work;		/* while a vector is held back */
+	uint64_t irq_hold_until, irq_holds;	/* (l) */
+	bool irq_holding;		/* (l) */
 	/* the worker's: a live test, a reset, the end */
 	struct work work;
 	uint8_t step;

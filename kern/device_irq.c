@@ -1,17 +1,98 @@
 /*
  * Vectors of a claim: from a message of the device to bits of a notification.
  *
- * Locks    the claim's over routes and masks.
+ * A driver that does not take what it is told, and a device that does not cease to tell it, cost
+ * whoever runs on the CPU where the messages go.  So a vector whose bits stood there already, so
+ * many times in a row, is masked for a while: UNTAKEN_MAX interrupts in HOLD_NS are at most a tenth
+ * of a CPU.  Nothing is lost: what comes meanwhile is one pending bit in the device, and the driver
+ * has its notification.  One that takes each of them pays with its own time.
+ *
+ *     untaken = UNTAKEN_MAX -> masked, held -> HOLD_NS later: the worker unmasks what the driver
+ *     has not masked itself
+ *
+ * Locks    the claim's over routes and masks.  "untaken" is the CPU's that takes the interrupt.
  */
 #include "kern/device_parts.h"
 #include "kern/abi/syscall.h"
 #include "kern/base/bits.h"
 #include "kern/ipc.h"
 #include "kern/irq.h"
+#include "kern/log.h"
 #include "kern/md/clock.h"
 #include "kern/process.h"
 #include "kern/sched.h"
 #include "kern/thread.h"
+
+enum : uint32_t { UNTAKEN_MAX = 16 };
+enum : uint64_t { HOLD_NS = 200 * NS_PER_US };
+
+/* Masks it for a while; on the CPU that took the interrupt, with no lock held. */
+static COLD void
+hold(struct irq *i)
+{
+	struct device *d = i->device;
+	uint64_t holds;
+	bool first = false;
+
+	i->untaken = 0;
+	spin_lock(&d->obj.lock);
+	/* Else it is masked, or about to be. */
+	if (d->state == DEVICE_CLAIMED && !d->resetting && !list_empty(&i->link) && !i->held) {
+		i->held = true;
+		pci_msix_mask(d->function[i->function].fn, i->vector, true);
+		holds = ++d->irq_holds;
+		first = holds == 1;
+		if (!d->irq_holding) {
+			d->irq_holding = true;
+			d->irq_hold_until = clock_now() + HOLD_NS;
+			object_get(&d->obj);	/* the job's */
+			worker_add(&d->irq_work);
+		}
+	}
+	spin_unlock(&d->obj.lock);
+	if (first)
+		log_warn("device %02x:%02x.%x: more interrupts than its driver takes: held back",
+		    d->function[0].fn->rid >> 8, d->function[0].fn->rid >> 3 & 31,
+		    d->function[0].fn->rid & 7);
+}
+
+/* The worker's: what was held comes through again.  What came meanwhile is pending in the device.
+ */
+static uint64_t
+release(struct work *w)
+{
+	struct device *d = container_of(w, struct device, irq_work);
+	uint64_t now = clock_now(), next = 0;
+
+	spin_lock(&d->obj.lock);
+	if (now < d->irq_hold_until)
+		next = d->irq_hold_until;
+	else if (d->resetting)		/* nobody touches it */
+		next = now + NS_PER_MS;
+	else
+		d->irq_holding = false;
+	list_for_each(it, &d->irqs) {
+		struct irq *i = list_entry(it, struct irq, link);
+
+		if (next != 0)
+			break;
+		if (i->held && !i->masked && d->state == DEVICE_CLAIMED)
+			pci_msix_mask(d->function[i->function].fn, i->vector, false);
+		i->held = false;
+	}
+	spin_unlock(&d->obj.lock);
+	if (next != 0)
+		return next;
+	object_put(&d->obj);
+	return WORK_DONE;
+}
+
+void
+device_irq_init(struct device *d)
+{
+	list_init(&d->irqs);
+	d->irq_work.step = release;
+}
 
 static void
 irq_fire(void *arg)
@@ -30,7 +111,10 @@ irq_fire(void *arg)
 	}
 	i->count++;
 	trace(INTERRUPT, function_tag(i->device->function[i->function].fn), i->vector);
-	notification_signal(i->ntfn, i->bits);
+	if (likely(notification_signal(i->ntfn, i->bits)))
+		i->untaken = 0;
+	else if (unlikely(++i->untaken == UNTAKEN_MAX))
+		hold(i);
 }
 
 /*
@@ -194,10 +278,12 @@ sys_irq_control(struct thread *t, struct uregs *u)
 	spin_lock(&i->device->obj.lock);
 	if (list_empty(&i->link))
 		s = E_STALE;
-	else if (i->device->resetting)
+	if (s == OK && i->device->resetting)
 		s = E_BUSY;
-	else
-		pci_msix_mask(i->device->function[i->function].fn, i->vector, u->w[1] != 0);
+	if (s == OK) {
+		i->masked = u->w[1] != 0;
+		pci_msix_mask(i->device->function[i->function].fn, i->vector, i->masked || i->held);
+	}
 	spin_unlock(&i->device->obj.lock);
 	object_put(o);
 	return s;

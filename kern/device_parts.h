@@ -66,6 +66,9 @@ void device_master_off(struct device *d);
 NODISCARD enum status
 device_lock(struct thread *t, uint64_t handle, uint32_t rights, struct device **out);
 
+/* No vectors yet. */
+void device_irq_init(struct device *d);
+
 /* Takes the route of one vector down; the device's lock is held. */
 void device_irq_unroute(struct device *d, struct irq *i);
 

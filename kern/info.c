@@ -69,6 +69,9 @@ fill_device(struct device *d, struct device_info *out)
 		str_copy(out->domain, d->domain.io.unit->name, sizeof(out->domain));
 	}
 	spin_lock(&d->obj.lock);
+	list_for_each(it, &d->irqs)
+		out->interrupts += list_entry(it, struct irq, link)->count;
+	out->interrupts_held = d->irq_holds;
 	out->registers_refused = d->check != NULL ? d->check->registers_refused : 0;
 	spin_unlock(&d->obj.lock);
 }

@@ -33,8 +33,9 @@ struct notification {
 NODISCARD enum status endpoint_create(struct process *payer, struct endpoint **out);
 NODISCARD enum status notification_create(struct process *payer, struct notification **out);
 
-/* Sets bits, wakes the waiter.  Any context; takes the notification's lock. */
-void notification_signal(struct notification *n, uint64_t bits);
+/* Sets bits, wakes the waiter.  Any context; takes the notification's lock.  False: all of them
+ * stood there already, and nobody has taken them. */
+bool notification_signal(struct notification *n, uint64_t bits);
 
 /* The calls; registers as in kern/abi/syscall.h. */
 enum status sys_ipc_call(struct thread *t, struct uregs *u);

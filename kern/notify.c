@@ -24,9 +24,10 @@ notification_create(struct process *payer, struct notification **out)
 }
 
 /* The notification is locked, and unlocked then. */
-static ALWAYS_INLINE void
+static ALWAYS_INLINE bool
 signal_locked(struct notification *n, uint64_t bits) NO_THREAD_SAFETY
 {
+	bool news = (bits & ~n->bits) != 0;
 	struct thread *w;
 
 	n->bits |= bits;
@@ -38,16 +39,17 @@ signal_locked(struct notification *n, uint64_t bits) NO_THREAD_SAFETY
 		w->wait_status = OK;
 		spin_unlock(&n->obj.lock);
 		sched_wake(w);
-		return;
+		return true;
 	}
 	spin_unlock(&n->obj.lock);
+	return news;
 }
 
-void
+bool
 notification_signal(struct notification *n, uint64_t bits) NO_THREAD_SAFETY
 {
 	spin_lock(&n->obj.lock);
-	signal_locked(n, bits);
+	return signal_locked(n, bits);
 }
 
 /* The locked notification's waiter is more urgent and rests here: it goes on at once.  Or (false)
@@ -97,7 +99,7 @@ sys_ntfn_signal(struct thread *t, struct uregs *u) NO_THREAD_SAFETY
 	bits = n->bits | u->w[1];
 	if (bits != 0)
 		(void)signal_direct(t, u, n, bits);
-	signal_locked(n, u->w[1]);
+	(void)signal_locked(n, u->w[1]);
 	return OK;
 }
 

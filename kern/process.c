@@ -358,7 +358,7 @@ void
 watch_fire(struct watch *w)
 {
 	if (w->ntfn != NULL)
-		notification_signal(w->ntfn, w->bits);
+		(void)notification_signal(w->ntfn, w->bits);
 }
 
 void

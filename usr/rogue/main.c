@@ -474,6 +474,8 @@ main(void)
 	device.ntfn = (handle_t)h;
 	if (strcmp(start_info->args, "virtio") == 0)
 		attack_virtio();
+	else if (strcmp(start_info->args, "storm") == 0)
+		attack_by_interrupts();
 	else
 		attack_nvme();
 	log_line(2, "that is all");

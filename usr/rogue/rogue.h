@@ -3,6 +3,7 @@
  *
  *   main.c      the order of attacks; calls, configuration space, registers, admin commands
  *   lists.c     addresses in lists, and all addresses there are: needs an I/O queue
+ *   storm.c     interrupts, as many as there can be
  *   virtio.c    the same of a virtio device: chains, tables, registers, indices
  */
 #pragma once
@@ -41,3 +42,6 @@ void attack_rights(const struct drv_memory *in);
 
 /* virtio.c */
 void attack_virtio(void);
+
+/* storm.c */
+void attack_by_interrupts(void);
