@@ -48,6 +48,18 @@ exposure_allows(struct paddr base, uint64_t pages, bool registers)
 	return true;
 }
 
+/* A capability begins here: its id and the next one's place are shown, whatever lies around it. */
+static bool
+is_header(struct pci_function *f, uint32_t offset)
+{
+	uint32_t id, n = 0;
+
+	for (uint32_t at = 0; (at = pci_config_next_cap(f, at, &n, &id)) != 0; )
+		if (at == offset)
+			return true;
+	return false;
+}
+
 /* Registers that hold addresses, as a driver sees them: [at, at + len). */
 static const char *
 hidden(struct pci_function *f, struct exposure_info *out, uint32_t at, uint32_t len, uint32_t mask,
@@ -56,7 +68,8 @@ hidden(struct pci_function *f, struct exposure_info *out, uint32_t at, uint32_t 
 	for (uint32_t i = 0; i < len; i += 4) {
 		uint32_t v = 0;
 
-		if (pci_config_filter(f, at + i, 4, false, &v) == OK && (v & mask) != 0)
+		if (pci_config_filter(f, at + i, 4, false, &v) == OK && (v & mask) != 0 &&
+		    (v >> 16 != 0 || !is_header(f, at + i)))
 			return what;
 		out->registers++;
 	}

@@ -17,12 +17,12 @@ says() {
 	done
 }
 
-# What is checked in every boot, and the labels that follow.  A disk and a NIC, each with grants.
-checked() {
+# What is checked in every boot, and the labels that follow.  N devices are claimed, each with grants.
+checked() {	# N
 	json
 	says '.host_physical_user_visible == "false"' '.mappings_checked.memory > 100 and .mappings_checked.refused == 0' \
 	    'all(.devices[]; .host_physical_user_visible == "false")' \
-	    '[.devices[] | select(.claimed) | .host_physical_checks | .grants > 4 and .address_registers >= 8] | length == 2 and all' \
+	    '[.devices[] | select(.claimed) | .host_physical_checks | .grants > 4 and .address_registers >= 8] | length == '$1' and all' \
 	    '[.devices[].group] | length > 1' ".system.arch == \"$ARCH\""
 }
 
@@ -57,7 +57,7 @@ the_record_tells_machine_and_system_body() {
 		none) says '(.units | length) == 0 and .machine.iommus_described == 0 and all(.devices[]; .unit == null)' ;;
 		*) says '(.units | length) == 1 and .machine.iommus_described == 1' '.units[0].name as $u | all(.devices[] | select(.claimed); .unit == $u)' ;;
 		esac
-		[ $nic = none ] || checked
+		[ $nic = none ] && checked 1 || checked 2
 	done
 }
 
