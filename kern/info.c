@@ -61,6 +61,7 @@ fill_device(struct device *d, struct device_info *out)
 		.owner = d->holder != NULL ? d->holder->id : 0,
 		.fault_seq = d->page != NULL ? d->page->fault_seq : d->status.fault_seq,
 	};
+	out->faults_lost = d->page != NULL ? d->page->lost : d->status.lost;
 	if (d->domain_live) {
 		out->grants = d->domain.space.live;
 		out->grant_pages = d->domain.space.live_bytes / PAGE_SIZE;

@@ -189,7 +189,8 @@ struct device_info {
 	uint8_t lane, doorbell, state;		/* enum dma_lane, dma_doorbell, device_state */
 	uint32_t generation, owner;
 	uint64_t grants, grant_pages, iova_bytes, table_pages;
-	uint64_t fault_seq;
+	uint64_t fault_seq, faults_lost; /* as struct dma_status; lost is not less than what
+					    fault_seq holds of them */
 	uint64_t interrupts, interrupts_held; /* that came; times that a vector was held back,
 						 because nobody took them */
 	uint64_t registers_refused; /* accesses that the class's policy does not allow */

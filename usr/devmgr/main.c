@@ -384,7 +384,8 @@ match(void)
 	}
 }
 
-/* Its IOMMU refused accesses of the device, or lost count of them (D11): what the manifest says. */
+/* Its IOMMU refused accesses of the device (D11): what the manifest says.  Records that were lost may
+ * be another device's: its driver distrusts what is in flight, and nobody is punished. */
 static void
 device_faulted(struct driver *d)
 {
@@ -395,9 +396,9 @@ device_faulted(struct driver *d)
 
 	if (d->process == HANDLE_NONE || d->fault_kill ||
 	    sys_info(d->device, INFO_DEVICE, 0, (uint64_t)(uintptr_t)&i, sizeof(i), &n) != OK ||
-	    i.fault_seq == d->faults)
+	    i.fault_seq - min_u64(i.fault_seq, i.faults_lost) <= d->faults)
 		return;
-	d->faults = i.fault_seq;
+	d->faults = i.fault_seq - min_u64(i.fault_seq, i.faults_lost);
 	off = r->fault_limit != 0 && d->faults_before + d->faults >= r->fault_limit;
 	if (!off && r->on_fault != ON_FAULT_RESTART)
 		return;
