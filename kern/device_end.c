@@ -25,6 +25,9 @@
 /* A step does so much at most: vectors, grants, pages of grants. */
 enum { VECTORS_AT_ONCE = 16, GRANTS_AT_ONCE = 32 };
 enum : uint64_t { BYTES_PER_GRANT = 64 * KIB };		/* so much counts as another one */
+/* A window that is just being mapped stays until its mapper had its turn, which may be never while
+ * others are more urgent.  So long bus mastering waits for it; then what it rings goes nowhere. */
+enum : uint64_t { WINDOWS_NS = 100 * NS_PER_MS };
 
 enum step : uint8_t {
 	END_WINDOWS,
@@ -188,6 +191,9 @@ end_step(struct device *d)
 	case END_WINDOWS: {
 		struct mmio *x = first_window(d);
 
+		if (x != NULL && now >= d->step_deadline && d->mastering && d->canary == NULL &&
+		    !d->resetting)
+			device_master_off(d);
 		if (x != NULL)
 			return windows_step(d, x, now);
 		trace(DEVICE_WINDOWS, device_tag(d));
@@ -352,7 +358,7 @@ begin_end(struct device *d)
 		ledger_bump(&d->domain.ledger,
 		    d->domain.ledger.generation + 1); /* no grant is found or pinned any more */
 	trace(DEVICE_ENDS, device_tag(d), d->generation);
-	d->step = END_WINDOWS;
+	set_step(d, END_WINDOWS, WINDOWS_NS);
 	object_get(&d->obj);
 	device_status_end(d);
 	worker_add(&d->work);	/* under the lock: later, the end could be over */
