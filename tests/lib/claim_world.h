@@ -137,7 +137,8 @@ static struct iommu_unit unit;
 static void
 master(struct device *d, bool on)
 {
-	ATF_CHECK(d->state == DEVICE_CLAIMED || !hw.windows || hw.mapped_at != 0); /* doorbells first */
+	/* Doorbells first, or so long after. */
+	ATF_CHECK(d->state == DEVICE_CLAIMED || !hw.windows || hw.mapped_at != 0);
 	touch();
 	happened(on ? 'm' : 'M');
 	for (unsigned i = 0; i < d->function_count; i++)

@@ -384,8 +384,8 @@ match(void)
 	}
 }
 
-/* Its IOMMU refused accesses of the device (D11): what the manifest says.  Records that were lost may
- * be another device's: its driver distrusts what is in flight, and nobody is punished. */
+/* Its IOMMU refused accesses of the device (D11): what the manifest says.  Records that were lost
+ * may be another device's: its driver distrusts what is in flight, and nobody is punished. */
 static void
 device_faulted(struct driver *d)
 {
