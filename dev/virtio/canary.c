@@ -4,8 +4,8 @@
  *   network  one command on the control queue; the device answers with one byte, whatever it
  *            thinks of the command.  A device without a control queue writes only when a packet
  *            happens to arrive: there is no test for it
- *   block    a read of the first sector: 508 bytes of it go to the spill page, the last four to the
- *            target
+ *   block    a read of the first block: all but its last four bytes go to the spill page, those to
+ *            the target
  *
  * A virtio device may take a buffer that it cannot reach for a fault of its driver: it sets
  * NEEDS_RESET and answers nothing.  So each store begins with a reset and a start of its own, the
@@ -36,7 +36,7 @@ enum : uint64_t { RESET_NS = 10 * NS_PER_S, COMMAND_NS = 5 * NS_PER_S };
 enum : uint32_t { CONTROL_QUEUE = 2 };	/* without MQ [5.1.2] */
 
 /* canary.fact[] */
-enum { FACT_STATUS_REGISTER, FACT_WRITABLE_BYTES, FACT_EVENT_INDEX };
+enum { FACT_STATUS_REGISTER, FACT_WRITABLE_BYTES, FACT_EVENT_INDEX, FACT_BLOCK_BYTES };
 
 /* The steps of a store, and of a stop. */
 enum { BEGIN, RESETTING, WAITING };
@@ -161,6 +161,21 @@ start(struct canary *c, const struct kind *k)
 	return done(c);
 }
 
+/* A device may refuse what is less than a block; one that is larger than a page is asked for a
+ * sector. */
+static uint32_t
+block_bytes(struct canary *c, const struct virtio_places *p, uint64_t features)
+{
+	uint64_t where = p->at[CFG_DEVICE];
+	uint32_t n;
+
+	if ((features & VIRTIO_BLK_F_BLK_SIZE) == 0 ||
+	    !range_within(BLK_BLK_SIZE, 4, 0, hi(where)))
+		return BLK_SECTOR;
+	n = rd(c, lo(where) + BLK_BLK_SIZE, 4);
+	return n >= BLK_SECTOR && n <= PAGE_SIZE && is_pow2(n) ? n : BLK_SECTOR;
+}
+
 /* Features, the queue, DRIVER_OK.  NULL: it runs, and *notify is where it is told so. */
 static const char *
 bring_up(struct canary *c, const struct virtio_places *p, const struct kind *k, uint32_t *notify)
@@ -172,6 +187,7 @@ bring_up(struct canary *c, const struct virtio_places *p, const struct kind *k, 
 	uint64_t at;
 
 	c->fact[FACT_EVENT_INDEX] = wants & VIRTIO_F_EVENT_IDX;
+	c->fact[FACT_BLOCK_BYTES] = block_bytes(c, p, wants & k->features);
 	wr(c, status, 1, STATUS_ACKNOWLEDGE);
 	wr(c, status, 1, so_far);
 	for (uint32_t half = 0; half < 2; half++) {
@@ -347,7 +363,7 @@ net_fits(const struct xlate_source *s)
 static uint32_t
 fill_request(struct canary *c, struct virtq_desc *d)
 {
-	const uint32_t spill = BLK_SECTOR - CANARY_BYTES;
+	uint32_t spill = (uint32_t)c->fact[FACT_BLOCK_BYTES] - CANARY_BYTES;
 
 	static_assert(BLK_T_IN == 0);	/* and sector 0: the head is all zero */
 	page(c->from_device)[STATUS_AT] = BLK_S_UNSUPP;
@@ -360,7 +376,7 @@ fill_request(struct canary *c, struct virtq_desc *d)
 	return CHAIN_MAX;
 }
 
-static const struct kind blk = { 0, 0, fill_request };
+static const struct kind blk = { 0, VIRTIO_BLK_F_BLK_SIZE, fill_request };
 
 static enum canary_said blk_stop(struct canary *c, uint64_t now) { return stop(c, now, &blk); }
 static enum canary_said

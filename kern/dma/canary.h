@@ -54,7 +54,7 @@ struct canary {
 	uint32_t step;
 	uint32_t stores;
 	uint64_t deadline;
-	uint64_t fact[3];
+	uint64_t fact[4];
 	const char *why;		/* one clear sentence, constant */
 };
 
