@@ -431,7 +431,7 @@ accept: all $(ALL_ARCHES:%=uefi-%) $(OUT)/capos-all.img $(HOST_TOOLS) $(KYUAFILE
 fuzz: $(FUZZERS)
 	$(Q)for f in $(notdir $(FUZZERS)); do tests/fuzz/run $$f -max_total_time=$(FUZZ_SECONDS) || exit 1; done
 prove:
-	$(Q)for f in $(PROOF_SRC); do tools/cbmc $$f || exit 1; done
+	$(Q)for f in $(PROOF_SRC) $(if $(filter all,$(PROOF)),$(wildcard tests/proof/long/*.c)); do tools/cbmc $$f || exit 1; done
 coverage: $(COVER_TESTS)
 	$(Q)tools/coverage $(COVERAGE_LEAST) $(COVERED) -- $(COVER_TESTS)
 mutation:
@@ -550,7 +550,7 @@ Targets
   run-ddf-provider-consumer   a NIC's driver, and the life of a grant: how claims end, devices that go and come back
   run-iommu-remapping   what shows that a driver's DMA stays in its own domain (ARCH: only that one)
   fuzz              each fuzzer for FUZZ_SECONDS
-  prove             bounded proofs (CBMC)
+  prove             bounded proofs (CBMC); PROOF=all: those that take minutes, too
   coverage          lines that host tests run of what decides about DMA: at least 90 percent of each file
   mutation          turns each check of tests/mutation.list off in a copy: its test must notice (half an hour)
   bench             guest instructions per operation, beside ceilings and peers (CHECK=1: twice, must agree;
