@@ -439,7 +439,7 @@ mutation:
 lint:
 	$(Q)s=0; for f in layers words sizes style requirements made; do tests/lint/$$f.sh || s=1; done; exit $$s
 bench: all $(HOST_TOOLS)
-	$(Q)tests/bench/run $(if $(CHECK),check,$(if $(PEERS),peers))
+	$(Q)tests/bench/run $(if $(CHECK),check,$(if $(PEERS),peers,$(if $(WALL),wall,$(if $(DOC),doc))))
 
 # ---- Named gates: one short name per promise that the documents ask for -----------------------
 
@@ -554,7 +554,7 @@ Targets
   coverage          lines that host tests run of what decides about DMA: at least 90 percent of each file
   mutation          turns each check of tests/mutation.list off in a copy: its test must notice (half an hour)
   bench             guest instructions per operation, beside ceilings and peers (CHECK=1: twice, must agree;
-                    PEERS=1: with Linux measured beside it)
+                    PEERS=1: with Linux measured beside it; WALL=1: the network by the clock; DOC=1: into docs/performance.md)
   image             a disk that UEFI firmware starts (ARCH=all: both in one), and capos.efi, the same as one file
                     (WRAP="aws gcp azure oci" or all: also in the form that these clouds take)
   lint              layers, words, sizes, style
