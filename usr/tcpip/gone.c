@@ -26,6 +26,7 @@ static struct gone {
 	uint32_t asks;			/* left; 0: free */
 	uint64_t next, until;
 } gone[GONE];
+static uint32_t gones;			/* that are not free: mostly none */
 
 enum status
 gone_tell(const struct sock_addr *peer, uint16_t port, uint16_t peer_port)
@@ -38,6 +39,7 @@ gone_tell(const struct sock_addr *peer, uint16_t port, uint16_t peer_port)
 				.asks = ASKS,
 				.next = turn_ns,
 				.until = turn_ns + LONGEST_NS };
+			gones++;
 			return OK;
 		}
 	return E_BUSY;
@@ -74,7 +76,7 @@ ask(const struct gone *g)
 void
 gone_turn(void)
 {
-	for (unsigned i = 0; i < GONE; i++) {
+	for (unsigned i = 0; i < GONE && gones != 0; i++) {
 		struct gone *g = &gone[i];
 
 		if (g->asks == 0 || g->next > turn_ns)
@@ -84,6 +86,7 @@ gone_turn(void)
 			g->asks--;
 		else if (turn_ns >= g->until)
 			g->asks = 0;
+		gones -= g->asks == 0;
 	}
 }
 
@@ -92,7 +95,7 @@ gone_next_ns(void)
 {
 	uint64_t next = DEADLINE_NEVER;
 
-	for (unsigned i = 0; i < GONE; i++)
+	for (unsigned i = 0; i < GONE && gones != 0; i++)
 		if (gone[i].asks != 0)
 			next = min_u64(next, gone[i].next);
 	return next;
