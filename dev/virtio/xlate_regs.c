@@ -60,7 +60,6 @@ open(struct xlate_device *d, const struct xlate_source *s, uint64_t allowed)
 	uint64_t need = VIRTIO_F_VERSION_1 | (d->remapped ? VIRTIO_F_ACCESS_PLATFORM : 0);
 	uint64_t features;
 	struct virtio_places p;
-	uint32_t n;
 
 	if (!virtio_find_places(s, &p))
 		return false;
@@ -78,9 +77,11 @@ open(struct xlate_device *d, const struct xlate_source *s, uint64_t allowed)
 	if (features == UINT64_MAX || (features & need) != need)
 		return false;
 	d->fact[FACT_TABLES] = d->remapped ? 0 : features & VIRTIO_F_INDIRECT_DESC;
-	n = (uint32_t)s->read(s->arg, lo(p.at[CFG_COMMON]) + COMMON_NUM_QUEUES, 2);
-	d->queues = n < XLATE_QUEUES_MAX ? n : XLATE_QUEUES_MAX;
-	return d->queues != 0;
+	/* How many there are depends on what will be agreed upon: a NIC of several pairs may say
+	 * three until then.  Whether there is one is seen when it is enabled: its size reads
+	 * back. */
+	d->queues = XLATE_QUEUES_MAX;
+	return s->read(s->arg, lo(p.at[CFG_COMMON]) + COMMON_NUM_QUEUES, 2) != 0;
 }
 
 static bool

@@ -334,7 +334,8 @@ main(void)
 	if (sys_handle_dup(server.device.ntfn, RIGHT_SIGNAL | RIGHT_GIVE, &h) != OK)
 		die("no handle");
 	server.signal = (handle_t)h;
-	s = vnet_start(n, &server.device, start_number("pairs", cpu_count()), &why);
+	/* One thread drives all of them: more pairs than one are for who asks. */
+	s = vnet_start(n, &server.device, start_number("pairs", 1), &why);
 	if (s != OK)
 		die("device not usable: %s (%s)", why, status_text(s));
 	(void)sys_watch(server.device.handle, server.device.ntfn, BIT_FAULT);
