@@ -3,15 +3,12 @@
  *
  * The packet area is two rows of buffers: those that are posted to be received into, and those that
  * are sent from.  A device can write all of it at any time, and so can a driver that lies.  So lwIP
- * never sees it: what was received is copied into memory of lwIP's own and looked at there, and
- * what is to be sent is copied out.  A copy is a small part of what a packet costs, and frees the
- * buffer at once.
+ * never sees it: what was received is copied into memory of lwIP's own and looked at there
+ * (join.c), and what is to be sent is copied out (out.c).  A copy is a small part of what a packet
+ * costs, and frees the buffer at once.
  *
  * The server may die: its successor gets everything again (usr/lib/net.c), and connections go on.
  * It may come late, or never: then the stack has its loopback only, and asks again now and then.
- *
- * Sums of TCP are made and looked at while bytes are copied, not by lwIP, or by the device where it
- * does (NET_CSUM, NET_CSUM_OK).  Received packets go to lwIP through join.c.
  */
 #include "kern/base/bits.h"
 #include "lwip/dhcp.h"
@@ -25,17 +22,10 @@
 #include "lwip/timeouts.h"
 #include "netif/ethernet.h"
 #include "usr/lib/devmgr.h"
-#include "usr/lib/net.h"
 #include "usr/tcpip/addr.h"
-#include "usr/tcpip/frame.h"
-#include "usr/tcpip/tcpip.h"
+#include "usr/tcpip/nif.h"
 
 enum {
-	RX_BUFFERS = 192,
-	TX_BUFFERS = 192,
-	BUFFER = 2048,
-	AREA = (RX_BUFFERS + TX_BUFFERS) * BUFFER,
-	TX_AT = RX_BUFFERS * BUFFER,
 	PIECES = 40,			/* buffers of one received packet */
 	A_TURN = 64,			/* packets, so that clients get their turn */
 	LOOKS = 5,			/* for a NIC at boot; later ones come seldom */
@@ -51,122 +41,24 @@ static struct {
 	struct net net;
 	handle_t endpoint, area_memory;
 	uint8_t *area;
-	bool open, configured, starved, is_static;
+	bool open, configured, is_static;
 	bool reached;			/* it had an address: init knows that it serves */
 	uint64_t look_ns;		/* when to ask for a NIC again */
-	uint32_t looks, link, features;
-	uint16_t free[TX_BUFFERS];	/* buffers to send from */
-	uint32_t frees;
+	uint32_t looks, link;
 	struct net_rx piece[PIECES];
 	uint32_t pieces;
 	bool too_long;
-	uint64_t rx_packets, tx_packets, rx_bytes, tx_bytes;
+	uint64_t rx_packets, rx_bytes;
 	ip4_addr_t address, mask, gateway;
 } nif;
 
 struct netif *nif_netif(void) { return &nif.netif; }
 bool nif_configured(void) { return nif.configured; }
 
-/* --- out --------------------------------------------------------------------------- */
-
-/* Bytes of a chain from one on, and their sum. */
-static uint16_t
-copy_out(uint8_t *to, const struct pbuf *p, uint32_t from)
-{
-	uint64_t sum = 0;
-	uint32_t at = 0;
-
-	for (; p != NULL; from -= (uint32_t)min_u64(from, p->len), p = p->next) {
-		uint32_t n = p->len - (uint32_t)min_u64(from, p->len);
-		uint16_t part;
-
-		if (n == 0)
-			continue;
-		part = lwip_sum_copy(to + at, (const uint8_t *)p->payload + from, (uint16_t)n);
-		sum += (at & 1) != 0 ? swap16(part) : part;
-		at += n;
-	}
-	return frame_fold(sum);
-}
-
-/*
- * A packet into a buffer.  The sum of TCP is made here, whatever is in its field: by the device,
- * which adds up what it sends, or while its bytes are copied.
- */
-static void
-pack(uint8_t *to, const struct pbuf *p, uint32_t len, struct net_tx *t)
-{
-	const uint8_t *f = (const uint8_t *)p->payload + ETH_PAD_SIZE;
-	uint32_t tcp = frame_tcp(f, p->len - ETH_PAD_SIZE);
-	uint16_t sum;
-
-	if (tcp == 0) {
-		(void)pbuf_copy_partial(p, to, (uint16_t)len, ETH_PAD_SIZE);
-		return;
-	}
-	sum = frame_fold(frame_pseudo(f, tcp, len - tcp));
-	if ((nif.features & NET_CSUM) != 0) {
-		(void)pbuf_copy_partial(p, to, (uint16_t)len, ETH_PAD_SIZE);
-		t->flags = NET_CSUM;
-		t->csum_start = (uint16_t)tcp;
-		t->csum_offset = FRAME_TCP_SUM;
-	} else {
-		uint16_t none = (uint16_t)~*(const frame_half *)(f + tcp + FRAME_TCP_SUM);
-
-		memcpy(to, f, tcp);
-		sum = (uint16_t)~frame_fold(
-		    (uint64_t)sum + none + copy_out(to + tcp, p, ETH_PAD_SIZE + tcp));
-	}
-	*(frame_half *)(to + tcp + FRAME_TCP_SUM) = sum;
-}
-
 static err_t
 put(struct netif *n UNUSED, struct pbuf *p)
 {
-	uint32_t len = p->tot_len - ETH_PAD_SIZE;
-	struct net_tx t = { .bytes = len };
-	uint16_t b;
-
-	if (unlikely(!nif.open || len > BUFFER))
-		return ERR_IF;
-	if (unlikely(nif.frees == 0 || net_room(&nif.net) == 0)) {
-		nif.starved = true;
-		return ERR_MEM;
-	}
-	b = nif.free[nif.frees - 1];
-	t.cookie = b;
-	t.at = TX_AT + b * BUFFER;
-	pack(nif.area + t.at, p, len, &t);
-	if (net_put(&nif.net, &t, 1) != OK) {
-		nif.starved = true;
-		return ERR_MEM;
-	}
-	nif.frees--;
-	nif.tx_packets++;
-	nif.tx_bytes += len;
-	return ERR_OK;
-}
-
-static bool
-take_sent(void)
-{
-	enum status s;
-	uint32_t b;
-	bool any = false;
-
-	while (net_next_sent(&nif.net, &b, &s)) {
-		any = true;
-		if (s != OK)
-			tcpip.tx_dropped++;
-		if (b < TX_BUFFERS && nif.frees < TX_BUFFERS)
-			nif.free[nif.frees++] = (uint16_t)b;
-	}
-	/* Who found no room did not ask to be called again. */
-	if (nif.starved && nif.frees >= TX_BUFFERS / 4) {
-		nif.starved = false;
-		tcp_txnow();
-	}
-	return any;
+	return nif.open ? out_packet(p) : ERR_IF;
 }
 
 /* --- in ---------------------------------------------------------------------------- */
@@ -288,7 +180,6 @@ setup(struct netif *n)
 static void
 learn(void)
 {
-	nif.features = nif.net.features;
 	memcpy(nif.netif.hwaddr, nif.net.mac, sizeof(nif.net.mac));
 	nif.netif.mtu = (uint16_t)min_u64(max_u64(nif.net.mtu, 1280), 1500);
 	NETIF_SET_CHECKSUM_CTRL(&nif.netif,
@@ -387,8 +278,6 @@ look_for_server(void)
 			nif.look_ns = DEADLINE_NEVER;
 			return;
 		}
-		for (uint16_t i = 0; i < TX_BUFFERS; i++)
-			nif.free[nif.frees++] = i;
 	}
 	s = net_open(&nif.net, nif.endpoint, nif.area_memory, nif.area, AREA, tcpip.ntfn,
 	    BIT(NTFN_NIC));
@@ -401,6 +290,7 @@ look_for_server(void)
 	}
 	nif.open = true;
 	nif.looks = 0;
+	out_begin(&nif.net);
 	for (uint32_t i = 0; i < RX_BUFFERS; i++)
 		post(i);
 	if (!nif.configured)
@@ -427,9 +317,6 @@ nif_turn(void)
 		complain("the session with the network interface ends: %s", status_text(s));
 		net_close(&nif.net);
 		nif.open = false;
-		nif.frees = 0;
-		for (uint16_t i = 0; i < TX_BUFFERS; i++)
-			nif.free[nif.frees++] = i;
 		nif.pieces = 0;
 		return false;
 	}
@@ -443,21 +330,26 @@ nif_turn(void)
 		nif.too_long = false;
 	}
 	follow_link();
-	any = take_sent();
+	any = out_sent();
 	return take_received() || any;
 }
 
 void
 nif_kick(void)
 {
-	if (nif.open)
-		net_kick(&nif.net);
+	if (!nif.open)
+		return;
+	out_flush();
+	net_kick(&nif.net);
 }
 
 bool
 nif_may_sleep(void)
 {
-	return !nif.open || net_may_sleep(&nif.net, NULL, NULL);
+	if (!nif.open)
+		return true;
+	out_flush();
+	return net_may_sleep(&nif.net, NULL, NULL);
 }
 
 void
@@ -490,9 +382,8 @@ nif_info(struct sock_interface *out)
 		out->configured |= ip6_addr_isglobal(netif_ip6_addr(n, i));
 	}
 	out->rx_packets = nif.rx_packets;
-	out->tx_packets = nif.tx_packets;
 	out->rx_bytes = nif.rx_bytes;
-	out->tx_bytes = nif.tx_bytes;
+	out_counts(&out->tx_packets, &out->tx_bytes);
 	out->nic_restarts = nif.net.restarts;
 }
 

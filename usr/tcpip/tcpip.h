@@ -5,6 +5,7 @@
  *   turn.c      a turn: packets, kicks, timers
  *   nif.c       the one network interface: between lwIP and a packet server (usr/lib/net.h)
  *   session.c   clients: sessions, rights, limits, calls
+ *   out.c       packets out: buffers, sums, large ones
  *   join.c      received packets that continue each other
  *   stream.c    TCP sockets: between lwIP's connections and rings
  *   dgram.c     UDP sockets

@@ -5,8 +5,8 @@
 /* LINK: usr/tcpip/turn.c usr/tcpip/session.c usr/lib/complain.c usr/tcpip/stream.c
  * LINK: usr/tcpip/dgram.c
  * LINK: usr/tcpip/ask.c usr/tcpip/gone.c
- * LINK: usr/tcpip/nif.c usr/tcpip/join.c usr/tcpip/port/heap.c usr/tcpip/port/port.c
- * LINK: usr/lib/sock.c
+ * LINK: usr/tcpip/nif.c usr/tcpip/join.c usr/tcpip/out.c usr/tcpip/port/heap.c
+ * LINK: usr/tcpip/port/port.c usr/lib/sock.c
  * LINK: usr/lib/sock_addr.c usr/lib/sha256.c kern/base/fmt.c kern/base/str.c
  * LINK: tests/usr/tcpip/world.c */
 #include <atf-c.h>
@@ -15,6 +15,7 @@
 
 #include "kern/base/bits.h"
 #define main program_main	/* os.h declares that of a program */
+#include "usr/lib/net.h"
 #include "usr/tcpip/tcpip.h"
 #undef main
 #include "tests/usr/tcpip/world.h"
@@ -168,6 +169,36 @@ ATF_TC_BODY(a_bad_wire_changes_no_byte, tc)
 		open_to(&s, DISCARD, 4096, 131072);
 		fill(&s, 1'000'000);
 		sock_close(&s);
+	}
+	ATF_CHECK_EQ(world_discarded(), 4'000'000);
+	wire = (struct wire){ .delay_ns = NS_PER_US };
+	finish();
+}
+
+/* The far end looks at each byte and each sum. */
+ATF_TC_WITHOUT_HEAD(a_nic_that_adds_up_and_cuts_changes_no_byte);
+ATF_TC_BODY(a_nic_that_adds_up_and_cuts_changes_no_byte, tc)
+{
+	struct sock_addr six;
+
+	wire.features = NET_CSUM | NET_GSO_TCP4 | NET_GSO_TCP6;
+	begin(12);
+	six = world_far6();
+	for (unsigned round = 0; round < 4; round++) {
+		struct sock s = { 0 };
+		uint32_t before = world_cut();
+
+		wire.lose = 20 * (round >> 1);
+		wire.swap = wire.flip = 10 * (round >> 1);
+		if (round % 2 == 0) {
+			open_to(&s, DISCARD, 4096, 131072);
+		} else {
+			ATF_REQUIRE_EQ(sock_connect(&k, &six, DISCARD, 4096, 131072, &s), OK);
+			wait_open(&s);
+		}
+		fill(&s, 1'000'000);
+		sock_close(&s);
+		ATF_CHECK_MSG(world_cut() - before > 20, "%u were cut", world_cut() - before);
 	}
 	ATF_CHECK_EQ(world_discarded(), 4'000'000);
 	wire = (struct wire){ .delay_ns = NS_PER_US };
@@ -381,6 +412,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, a_stream_goes_out_whole);
 	ATF_TP_ADD_TC(tp, rings_of_every_size_carry_the_same_bytes);
 	ATF_TP_ADD_TC(tp, a_bad_wire_changes_no_byte);
+	ATF_TP_ADD_TC(tp, a_nic_that_adds_up_and_cuts_changes_no_byte);
 	ATF_TP_ADD_TC(tp, a_stream_survives_the_death_of_the_packet_server);
 	ATF_TP_ADD_TC(tp, a_port_that_nobody_listens_on_refuses);
 	ATF_TP_ADD_TC(tp, nobody_answers_behind_a_cut_wire);

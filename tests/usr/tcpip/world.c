@@ -93,8 +93,11 @@ static struct {
 	struct net_post post[NET_SLOTS];
 	uint32_t posts, posted;
 	uint32_t done[NET_SLOTS], dones;
+	uint32_t cut;			/* large packets */
 	uint8_t *area;
 } nic;
+
+uint32_t world_cut(void) { return nic.cut; }
 
 enum status
 net_open(struct net *n, handle_t endpoint, handle_t area MAYBE, void *base, uint64_t area_bytes,
@@ -103,6 +106,7 @@ net_open(struct net *n, handle_t endpoint, handle_t area MAYBE, void *base, uint
 	if (endpoint != WORLD_NIC)
 		fail("another NIC");
 	*n = (struct net){ .mtu = 1500, .mac = { 2, 0, 0, 0, 0, far_side ? 2 : 1 } };
+	n->features = wire.features;
 	n->base = base;
 	n->area_bytes = area_bytes;
 	nic.area = base;
@@ -126,15 +130,96 @@ net_turn(struct net *n)
 	return OK;
 }
 
+/* What a device does to a packet that has no sum yet: adds up from start on. */
+static void
+add_up(uint8_t *f, uint32_t len, uint32_t start, uint32_t offset)
+{
+	uint32_t sum = 0;
+
+	for (uint32_t i = start; i < len; i++)
+		sum += (i - start) % 2 == 0 ? (uint32_t)f[i] << 8 : f[i];
+	while (sum >> 16 != 0)
+		sum = (sum & 0xffff) + (sum >> 16);
+	f[start + offset] = (uint8_t)(~sum >> 8);
+	f[start + offset + 1] = (uint8_t)~sum;
+}
+
+static void
+add16(uint8_t *p, uint32_t v)
+{
+	v += (uint32_t)p[0] << 8 | p[1];
+	v = (v & 0xffff) + (v >> 16);
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
+/* ... and to a large one: headers before each piece, and their lengths, numbers, flags and sums. */
+static void
+cut(const uint8_t *f, uint32_t len, const struct net_tx *t)
+{
+	uint32_t tcp = t->csum_start, head = t->header_bytes, pieces = 0;
+	bool v4 = (t->flags & NET_GSO_TCP4) != 0;
+
+	if (tcp != (v4 ? 34 : 54) || head != tcp + (f[tcp + 12] >> 4) * 4 || t->gso_size == 0 ||
+	    t->gso_size + head > 1514 || t->bytes < head || len <= head ||
+	    (v4 ? f[16] << 8 | f[17] : 40 + (f[18] << 8 | f[19])) != (int)len - 14)
+		fail("a large packet that no device takes");
+	for (uint32_t at = head; at < len; at += t->gso_size, pieces++) {
+		uint32_t n = (uint32_t)min_u64(len - at, t->gso_size), less = len - head - n;
+		uint32_t seq = (uint32_t)f[tcp + 4] << 24 | (uint32_t)f[tcp + 5] << 16 |
+		    (uint32_t)f[tcp + 6] << 8 | f[tcp + 7];
+		uint8_t g[FRAME];
+
+		memcpy(g, f, head);
+		memcpy(g + head, f + at, n);
+		seq += at - head;
+		for (unsigned i = 0; i < 4; i++)
+			g[tcp + 4 + i] = (uint8_t)(seq >> (24 - 8 * i));
+		if (at + n < len)
+			g[tcp + 13] &= (uint8_t)~0x09;		/* PSH, FIN */
+		if (v4) {
+			g[16] = (uint8_t)((head + n - 14) >> 8);
+			g[17] = (uint8_t)(head + n - 14);
+			g[24] = g[25] = 0;
+			add_up(g, 34, 14, 10);
+		} else {
+			g[18] = (uint8_t)((head + n - 54) >> 8);
+			g[19] = (uint8_t)(head + n - 54);
+		}
+		/* The pseudo header is in the field, with the whole length. */
+		add16(g + tcp + t->csum_offset, ~less & 0xffff);
+		add_up(g, head + n, tcp, t->csum_offset);
+		push(&out, g, head + n, now);
+	}
+	nic.cut += pieces > 1;
+}
+
 enum status
 net_put(struct net *n, const struct net_tx *t, uint32_t count)
 {
-	if (count != 1 || t->bytes > FRAME || (uint64_t)t->at + t->bytes > n->area_bytes)
-		fail("a packet outside of the area");
-	if (nic.dones == NET_SLOTS)
+	static uint8_t f[NET_PACKET_MAX];
+	uint32_t len = 0, gso = t->flags & (NET_GSO_TCP4 | NET_GSO_TCP6);
+
+	if (count == 0 || count > NET_FRAGMENTS || (t->flags & ~n->features) != 0)
+		fail("a packet that the NIC cannot send");
+	for (uint32_t i = 0; i < count; i++) {
+		if (t[i].bytes == 0 || (uint64_t)t[i].at + t[i].bytes > n->area_bytes ||
+		    len + t[i].bytes > sizeof(f))
+			fail("a packet outside of the area");
+		memcpy(f + len, n->base + t[i].at, t[i].bytes);
+		len += t[i].bytes;
+	}
+	if (gso == 0 && len > 1514)
+		fail("a packet that is too long");
+	if (NET_SLOTS - nic.dones < count)
 		return E_WOULD_BLOCK;
-	if (!nic.dead && !wire.cut)
-		push(&out, n->base + t->at, t->bytes, now);
+	if (!nic.dead && !wire.cut && gso != 0) {
+		cut(f, len, t);
+	} else if (!nic.dead && !wire.cut) {
+		if ((t->flags & NET_CSUM) != 0)
+			add_up(f, len, t->csum_start, t->csum_offset);
+		push(&out, f, len, now);
+	}
 	nic.done[nic.dones++] = t->cookie;
 	return OK;
 }

@@ -35,6 +35,7 @@ struct wire {
 	uint32_t lose, repeat, swap, flip;	/* of 1000 packets, so many */
 	uint64_t delay_ns;
 	bool cut;			/* nothing comes through */
+	uint32_t features;		/* of the NICs at both ends (enum net_flag) */
 };
 extern struct wire wire;
 
@@ -64,6 +65,8 @@ uint32_t world_sent(uint8_t *packet, uint32_t size);
 void world_receive(const uint8_t *packet, uint32_t len);
 /* Until this end has nothing to do. */
 void world_settle(void);
+/* Large packets that this end's NIC has cut. */
+uint32_t world_cut(void);
 /* Bytes that DISCARD has got right, over there; a wrong one ends the far end. */
 uint64_t world_discarded(void);
 /* The session's page and so on are the test's: as the service's, for those that lie. */
