@@ -376,12 +376,32 @@ describe(struct handover *h)
 /* ---- Tables, time, randomness ------------------------------------------------------------------
  */
 
+enum : uint32_t { FDT_MAGIC = 0xd00dfeed, FDT_LEAST = 40, FDT_MOST = 2u << 20 };
+
+static uint32_t
+big_endian(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* What is handed over is memory that is kept: not whatever four bytes of rubbish say [DTSpec 5.2;
+ * 2 MiB at most, as the kernel's start-up maps it]. */
+static bool
+is_device_tree(const uint8_t *p, uint32_t *len)
+{
+	if (((uintptr_t)p & 7) != 0 || big_endian(p) != FDT_MAGIC)
+		return false;
+	*len = big_endian(p + 4);
+	return *len >= FDT_LEAST && *len <= FDT_MOST;
+}
+
 static void
 find_tables(struct handover *h)
 {
 	static const struct efi_guid rng_guid = RNG_GUID;
 	const uint8_t *fdt = config_table((struct efi_guid)DTB_TABLE_GUID);
 	struct efi_rng *rng;
+	uint32_t len;
 	void *p;
 
 	p = config_table((struct efi_guid)ACPI_20_TABLE_GUID);
@@ -389,10 +409,8 @@ find_tables(struct handover *h)
 		p = config_table((struct efi_guid)ACPI_TABLE_GUID);
 	h->rsdp = (uintptr_t)p;
 	h->smbios = (uintptr_t)config_table((struct efi_guid)SMBIOS3_TABLE_GUID);
-	if (fdt != NULL)
-		h->fdt = (struct handover_part){ (uintptr_t)fdt,
-		    (uint32_t)fdt[4] << 24 | (uint32_t)fdt[5] << 16 | (uint32_t)fdt[6] << 8 |
-		    fdt[7] };
+	if (fdt != NULL && is_device_tree(fdt, &len))
+		h->fdt = (struct handover_part){ (uintptr_t)fdt, len };
 	if (bs->locate_protocol(&rng_guid, NULL, &p) == EFI_SUCCESS) {
 		rng = p;
 		h->seed_known = rng->get(rng, NULL, sizeof(h->seed), h->seed) == EFI_SUCCESS;

@@ -164,6 +164,9 @@ mmu_map_device(struct paddr base, uint64_t len)
 {
 	uint64_t from = align_down(base.v, PAGE_SIZE), to = align_up(base.v + len, PAGE_SIZE), va;
 
+	/* Firmware's word, mostly: what no CPU reaches would be bits of the entry. */
+	if (len == 0 || !range_within(base.v, len, 0, 1ull << pte_pa_bits()))
+		return NULL;
 	spin_lock(&lock);
 	/* Registers that need big leaves (ECAM) get them when the addresses agree. */
 	va = to - from >= 2 * MIB ? align_up(window_next, 2 * MIB) + (from & (2 * MIB - 1)) :

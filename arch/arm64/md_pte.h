@@ -66,6 +66,16 @@ pte_user(uint8_t prot)
 	    ((prot & PROT_DEVICE) != 0 ? ATTR_NGNRE : ATTR_NORMAL | PTE_INNER);
 }
 
+/* ID_AA64MMFR0_EL1.PARange; entries of these tables end at 48. */
+static ALWAYS_INLINE unsigned
+pte_pa_bits(void)
+{
+	static const uint8_t bits[] = { 32, 36, 40, 42, 44, 48 };
+	uint64_t range = FIELD_GET(BITS(3, 0), READ_SYS(id_aa64mmfr0_el1));
+
+	return range < ARRAY_SIZE(bits) ? bits[range] : 48;
+}
+
 static ALWAYS_INLINE void pte_before_link(void) { DSB(ishst); }
 
 static ALWAYS_INLINE void

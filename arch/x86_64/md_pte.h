@@ -59,6 +59,16 @@ pte_user(uint8_t prot)
 	    ((prot & PROT_DEVICE) != 0 ? PTE_PCD | PTE_PWT : 0);
 }
 
+/* 36 where the CPU does not say [SDM volume 3, 4.1.4]. */
+static ALWAYS_INLINE unsigned
+pte_pa_bits(void)
+{
+	unsigned bits =
+	    cpuid(0x80000000, 0).a >= 0x80000008 ? cpuid(0x80000008, 0).a & 0xff : 36;
+
+	return bits < 52 ? bits : 52;
+}
+
 static ALWAYS_INLINE void pte_before_link(void) { }
 static ALWAYS_INLINE void pte_publish(void) { }
 

@@ -452,6 +452,19 @@ reserve_stream(struct smmu *s, const struct machine *m, uint32_t sid)
 	return NULL;
 }
 
+/* How many streams from sid on a region before the i-th saw to, well or not. */
+static uint32_t
+seen_to(const struct smmu *s, const struct machine *m, uint32_t i, uint32_t sid)
+{
+	for (uint32_t j = 0; j < i; j++) {
+		const struct machine_reserved *r = &m->reserved[j];
+
+		if (names_stream(r, s, sid))
+			return r->id_count - (sid - r->id_base);
+	}
+	return 0;
+}
+
 void
 smmu_reserved_init(struct smmu *s, const struct machine *m)
 {
@@ -462,16 +475,15 @@ smmu_reserved_init(struct smmu *s, const struct machine *m)
 			continue;
 		s->refused[s->refused_count].first = e->id_base;
 		s->refused[s->refused_count++].count = e->id_count;
-		for (uint32_t n = 0; n < e->id_count; n++) {
-			uint32_t sid = e->id_base + n;
+		/* Firmware may name 2^32 of them: each turn passes a region, or takes a place. */
+		for (uint64_t n = 0, k; n < e->id_count; n += k) {
+			uint32_t sid = (uint32_t)(e->id_base + n);
 			const char *why;
-			bool known = false;
 
-			for (uint32_t j = 0; j < i;
-			    j++) /* an earlier region saw to it, well or not */
-				known = known || names_stream(&m->reserved[j], s, sid);
-			if (known)
+			k = seen_to(s, m, i, sid);
+			if (k != 0)
 				continue;
+			k = 1;
 			why = reserve_stream(s, m, sid);
 			if (why == NULL)
 				continue;

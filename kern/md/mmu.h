@@ -57,8 +57,8 @@ extern const uint64_t mmu_boot_limit;
 void mmu_init(const struct machine *m);
 void mmu_init_cpu(void);	/* every further CPU, on that CPU */
 
-/* Registers of a device, for ever; NULL when the window is full or memory is out.  Any base and
- * length; paddr need not be aligned. */
+/* Registers of a device, for ever; NULL when the window is full, memory is out, or the CPU's
+ * addresses do not reach so far.  Any base and length; paddr need not be aligned. */
 void *mmu_map_device(struct paddr base, uint64_t len_bytes);
 
 /*

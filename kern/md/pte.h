@@ -15,6 +15,7 @@
  *   uint64_t pte_large(uint64_t e)      the bits of a 4 KiB leaf, made those of a larger one
  *   uint64_t pte_kernel(enum pte_use)   the bits of a 4 KiB leaf of the kernel's
  *   uint64_t pte_user(uint8_t prot)     ... of a process's; prot: PROT_*
+ *   unsigned pte_pa_bits(void)          of a physical address, as far as this CPU reaches
  *   void pte_before_link(void)          a new table is seen empty before it is seen
  *   void pte_publish(void)              entries that were written where there were none are in
  *                                       force from here on

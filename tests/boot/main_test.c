@@ -38,7 +38,8 @@ boot_jump(uint64_t entry, uint64_t at)
 /* ---- A disk that is good ---- */
 
 static uint8_t kernel[4096 + 64], archive[200];
-static uint8_t xsdt[36], rsdp[36], fdt[8] = { 0xd0, 0x0d, 0xfe, 0xed, 0, 0, 0x12, 0x34 };
+static uint8_t xsdt[36], rsdp[36];
+_Alignas(8) static uint8_t fdt[] = { 0xd0, 0x0d, 0xfe, 0xed, 0, 0, 0x12, 0x34, 0, 0, 0, 0 };
 static struct uefi_setup setup;
 
 static void
@@ -234,6 +235,23 @@ ATF_TC_BODY(what_is_wrong_is_one_line_and_leaves_no_memory_behind, tc)
 	}
 }
 
+/* The tables win, and what stands beside them takes no memory away. */
+ATF_TC_WITHOUT_HEAD(what_is_no_device_tree_is_not_handed_over);
+ATF_TC_BODY(what_is_no_device_tree_is_not_handed_over, tc)
+{
+	_Alignas(8) static uint8_t bad[][16] = { { 0xd0, 0x0d, 0xfe, 0xee, 0, 0, 0x12, 0x34 },
+		{ 0xd0, 0x0d, 0xfe, 0xed, 0, 0, 0, 39 }, { 0xd0, 0x0d, 0xfe, 0xed, 0, 0x20, 0, 1 },
+		{ 0, 0, 0, 0, 0xd0, 0x0d, 0xfe, 0xed, 0, 0, 0x12, 0x34 } };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+		good();
+		setup.fdt = i == 3 ? bad[i] + 4 : bad[i];
+		ATF_REQUIRE_MSG(starts(), "%s", uefi_said());
+		ATF_CHECK_EQ(((const struct handover *)(uintptr_t)record)->fdt.base, 0);
+		ATF_CHECK_EQ(((const struct handover *)(uintptr_t)record)->fdt.len, 0);
+	}
+}
+
 ATF_TC_WITHOUT_HEAD(too_little_memory_is_said_wherever_it_ends);
 ATF_TC_BODY(too_little_memory_is_said_wherever_it_ends, tc)
 {
@@ -260,5 +278,6 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, after_the_first_try_only_memory_is_asked_for);
 	ATF_TP_ADD_TC(tp, what_is_wrong_is_one_line_and_leaves_no_memory_behind);
 	ATF_TP_ADD_TC(tp, too_little_memory_is_said_wherever_it_ends);
+	ATF_TP_ADD_TC(tp, what_is_no_device_tree_is_not_handed_over);
 	return atf_no_error();
 }

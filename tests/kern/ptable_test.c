@@ -245,6 +245,12 @@ ATF_TC_BODY(ram_is_never_code_and_code_never_writable, tc)
 		ATF_CHECK_EQ(walk(ptable_kernel, e + i * PAGE_SIZE, &level) & ~(uint64_t)PAGE_MASK,
 		    0x1'0000'0000 + i * PAGE_SIZE);
 	ATF_CHECK_EQ(walk(ptable_kernel, e + 4 * PAGE_SIZE, &level), 0);
+	ATF_CHECK(mmu_map_device((struct paddr){ BIT(44) - 4 }, 4) != NULL);
+	ATF_CHECK_EQ(mmu_map_device((struct paddr){ BIT(44) - 4 }, 5), NULL);
+	ATF_CHECK_EQ(mmu_map_device((struct paddr){ BIT(60) }, 4), NULL);
+	ATF_CHECK_EQ(mmu_map_device((struct paddr){ UINT64_MAX - 3 }, 4), NULL);
+	ATF_CHECK_EQ(mmu_map_device((struct paddr){ 0x1000 }, UINT64_MAX), NULL);
+	ATF_CHECK_EQ(mmu_map_device((struct paddr){ 0x1000 }, 0), NULL);
 }
 
 ATF_TC_WITHOUT_HEAD(a_stack_is_mapped_whole_and_stands_on_a_hole);

@@ -40,6 +40,7 @@ pte_user(uint8_t prot)
 {
 	return FAKE_PTE_HERE | FAKE_PTE_USER | FIELD_PREP(FAKE_PTE_PROT, prot);
 }
+static inline unsigned pte_pa_bits(void) { return 44; }
 static inline void pte_before_link(void) { }
 static inline void pte_publish(void) { }
 static inline void pte_replace_here(uint64_t *e, uint64_t to, uint64_t va UNUSED) { *e = to; }

@@ -551,6 +551,13 @@ ATF_TC_BODY(reserved_regions_stay_reachable_and_nothing_else, tc)
 			    .stream_ids = true,
 			    .id_base = 0x2'0000,
 			    .id_count = 1 };
+		for (unsigned i = 0; i < 2; i++)	/* all that there could be, twice */
+			machine.reserved[machine.reserved_count++] =
+			    (struct machine_reserved){ .base = RESERVED,
+				    .len = PAGE_SIZE,
+				    .stream_ids = true,
+				    .id_base = 0x3'0000,
+				    .id_count = UINT32_MAX - 0x3'0000 };
 		ATF_REQUIRE_EQ(power_on(v), OK);
 		ATF_CHECK(hits(0x40, RESERVED + 0x1234, true, RESERVED + 0x1234));
 		ATF_CHECK(hits(0x41, RESERVED + 2 * MIB - 1, false, RESERVED + 2 * MIB - 1));
