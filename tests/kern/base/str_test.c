@@ -8,7 +8,7 @@
 
 #include "tests/lib/base_str.h"
 
-enum { ROOM = 160, FILL = 0xa5 };
+enum { ROOM = 192, FILL = 0xa5 };
 
 static unsigned char from[ROOM], ours[ROOM], theirs[ROOM];
 
