@@ -24,20 +24,25 @@ gas(const uint8_t *p)
 }
 
 /*
- * Is it a port that power management could have?  0 is none.  Below 0x100 a PC has its interrupt
- * and DMA controllers: who made the tables read a register of the chipset that firmware had not
- * set.
+ * Is it a port that somebody's registers could have?  0 is none.  Below 0x100 a PC has its
+ * interrupt and DMA controllers: who made the tables read a register of the chipset that firmware
+ * had not set.
  */
 static bool
-usable_port(struct machine *m, uint64_t at)
+port_of(struct machine *m, const char *table, const char *whose, uint64_t at)
 {
 	if (at == 0 || at > UINT16_MAX)
 		return false;
 	if (at < PORTS_OF_THE_BOARD)
-		machine_note(m,
-		    "ACPI: FADT: port 0x%x is the board's, not power management's: not used",
-		    (uint32_t)at);
+		machine_note(m, "ACPI: %s: port 0x%x is the board's, not %s: not used", table,
+		    (uint32_t)at, whose);
 	return at >= PORTS_OF_THE_BOARD;
+}
+
+static bool
+usable_port(struct machine *m, uint64_t at)
+{
+	return port_of(m, "FADT", "power management's", at);
 }
 
 /* A port that is given twice: as 32 bits, and later as a structure that wins when it can be. */
@@ -99,6 +104,17 @@ registers_in_memory(struct machine *m, const char *what, uint64_t base, uint64_t
 	return true;
 }
 
+/* A GICv3's registers are frames of 64 KiB [GICv3, IHI 0069, chapter 12]. */
+static bool
+no_frame(struct machine *m, const char *what, uint64_t base)
+{
+	if (is_aligned(base, 64 * KIB))
+		return false;
+	machine_note(m, "ACPI: %s registers at 0x%llx are not on 64 KiB: ignored", what,
+	    (unsigned long long)base);
+	return true;
+}
+
 /* Redistributors, each on its own or many in a row: neighbours are put together. */
 static void
 add_gicr(struct machine *m, uint64_t base, uint64_t len)
@@ -106,7 +122,8 @@ add_gicr(struct machine *m, uint64_t base, uint64_t len)
 	struct machine_irqc *q = &m->irqc;
 	struct machine_region *last = q->gicr_count == 0 ? NULL : &q->gicr[q->gicr_count - 1];
 
-	if (len < 128 * KIB || registers_in_memory(m, "GIC redistributor", base, len))
+	if (len < 128 * KIB || registers_in_memory(m, "GIC redistributor", base, len) ||
+	    no_frame(m, "GIC redistributor", base))
 		return;
 	if (last != NULL && last->base + last->len == base)
 		last->len += len;
@@ -159,7 +176,7 @@ add_its(struct machine *m, const uint8_t *e)
 	struct machine_irqc *q = &m->irqc;
 	struct machine_its its = { .id = acpi_u32(e + 4), .base = acpi_u64(e + 8) };
 
-	if (registers_in_memory(m, "ITS", its.base, 128 * KIB))
+	if (registers_in_memory(m, "ITS", its.base, 128 * KIB) || no_frame(m, "ITS", its.base))
 		return;
 	if (q->its_count == MACHINE_ITS_MAX)
 		m->dropped++;
@@ -237,6 +254,10 @@ madt(struct machine *m, const uint8_t *t, uint32_t len)
 	}
 	/* Version 0: look for yourself. */
 	q->kind = version >= 3 || (version == 0 && q->gicr_count != 0) ? IRQC_GICV3 : IRQC_GICV2;
+	if (q->kind == IRQC_GICV3 && no_frame(m, "GIC distributor", q->gicd)) {
+		q->gicd = 0;
+		q->kind = IRQC_NONE;
+	}
 	q->gicv2m_only = q->kind == IRQC_GICV2 && v2m;
 }
 
@@ -419,32 +440,28 @@ static bool
 serial_port(
     struct machine *m, const char *table, uint32_t type, struct gas g, struct machine_console *c)
 {
-	*c = (struct machine_console){ .base = g.address };
-	switch (type) {
-	case 0: case 1: case 0x12:
-		c->kind = g.space == SPACE_IO ? CONSOLE_16550_IO : CONSOLE_16550_MMIO;
-		break;
-	case 3:
-		c->kind = CONSOLE_PL011;
-		break;
-	case 0xd: case 0xe:
-		c->kind = CONSOLE_SBSA;
-		break;
-	default:
-		machine_note(m, "ACPI: %s: console of type 0x%x is not known", table, type);
-		return false;
-	}
-	if (c->kind == CONSOLE_16550_IO ?
-		c->base > UINT16_MAX - 7 :
-		g.space != SPACE_MEMORY || machine_in_memory(m, c->base, 4)) {
-		machine_note(m,
-		    "ACPI: %s: the console's registers are in space %u, absurd: ignored", table,
-		    g.space);
+	*c = (struct machine_console){ .kind = acpi_serial_kind(type, g.space), .base = g.address };
+	if (c->kind == CONSOLE_NONE) {
+		machine_note(m, "ACPI: %s: console of type 0x%x is not known in space %u", table,
+		    type, g.space);
 		return false;
 	}
 	c->access_bytes =
 	    g.access == 3 || (g.access == 0 && g.width == 32) || c->kind == CONSOLE_SBSA ? 4 : 1;
 	c->reg_shift = c->kind == CONSOLE_16550_MMIO && g.width == 32 ? 2 : 0;
+	if (c->kind == CONSOLE_16550_IO) {
+		if (c->base <= UINT16_MAX - 7)
+			return port_of(m, table, "a console's", c->base);
+		machine_note(m, "ACPI: %s: port 0x%llx is absurd: ignored", table,
+		    (unsigned long long)c->base);
+		return false;
+	}
+	if (!machine_console_fits(m, c)) {
+		machine_note(m,
+		    "ACPI: %s: the console's registers at 0x%llx are in memory, or not at multiples of their accesses: ignored",
+		    table, (unsigned long long)c->base);
+		return false;
+	}
 	return true;
 }
 
@@ -491,8 +508,11 @@ spcr(struct machine *m, const uint8_t *t, uint32_t len)
 		machine_note(m, "ACPI: SPCR has length %u: ignored", len);
 		return;
 	}
-	/* Address 0: no redirection. */
-	if (acpi_u64(t + 44) == 0 || !serial_port(m, "SPCR", t[36], gas(t + 40), &c))
+	if (acpi_u64(t + 44) == 0) {
+		machine_note(m, "ACPI: SPCR: its address is 0: it names no console");
+		return;
+	}
+	if (!serial_port(m, "SPCR", t[36], gas(t + 40), &c))
 		return;
 	c.baud = t[58] < ARRAY_SIZE(rates) ? rates[t[58]] : 0;
 	if (t[8] >= 4 && len >= 84 && acpi_u32(t + 80) != 0)

@@ -162,7 +162,9 @@ gicv3(struct machine *m, const struct fdt *t, uint32_t node)
 	uint32_t regions = fdt_u32(t, node, "#redistributor-regions", 1);
 	uint64_t len, stride = 0;
 
-	if (!fdt_reg_cpu(t, node, 0, &q->gicd, &len) || machine_in_memory(m, q->gicd, len)) {
+	/* Frames of 64 KiB [GICv3, IHI 0069, chapter 12]. */
+	if (!fdt_reg_cpu(t, node, 0, &q->gicd, &len) || !is_aligned(q->gicd, 64 * KIB) ||
+	    machine_in_memory(m, q->gicd, len)) {
 		machine_note(m, "FDT: GICv3: the distributor has no usable registers");
 		return;
 	}
@@ -178,7 +180,8 @@ gicv3(struct machine *m, const struct fdt *t, uint32_t node)
 
 		if (!fdt_reg_cpu(t, node, 1 + i, &r.base, &r.len))
 			break;
-		if (r.len < 128 * KIB || machine_in_memory(m, r.base, r.len))
+		if (r.len < 128 * KIB || !is_aligned(r.base, 64 * KIB) ||
+		    machine_in_memory(m, r.base, r.len))
 			machine_note(
 			    m, "FDT: GICv3: redistributor region %u is absurd: ignored", i);
 		else if (q->gicr_count == MACHINE_GICR_MAX)
@@ -193,6 +196,7 @@ gicv3(struct machine *m, const struct fdt *t, uint32_t node)
 		    !fdt_enabled(t, node))
 			continue;
 		if (!fdt_reg_cpu(t, node, 0, &its.base, &len) || len < 128 * KIB ||
+		    !is_aligned(its.base, 64 * KIB) ||
 		    machine_in_memory(m, its.base, len))
 			machine_note(
 			    m, "FDT: %.32s has no usable registers: refused", fdt_name(t, node));
@@ -354,16 +358,16 @@ console(struct machine *m, const struct fdt *t)
 		usual_console(m, t);
 		return;
 	}
-	if (!fdt_reg_cpu(t, node, 0, &c.base, &len) || c.base == 0 ||
-	    machine_in_memory(m, c.base, len)) {
-		machine_note(m, "FDT: console %.32s has no usable registers", fdt_name(t, node));
-		usual_console(m, t);
-		return;
-	}
 	c.kind = console_kind(t, node);
 	width = fdt_u32(t, node, "reg-io-width", c.kind == CONSOLE_16550_MMIO ? 1 : 4);
 	c.access_bytes = width == 1 ? 1 : 4;
 	c.reg_shift = (uint8_t)min_u64(fdt_u32(t, node, "reg-shift", 0), 4);
+	if (!fdt_reg_cpu(t, node, 0, &c.base, &len) || machine_in_memory(m, c.base, len) ||
+	    !machine_console_fits(m, &c)) {
+		machine_note(m, "FDT: console %.32s has no usable registers", fdt_name(t, node));
+		usual_console(m, t);
+		return;
+	}
 	c.clock_hz = clock_rate(t, node);
 	if (c.baud == 0)
 		c.baud = fdt_u32(t, node, "current-speed", 0);

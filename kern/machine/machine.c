@@ -201,6 +201,17 @@ machine_console_divisor(const struct machine_console *c)
 }
 
 bool
+machine_console_fits(const struct machine *m, const struct machine_console *c)
+{
+	bool ns = c->kind == CONSOLE_16550_MMIO;
+	uint32_t access = ns ? c->access_bytes : 4;
+
+	return c->base != 0 && is_aligned(c->base, access) &&
+	    (!ns || 1u << c->reg_shift >= access) &&
+	    !machine_in_memory(m, c->base, ns ? 8ull << c->reg_shift : PAGE_SIZE);
+}
+
+bool
 machine_word(const struct machine *m, const char *word)
 {
 	size_t n = strlen(word);

@@ -333,6 +333,13 @@ void machine_note(struct machine *m, const char *format, ...) PRINTF(2, 3);
  */
 uint32_t machine_console_divisor(const struct machine_console *c);
 
+/*
+ * Registers in memory: can each be reached by accesses of that width, and is all of them, as far as
+ * they are mapped, outside of memory?  Those of a PL011 and of an SBSA part are words.  On arm64 an
+ * access that is not aligned is a fault, in the console itself.
+ */
+bool machine_console_fits(const struct machine *m, const struct machine_console *c);
+
 /* Is the word in the command line, by itself? */
 bool machine_word(const struct machine *m, const char *word);
 

@@ -233,7 +233,7 @@ ATF_TC_BODY(registers_in_memory_are_refused, tc)
 	fb_cell(&b, "#size-cells", 2);
 	fb_prop(&b, "ranges", "", 0);
 	FB_CELLS(
-	    &b, "reg", 0, 0x1000, 0, 0x10000, 0, 0x10000000, 0, 0x100000, 0, 0x200000, 0, 0x100000);
+	    &b, "reg", 0, 0x10000, 0, 0x10000, 0, 0x10000000, 0, 0x100000, 0, 0x200000, 0, 0x100000);
 	fb_cell(&b, "#redistributor-regions", 2);
 	fb_begin(&b, "its");
 	fb_string(&b, "compatible", "arm,gic-v3-its");
@@ -404,8 +404,87 @@ ATF_TC_BODY(the_console_of_a_known_board_is_found_without_its_node, tc)
 	ATF_CHECK_EQ(m.console.kind, CONSOLE_NONE);
 }
 
+/* A console of a kind at a place; width 0: not told. */
+static void
+uart(const char *kind, uint32_t at, uint32_t width, uint32_t shift)
+{
+	start();
+	fb_begin(&b, "chosen");
+	fb_string(&b, "stdout-path", "/uart");
+	fb_end(&b);
+	fb_begin(&b, "memory");
+	fb_string(&b, "device_type", "memory");
+	FB_CELLS(&b, "reg", 0, 0x40000000, 0, 0x10000000);
+	fb_end(&b);
+	fb_begin(&b, "uart");
+	fb_string(&b, "compatible", kind);
+	FB_CELLS(&b, "reg", 0, at, 0, 8);
+	if (width != 0)
+		fb_cell(&b, "reg-io-width", width);
+	fb_cell(&b, "reg-shift", shift);
+	fb_end(&b);
+	ATF_CHECK_EQ(finish(), OK);
+}
+
+ATF_TC_WITHOUT_HEAD(a_console_is_taken_where_each_access_is_aligned);
+ATF_TC_BODY(a_console_is_taken_where_each_access_is_aligned, tc)
+{
+	static const struct {
+		const char *kind;
+		uint32_t at, width, shift;
+		bool taken;
+	} at[] = {
+		{ "ns16550a", 0x09000001, 1, 0, true },
+		{ "ns16550a", 0x09000004, 4, 2, true },
+		{ "ns16550a", 0x09000000, 4, 3, true },
+		{ "ns16550a", 0x3fffffe0, 0, 2, true },
+		{ "arm,pl011", 0x09000004, 0, 0, true },
+		{ "ns16550a", 0x09000000, 4, 0, false },
+		{ "ns16550a", 0x09000000, 4, 1, false },
+		{ "ns16550a", 0x09000000, 2, 1, false },
+		{ "ns16550a", 0x09000002, 4, 2, false },
+		{ "ns16550a", 0x3fffffe4, 0, 2, false },	/* the last in memory */
+		{ "arm,pl011", 0x09000002, 0, 0, false },
+		{ "arm,pl011", 0x09000001, 1, 0, false },	/* words, whatever is told */
+		{ "ns16550a", 0, 1, 0, false },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(at); i++) {
+		uart(at[i].kind, at[i].at, at[i].width, at[i].shift);
+		ATF_CHECK_EQ_MSG(m.console.kind != CONSOLE_NONE, at[i].taken, "%u", i);
+		ATF_CHECK_EQ_MSG(
+		    machine_noted(&m, "uart has no usable registers"), !at[i].taken, "%u", i);
+	}
+}
+
+ATF_TC_WITHOUT_HEAD(interrupt_controllers_lie_on_whole_frames);
+ATF_TC_BODY(interrupt_controllers_lie_on_whole_frames, tc)
+{
+	for (unsigned bent = 0; bent < 4; bent++) {
+		start();
+		fb_begin(&b, "gic");
+		fb_string(&b, "compatible", "arm,gic-v3");
+		fb_cell(&b, "#address-cells", 2);
+		fb_cell(&b, "#size-cells", 2);
+		fb_prop(&b, "ranges", "", 0);
+		FB_CELLS(&b, "reg", 0, 0x08000000 + (bent == 1) * 0x1000, 0, 0x10000, 0,
+		    0x080a0000 + (bent == 2) * 0x8000, 0, 0x100000);
+		fb_begin(&b, "its");
+		fb_string(&b, "compatible", "arm,gic-v3-its");
+		FB_CELLS(&b, "reg", 0, 0x08080000 + (bent == 3) * 4, 0, 0x20000);
+		fb_end(&b);
+		fb_end(&b);
+		ATF_CHECK_EQ(finish(), OK);
+		ATF_CHECK_EQ(m.irqc.kind, bent == 1 ? IRQC_NONE : IRQC_GICV3);
+		ATF_CHECK_EQ(m.irqc.gicr_count, bent == 0 || bent == 3);
+		ATF_CHECK_EQ(m.irqc.its_count, bent == 0 || bent == 2);
+	}
+}
+
 ATF_TP_ADD_TCS(tp)
 {
+	ATF_TP_ADD_TC(tp, a_console_is_taken_where_each_access_is_aligned);
+	ATF_TP_ADD_TC(tp, interrupt_controllers_lie_on_whole_frames);
 	ATF_TP_ADD_TC(tp, the_console_of_a_known_board_is_found_without_its_node);
 	ATF_TP_ADD_TC(tp, a_virtual_machine_is_described_whole);
 	ATF_TP_ADD_TC(tp, a_board_with_buses_is_described_at_cpu_addresses);
