@@ -25,6 +25,7 @@
 #include "boot/efi.h"
 #include "kern/base/fmt.h"
 #include "kern/base/str.h"
+#include "kern/machine/console_kind.h"
 #include "kern/machine/handover.h"
 
 enum : uint64_t {
@@ -427,8 +428,6 @@ find_tables(struct handover *h)
 static void
 judge_console(const struct handover *h)
 {
-	static const uint8_t known[] = { 0, 1, 3, 0xd, 0xe,
-		0x12 }; /* 16550, PL011, SBSA, 16550 with its own stride */
 	const uint8_t *p = ptr(h->rsdp), *root, *t;
 	uint64_t at;
 	uint32_t len;
@@ -445,9 +444,11 @@ judge_console(const struct handover *h)
 		t = ptr(at);
 		if (t == NULL || memcmp(t, "SPCR", 4) != 0)
 			continue;
-		for (unsigned k = 0; k < ARRAY_SIZE(known); k++)
-			if (t[36] == known[k] && t[40] == 0)
-				return;
+		memcpy(&at, t + 44, 8);
+		if (at == 0)	/* redirection is off */
+			break;
+		if (t[40] == 0 && acpi_serial_kind(t[36], t[40]) != CONSOLE_NONE)
+			return;
 		say("capos: firmware's console (SPCR) is of type 0x%x in space %u, which the kernel does not know: it will be silent "
 		    "unless DBG2 names another",
 		    t[36], t[40]);

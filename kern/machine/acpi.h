@@ -52,27 +52,6 @@ void acpi_note_tables(struct machine *m, const struct acpi_source *src);
 /* Is there a root pointer with a root table behind it? */
 bool acpi_present(struct machine *m, const struct acpi_source *src);
 
-/*
- * What a serial port's interface type [DBG2, table 3], with its registers in an address space (0
- * memory, 1 I/O ports), is to us; CONSOLE_NONE: not known.
- */
-static inline enum machine_console_kind
-acpi_serial_kind(uint32_t type, uint8_t space)
-{
-	switch (type) {
-	case 0: case 1: case 0x12:
-		return space == 0  ? CONSOLE_16550_MMIO :
-		    space == 1 ? CONSOLE_16550_IO :
-				 CONSOLE_NONE;
-	case 3:
-		return space == 0 ? CONSOLE_PL011 : CONSOLE_NONE;
-	case 0xd: case 0xe:
-		return space == 0 ? CONSOLE_SBSA : CONSOLE_NONE;
-	default:
-		return CONSOLE_NONE;
-	}
-}
-
 /* Little-endian numbers at any alignment. */
 static inline uint16_t acpi_u16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
 static inline uint32_t

@@ -16,6 +16,7 @@
 
 #include "kern/abi/status.h"
 #include "kern/base/types.h"
+#include "kern/machine/console_kind.h"
 
 enum {
 	MACHINE_MEMORY_MAX  = 128,
@@ -111,14 +112,6 @@ struct machine_rtc {
 	enum machine_rtc_kind kind;
 	uint64_t base;		/* PL031 */
 	uint8_t century;	/* CMOS: its register, 0 when there is none */
-};
-
-enum machine_console_kind : uint8_t {
-	CONSOLE_NONE,
-	CONSOLE_PL011,
-	CONSOLE_SBSA,
-	CONSOLE_16550_IO,
-	CONSOLE_16550_MMIO
 };
 
 struct machine_console {

@@ -25,7 +25,7 @@ BEGIN {
 	rule("dev/drv\\.h$", tier0)
 	rule("dev/", tier0 "|" tier1 "|dev/drv\\.h$|OWN")
 	rule("arch/", "kern/|dev/iommu/|" tier1 "|dev/[a-z0-9]+/(xlate|canary)\\.h$|arch/OWN", "^md_(inline|pte)\\.h$")
-	rule("boot/", tier0 "|boot/|kern/machine/handover\\.h$", "^boot_md\\.h$")
+	rule("boot/", tier0 "|boot/|kern/machine/(handover|console_kind)\\.h$", "^boot_md\\.h$")
 	# lwIP, and what stands for the C library there.
 	rule("usr/tcpip/", tier0 "|lwip/|netif/|usr/", "^(string|stdlib|sys/types)\\.h$")
 	rule("usr/", tier0 "|" tier1 "|" fdt "|dev/drv\\.h$|dev/(nvme|virtio|[a-z0-9]+)/|usr/", "^md_call\\.h$")

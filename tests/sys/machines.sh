@@ -138,13 +138,23 @@ a_debug_port_is_the_console_where_spcrs_is_not_known_body() {
 	capos_expect 'SPCR: console of type 0x21 is not known' 'console: PL011 at ' ' shell ' '^capos: exit status 0'
 }
 
-# SPCR may tell the port's clock and its rate: then that rate is set, whatever firmware had; the last of what QEMU traced.
+# Nor does an SPCR of address 0 name one: loader and kernel say so.
+atf_test_case redirection_that_is_off_names_no_console
+redirection_that_is_off_names_no_console_head() { atf_set timeout 600; }
+redirection_that_is_off_names_no_console_body() {
+	capos_boot BOOT=uefi TABLES='plain spcr-at=0 dbg2=pl011' CMD=ps
+	capos_expect '^capos: firmware names no console \(SPCR\): the kernel will be silent unless DBG2 does' \
+	    'W ACPI: SPCR: its address is 0: it names no console' 'console: PL011 at ' '^capos: exit status 0'
+}
+
+# SPCR may tell the port's clock and its rate: then that rate is set, whatever firmware had (38400 on the
+# PL011); the last of what QEMU traced.
 atf_test_case the_consoles_rate_is_the_one_that_is_told
 the_consoles_rate_is_the_one_that_is_told_head() { atf_set timeout 600; }
 the_consoles_rate_is_the_one_that_is_told_body() {
-	capos_boot BOOT=uefi TABLES='plain clock=24000000 baud=38400' TRACE=pl011_baudrate_change CMD=ps
+	capos_boot BOOT=uefi TABLES='plain clock=24000000 baud=19200' TRACE=pl011_baudrate_change CMD=ps
 	capos_expect 'console: PL011 at ' '^capos: exit status 0'
-	grep pl011_baudrate_change qemu.err | tail -n 1 | grep -q 'ibrd: 39, fbrd: 4)' || capos_fail 'not that rate'
+	grep pl011_baudrate_change qemu.err | tail -n 1 | grep -q 'ibrd: 78, fbrd: 8)' || capos_fail 'not that rate'
 	capos_boot SHAPE=graviton DISK= TABLES='graviton clock=1843200 baud=19200' TRACE=serial_update_parameters CMD=ps
 	capos_expect 'console: 16550 at ' '^capos: exit status 0'
 	grep serial_update_parameters qemu.err | tail -n 1 | grep -q 'baudrate=19200 ' || capos_fail 'not that rate'
@@ -226,6 +236,7 @@ atf_init_test_cases() {
 		atf_add_test_case a_device_that_firmware_goes_on_using_is_refused
 		atf_add_test_case a_console_of_unknown_type_is_named_before_it_falls_silent
 		atf_add_test_case a_debug_port_is_the_console_where_spcrs_is_not_known
+		atf_add_test_case redirection_that_is_off_names_no_console
 		atf_add_test_case the_consoles_rate_is_the_one_that_is_told
 		atf_add_test_case without_processors_in_the_tables_it_stops_in_order
 		atf_add_test_case firmware_without_any_tables_is_said_so ;;
