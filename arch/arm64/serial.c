@@ -1,8 +1,12 @@
 /*
  * The serial port: Arm's PL011 or its SBSA part, or a 16550 in memory, as clouds have it.
  *
- * The rate is set where both it and the clock are told, by SPCR or by a device tree; else rate and
- * format stay as firmware set them.  An SBSA part has no divisor.
+ * The rate is set where both it and the clock are told, by SPCR or by a device tree, and differs
+ * from what firmware set; else it stays.  An SBSA part has no divisor.
+ *
+ * Order    what was sent is out, or 100 ms are past -> off -> divisor -> line control -> on: a
+ *          PL011's divisor and line control may be written only while it is off [UARTLCR_H,
+ *          UARTCR].
  * Manual: PL011 TRM (DDI 0183); PC16550D; ACPI SPCR.
  */
 #include "kern/md/console.h"
@@ -13,7 +17,10 @@
 #include "kern/irq.h"
 #include "kern/log.h"
 #include "kern/machine/machine.h"
+#include "kern/machine/uart_rate.h"
+#include "kern/md/cpu.h"
 #include "kern/md/mmu.h"
+#include "arch/arm64/sysreg.h"
 
 enum : uint32_t {
 	UARTDR = 0x00,
@@ -28,14 +35,12 @@ enum : uint32_t {
 	FR_RXFE = 1u << 4,
 	FR_TXFF = 1u << 5,
 	IMSC_RX = 1u << 4 | 1u << 6,
+	LCR_H_8_FIFO = 0x70,
+	CR_ON = 0x301,			/* both ways */
 };
 
-/* 16550 [PC16550D, 8]; LSR_NONE: nobody answers */
-enum : uint8_t {
-	NS_DATA = 0, NS_IER = 1, NS_FCR = 2, NS_LCR = 3, NS_MCR = 4, NS_LSR = 5,
-	LCR_DLAB = 0x80,		/* the first two are the divisor */
-	IER_RX = 1, FCR_ON = 1, MCR_READY = 0x0b, LSR_READY = 1, LSR_EMPTY = 0x20, LSR_NONE = 0xff,
-};
+/* 16550 [PC16550D, 8] */
+enum : uint8_t { IER_RX = 1, MCR_READY = 0x0b, LSR_READY = 1, LSR_EMPTY = 0x20 };
 
 void *mmu_boot_device(uint64_t base);
 
@@ -59,17 +64,17 @@ enum : uint64_t { VIRT_PL011 = 0x0900'0000 };
 static bool ns(void) { return port.kind == CONSOLE_16550_MMIO; }
 
 static uint8_t
-ns_get(uint8_t r)
+ns_get(unsigned r)
 {
-	volatile uint8_t *at = regs + ((uint32_t)r << port.reg_shift);
+	volatile uint8_t *at = regs + (r << port.reg_shift);
 
 	return port.access_bytes == 4 ? (uint8_t)mmio_read32(at) : mmio_read8(at);
 }
 
 static void
-ns_put(uint8_t r, uint8_t v)
+ns_put(unsigned r, uint8_t v)
 {
-	volatile uint8_t *at = regs + ((uint32_t)r << port.reg_shift);
+	volatile uint8_t *at = regs + (r << port.reg_shift);
 
 	if (port.access_bytes == 4)
 		mmio_write32(at, v);
@@ -83,45 +88,67 @@ is_ours(const struct machine_console *c)
 	return c->kind == CONSOLE_PL011 || c->kind == CONSOLE_SBSA || c->kind == CONSOLE_16550_MMIO;
 }
 
-/* The port is off; a PL011's divisor counts when its line control is written. */
+static const struct uart_access ns_access = { ns_get, ns_put };
+
+/* The clock is not set up yet: its counter runs. */
 static void
-set_rate(void)
+wait_sent(void)
+{
+	uint64_t from = cpu_cycles(), most = (READ_SYS(cntfrq_el0) & UINT32_MAX) / 10;
+
+	while ((ns() ? uart_sending(&ns_access) : (mmio_read32(regs + UARTFR) & FR_BUSY) != 0) &&
+	    cpu_cycles() - from < most)
+		CPU_RELAX();
+}
+
+/* The divisor that is told: a 16550's is whole. */
+static uint32_t
+told_divisor(void)
 {
 	uint32_t d = machine_console_divisor(&port);
 
-	if (d != 0 && ns()) {
-		uint8_t lcr = ns_get(NS_LCR) & (uint8_t)~LCR_DLAB;
-		uint32_t whole = (d + 32) / 64;
+	return ns() ? (d + 32) / 64 : d;
+}
 
-		ns_put(NS_LCR, lcr | LCR_DLAB);
-		ns_put(NS_DATA, (uint8_t)whole);
-		ns_put(NS_IER, (uint8_t)(whole >> 8));
-		ns_put(NS_LCR, lcr);
-	} else if (d != 0) {
-		for (unsigned n = 0;
-		    n < 100000 && (mmio_read32(regs + UARTFR) & FR_BUSY) != 0; n++)
-			CPU_RELAX();
-		mmio_write32(regs + UARTCR, 0);
+static void
+turn_on_ns(void)
+{
+	uint32_t d = told_divisor();
+
+	if (d != 0) {
+		wait_sent();
+		(void)uart_set_divisor(&ns_access, (uint16_t)d);
+	}
+	ns_put(UART_IER, 0);
+	ns_put(UART_FCR, UART_FCR_ON);
+	ns_put(UART_MCR, MCR_READY);
+}
+
+static void
+turn_on_pl011(void)
+{
+	uint32_t d = told_divisor();
+
+	wait_sent();
+	mmio_write32(regs + UARTCR, 0);
+	mmio_write32(regs + UARTIMSC, 0);
+	if (d != 0 &&
+	    (mmio_read32(regs + UARTIBRD) != d / 64 || mmio_read32(regs + UARTFBRD) != d % 64)) {
 		mmio_write32(regs + UARTIBRD, d / 64);
 		mmio_write32(regs + UARTFBRD, d % 64);
 	}
+	mmio_write32(regs + UARTLCR_H, LCR_H_8_FIFO);	/* the divisor counts from here */
+	mmio_write32(regs + UARTCR, CR_ON);
 }
 
 /* An SBSA part has no control registers. */
 static void
 turn_on(void)
 {
-	if (port.kind != CONSOLE_SBSA)
-		set_rate();
-	if (ns()) {
-		ns_put(NS_IER, 0);
-		ns_put(NS_FCR, FCR_ON);
-		ns_put(NS_MCR, MCR_READY);
-	} else if (port.kind == CONSOLE_PL011) {
-		mmio_write32(regs + UARTIMSC, 0);
-		mmio_write32(regs + UARTLCR_H, 0x70);		/* 8 bits, FIFO */
-		mmio_write32(regs + UARTCR, 0x301);		/* on, both ways */
-	}
+	if (ns())
+		turn_on_ns();
+	else if (port.kind == CONSOLE_PL011)
+		turn_on_pl011();
 }
 
 void
@@ -165,7 +192,7 @@ console_init(const struct machine *m)
 static bool
 full(void)
 {
-	return ns() ? (ns_get(NS_LSR) & LSR_EMPTY) == 0 :
+	return ns() ? (ns_get(UART_LSR) & LSR_EMPTY) == 0 :
 		      (mmio_read32(regs + UARTFR) & FR_TXFF) != 0;
 }
 
@@ -173,7 +200,7 @@ full(void)
 static bool
 answers(void)
 {
-	return regs != NULL && (!ns() || ns_get(NS_LSR) != LSR_NONE);
+	return regs != NULL && (!ns() || ns_get(UART_LSR) != UART_LSR_NONE);
 }
 
 static void
@@ -185,7 +212,7 @@ put_all(const char *text, size_t len)
 		for (unsigned n = 0; n < 100000 && full(); n++)
 			CPU_RELAX();
 		if (ns())
-			ns_put(NS_DATA, (uint8_t)text[i]);
+			ns_put(UART_DATA, (uint8_t)text[i]);
 		else
 			mmio_write32(regs + UARTDR, (uint8_t)text[i]);
 	}
@@ -218,8 +245,9 @@ console_get(void)
 	if (regs == NULL)
 		return -1;
 	if (ns()) {
-		status = ns_get(NS_LSR);
-		return status != LSR_NONE && (status & LSR_READY) != 0 ? ns_get(NS_DATA) : -1;
+		status = ns_get(UART_LSR);
+		return status != UART_LSR_NONE && (status & LSR_READY) != 0 ? ns_get(UART_DATA) :
+									      -1;
 	}
 	return (mmio_read32(regs + UARTFR) & FR_RXFE) != 0 ?
 	    -1 :
@@ -245,7 +273,7 @@ console_enable_input(void)
 		mmio_write32(regs + UARTIMSC, IMSC_RX);
 		return;
 	}
-	ns_put(NS_IER, IER_RX);
+	ns_put(UART_IER, IER_RX);
 	console_input();	/* what came before */
 }
 

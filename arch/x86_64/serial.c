@@ -1,5 +1,6 @@
 /*
- * 16550 serial port, by I/O port or memory.  The rate is set where SPCR tells it and the clock.
+ * 16550 serial port, by I/O port or memory.  The rate is set where SPCR tells it and the clock, and
+ * it differs from what firmware set.
  * Manual: PC16550D; ACPI SPCR.
  */
 #include "kern/md/console.h"
@@ -9,14 +10,11 @@
 #include "kern/irq.h"
 #include "kern/log.h"
 #include "kern/machine/machine.h"
+#include "kern/machine/uart_rate.h"
 #include "kern/md/mmu.h"
 #include "arch/x86_64/x86.h"
 
-enum : uint8_t {
-	DATA = 0, IER = 1, FCR = 2, LCR = 3, MCR = 4, LSR = 5,
-	LCR_DLAB = 0x80,		/* the first two are the divisor */
-	LSR_READY = 1, LSR_EMPTY = 0x20, IER_RX = 1, MCR_READY = 0x0b,
-};
+enum : uint8_t { LSR_READY = 1, LSR_EMPTY = 0x20, IER_RX = 1, MCR_READY = 0x0b };
 
 static struct machine_console port = { .kind = CONSOLE_16550_IO, .base = 0x3f8,
     .line = { .id = 4, .present = true } };
@@ -45,27 +43,29 @@ put(unsigned r, uint8_t v)
 		mmio_write8(regs + (r << port.reg_shift), v);
 }
 
+/* The clock is not set up yet: a read takes about a microsecond, and the bytes of a FIFO 20 ms. */
+enum { READS_WHILE_IT_SENDS = 100'000 };
+
 static void
 set_rate(void)
 {
+	static const struct uart_access access = { get, put };
 	uint32_t divisor = (machine_console_divisor(&port) + 32) / 64;
-	uint8_t lcr = get(LCR) & (uint8_t)~LCR_DLAB;
 
 	if (divisor == 0)
 		return;
-	put(LCR, lcr | LCR_DLAB);
-	put(DATA, (uint8_t)divisor);
-	put(IER, (uint8_t)(divisor >> 8));
-	put(LCR, lcr);
+	for (unsigned n = 0; n < READS_WHILE_IT_SENDS && uart_sending(&access); n++)
+		CPU_RELAX();
+	(void)uart_set_divisor(&access, (uint16_t)divisor);
 }
 
 void
 console_early(void)
 {
 	set_rate();
-	put(IER, 0);
-	put(FCR, 1);		/* FIFO on */
-	put(MCR, MCR_READY);
+	put(UART_IER, 0);
+	put(UART_FCR, UART_FCR_ON);
+	put(UART_MCR, MCR_READY);
 }
 
 void
@@ -98,16 +98,18 @@ console_put(const char *text, size_t len)
 	for (size_t i = 0; i < len; i++) {
 		if (text[i] == '\n')
 			console_put("\r", 1);
-		for (unsigned n = 0; n < 20000 && (get(LSR) & LSR_EMPTY) == 0; n++)
+		for (unsigned n = 0; n < 20000 && (get(UART_LSR) & LSR_EMPTY) == 0; n++)
 			CPU_RELAX();
-		put(DATA, (uint8_t)text[i]);
+		put(UART_DATA, (uint8_t)text[i]);
 	}
 }
 
 int
 console_get(void)
 {
-	return (get(LSR) & LSR_READY) != 0 && get(LSR) != 0xff ? get(DATA) : -1;
+	uint8_t lsr = get(UART_LSR);
+
+	return (lsr & LSR_READY) != 0 && lsr != UART_LSR_NONE ? get(UART_DATA) : -1;
 }
 
 static void
@@ -123,7 +125,7 @@ console_enable_input(void)
 		log_warn("console: no interrupt for input");
 		return;
 	}
-	put(IER, IER_RX);
+	put(UART_IER, IER_RX);
 	console_input();	/* what came before */
 }
 

@@ -159,8 +159,11 @@ the_consoles_rate_is_the_one_that_is_told_body() {
 	capos_expect 'console: 16550 at ' '^capos: exit status 0'
 	grep serial_update_parameters qemu.err | tail -n 1 | grep -q 'baudrate=19200 ' || capos_fail 'not that rate'
 	# Told by nobody: nobody touches it.
-	capos_boot TRACE=pl011_baudrate_change CMD=ps
+	capos_boot TRACE='pl011_baudrate_change pl011_write' CMD=ps
 	! grep pl011_baudrate_change qemu.err || capos_fail 'it was set'
+	# Line control is written while the port is off, then too.
+	awk '/pl011_write.* reg CR$/ { cr = $0 } /pl011_write.* reg LCRH$/ { n++; off = cr ~ /value 0x0+ / }
+	    END { exit !(n > 0 && off) }' qemu.err || capos_fail 'line control was written while the port was on'
 }
 
 atf_test_case without_processors_in_the_tables_it_stops_in_order
