@@ -129,8 +129,12 @@ find_rtc(const struct machine *m)
 	if (machine_word(m, "rtc=named"))
 		return 0;
 	for (uint32_t i = 0; i < m->firmware_device_count; i++) {
-		volatile uint8_t *page = mmu_window((struct paddr){ m->firmware_device[i] });
+		volatile uint8_t *page;
 
+		/* Where the machine stands still, this is the last line. */
+		log_info("clock: reading what firmware keeps at 0x%llx (rtc=named: not read)",
+		    (unsigned long long)m->firmware_device[i]);
+		page = mmu_window((struct paddr){ m->firmware_device[i] });
 		if (page != NULL && primecell_is(page, PRIMECELL_RTC))
 			return m->firmware_device[i];
 	}

@@ -63,7 +63,7 @@ atf_test_case with_tables_the_clock_that_firmware_keeps_is_the_other
 with_tables_the_clock_that_firmware_keeps_is_the_other_head() { atf_set timeout 900; }
 with_tables_the_clock_that_firmware_keeps_is_the_other_body() {
 	capos_boot BOOT=uefi SMP=1 APPEND=record QEMU_EXTRA="${FLIES}vm,base=2031-12-31T23:58:07" CMD='sleep 100000; log'
-	capos_expect '^table FACP' 'clock: it is 2031-12-31 23:58:[0-9]+ UTC, says the real-time clock' '^clock compared with PL031' \
+	capos_expect '^table FACP' 'I clock: reading what firmware keeps at 0x9010000 ' 'clock: it is 2031-12-31 23:58:[0-9]+ UTC, says the real-time clock' '^clock compared with PL031' \
 	    'clock: generic timer and real-time clock agree: 6[45] seconds'
 	capos_refute 'disagree'
 	capos_boot BOOT=uefi SMP=1 QEMU_EXTRA="${FLIES}host" CMD='sleep 1000000'
