@@ -226,17 +226,18 @@ write_tx(struct net *n, uint32_t at)
 }
 
 static ALWAYS_INLINE void
-write_post(struct net *n, uint32_t at)
+write_post(struct net *n, uint32_t i)
 {
-	struct net_post *to = &n->ring->post[(at - n->post_base) % NET_SLOTS];
+	struct net_post *to = &n->ring->post[n->post_head % NET_SLOTS];
 
-	*to = n->posted[at % NET_SLOTS].post;
-	to->cookie = at % NET_SLOTS;
+	*to = n->posted[i];
+	to->cookie = i;
+	n->post_head++;
 }
 
 /*
- * Everything that is not answered, into a new ring.  What is answered between it goes: from the
- * head backwards the others move up, so that nothing is written over that was not read.
+ * Everything that is not answered, into a new ring.  Of packets what is answered between it goes:
+ * from the head backwards the others move up, so that nothing is written over that was not read.
  */
 static void
 replay(struct net *n)
@@ -249,13 +250,10 @@ replay(struct net *n)
 	n->tx_first = n->tx_base = n->tx_shown = to;
 	for (; to != n->tx_head; to++)
 		write_tx(n, to);
-	to = n->post_head;
-	for (uint32_t i = n->post_head; i != n->post_first; i--)
-		if (!n->posted[(i - 1) % NET_SLOTS].done)
-			n->posted[--to % NET_SLOTS] = n->posted[(i - 1) % NET_SLOTS];
-	n->post_first = n->post_base = n->post_shown = to;
-	for (; to != n->post_head; to++)
-		write_post(n, to);
+	n->post_head = n->post_shown = 0;
+	for (uint32_t i = 0; i < NET_SLOTS; i++)
+		if ((n->busy[i / 64] >> i % 64 & 1) != 0)
+			write_post(n, i);
 }
 
 /* What may be otherwise a moment later. */
@@ -319,16 +317,21 @@ net_put(struct net *n, const struct net_tx *slots, uint32_t count)
 enum status
 net_post(struct net *n, uint32_t at, uint32_t bytes, uint32_t cookie)
 {
+	uint32_t i = 0;
+
 	if (net_post_room(n) == 0)
 		return E_WOULD_BLOCK;
-	n->posted[n->post_head % NET_SLOTS] =
-	    (struct net_posted){ .post = { .cookie = cookie, .at = at, .bytes = bytes } };
-	write_post(n, n->post_head);
-	n->post_head++;
+	while (n->busy[i] == UINT64_MAX)
+		i++;
+	i = 64 * i + lowest_bit(~n->busy[i]);
+	n->busy[i / 64] |= 1ull << i % 64;
+	n->posts++;
+	n->posted[i] = (struct net_post){ .at = at, .bytes = bytes, .cookie = cookie };
+	write_post(n, i);
 	return OK;
 }
 
-/* The position that a cookie of the ring means; false: nothing outstanding is there. */
+/* The position that a packet's cookie means; false: nothing outstanding is there. */
 static ALWAYS_INLINE bool
 outstanding(uint32_t cookie, uint32_t first, uint32_t shown, uint32_t *at)
 {
@@ -336,6 +339,14 @@ outstanding(uint32_t cookie, uint32_t first, uint32_t shown, uint32_t *at)
 		return false;
 	*at = first + ((cookie - first) % NET_SLOTS);
 	return *at - first < shown - first;
+}
+
+/* The server has this buffer.  One that was not shown yet, too: then what is in it is as good as
+ * anything else that a server may say. */
+static ALWAYS_INLINE bool
+is_posted(const struct net *n, uint32_t cookie)
+{
+	return cookie < NET_SLOTS && (n->busy[cookie / 64] >> cookie % 64 & 1) != 0;
 }
 
 bool
@@ -372,7 +383,7 @@ net_next_rx(struct net *n, struct net_rx *out)
 	while (load_acquire(&n->ring->rx_head) != n->rx_tail) {
 		const struct net_rx *from = &n->ring->rx[n->rx_tail % NET_SLOTS];
 		const struct net_post *post;
-		uint32_t at = 0, c;
+		uint32_t c;
 
 		memcpy(out, from, sizeof(*out));
 		/* The copy is what is judged: whatever the slot says next changes nothing. */
@@ -380,15 +391,13 @@ net_next_rx(struct net *n, struct net_rx *out)
 		n->rx_tail++;
 		store_release(&n->ring->rx_tail, n->rx_tail);
 		c = out->cookie;
-		if (unlikely(!outstanding(c, n->post_first, n->post_shown, &at) ||
-			n->posted[c].done)) {
+		if (unlikely(!is_posted(n, c))) {
 			n->lies++;
 			continue;
 		}
-		post = &n->posted[c].post;
-		n->posted[c].done = true;
-		while (n->post_first != n->post_head && n->posted[n->post_first % NET_SLOTS].done)
-			n->post_first++;
+		post = &n->posted[c];
+		n->busy[c / 64] &= ~(1ull << c % 64);
+		n->posts--;
 		out->cookie = post->cookie;
 		if (unlikely(out->bytes != 0 &&
 			(out->first < NET_HEAD - NET_LEAD ||
@@ -412,7 +421,7 @@ show(struct net *n)
 		return false;
 	n->tx_shown = n->tx_head;
 	n->post_shown = n->post_head;
-	store_release(&n->ring->post_head, n->post_head - n->post_base);
+	store_release(&n->ring->post_head, n->post_head);
 	store_release(&n->ring->tx_head, n->tx_head - n->tx_base);
 	smp_full();
 	return load_relaxed(&n->ring->server_sleeps) != 0;

@@ -140,10 +140,6 @@ struct net_sent {
 	uint8_t slots;			/* of the packet; 0: not its first */
 	bool done;
 };
-struct net_posted {
-	struct net_post post;
-	bool done;
-};
 
 struct net {
 	handle_t endpoint, area, ntfn;		/* borrowed */
@@ -158,12 +154,15 @@ struct net {
 	/*
 	 * Positions of slots: from first to head they are outstanding.  The ring's own begin with
 	 * each server: they are less by base.  Cookies in the ring are positions in these arrays.
+	 * Buffers come back in any order, as each of several queues fills its own: which of them
+	 * are outstanding is a set.
 	 */
 	uint32_t tx_first, tx_head, tx_base, tx_done_tail;
-	uint32_t post_first, post_head, post_base, rx_tail;
+	uint32_t posts, post_head, rx_tail;	/* posts: in the set */
 	uint32_t tx_shown, post_shown;		/* heads as the server can see them */
+	uint64_t busy[NET_SLOTS / 64];		/* of posted */
 	struct net_sent sent[NET_SLOTS];
-	struct net_posted posted[NET_SLOTS];
+	struct net_post posted[NET_SLOTS];
 	uint64_t restarts;
 	uint32_t lies;				/* answers that nobody had asked for */
 	uint32_t keeper;			/* its thread runs */
@@ -210,7 +209,7 @@ NODISCARD enum status net_post(struct net *n, uint32_t at, uint32_t bytes, uint3
 static inline uint32_t
 net_post_room(const struct net *n)
 {
-	return NET_SLOTS - (n->post_head - n->post_first);
+	return NET_SLOTS - n->posts;
 }
 
 /* False: there is none.  Status: not OK when the packet was not sent. */
