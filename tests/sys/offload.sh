@@ -38,12 +38,12 @@ tapped() {
 	done
 }
 
-# counted in|out   packets and bytes so far
+# counted in|out   packets and bytes so far, in COUNTED (and not printed: a subshell would look at the same lines again)
 counted() {
 	capos_type net
 	capos_wait " in [0-9]+ packets"
 	capos_wait " out [0-9]+ packets"
-	sed -n -E "s/^  $1 ([0-9]+) packets, ([0-9]+) bytes.*/\1 \2/p" serial.txt | tail -n 1
+	COUNTED=$(sed -n -E "s/^  $1 ([0-9]+) packets, ([0-9]+) bytes.*/\1 \2/p" serial.txt | tail -n 1)
 }
 
 # large BEFORE AFTER   the packets between were larger, on the average, than any on a wire
@@ -52,20 +52,21 @@ large() {
 	    capos_fail "packets were small: $1, then $2 (packets, bytes)"
 }
 
-copies() { # QUEUES NAME=value...
+copies() { # QUEUES USED NAME=value...
 	capos_disk disk.img 24M 1
 	capos_disk new.img 24M 2
 	before=$(capos_sha256 disk.img)
-	tapped "$@" DISK=disk.img
-	capos_expect "netd: virtio-net .*, 1 of $1 queue pairs?, link up, checksums, segmentation, mergeable buffers"
-	at=$(counted out)
+	queues=$1 used=$2; shift 2
+	tapped $queues "$@" DISK=disk.img
+	capos_expect "netd: virtio-net .*, $used of $queues queue pairs?, link up, checksums, segmentation, mergeable buffers"
+	counted out; from=$COUNTED
 	$CAPOS_BY timeout 60 nbdcopy "nbd://$GUEST/disk" out.img || capos_fail 'the disk did not come out'
 	atf_check_equal "$before" "$(capos_sha256 out.img)"
-	large "$at" "$(counted out)"
-	at=$(counted in)
+	counted out; large "$from" "$COUNTED"
+	counted in; from=$COUNTED
 	$CAPOS_BY timeout 60 nbdcopy --flush new.img "nbd://$GUEST/disk" || capos_fail 'the disk did not go in'
 	atf_check cmp new.img disk.img
-	large "$at" "$(counted in)"
+	counted in; large "$from" "$COUNTED"
 	capos_expect ' 0 with a wrong checksum'
 	capos_refute 'the device is reset|the session is refused|panic'
 	capos_type poweroff
@@ -74,18 +75,23 @@ copies() { # QUEUES NAME=value...
 
 atf_test_case large_packets_carry_a_disk_out_and_in
 large_packets_carry_a_disk_out_and_in_head() { atf_set timeout 600; }
-large_packets_carry_a_disk_out_and_in_body() { copies 1; }
+large_packets_carry_a_disk_out_and_in_body() { copies 1 1; }
 
-atf_test_case one_pair_of_several_is_enough
-one_pair_of_several_is_enough_head() { atf_set timeout 600; }
-one_pair_of_several_is_enough_body() { copies 4 SMP=4; }
+atf_test_case as_many_pairs_as_there_are_cpus
+as_many_pairs_as_there_are_cpus_head() { atf_set timeout 600; }
+as_many_pairs_as_there_are_cpus_body() { copies 4 4 SMP=4; }
+
+atf_test_case fewer_cpus_use_fewer_pairs
+fewer_cpus_use_fewer_pairs_head() { atf_set timeout 600; }
+fewer_cpus_use_fewer_pairs_body() { copies 4 2 SMP=2; }
 
 atf_test_case large_packets_carry_a_disk_without_an_iommu
 large_packets_carry_a_disk_without_an_iommu_head() { atf_set timeout 600; }
-large_packets_carry_a_disk_without_an_iommu_body() { copies 1 IOMMU=none; }
+large_packets_carry_a_disk_without_an_iommu_body() { copies 1 1 IOMMU=none; }
 
 atf_init_test_cases() {
 	atf_add_test_case large_packets_carry_a_disk_out_and_in
-	atf_add_test_case one_pair_of_several_is_enough
+	atf_add_test_case fewer_cpus_use_fewer_pairs
+	atf_add_test_case as_many_pairs_as_there_are_cpus
 	atf_add_test_case large_packets_carry_a_disk_without_an_iommu
 }

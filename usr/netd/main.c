@@ -16,6 +16,9 @@
 #include "usr/netd/netd.h"
 
 enum { STUCK_S = 5, RESETS_MAX = 16 };
+/* One pair for each CPU; but a packet of 64 KiB needs 34 buffers of one queue, and clients post
+ * some 200 for all of them. */
+enum : uint32_t { PAIRS_MOST = 4 };
 enum : uint64_t { TICK_NS = NS_PER_S, POLL_NS = 2 * NS_PER_MS, RESETS_NS = 60 * NS_PER_S };
 
 struct server server;
@@ -334,8 +337,8 @@ main(void)
 	if (sys_handle_dup(server.device.ntfn, RIGHT_SIGNAL | RIGHT_GIVE, &h) != OK)
 		die("no handle");
 	server.signal = (handle_t)h;
-	/* One thread drives all of them: more pairs than one are for who asks. */
-	s = vnet_start(n, &server.device, start_number("pairs", 1), &why);
+	s = vnet_start(n, &server.device,
+	    start_number("pairs", (uint32_t)min_u64(cpu_count(), PAIRS_MOST)), &why);
 	if (s != OK)
 		die("device not usable: %s (%s)", why, status_text(s));
 	(void)sys_watch(server.device.handle, server.device.ntfn, BIT_FAULT);

@@ -94,6 +94,13 @@ leave_sum(uint8_t *to, const uint8_t *frame, uint32_t tcp, uint32_t len, struct 
 	t->csum_offset = FRAME_TCP_SUM;
 }
 
+/* What keeps order: a connection's packets go by one queue, whatever they are. */
+static uint16_t
+flow_of(const uint8_t *f, uint32_t tcp)
+{
+	return tcp == 0 ? 0 : (uint16_t)(f[tcp + 1] ^ f[tcp + 3]);
+}
+
 /* A packet for itself. */
 static void
 pack(uint8_t *to, const struct pbuf *p, uint32_t len, uint32_t tcp, struct net_tx *t)
@@ -155,6 +162,7 @@ out_flush(void)
 		memcpy(to, f, tcp + FRAME_TCP);
 	}
 	leave_sum(to, f, tcp, len, t);
+	t->flow = flow_of(f, tcp);
 	put(out.held.slot, out.held.slots, tcp + len);
 	out.held.slots = 0;
 }
@@ -244,6 +252,7 @@ out_packet(const struct pbuf *p)
 	out_flush();
 	t.cookie = b;
 	t.at = TX_AT + (uint32_t)b * BUFFER;
+	t.flow = flow_of(f, tcp);
 	pack(bytes_of(b), p, len, tcp, &t);
 	put(&t, 1, len);
 	return ERR_OK;
