@@ -69,20 +69,19 @@ release(struct work *w)
 		next = d->irq_hold_until;
 	else if (d->resetting)		/* nobody touches it */
 		next = now + NS_PER_MS;
-	else
-		d->irq_holding = false;
+	if (next != 0) {
+		spin_unlock(&d->obj.lock);
+		return next;
+	}
+	d->irq_holding = false;
 	list_for_each(it, &d->irqs) {
 		struct irq *i = list_entry(it, struct irq, link);
 
-		if (next != 0)
-			break;
 		if (i->held && !i->masked && d->state == DEVICE_CLAIMED)
 			pci_msix_mask(d->function[i->function].fn, i->vector, false);
 		i->held = false;
 	}
 	spin_unlock(&d->obj.lock);
-	if (next != 0)
-		return next;
 	object_put(&d->obj);
 	return WORK_DONE;
 }

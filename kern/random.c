@@ -93,7 +93,6 @@ void
 random_stir(const void *bytes, size_t len)
 {
 	spin_lock(&lock);
-
 	stir_locked(bytes, len);
 	spin_unlock(&lock);
 }

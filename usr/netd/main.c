@@ -338,7 +338,7 @@ main(void)
 		die("no handle");
 	server.signal = (handle_t)h;
 	s = vnet_start(n, &server.device,
-	    start_number("pairs", (uint32_t)min_u64(cpu_count(), PAIRS_MOST)), &why);
+	    (uint32_t)min_u64(start_number("pairs", cpu_count()), PAIRS_MOST), &why);
 	if (s != OK)
 		die("device not usable: %s (%s)", why, status_text(s));
 	(void)sys_watch(server.device.handle, server.device.ntfn, BIT_FAULT);
