@@ -9,9 +9,9 @@
 
 #include "dev/nvme/canary.h"
 #include "kern/base/bits.h"
+#include "tests/lib/canary_world.h"
 #include "tests/lib/model_nvme.h"
 
-enum : uint64_t { POLL_NS = 100 * NS_PER_US, STRAY = 0xdead'0000 };
 enum : uint32_t {
 	CAP = 0,
 	CC = 0x14,
@@ -22,10 +22,7 @@ enum : uint32_t {
 	DOORBELLS = 0x1000
 };
 
-static struct drv_device d;
 static struct model_nvme m;
-static struct canary c;
-static struct drv_memory queue, answers, spill, target;
 static bool keeps_queues;		/* the registers of its queues cannot be cleared */
 static bool all_ones;			/* from the first read on */
 
@@ -71,21 +68,9 @@ begin(void)
 {
 	keeps_queues = all_ones = false;
 	model_nvme_init(&m, &d);
-	ATF_REQUIRE_EQ(drv_memory(&d, PAGE_SIZE, DMA_TO_DEVICE, &queue), OK);
-	ATF_REQUIRE_EQ(drv_memory(&d, PAGE_SIZE, DMA_FROM_DEVICE, &answers), OK);
-	ATF_REQUIRE_EQ(drv_memory(&d, PAGE_SIZE, DMA_FROM_DEVICE, &spill), OK);
-	ATF_REQUIRE_EQ(drv_memory(&d, PAGE_SIZE, DMA_FROM_DEVICE, &target), OK);
-	memset(queue.ptr, 0xff, PAGE_SIZE);	/* what pages hold is nobody's business */
-	memset(answers.ptr, 0xff, PAGE_SIZE);
-	memset(spill.ptr, 0xa5, PAGE_SIZE);
-	memset(target.ptr, 0xa5, PAGE_SIZE);
-	c = (struct canary){ .io = { .read = read_register, .write = write_register },
-		.window_bytes = d.regs_len,
-		.to_device = queue.ptr,
-		.from_device = answers.ptr,
-		.to_device_address = queue.iova.v,
-		.from_device_address = answers.iova.v,
-		.spill_address = spill.iova.v };
+	canary_begin();
+	c.io = (struct xlate_source){ .read = read_register, .write = write_register };
+	c.window_bytes = d.regs_len;
 }
 
 static void
@@ -95,34 +80,8 @@ end(void)
 	model_nvme_fini(&m);
 }
 
-/* Until it is done, NULL, or says no; "patience" is how long that may take. */
-static const char *
-run(enum canary_said (*what)(struct canary *, uint64_t), uint64_t patience)
-{
-	uint64_t from = d.now;
-
-	c.step = 0;
-	c.why = NULL;
-	for (;;) {
-		enum canary_said said = what(&c, d.now);
-
-		if (said == CANARY_DONE)
-			return NULL;
-		if (said == CANARY_NO) {
-			ATF_REQUIRE(c.why != NULL);
-			return c.why;
-		}
-		d.now += POLL_NS;
-		if (d.now - from > patience)
-			atf_tc_fail("no answer in time");
-	}
-}
-
-static const char *
-stop(void)
-{
-	return run(nvme_canary.stop, 9 * NS_PER_S);
-} /* CAP.TO of the model, and a bit */
+/* CAP.TO of the model, and a bit. */
+static const char *stop(void) { return run(nvme_canary.stop, 9 * NS_PER_S); }
 static const char *start(void) { return run(nvme_canary.start, 9 * NS_PER_S); }
 
 static const char *
@@ -131,19 +90,6 @@ store(uint64_t at, bool must_succeed)
 	c.target = at;
 	c.must_succeed = must_succeed;
 	return run(nvme_canary.store, 6 * NS_PER_S);
-}
-
-#define GOOD(e) do { const char *why_ = (e); ATF_REQUIRE_MSG(why_ == NULL, "%s", why_); } while (0)
-#define BAD(e, text) ATF_CHECK_STREQ((e) ?: "nothing", text)
-
-static uint32_t
-untouched(const struct drv_memory *p, uint32_t from, uint32_t to)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = from; i < to; i++)
-		n += ((uint8_t *)p->ptr)[i] == 0xa5;
-	return n;
 }
 
 ATF_TC_WITHOUT_HEAD(it_writes_where_it_must_not_and_where_it_may);

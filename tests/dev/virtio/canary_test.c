@@ -10,16 +10,13 @@
 
 #include "dev/virtio/canary.h"
 #include "kern/base/bits.h"
+#include "tests/lib/canary_world.h"
 #include "tests/lib/model_virtio.h"
 
-enum : uint64_t { POLL_NS = 100 * NS_PER_US, STRAY = 0xdead'0000 };
 enum : uint32_t { NOTIFY = 0x3000, MULTIPLIER = 4, SECTOR = 512 };
 
-static struct drv_device d;
 static struct model_virtio m;
-static struct canary c;
 static const struct canary_class *class;
-static struct drv_memory queue, answers, spill, target;
 static uint8_t media[4 * SECTOR];
 static bool keeps_queues, late_ones;	/* addresses stay; all ones from now on */
 
@@ -69,22 +66,10 @@ begin(const struct canary_class *which)
 		media[i] = (uint8_t)(i * 7 + 1);
 	m.media = media;
 	m.sectors = 4;
-	ATF_REQUIRE_EQ(drv_memory(&d, PAGE_SIZE, DMA_TO_DEVICE, &queue), OK);
-	ATF_REQUIRE_EQ(drv_memory(&d, PAGE_SIZE, DMA_FROM_DEVICE, &answers), OK);
-	ATF_REQUIRE_EQ(drv_memory(&d, PAGE_SIZE, DMA_FROM_DEVICE, &spill), OK);
-	ATF_REQUIRE_EQ(drv_memory(&d, PAGE_SIZE, DMA_FROM_DEVICE, &target), OK);
-	memset(queue.ptr, 0xff, PAGE_SIZE);	/* what pages hold is nobody's business */
-	memset(answers.ptr, 0xff, PAGE_SIZE);
-	memset(spill.ptr, 0xa5, PAGE_SIZE);
-	memset(target.ptr, 0xa5, PAGE_SIZE);
-	c = (struct canary){ .io = { .read = read_register,
-				 .write = write_register,
-				 .config = read_config },
-		.to_device = queue.ptr,
-		.from_device = answers.ptr,
-		.to_device_address = queue.iova.v,
-		.from_device_address = answers.iova.v,
-		.spill_address = spill.iova.v };
+	canary_begin();
+	c.io = (struct xlate_source){
+		.read = read_register, .write = write_register, .config = read_config
+	};
 }
 
 static void
@@ -92,29 +77,6 @@ end(void)
 {
 	ATF_CHECK_EQ_MSG(m.broken_rules, 0, "%s", m.rule);
 	model_virtio_fini(&m);
-}
-
-/* Until it is done, NULL, or says no; "patience" is how long that may take. */
-static const char *
-run(enum canary_said (*what)(struct canary *, uint64_t), uint64_t patience)
-{
-	uint64_t from = d.now;
-
-	c.step = 0;
-	c.why = NULL;
-	for (;;) {
-		enum canary_said said = what(&c, d.now);
-
-		if (said == CANARY_DONE)
-			return NULL;
-		if (said == CANARY_NO) {
-			ATF_REQUIRE(c.why != NULL);
-			return c.why;
-		}
-		d.now += POLL_NS;
-		if (d.now - from > patience)
-			atf_tc_fail("no answer in time");
-	}
 }
 
 static const char *stop(void) { return run(class->stop, 11 * NS_PER_S); }
@@ -128,20 +90,8 @@ store(uint64_t at, bool must_succeed)
 	return run(class->store, 16 * NS_PER_S);
 }
 
-#define GOOD(e) do { const char *why_ = (e); ATF_REQUIRE_MSG(why_ == NULL, "%s", why_); } while (0)
-#define BAD(e, text) ATF_CHECK_STREQ((e) ?: "nothing", text)
 #define EACH(which) for (which = &virtio_net_canary; which != NULL; \
     which = which == &virtio_net_canary ? &virtio_blk_canary : NULL)
-
-static uint32_t
-untouched(const struct drv_memory *p, uint32_t from, uint32_t to)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = from; i < to; i++)
-		n += ((uint8_t *)p->ptr)[i] == 0xa5;
-	return n;
-}
 
 ATF_TC_WITHOUT_HEAD(it_writes_where_it_must_not_and_where_it_may);
 ATF_TC_BODY(it_writes_where_it_must_not_and_where_it_may, tc)
