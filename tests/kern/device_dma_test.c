@@ -437,6 +437,12 @@ ATF_TC_BODY(what_cannot_be_mapped_leaves_the_grant_idle_and_pins_nothing, tc)
 	other.m.poisoned = true;
 	ATF_CHECK_EQ(map(word, OTHER, 0, 1, DMA_TO_DEVICE), E_POISONED);
 	other.m.poisoned = false;
+	/* Calls on their way when it was revoked: into this grant, and into a new one. */
+	other.m.revoked = true;
+	ATF_CHECK_EQ(map(word, OTHER, 0, 1, DMA_TO_DEVICE), E_STALE);
+	ATF_CHECK_EQ(map(DEVICE, OTHER, 0, 1, DMA_TO_DEVICE), E_STALE);
+	unpinned(&other);
+	other.m.revoked = false;
 	d.shut_off = true;
 	ATF_CHECK_EQ(map(word, OTHER, 0, 1, DMA_TO_DEVICE), E_NO_DEVICE);
 	d.shut_off = false;
