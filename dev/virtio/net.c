@@ -5,7 +5,9 @@
  * descriptor of a queue; the chain is header, then data.  So a buffer that somebody else owns holds
  * bytes of packets only, and headers cannot be forged by whoever can write to it.  Where buffers
  * merge (MRG_RXBUF) only the first of a packet has a header: in the others the same place takes the
- * first bytes of what goes on ("lead").
+ * first bytes of what goes on ("lead").  All buffers of a packet come together [5.1.6.4]: when the
+ * first is seen the others are there, or the device has broken the rules.  So no packet is begun
+ * and waited for.
  *
  * Large packets are asked for (GUEST_TSO) only where buffers merge: without that each buffer would
  * have to hold 64 KiB.
@@ -202,7 +204,7 @@ command(struct virtio_net *n, uint8_t class, uint8_t what, const void *data, uin
 	if (s != OK)
 		return s;
 	if (drv_faults(n->pci.dev) != faults)
-		return E_IO;
+		return E_CORRUPT;
 	if (!virtq_take(q, &d))
 		return E_CORRUPT;
 	s = virtq_commit(q);
@@ -229,6 +231,12 @@ start_queues(struct virtio_net *n, const char **why)
 		uint16_t pairs = (uint16_t)n->pair_count;
 
 		s = command(n, NET_CTRL_MQ, NET_CTRL_MQ_PAIRS_SET, &pairs, sizeof(pairs));
+		/* It knows the others until the next reset, and uses none of them [5.1.6.5.5]. */
+		if (s == E_IO) {
+			drv_log("the device refuses %u pairs of queues: one is used", pairs);
+			n->pair_count = 1;
+			s = OK;
+		}
 	}
 	if (s == OK && vnet_has(n, VIRTIO_NET_F_CTRL_RX)) {
 		s = vnet_promiscuous(n, false);
@@ -272,7 +280,7 @@ vnet_restart(struct virtio_net *n, const char **why)
 {
 	uint64_t features = n->pci.features;
 	uint8_t mac[NET_MAC_BYTES];
-	uint32_t pairs_max = n->pairs_max;
+	uint32_t pairs_max = n->pairs_max, pair_count = n->pair_count;
 	enum status s;
 
 	memcpy(mac, n->mac, sizeof(mac));
@@ -287,6 +295,10 @@ vnet_restart(struct virtio_net *n, const char **why)
 		return E_CORRUPT;
 	}
 	s = start_queues(n, why);
+	if (s == OK && n->pair_count != pair_count) {
+		*why = "it has fewer pairs of queues than it had";
+		return E_CORRUPT;
+	}
 	if (s == OK && memcmp(mac, n->mac, sizeof(mac)) != 0 &&
 	    vnet_has(n, VIRTIO_NET_F_CTRL_MAC_ADDR))
 		s = vnet_set_mac(n, mac);
@@ -461,8 +473,9 @@ vnet_take(struct vnet_pair *p, struct vnet_got *out)
 	out->first = true;
 	out->bytes = d.bytes - VNET_HEADER;
 	if (p->merges) {
-		if (h.num_buffers == 0 || h.num_buffers - 1u > p->rx.outstanding) {
-			p->rx.fault = "a packet in more buffers than the device has";
+		if (h.num_buffers == 0 ||
+		    h.num_buffers - 1u > (uint16_t)(p->rx.seen - p->rx.used_idx)) {
+			p->rx.fault = "a packet whose buffers do not come together";
 			return false;
 		}
 		p->more = h.num_buffers - 1;

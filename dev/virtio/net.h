@@ -39,7 +39,8 @@ struct virtio_net {
 };
 
 /*
- * The whole bring-up, with at most want_pairs of queues.  *n is zeroed by the caller.  Vectors:
+ * The whole bring-up, with at most want_pairs of queues, or with one when the device refuses more.
+ * *n is zeroed by the caller.  Vectors:
  * vector k sets bit k of the driver's notification, vnet_config_bits those that tell of
  * configuration changes.  On failure *why is one clear sentence, and the device is reset as far as
  * it answers.  Blocks at most some seconds.
@@ -64,7 +65,7 @@ const char *vnet_fault(const struct virtio_net *n);
 NODISCARD enum status vnet_config(struct virtio_net *n);
 
 /* Control commands: E_UNSUPPORTED without a control queue or the feature, E_IO when the device says
- * no.  Wait at most a second (E_TIMED_OUT: it needs a reset). */
+ * no.  Wait at most a second (E_TIMED_OUT, E_CORRUPT: it needs a reset). */
 NODISCARD enum status vnet_promiscuous(struct virtio_net *n, bool on);
 NODISCARD enum status vnet_all_multicast(struct virtio_net *n, bool on);
 NODISCARD enum status vnet_set_mac(struct virtio_net *n, const uint8_t mac[NET_MAC_BYTES]);

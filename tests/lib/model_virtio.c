@@ -367,7 +367,12 @@ obey(struct model_virtio *m, unsigned n, uint16_t head)
 	case 0x001: m->all_multicast = m->command[2] != 0; break;
 	case 0x101: memcpy(m->config, m->command + 2, 6); break;
 	case 0x300: m->config[6] &= (uint8_t)~2; break;
-	case 0x400: memcpy(&m->pairs, m->command + 2, 2); break;
+	case 0x400:
+		if (m->refuses_pairs)
+			ack = 1;
+		else
+			memcpy(&m->pairs, m->command + 2, 2);
+		break;
 	default: broken(m, "the command %u.%u is not known", m->command[0], m->command[1]);
 	}
 	(void)copy(m, p, count, true, &ack, 1);
@@ -523,6 +528,8 @@ model_virtio_receive(struct model_virtio *m, unsigned pair, const uint8_t header
 		memset(packet + 10, 0, 2);
 	else if (lies(m, VLIE_BUFFERS))
 		memset(packet + 10, 0xff, 2);
+	else if (lies(m, VLIE_UNENDED))
+		packet[10] = (uint8_t)(buffers + 1);
 	else
 		memcpy(packet + 10, &buffers, 2);
 	while (done < total) {

@@ -20,6 +20,7 @@ enum vmodel_lie {
 	VLIE_SHORT,		/* received packet: less than its header */
 	VLIE_BUFFERS_NONE,	/* received packet: in no buffers */
 	VLIE_BUFFERS,		/* in more than there are */
+	VLIE_UNENDED,		/* in one more than come */
 };
 
 struct vmodel_part { uint64_t at; uint32_t len; bool writes; };
@@ -43,6 +44,7 @@ struct model_virtio {
 	unsigned restless;		/* this many more reads of configuration change it */
 	bool fails_on_fault;		/* a buffer that it does not reach: it asks to be reset */
 	bool refuses_features, never_resets, no_vectors, control_fails, control_silent;
+	bool refuses_pairs;
 
 	enum vmodel_lie lie;
 	unsigned lie_after;

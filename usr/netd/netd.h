@@ -38,7 +38,6 @@ struct session {
 	uint32_t rx_whole;		/* up to here they make whole packets */
 	uint32_t tx_slots, posts; /* with the device; posts: and of a packet that is not whole */
 	uint32_t packet_bytes;		/* of the packet that is not whole */
-	struct vnet_pair *begun;	/* the queue that such a packet comes by */
 	bool answered;			/* something to publish */
 	bool closing, refused;		/* refused: its ring lied */
 	bool stays;			/* a call waits for its end */

@@ -292,10 +292,6 @@ session_received(struct vnet_pair *p)
 	struct session *s = &server.session;
 	struct vnet_got g;
 
-	/* The ring shows the parts of a packet one behind the other: one that has begun on another
-	 * queue ends first. */
-	if (unlikely(s->begun != NULL && s->begun != p))
-		return;
 	while (vnet_take(p, &g)) {
 		struct net_rx *to = &s->ring->rx[s->rx_head % NET_SLOTS], r = { 0 };
 
@@ -316,7 +312,6 @@ session_received(struct vnet_pair *p)
 		if (g.last)
 			whole();
 	}
-	s->begun = unlikely(p->more != 0) ? p : NULL;
 }
 
 /* --- both ------------------------------------------------------------------------- */
@@ -355,7 +350,6 @@ session_again(void)
 		return;
 	s->rx_head = s->rx_whole;
 	s->packet_bytes = 0;
-	s->begun = NULL;
 	for (uint32_t i = 0; i < NET_SLOTS; i++) {
 		struct sending *e = &s->sending[i];
 

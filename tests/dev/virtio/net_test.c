@@ -178,6 +178,45 @@ ATF_TC_BODY(a_device_that_cannot_be_driven_is_refused_by_name, tc)
 	end();
 }
 
+/* Pairs are a wish: a device that offers them and then refuses works with the first. */
+ATF_TC_WITHOUT_HEAD(a_device_that_refuses_its_pairs_is_used_with_one);
+ATF_TC_BODY(a_device_that_refuses_its_pairs_is_used_with_one, tc)
+{
+	static uint8_t got[70000];
+
+	power_up();
+	model.queues = 9;
+	model.config[8] = 4;
+	model.refuses_pairs = true;
+	start(4);
+	ATF_CHECK_EQ(net.pair_count, 1);
+	ATF_CHECK_STREQ(dev.log, "the device refuses 4 pairs of queues: one is used");
+	for (unsigned round = 0; round < 2; round++) {
+		post(&net.pair[0], 0, 20);
+		ATF_REQUIRE(model_virtio_receive(&model, 0, plain, packet, 5000));
+		ATF_CHECK_EQ(receive(&net.pair[0], got, NULL), 5000);
+		ATF_REQUIRE_EQ(vnet_restart(&net, &why), OK);
+		ATF_CHECK_EQ(net.pair_count, 1);
+	}
+	end();
+	/* One that had them has buffers in all of them: it is not the same any more. */
+	power_up();
+	model.queues = 9;
+	model.config[8] = 4;
+	start(4);
+	model.refuses_pairs = true;
+	ATF_CHECK_EQ(vnet_restart(&net, &why), E_CORRUPT);
+	ATF_CHECK_STREQ(why, "it has fewer pairs of queues than it had");
+	end();
+	/* And one that never answers is not driven. */
+	power_up();
+	model.queues = 9;
+	model.config[8] = 4;
+	model.control_silent = true;
+	ATF_CHECK_EQ(vnet_start(&net, &dev, 4, &why), E_TIMED_OUT);
+	end();
+}
+
 /* Each capability that is wrong in itself does not count; then there is none left. */
 ATF_TC_WITHOUT_HEAD(capabilities_are_not_believed);
 ATF_TC_BODY(capabilities_are_not_believed, tc)
@@ -348,7 +387,7 @@ ATF_TC_BODY(what_a_device_lies_about_ends_its_queue, tc)
 {
 	static uint8_t got[70000];
 
-	for (enum vmodel_lie lie = VLIE_ID; lie <= VLIE_BUFFERS; lie++) {
+	for (enum vmodel_lie lie = VLIE_ID; lie <= VLIE_UNENDED; lie++) {
 		int n = 0;
 
 		power_up();
@@ -456,6 +495,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, bring_up_breaks_no_rule);
 	ATF_TP_ADD_TC(tp, each_pair_of_queues_has_its_vectors);
 	ATF_TP_ADD_TC(tp, a_device_that_cannot_be_driven_is_refused_by_name);
+	ATF_TP_ADD_TC(tp, a_device_that_refuses_its_pairs_is_used_with_one);
 	ATF_TP_ADD_TC(tp, capabilities_are_not_believed);
 	ATF_TP_ADD_TC(tp, configuration_is_read_until_it_stands_still);
 	ATF_TP_ADD_TC(tp, features_come_with_what_they_depend_on);
