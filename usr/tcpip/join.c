@@ -114,7 +114,7 @@ continues(const struct train *t, const struct head *h)
 static void
 leave(struct train *t)
 {
-	uint32_t left = t->tcp + FRAME_TCP + t->bytes + ETH_PAD_SIZE;
+	uint32_t left = t->tcp + FRAME_TCP + t->bytes + ETH_PAD_SIZE, packets = t->packets;
 	struct pbuf *p = t->p;
 
 	if (t->packets > 1) {
@@ -128,7 +128,7 @@ leave(struct train *t)
 		}
 	}
 	*t = train[--trains];
-	nif_input(p, SUMS_RIGHT);
+	nif_input(p, SUMS_RIGHT, packets);
 }
 
 void
@@ -205,7 +205,7 @@ plain(const uint8_t *frame, uint32_t len, bool sound)
 		return;
 	}
 	memcpy((uint8_t *)p->payload + ETH_PAD_SIZE, frame, len);
-	nif_input(p, sound ? SUMS_RIGHT_BUT_IP : SUMS_UNKNOWN);
+	nif_input(p, sound ? SUMS_RIGHT_BUT_IP : SUMS_UNKNOWN, 1);
 }
 
 void
@@ -245,7 +245,7 @@ join_take(const uint8_t *frame, uint32_t len, bool sound)
 	sum = copy(to + n, frame + n, h.bytes, sound);
 	sound = sound || sum_right(f, &h, sum);
 	if (!sound || (h.flags & ~FRAME_PSH) != FRAME_ACK) {
-		nif_input(p, sound ? SUMS_RIGHT : SUMS_UNKNOWN);
+		nif_input(p, sound ? SUMS_RIGHT : SUMS_UNKNOWN, 1);
 		return;
 	}
 	if (trains == TRAINS)

@@ -48,12 +48,14 @@ static struct {
 	struct net_rx piece[PIECES];
 	uint32_t pieces;
 	bool too_long;
+	uint32_t packets;		/* that lwIP's next segment is of */
 	uint64_t rx_packets, rx_bytes;
 	ip4_addr_t address, mask, gateway;
 } nif;
 
 struct netif *nif_netif(void) { return &nif.netif; }
 bool nif_configured(void) { return nif.configured; }
+uint32_t nif_packets(void) { return nif.packets; }
 
 static err_t
 put(struct netif *n UNUSED, struct pbuf *p)
@@ -71,7 +73,7 @@ post(uint32_t buffer)
 }
 
 void
-nif_input(struct pbuf *p, enum sums known)
+nif_input(struct pbuf *p, enum sums known, uint32_t packets)
 {
 	uint16_t others = (uint16_t)(nif.netif.chksum_flags & ~CHECKS_ALL);
 
@@ -79,8 +81,10 @@ nif_input(struct pbuf *p, enum sums known)
 	    (known == SUMS_UNKNOWN	    ? CHECKS_ALL :
 		    known == SUMS_RIGHT_BUT_IP ? NETIF_CHECKSUM_CHECK_IP :
 						 0));
+	nif.packets = packets;
 	if (nif.netif.input(p, &nif.netif) != ERR_OK)
 		pbuf_free(p);
+	nif.packets = 1;
 	/* What it sends to itself was never on a wire, and TCP of it has no sum. */
 	nif.netif.chksum_flags = others;
 }
@@ -89,7 +93,7 @@ nif_input(struct pbuf *p, enum sums known)
 static void
 take_pieces(uint32_t len, bool sound)
 {
-	uint32_t at = ETH_PAD_SIZE;
+	uint32_t at = ETH_PAD_SIZE, piece = nif.piece[0].gso_size;
 	struct pbuf *p = NULL;
 
 	if (!nif.too_long && len >= 14 && len <= UINT16_MAX - ETH_PAD_SIZE)
@@ -106,7 +110,8 @@ take_pieces(uint32_t len, bool sound)
 		at += r->bytes;
 	}
 	join_end();
-	nif_input(p, sound ? SUMS_RIGHT_BUT_IP : SUMS_UNKNOWN);
+	nif_input(p, sound ? SUMS_RIGHT_BUT_IP : SUMS_UNKNOWN,
+	    piece != 0 ? (len + piece - 1) / piece : 1);
 }
 
 /* A whole packet. */
@@ -241,8 +246,10 @@ follow_link(void)
 	nif.link = link;
 	/* A change in between counts as well: addresses are asked for anew. */
 	netif_set_link_down(&nif.netif);
-	if ((link & 1) != 0)
+	if ((link & 1) != 0) {
 		netif_set_link_up(&nif.netif);
+		lost_some();
+	}
 }
 
 /* The first network driver that the device manager knows; HANDLE_NONE: none now. */

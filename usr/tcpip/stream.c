@@ -288,11 +288,16 @@ static uint32_t batched;
 static bool holding;
 
 int8_t
-stream_segment(struct tcp_pcb *pcb, uint32_t bytes)
+stream_segment(struct tcp_pcb *pcb, uint32_t seq, uint32_t bytes)
 {
-	bool waits = (pcb->flags & TF_ACK_DELAY) != 0;
+	bool waits;
 	uint32_t i;
 
+	/* A listener has no more than its state. */
+	if (pcb->state < ESTABLISHED || pcb->state == TIME_WAIT)
+		return ERR_OK;
+	lost_segment(pcb, seq, bytes, nif_packets());
+	waits = (pcb->flags & TF_ACK_DELAY) != 0;
 	if (!holding || bytes == 0 || pcb->state != ESTABLISHED ||
 	    (pcb->flags & TF_ACK_NOW) != 0 || (!waits && bytes <= TCP_MSS))
 		return ERR_OK;

@@ -10,6 +10,7 @@
  *   stream.c    TCP sockets: between lwIP's connections and rings
  *   dgram.c     UDP sockets
  *   gone.c      peers of a predecessor's connections
+ *   lost.c      what peers hear of packets that were lost
  *   ask.c       names, echoes, the interface's state: calls that are answered later
  *
  * One thread.  A turn reads the clock once (turn_ns), and nothing in it waits.
@@ -68,6 +69,9 @@ struct socket {
 	enum status error;
 	bool end_received, end_asked, end_sent;
 	uint64_t until;			/* of one that lingers */
+	bool mends;			/* a NIC's server took some with it (lost.c) */
+	uint32_t mend_seen, mend_end;	/* sequence numbers: came last; all have come */
+	uint64_t mend_ns;		/* nothing followed */
 	struct socket *first, **last;	/* a listener's queue */
 };
 
@@ -185,6 +189,14 @@ enum status gone_tell(const struct sock_addr *peer, uint16_t port, uint16_t peer
 void gone_turn(void);
 uint64_t gone_next_ns(void);
 
+/* lost.c */
+/* A segment of so many packets has come for a connection, which has not seen it yet. */
+void lost_segment(struct tcp_pcb *pcb, uint32_t seq, uint32_t bytes, uint32_t packets);
+/* Packets may have been lost of every connection: there is another server, or the link was down. */
+void lost_some(void);
+void lost_turn(void);
+uint64_t lost_next_ns(void);
+
 /* join.c */
 /* A frame that was received, in memory that others may write to: copied, and given to lwIP
  * (nif_input) now or by join_end. */
@@ -203,7 +215,9 @@ void nif_woke(void);
 bool nif_configured(void);
 uint64_t nif_next_ns(void);
 struct netif *nif_netif(void);
-/* A whole packet, behind ETH_PAD_SIZE bytes, to lwIP, and what is known of its sums. */
+/* A whole packet, behind ETH_PAD_SIZE bytes, to lwIP: what is known of its sums, and of how many
+ * packets it was put together. */
 enum sums { SUMS_UNKNOWN, SUMS_RIGHT_BUT_IP, SUMS_RIGHT };	/* BUT_IP: except IP's own */
-void nif_input(struct pbuf *p, enum sums known);
+void nif_input(struct pbuf *p, enum sums known, uint32_t packets);
+uint32_t nif_packets(void);
 void nif_info(struct sock_interface *out);

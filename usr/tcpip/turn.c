@@ -76,6 +76,7 @@ tcpip_turn(void)
 		sys_check_timeouts();
 	ask_expire();
 	gone_turn();
+	lost_turn();
 	if (turn_ns >= probe_ns) {
 		session_probe();
 		probe_ns = turn_ns + NS_PER_S;
@@ -106,7 +107,7 @@ tcpip_may_sleep(uint64_t *until)
 {
 	uint64_t ask = ask_next_ns();
 
-	*until = min_u64(min_u64(ask, gone_next_ns()), nif_next_ns());
+	*until = min_u64(min_u64(ask, gone_next_ns()), min_u64(lost_next_ns(), nif_next_ns()));
 	/* Without an interface and without connections lwIP has nothing to time. */
 	if (nif_configured() || tcp_active_pcbs != NULL || tcp_tw_pcbs != NULL ||
 	    ask != DEADLINE_NEVER)

@@ -20,7 +20,11 @@ enum { SEGMENT = 1460, LARGE = 40000 };
 enum : uint8_t { SYN = 0x02, RST = 0x04, URG = 0x20 };
 
 struct tcpip tcpip;
-int8_t stream_segment(struct tcp_pcb *pcb UNUSED, uint32_t bytes UNUSED) { return 0; }
+int8_t
+stream_segment(struct tcp_pcb *pcb UNUSED, uint32_t seq UNUSED, uint32_t bytes UNUSED)
+{
+	return 0;
+}
 void *pages_alloc(uint64_t pages, handle_t *memory UNUSED)
 {
 	return aligned_alloc(PAGE_SIZE, pages * PAGE_SIZE);
@@ -37,7 +41,7 @@ static struct { uint32_t len; enum sums known; uint8_t bytes[LARGE]; } got[64];
 static uint32_t gots;
 
 void
-nif_input(struct pbuf *p, enum sums known)
+nif_input(struct pbuf *p, enum sums known, uint32_t packets UNUSED)
 {
 	uint32_t len = 0;
 

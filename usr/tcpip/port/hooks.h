@@ -13,7 +13,7 @@ uint32_t lwip_first_sequence(
 
 /* A segment with so many bytes has come for a connection (usr/tcpip/stream.c). */
 struct tcp_pcb;
-int8_t stream_segment(struct tcp_pcb *pcb, uint32_t bytes);
+int8_t stream_segment(struct tcp_pcb *pcb, uint32_t seq, uint32_t bytes);
 
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, header, options, first, second, p) \
-	stream_segment(pcb, (p)->tot_len)
+	stream_segment(pcb, (header)->seqno, (p)->tot_len)
