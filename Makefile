@@ -307,6 +307,9 @@ FIXTURES   := $(patsubst dts/test/%.dts,$(OUT)/dts/%.dtb,$(wildcard dts/test/*.d
 $(eval $(call stamp_rule,$(OUT)/host/flags,HOST_CFLAGS))
 $(OUT)/host/obj/kern/base/str.o $(OUT)/fuzz/obj/kern/base/str.o: FILE_CFLAGS := $(STR_HOST)
 
+# A program whose main a test calls.
+$(OUT)/host/obj/usr/netd/main.o $(OUT)/fuzz/obj/usr/netd/main.o: FILE_CFLAGS := -Dmain=program_main
+
 # What is linked with lwIP's heap is linked with lwIP.
 LWIP_HEAP := usr/tcpip/port/heap.c
 $(foreach d,host fuzz,$(OUT)/$(d)/obj/usr/tcpip/%.o $(OUT)/$(d)/obj/tests/usr/tcpip/%.o $(OUT)/$(d)/obj/tests/fuzz/tcpip.o): FILE_CFLAGS := $(LWIP_CFLAGS)

@@ -465,14 +465,15 @@ vring(void *model, uint32_t n, uint32_t avail_idx, uint32_t used_idx UNUSED)
 	}
 	while (q->seen != (uint16_t)avail_idx) {
 		uint16_t head = word(m, q->driver + 4 + 2ull * (q->seen & (q->size - 1)));
-		bool receives = m->type == 1 && n % 2 == 0 &&
-		    !((m->features & BIT(17)) != 0 && n == m->queues - 1u);
+		bool control = m->type == 1 && (m->features & BIT(17)) != 0 &&
+		    n == m->queues - 1u;
+		bool receives = m->type == 1 && n % 2 == 0 && !control;
 
 		q->seen++;
 		for (unsigned i = 0; i < q->count; i++)
 			if (q->held[i] == head)
 				broken(m, "queue %u: head %u is with the device already", n, head);
-		if (!receives && !m->hold) {
+		if (control || (!receives && !m->hold)) {
 			serve(m, n, head);
 		} else if (q->count == VMODEL_CHAINS) {
 			broken(m, "queue %u: more chains than entries", n);

@@ -28,18 +28,16 @@ static handle_t endpoint;
 void
 recover(const char *reason)
 {
-	static uint64_t first_ns;
-	static uint32_t count;
 	const char *why = "";
 	uint64_t now = now_ns();
 	enum status s;
 
 	if (reason != NULL) {
-		if (count == 0 || now - first_ns > RESETS_NS) {
-			first_ns = now;
-			count = 0;
+		if (server.resets_lately == 0 || now - server.resets_ns > RESETS_NS) {
+			server.resets_ns = now;
+			server.resets_lately = 0;
 		}
-		if (++count > RESETS_MAX)
+		if (++server.resets_lately > RESETS_MAX)
 			die("given up after %u resets: %s", RESETS_MAX, reason);
 		server.resets++;
 		complain("%s: the device is reset, with %u packets and %u buffers", reason,
@@ -78,11 +76,11 @@ any(void)
 	return some;
 }
 
-static void
-turn(void)
+/* Takes what the device gives back and what the client wrote, and announces both.  NULL, or which
+ * rule a queue's device broke. */
+static const char *
+exchange(void)
 {
-	const char *fault;
-
 	if (any() && look()) {
 		for (uint32_t i = 0; i < server.net.pair_count; i++) {
 			session_sent(&server.net.pair[i]);
@@ -99,8 +97,16 @@ turn(void)
 		(void)virtq_commit(&p->rx);
 		(void)virtq_commit(&p->tx);
 	}
-	fault = vnet_fault(&server.net);
-	if (unlikely(fault != NULL))
+	return vnet_fault(&server.net);
+}
+
+static void
+turn(void)
+{
+	const char *fault;
+
+	/* After a reset the buffers are announced anew. */
+	while (unlikely((fault = exchange()) != NULL))
 		recover(fault);
 	session_publish();
 }
@@ -250,30 +256,29 @@ call(struct msg *m)
 		(void)sys_handle_close(lent);
 }
 
-/* Packets that do not go out. */
-static void
-tick(void)
-{
-	static uint64_t sent, since;
-	uint64_t now = now_ns();
-	const char *trouble;
-
-	if (server.session.tx_slots == 0 || server.tx_packets != sent || since == 0) {
-		sent = server.tx_packets;
-		since = now;
-	} else if (now - since > STUCK_S * NS_PER_S) {
-		since = 0;
-		trouble = vnet_trouble(&server.net);
-		recover(trouble != NULL ? trouble : "packets do not go out");
-	}
-}
-
+/* Until when to sleep; at most a tick while packets are out, and they are watched here: whatever
+ * else keeps the server busy, some have to come back. */
 static uint64_t
 deadline(void)
 {
-	if (server.net.polled)
-		return now_ns() + POLL_NS;
-	return server.session.tx_slots != 0 ? now_ns() + TICK_NS : DEADLINE_NEVER;
+	uint64_t now, step = server.net.polled ? POLL_NS : TICK_NS;
+	const char *trouble;
+
+	if (server.session.tx_slots == 0) {
+		server.stuck_ns = 0;
+		return server.net.polled ? now_ns() + step : DEADLINE_NEVER;
+	}
+	now = now_ns();
+	if (server.stuck_ns == 0 || server.tx_packets != server.stuck_packets) {
+		server.stuck_packets = server.tx_packets;
+		server.stuck_ns = now;
+	} else if (unlikely(now - server.stuck_ns > STUCK_S * NS_PER_S)) {
+		server.stuck_ns = 0;
+		trouble = vnet_trouble(&server.net);
+		recover(trouble != NULL ? trouble : "packets do not go out");
+		return now;		/* there are answers to show */
+	}
+	return now + step;
 }
 
 static NORETURN void
@@ -298,8 +303,6 @@ serve(void)
 			bits = m.w[0];
 		else if (s == OK)
 			call(&m);
-		else if (s == E_TIMED_OUT)
-			tick();
 		bits |= server.device.seen;
 		server.device.seen = 0;
 		if ((bits & BIT_FAULT) != 0)

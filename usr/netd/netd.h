@@ -59,6 +59,9 @@ struct server {
 	uint64_t next_id, faults;
 	uint64_t rx_packets, tx_packets, rx_bytes, tx_bytes;
 	uint32_t rx_dropped, tx_failed, resets, sessions_refused;
+	uint64_t resets_ns;		/* when the first of resets_lately was */
+	uint32_t resets_lately;
+	uint64_t stuck_packets, stuck_ns; /* sent, and no more since then; 0: not known */
 	handle_t signal;		/* what clients signal */
 };
 
