@@ -461,10 +461,19 @@ secondary_of(uint16_t segment, uint16_t rid)
 	return f != NULL && f->bridge ? f->secondary : 0xff;
 }
 
+static bool
+is_present(uint16_t segment, uint16_t rid)
+{
+	return pci_find(segment, rid) != NULL;
+}
+
 static void
 find_ids(struct pci_function *f)
 {
-	struct idmap_path p = { .segment = f->segment, .rid = f->rid, .secondary = secondary_of };
+	struct idmap_path p = { .segment = f->segment,
+		.rid = f->rid,
+		.secondary = secondary_of,
+		.present = is_present };
 	uint32_t n;
 	int up;
 

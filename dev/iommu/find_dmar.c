@@ -2,9 +2,10 @@
  * Intel DMAR to the machine: remapping units, what they cover, reserved regions.
  *
  * A unit (DRHD) lists the functions behind it, as paths from a bus; one unit of a segment may cover
- * "all the rest".  So a unit that is refused must keep its list: otherwise its devices would seem
- * to belong to the rest.  And when any explicit entry is lost, "the rest" is no longer known
- * (machine.scopes_lost): then nobody gets it.
+ * "all the rest".  So a unit that is refused must keep its list, and its claim to the rest:
+ * otherwise its devices would seem to belong to another, or to none.  And when any explicit entry
+ * is lost, "the rest" is no longer known (machine.scopes_lost): then nobody gets it.  Nobody gets
+ * what two units claim.
  *
  * A reserved region (RMRR) is memory that firmware keeps using a device for.  When its list of
  * devices cannot be read, it counts for every device of its segment; when a region itself cannot be
@@ -105,13 +106,7 @@ unit_refusal(const struct machine *m, const struct machine_iommu *u)
 		return "no place for registers";
 	if (machine_in_memory(m, u->base, u->len))
 		return "in memory";
-	for (uint32_t i = 0; i < m->iommu_count; i++) {
-		const struct machine_iommu *o = &m->iommu[i];
-
-		if (ranges_overlap(o->base, o->len, u->base, u->len))
-			return "another unit's";
-	}
-	return NULL;
+	return machine_iommu_at(m, u->base, u->len) ? "another unit's" : NULL;
 }
 
 static void
@@ -136,16 +131,13 @@ drhd(struct machine *m, const uint8_t *t, uint32_t at, uint32_t n)
 	if (why != NULL) {
 		machine_note(m, "DMAR: unit at 0x%x: register base 0x%llx: %s: refused", at,
 		    (unsigned long long)u.base, why);
-		u = (struct machine_iommu){ .segment = u.segment };
+		u = (struct machine_iommu){ .segment = u.segment, .include_all = u.include_all };
 	}
-	for (uint32_t i = 0; u.include_all && i < m->iommu_count; i++) {
-		if (m->iommu[i].include_all && m->iommu[i].segment == u.segment) {
+	for (uint32_t i = 0; u.include_all && i < m->iommu_count; i++)
+		if (m->iommu[i].include_all && m->iommu[i].segment == u.segment)
 			machine_note(m,
-			    "DMAR: unit at 0x%x is the second for all of segment %u: only its list counts",
+			    "DMAR: unit at 0x%x is the second for all of segment %u: only lists count",
 			    at, u.segment);
-			u.include_all = false;
-		}
-	}
 	if (m->iommu_count == MACHINE_IOMMU_MAX) {
 		m->dropped++;
 		o.iommu = MACHINE_IOMMU_LOST;
@@ -206,6 +198,7 @@ find_dmar(struct machine *m, const struct acpi_source *src)
 		return;
 	if (len < HEADER) {
 		machine_note(m, "DMAR: table of %u bytes is too short: ignored", len);
+		m->scopes_lost = m->reserved_lost = true;
 		return;
 	}
 	for (uint32_t at = HEADER, n; len - at >= SUBTABLE_MIN; at += n) {

@@ -9,7 +9,8 @@
  *
  * A mapping says how many ids it has, less one; some firmware forgot the "less one", so that the
  * last id of one run is the first of the next: then the run that begins there has it.  Any other id
- * in two runs is nobody's (SMMU-107).
+ * in two runs is nobody's (SMMU-107).  Where a root complex, or its mappings, cannot be read,
+ * nobody counts as being behind no unit (machine.scopes_lost).
  *
  * Source: Arm DEN 0049 (SMMU-105..112).  Named components are not PCI, performance monitors do no
  * DMA.
@@ -76,13 +77,14 @@ next_node(const struct iort *i, uint32_t at, uint32_t *n)
 		return 0;
 	if (!is_node(i, at)) {
 		machine_note(i->m, "IORT: node %u at 0x%x is cut off: rest ignored", *n - 1, at);
-		i->m->reserved_lost = true;
+		i->m->scopes_lost = i->m->reserved_lost = true;
 		return 0;
 	}
 	if (node_len(i, at) < node_min(i->t[at])) {
 		machine_note(
 		    i->m, "IORT: node at 0x%x is too short for its type %u: ignored", at, i->t[at]);
 		i->m->reserved_lost |= i->t[at] == RMR;
+		i->m->scopes_lost |= i->t[at] == ROOT_COMPLEX;
 	}
 	return at;
 }
@@ -96,6 +98,7 @@ mappings(const struct iort *i, uint32_t at)
 		return 0;
 	if (first < NODE_HEADER || first > len || (len - first) / MAPPING < n) {
 		machine_note(i->m, "IORT: node at 0x%x: its mappings are outside: ignored", at);
+		i->m->scopes_lost |= i->t[at] == ROOT_COMPLEX;
 		return 0;
 	}
 	return n;
@@ -215,6 +218,9 @@ smmuv3(struct iort *i, uint32_t at)
 	if (u.base == 0 || !is_aligned(u.base, 64 * KIB) || u.base >> 52 != 0 ||
 	    machine_in_memory(m, u.base, u.len)) {
 		machine_note(m, "IORT: SMMUv3 at 0x%x has no usable registers: refused", at);
+		u.kind = IOMMU_NONE;
+	} else if (machine_iommu_at(m, u.base, u.len)) {
+		machine_note(m, "IORT: SMMUv3 at 0x%x has another unit's registers: refused", at);
 		u.kind = IOMMU_NONE;
 	}
 	if (own_mapping(i, at, n, &own)) {
@@ -371,6 +377,7 @@ find_iort(struct machine *m, const struct acpi_source *src)
 		return;
 	if (i.len < HEADER) {
 		machine_note(m, "IORT: table of %u bytes is too short: ignored", i.len);
+		m->scopes_lost = m->reserved_lost = true;
 		return;
 	}
 	/* Units first: the others refer to them, from before and behind. */

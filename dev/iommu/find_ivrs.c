@@ -8,8 +8,9 @@
  * A block lists requesters: one, a run, or all; each as itself or as an alias, the id under which a
  * bridge passes on what they send (AMD-07).  A later entry overrides an earlier one, so the list
  * becomes an id map from its end to its start, whose first match wins.  A requester that two units
- * claim is led nowhere.  Where a list cannot be read to its end, what was not read belongs to
- * nobody: such a device is not protected, and never another unit's.
+ * claim has none (kern/machine/idmap.c); here it is named.  Where a list cannot be read to its end,
+ * what was not read belongs to nobody (machine.scopes_lost): such a device is not protected, never
+ * another unit's, and not behind none.
  *
  * Memory blocks (IVMD) name memory that firmware keeps using devices for.  Such memory is never
  * mapped: its devices stay blocked.  When a block cannot be read, it may be any device's
@@ -196,6 +197,7 @@ add_entries(struct list *l, const uint8_t *t, uint32_t at, uint32_t end)
 	if (why == NULL && l->open)
 		machine_note(
 		    m, "IVRS: device entries end at 0x%x inside a range: it is ignored", end);
+	m->scopes_lost = m->scopes_lost || why != NULL || l->open;
 	for (uint32_t i = l->first, k = m->stream_map_count; i + 1 < k; i++) {
 		struct machine_idmap e = m->stream_map[i];
 
@@ -214,13 +216,7 @@ unit_refusal(const struct machine *m, const struct machine_iommu *u)
 		return "in memory";
 	if (u->host_width < 32 || u->host_width > 52)
 		return "no usable physical address width";
-	for (uint32_t i = 0; i < m->iommu_count; i++) {
-		const struct machine_iommu *o = &m->iommu[i];
-
-		if (ranges_overlap(o->base, o->len, u->base, u->len))
-			return "another unit's";
-	}
-	return NULL;
+	return machine_iommu_at(m, u->base, u->len) ? "another unit's" : NULL;
 }
 
 static void
@@ -304,41 +300,20 @@ ivmd(struct machine *m, const uint8_t *t, uint32_t at)
 	m->reserved[m->reserved_count++] = r;
 }
 
-/* Who is claimed by two units is led nowhere: such runs come first. */
 static void
-refuse_claimed_twice(struct machine *m, uint32_t begin)
+name_claimed_twice(struct machine *m, uint32_t begin)
 {
-	uint32_t end = m->stream_map_count;
-
-	for (uint32_t i = begin; i < end; i++)
-		for (uint32_t k = i + 1; k < end; k++) {
-			struct machine_idmap *a = &m->stream_map[i], *b = &m->stream_map[k], both;
+	for (uint32_t i = begin; i < m->stream_map_count; i++)
+		for (uint32_t k = i + 1; k < m->stream_map_count; k++) {
+			const struct machine_idmap *a = &m->stream_map[i], *b = &m->stream_map[k];
 			uint32_t from = a->rid_base > b->rid_base ? a->rid_base : b->rid_base;
-			uint64_t last = min_u64(a->rid_base + a->count, b->rid_base + b->count);
+			uint64_t end = min_u64(a->rid_base + a->count, b->rid_base + b->count);
 
-			if (a->target == b->target || a->segment != b->segment || from >= last)
-				continue;
-			machine_note(m,
-			    "IVRS: requesters 0x%x to 0x%llx are claimed by two units: by none",
-			    from, (unsigned long long)last - 1);
-			if (m->stream_map_count == MACHINE_IDMAP_MAX) {
-				a->target = b->target = MACHINE_IOMMU_LOST;
-				continue;
-			}
-			both = (struct machine_idmap){ .segment = a->segment,
-				.rid_base = from,
-				.count = (uint32_t)last - from,
-				.rid_mask = 0xffff,
-				.target = MACHINE_IOMMU_LOST };
-			m->stream_map[m->stream_map_count++] = both;
+			if (a->target != b->target && a->segment == b->segment && from < end)
+				machine_note(m,
+				    "IVRS: requesters 0x%x to 0x%llx are claimed by two units: by none",
+				    from, (unsigned long long)end - 1);
 		}
-	/* Those found stand at the end: moved to the front, one by one. */
-	for (uint32_t i = end; i < m->stream_map_count; i++) {
-		struct machine_idmap e = m->stream_map[i];
-
-		memmove(&m->stream_map[begin + 1], &m->stream_map[begin], (i - begin) * sizeof(e));
-		m->stream_map[begin] = e;
-	}
 }
 
 /* Length of the block at t + at; 0: the walk ends here. */
@@ -375,7 +350,7 @@ find_ivrs(struct machine *m, const struct acpi_source *src)
 		return;
 	if (len < HEADER) {
 		machine_note(m, "IVRS: table of %u bytes is too short: ignored", len);
-		m->reserved_lost = true;
+		m->scopes_lost = m->reserved_lost = true;
 		return;
 	}
 	for (at = HEADER; (n = block_at(t, at, len)) != 0; at += n)
@@ -387,6 +362,7 @@ find_ivrs(struct machine *m, const struct acpi_source *src)
 			    "IVRS: block at 0x%x has length %u, too short for type %u: ignored", at,
 			    n, t[at]);
 			m->reserved_lost = m->reserved_lost || is_ivmd(t[at]);
+			m->scopes_lost = m->scopes_lost || is_ivhd(t[at]);
 		} else if (is_ivmd(t[at])) {
 			ivmd(m, t, at);
 		} else if (is_ivhd(t[at]) &&
@@ -396,7 +372,7 @@ find_ivrs(struct machine *m, const struct acpi_source *src)
 	}
 	if (at != len) {
 		machine_note(m, "IVRS: block at 0x%x makes no sense: rest ignored", at);
-		m->reserved_lost = true;
+		m->scopes_lost = m->reserved_lost = true;
 	}
-	refuse_claimed_twice(m, begin);
+	name_claimed_twice(m, begin);
 }

@@ -2,8 +2,8 @@
  * SMMUv3 and virtio units, the requester maps to them, and the maps to ITSs, from a device tree.
  *
  * A host bridge's iommu-map takes its requesters to a unit's stream ids, its msi-map to an ITS's
- * device ids.  In both the first entry that matches counts, so an entry that leads to something
- * unknown stays in the list, as a dead end.
+ * device ids.  An entry that leads to something unknown stays in the list, as a dead end: it may
+ * claim what a later one claims too.  Who is behind a cut one is not known (machine.scopes_lost).
  *
  * A virtio unit is a PCI function, below the host bridge in the tree; its own requests are not
  * translated, and its id is not in the map.
@@ -18,8 +18,7 @@
 #include "kern/machine/find.h"
 #include "kern/machine/idmap.h"
 
-/* The index of the unit, or of the ITS, whose node this is: by its registers; a PCI function has
- * none. */
+/* The index of the unit, or of the ITS, whose node this is; an ITS by its registers. */
 static uint32_t
 index_of(const struct machine *m, const struct fdt *t, uint32_t node, bool msi)
 {
@@ -28,15 +27,19 @@ index_of(const struct machine *m, const struct fdt *t, uint32_t node, bool msi)
 	for (uint32_t i = 0; !msi && i < m->iommu_count; i++)
 		if (node != FDT_ROOT && m->iommu[i].node == node)
 			return i;
-	if (!fdt_reg_cpu(t, node, 0, &base, &len))
+	if (!msi || !fdt_reg_cpu(t, node, 0, &base, &len))
 		return MACHINE_IOMMU_LOST;
-	for (uint32_t i = 0; msi && i < m->irqc.its_count; i++)
+	for (uint32_t i = 0; i < m->irqc.its_count; i++)
 		if (m->irqc.its[i].base == base)
 			return i;
-	for (uint32_t i = 0; !msi && i < m->iommu_count; i++)
-		if (m->iommu[i].base == base)
-			return i;
 	return MACHINE_IOMMU_LOST;
+}
+
+static void
+cut(struct machine *m, const char *prop, uint32_t at, bool msi)
+{
+	machine_note(m, "FDT: %s: entry at %u is cut off: the rest is ignored", prop, at);
+	m->scopes_lost = m->scopes_lost || !msi;
 }
 
 /* iommu-map or msi-map of a host bridge: (rid, phandle, out, length), by the target's number of
@@ -48,32 +51,32 @@ id_map(struct machine *m, const struct fdt *t, const struct machine_host *h, boo
 	uint32_t len, cells = 0;
 	const uint8_t *p = fdt_prop(t, h->node, prop, &len);
 
-	for (uint32_t at = 0; p != NULL && len - at >= 12; at += 12 + 4 * cells) {
-		uint32_t phandle = (uint32_t)fdt_cells(p + at + 4, 1),
+	for (uint32_t at = 0; p != NULL && at < len; at += 12 + 4 * cells) {
+		bool whole = len - at >= 12;
+		uint32_t phandle = whole ? (uint32_t)fdt_cells(p + at + 4, 1) : 0,
 			 node = fdt_phandle(t, phandle);
 		struct machine_idmap e = {
 			.segment = h->segment,
-			.rid_base = (uint32_t)fdt_cells(p + at, 1),
+			.rid_base = whole ? (uint32_t)fdt_cells(p + at, 1) : 0,
 			.target = MACHINE_IOMMU_LOST,
 			.rid_mask = fdt_u32(
 			    t, h->node, msi ? "msi-map-mask" : "iommu-map-mask", UINT16_MAX),
 		};
 
-		/* An absent target's cells are taken for one; the rest is then perhaps misread, but
-		 * never as a way out. */
+		/* An absent target's cells are taken for one: the rest is then perhaps misread. */
 		cells =
 		    node == FDT_NONE ? 1 : fdt_u32(t, node, msi ? "#msi-cells" : "#iommu-cells", 1);
-		if (cells > 4 || (len - at - 12) / 4 < cells) {
-			machine_note(
-			    m, "FDT: %s: entry at %u is cut off: the rest is ignored", prop, at);
+		if (!whole || cells > 4 || (len - at - 12) / 4 < cells) {
+			cut(m, prop, at, msi);
 			return;
 		}
 		e.count = (uint32_t)fdt_cells(p + at + 8 + 4 * cells, 1);
 		if (cells >= 1)
 			e.out_base = (uint32_t)fdt_cells(p + at + 8, 1);
-		if (node == FDT_NONE)
+		if (node == FDT_NONE) {
 			machine_note(m, "FDT: %s: phandle 0x%x is nobody's", prop, phandle);
-		else if (cells != 1 && !(msi && cells == 0))
+			m->scopes_lost = m->scopes_lost || !msi;
+		} else if (cells != 1 && !(msi && cells == 0))
 			machine_note(
 			    m, "FDT: %s: %.32s takes %u cells", prop, fdt_name(t, node), cells);
 		else if ((e.target = index_of(m, t, node, msi)) == MACHINE_IOMMU_LOST)
@@ -109,7 +112,7 @@ msi_parent(struct machine *m, const struct fdt *t, const struct machine_host *h)
 static void
 unit(struct machine *m, const struct fdt *t, uint32_t node)
 {
-	struct machine_iommu u = { .kind = IOMMU_SMMUV3 };
+	struct machine_iommu u = { .kind = IOMMU_SMMUV3, .node = node };
 
 	if (m->iommu_count == MACHINE_IOMMU_MAX) {
 		m->dropped++;
@@ -119,6 +122,10 @@ unit(struct machine *m, const struct fdt *t, uint32_t node)
 	    !is_aligned(u.base, 64 * KIB) || u.len < 128 * KIB ||
 	    machine_in_memory(m, u.base, u.len)) {
 		machine_note(m, "FDT: %.32s has no usable registers: refused", fdt_name(t, node));
+		u.kind = IOMMU_NONE;
+	} else if (machine_iommu_at(m, u.base, u.len)) {
+		machine_note(
+		    m, "FDT: %.32s has another unit's registers: refused", fdt_name(t, node));
 		u.kind = IOMMU_NONE;
 	}
 	u.coherent_known = true;

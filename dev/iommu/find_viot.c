@@ -3,7 +3,7 @@
  *
  * The table is a list of nodes.  A unit is a PCI function (or registers in memory, which are not
  * supported); a PCI range takes runs of requesters to a unit's endpoint ids.  Requesters that no
- * range names are behind no unit.
+ * range names are behind no unit, unless some node could not be read.
  *
  * A range may include the unit itself (VIO-30): its own requests are not translated, so it is left
  * out.  What leads to a unit that is refused, or to nothing, stays in the list as a dead end.
@@ -147,6 +147,7 @@ find_viot(struct machine *m, const struct acpi_source *src)
 		return;
 	if (len < HEADER) {
 		machine_note(m, "VIOT: table of %u bytes is too short: ignored", len);
+		m->scopes_lost = true;
 		return;
 	}
 	count = acpi_u16(t + COUNT);
@@ -160,7 +161,9 @@ find_viot(struct machine *m, const struct acpi_source *src)
 	    i++, at += n)
 		if (t[at] == NODE_PCI_RANGE)
 			range(m, &units, t, at);
-	if (i != count)
+	if (i != count) {
 		machine_note(
 		    m, "VIOT: node %u of %u makes no sense: the rest is ignored", i, count);
+		m->scopes_lost = true;
+	}
 }

@@ -1,26 +1,32 @@
 /*
  * Id maps and device scopes.
  *
- * Two ways to say which unit a requester is behind.  Id maps (Arm, AMD-Vi): an entry matches when
- * (rid & mask) lies in its run; the first match wins.  Scopes (VT-d): a scope matches the function
- * at the end of its path or, for a bridge, everything below; a function that no scope of its
- * segment matches belongs to the unit that covers the rest (VTD-05..08).
+ * Two ways to say which unit a requester is behind.  Id maps (Arm, AMD-Vi, virtio): an entry
+ * matches when (rid & mask) lies in its run.  Scopes (VT-d): a scope matches the function at the
+ * end of its path or, for a bridge, everything below; a function that no scope of its segment
+ * matches belongs to the unit that covers the rest (VTD-05..08).
+ *
+ * Everything that matches is looked at.  A requester that two units claim, by whatever table, has
+ * none; so has one to which a unit gives two ids, but for AMD-Vi, whose lists override themselves
+ * in order.
  *
  * Wherever firmware's word is incomplete the answer is "none": a wrong unit would leave the right
- * one unprogrammed.
+ * one unprogrammed.  "None is in its way" is another answer, and needs a list that was read whole
+ * and names only what is there.
  */
 #include "kern/machine/idmap.h"
 
+/* The first run from "from" on that holds the requester, and its id there. */
 static const struct machine_idmap *
-lookup(const struct machine_idmap *map, uint32_t n, uint16_t segment, uint16_t rid, uint32_t *out)
+lookup(const struct machine_idmap *from, const struct machine_idmap *end, uint16_t segment,
+    uint16_t rid, uint32_t *out)
 {
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t id = rid & map[i].rid_mask;
+	for (const struct machine_idmap *e = from; e < end; e++) {
+		uint32_t id = rid & e->rid_mask;
 
-		if (map[i].segment == segment && id >= map[i].rid_base &&
-		    id - map[i].rid_base < map[i].count) {
-			*out = map[i].out_base + (map[i].alias ? 0 : id - map[i].rid_base);
-			return &map[i];
+		if (e->segment == segment && id >= e->rid_base && id - e->rid_base < e->count) {
+			*out = e->out_base + (e->alias ? 0 : id - e->rid_base);
+			return e;
 		}
 	}
 	return NULL;
@@ -107,31 +113,95 @@ stream_is_reserved(const struct machine *m, uint32_t iommu, uint32_t stream)
 
 static const char no_map[] = "firmware's id map leads it to no IOMMU",
 		  no_iommu[] = "no IOMMU in firmware's tables",
-		  no_scope[] = "in no IOMMU's device scope";
+		  no_scope[] = "in no IOMMU's device scope", two_units[] = "two IOMMUs claim it",
+		  not_whole[] = "firmware's list of IOMMUs could not be read whole";
 
-/* By scope: an explicit one, or the unit of the rest. */
-static const char *
-by_scope(const struct machine *m, const struct idmap_path *p, uint32_t *iommu)
+static bool
+names_nothing(const struct machine_scope *s, const struct idmap_path *p)
 {
+	int target = scope_target(s, p);
+
+	return s->segment == p->segment && (s->kind == SCOPE_ENDPOINT || s->kind == SCOPE_BRIDGE) &&
+	    (target < 0 || (p->present != NULL && !p->present(s->segment, (uint16_t)target)));
+}
+
+/*
+ * By scope: an explicit one, or the unit of the rest.  True: a unit claims it, *iommu, or *why says
+ * why that is none to trust.  False: none does, and *why.
+ */
+static bool
+by_scope(const struct machine *m, const struct idmap_path *p, uint32_t *iommu, const char **why)
+{
+	uint32_t claims = 0, scopes = 0;
+	bool strays = false;
+
+	*why = NULL;
 	for (uint32_t i = 0; i < m->scope_count; i++) {
-		if (m->scope[i].iommu == UINT32_MAX || !scope_covers(&m->scope[i], p, false))
+		const struct machine_scope *s = &m->scope[i];
+
+		if (s->iommu == UINT32_MAX)
 			continue;
-		if (m->scope[i].iommu >= m->iommu_count)
-			return "behind an IOMMU for which there was no room";
-		*iommu = m->scope[i].iommu;
-		return NULL;
+		scopes++;
+		strays = strays || names_nothing(s, p);
+		if (!scope_covers(s, p, false) || (claims != 0 && s->iommu == *iommu))
+			continue;
+		*iommu = s->iommu;
+		claims++;
 	}
-	if (p->deeper)
-		return "below more bridges than can be followed to its IOMMU";
+	if (claims == 1 && *iommu >= m->iommu_count)
+		*why = "behind an IOMMU for which there was no room";
+	else if (claims > 1)
+		*why = two_units;
+	if (claims != 0)
+		return true;
 	for (uint32_t i = 0; i < m->iommu_count; i++) {
 		if (!m->iommu[i].include_all || m->iommu[i].segment != p->segment)
 			continue;
-		if (m->scopes_lost)
-			return "firmware's list of IOMMUs could not be read whole";
 		*iommu = i;
-		return NULL;
+		claims++;
 	}
-	return no_scope;
+	if (p->deeper && scopes + claims != 0)
+		*why = "below more bridges than can be followed to its IOMMU";
+	else if (claims != 0)
+		*why = m->scopes_lost ? not_whole : claims > 1 ? two_units : NULL;
+	else
+		*why = strays ? "in no IOMMU's device scope, and one names nothing that is there" :
+				no_scope;
+	return claims != 0;
+}
+
+/* Is this function what firmware's tables call a unit?  The real one is the kernel's own. */
+static bool
+is_called_unit(const struct machine *m, const struct idmap_path *p)
+{
+	for (uint32_t i = 0; i < m->iommu_count; i++) {
+		const struct machine_iommu *u = &m->iommu[i];
+
+		if ((u->kind == IOMMU_VIRTIO || u->kind == IOMMU_AMDVI) &&
+		    u->segment == p->segment && u->requester == p->rid)
+			return true;
+	}
+	return false;
+}
+
+/* By id map, where run e is the first that holds it, as "stream".  NULL: its unit is to be trusted.
+ */
+static const char *
+judge_map(const struct machine *m, const struct idmap_path *p, const struct machine_idmap *e,
+    uint32_t stream)
+{
+	const struct machine_idmap *end = m->stream_map + m->stream_map_count, *other = e;
+	uint32_t id;
+
+	if (e->target >= m->iommu_count)
+		return "behind an IOMMU of unknown kind";
+	while ((other = lookup(other + 1, end, p->segment, p->rid, &id)) != NULL) {
+		if (other->target != e->target)
+			return two_units;
+		if (id != stream && m->iommu[e->target].kind != IOMMU_AMDVI)
+			return "its IOMMU has it by two ids";
+	}
+	return NULL;
 }
 
 bool
@@ -139,35 +209,31 @@ machine_find_iommu(const struct machine *m, const struct idmap_path *p, uint32_t
     uint32_t *endpoint, bool *reserved, const char **why)
 {
 	const struct machine_idmap *e;
-	uint32_t stream, unit;
+	uint32_t stream = p->rid, unit = MACHINE_IOMMU_LOST;
+	bool claimed = by_scope(m, p, &unit, why);
 
 	*reserved = is_reserved(m, p);
-	*why = NULL;
-	e = lookup(m->stream_map, m->stream_map_count, p->segment, p->rid, &stream);
+	e = lookup(m->stream_map, m->stream_map + m->stream_map_count, p->segment, p->rid, &stream);
 	if (e != NULL) {
-		if (e->target >= m->iommu_count)
-			*why = "behind an IOMMU of unknown kind";
-		else if (m->iommu[e->target].kind == IOMMU_NONE)
-			*why = "behind an IOMMU that was refused";
-		if (*why != NULL)
-			return false;
-		*iommu = e->target;
-		*endpoint = stream;
-		*reserved |= stream_is_reserved(m, e->target, stream);
-		return true;
+		*why = claimed ? two_units : judge_map(m, p, e, stream);
+		unit = e->target;
+	} else if (!claimed) {
+		if (is_called_unit(m, p))
+			*why = "firmware's tables call it an IOMMU";
+		else if (m->scopes_lost)
+			*why = not_whole;
+		else if (m->iommu_count == 0 && m->stream_map_count == 0)
+			*why = no_iommu;
+		else if (*why == no_scope && m->stream_map_count != 0)
+			*why = no_map;
 	}
-	if (m->stream_map_count != 0)
-		*why = no_map;
-	else if (m->iommu_count == 0)
-		*why = no_iommu;
-	else
-		*why = by_scope(m, p, &unit);
 	if (*why == NULL && m->iommu[unit].kind == IOMMU_NONE)
 		*why = "behind an IOMMU that was refused";
 	if (*why != NULL)
 		return false;
 	*iommu = unit;
-	*endpoint = p->rid;
+	*endpoint = stream;
+	*reserved |= stream_is_reserved(m, unit, stream);
 	return true;
 }
 
@@ -179,18 +245,23 @@ machine_without_iommu(const struct machine *m, const struct idmap_path *p)
 	bool reserved;
 
 	return !machine_find_iommu(m, p, &iommu, &endpoint, &reserved, &why) && m->dropped == 0 &&
-	    !m->scopes_lost && (why == no_map || why == no_iommu || why == no_scope);
+	    (why == no_map || why == no_iommu || why == no_scope);
 }
 
 bool
 machine_find_its(
     const struct machine *m, uint16_t segment, uint16_t rid, uint32_t *its, uint32_t *device_id)
 {
-	const struct machine_idmap *e =
-	    lookup(m->msi_map, m->msi_map_count, segment, rid, device_id);
+	const struct machine_idmap *end = m->msi_map + m->msi_map_count, *other,
+				   *e = lookup(m->msi_map, end, segment, rid, device_id);
+	uint32_t id;
 
 	if (e == NULL || e->target >= m->irqc.its_count)
 		return false;
+	other = e;
+	while ((other = lookup(other + 1, end, segment, rid, &id)) != NULL)
+		if (other->target != e->target || id != *device_id)
+			return false;
 	*its = e->target;
 	return true;
 }

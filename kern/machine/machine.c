@@ -84,6 +84,15 @@ machine_in_memory(const struct machine *m, uint64_t base, uint64_t len)
 	return false;
 }
 
+bool
+machine_iommu_at(const struct machine *m, uint64_t base, uint64_t len)
+{
+	for (uint32_t i = 0; i < m->iommu_count; i++)
+		if (ranges_overlap(base, len, m->iommu[i].base, m->iommu[i].len))
+			return true;
+	return false;
+}
+
 void
 machine_set_archive(struct machine *m, uint64_t base, uint64_t len)
 {

@@ -194,8 +194,7 @@ struct machine_iommu {
 	uint8_t ivhd_flags;		/* AMD-Vi: what firmware asks the control register for */
 	uint16_t requester;		/* AMD-Vi, virtio: the unit's own function */
 	uint16_t capability;		/* AMD-Vi: its capability's offset there */
-	uint32_t
-	    node; /* device tree: the node's offset, of a unit that is a PCI function; else 0 */
+	uint32_t node;			/* device tree: the node's offset; else 0 */
 	uint32_t model;			/* SMMUv3: IORT model, 2 = CN99xx */
 	struct machine_line eventq, gerror, cmdq_sync, priq, combined;
 	bool msi_known; /* the unit's own message interrupts: ITS index and device id */
@@ -210,7 +209,8 @@ struct machine_iommu {
 enum : uint32_t { MACHINE_IOMMU_LOST = UINT32_MAX - 1 };
 
 /*
- * A run of requester ids of one segment and where it leads.  First match wins.
+ * A run of requester ids of one segment and where it leads.  Of AMD-Vi the first match wins; else
+ * runs that hold the same id must agree.
  * Two lists: to IOMMUs (target = index in iommu[], out = stream id) and to ITSs
  * (target = index in irqc.its[], out = device id).  A requester that an ITS map
  * reaches without any IOMMU map has no IOMMU.
@@ -290,8 +290,8 @@ struct machine {
 	uint32_t msi_map_count;
 	struct machine_scope scope[MACHINE_SCOPE_MAX];
 	uint32_t scope_count;
-	bool scopes_lost; /* an explicit scope did not fit or made no sense: "all the rest" is not
-			     known */
+	bool scopes_lost; /* what says who is behind which unit did not fit or made no sense: who
+			     belongs to "all the rest", or is behind none, is not known */
 	struct machine_reserved reserved[MACHINE_RESERVED_MAX];
 	uint32_t reserved_count;
 	bool reserved_lost; /* a reserved region did not fit or could not be read: any device may
@@ -348,6 +348,9 @@ void machine_set_archive(struct machine *m, uint64_t base, uint64_t len);
  * gives as registers, ECAM or windows must not; a range that firmware reserves may be either.
  */
 bool machine_in_memory(const struct machine *m, uint64_t base, uint64_t len);
+
+/* Does the range touch registers of a unit that is listed? */
+bool machine_iommu_at(const struct machine *m, uint64_t base, uint64_t len);
 
 /*
  * Sorts memory, clips RAM to whole pages, subtracts everything that is not RAM from RAM,

@@ -101,6 +101,15 @@ unit_of(uint8_t device, uint8_t function, bool *reserved)
 	    -1;
 }
 
+/* No unit's, and not behind none either. */
+static bool
+in_doubt(uint8_t device, uint8_t function)
+{
+	struct idmap_path p = { .rid = (uint16_t)(device << 3 | function), .secondary = no_bridge };
+
+	return unit_of(device, function, NULL) == -1 && !machine_without_iommu(&m, &p);
+}
+
 ATF_TC_WITHOUT_HEAD(units_and_regions_are_read);
 ATF_TC_BODY(units_and_regions_are_read, tc)
 {
@@ -171,6 +180,7 @@ ATF_TC_BODY(absurd_subtables_end_the_walk_and_with_it_the_rest, tc)
 	used = 47;
 	finish();
 	ATF_CHECK(machine_noted(&m, "47 bytes is too short"));
+	ATF_CHECK(in_doubt(2, 0));
 }
 
 ATF_TC_WITHOUT_HEAD(absurd_scopes_make_the_rest_unknown);
@@ -215,15 +225,32 @@ ATF_TC_BODY(a_refused_unit_keeps_its_devices, tc)
 	start();
 	(void)drhd(16, 1, 0, 0);
 	finish();
-	ATF_CHECK_EQ(unit_of(3, 0, NULL), -1);
-	/* Two for the rest: the first. */
+	ATF_CHECK(in_doubt(3, 0));
+}
+
+/* D10 */
+ATF_TC_WITHOUT_HEAD(who_is_claimed_by_two_units_has_none);
+ATF_TC_BODY(who_is_claimed_by_two_units_has_none, tc)
+{
+	/* The rest; a unit that is refused claims it too. */
+	for (unsigned i = 0; i < 2; i++) {
+		start();
+		(void)drhd(16, 1, 0, 0xfed90000);
+		(void)drhd(16, 1, 1, 0xfed92000);
+		scope(drhd(16 + 8, 1, 0, i == 0 ? 0xfed91000 : 0xfed90000) + 16, 1, 0, 3, 0);
+		finish();
+		ATF_CHECK(machine_noted(&m, "the second for all of segment 0"));
+		ATF_CHECK(in_doubt(2, 0));
+		ATF_CHECK_EQ(unit_of(3, 0, NULL), i == 0 ? 2 : -1);
+	}
+	/* By name. */
 	start();
-	(void)drhd(16, 1, 0, 0xfed90000);
-	(void)drhd(16, 1, 0, 0xfed91000);
-	(void)drhd(16, 1, 1, 0xfed92000);
+	scope(drhd(16 + 8, 0, 0, 0xfed90000) + 16, 1, 0, 2, 0);
+	scope(drhd(16 + 8, 0, 0, 0xfed91000) + 16, 1, 0, 2, 0);
+	scope(drhd(16 + 8, 0, 0, 0xfed92000) + 16, 1, 0, 3, 0);
 	finish();
-	ATF_CHECK(machine_noted(&m, "the second for all of segment 0"));
-	ATF_CHECK(m.iommu[0].include_all && !m.iommu[1].include_all && m.iommu[2].include_all);
+	ATF_CHECK(in_doubt(2, 0));
+	ATF_CHECK_EQ(unit_of(3, 0, NULL), 2);
 }
 
 ATF_TC_WITHOUT_HEAD(more_units_and_scopes_than_fit_are_not_the_rest);
@@ -330,6 +357,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, absurd_subtables_end_the_walk_and_with_it_the_rest);
 	ATF_TP_ADD_TC(tp, absurd_scopes_make_the_rest_unknown);
 	ATF_TP_ADD_TC(tp, a_refused_unit_keeps_its_devices);
+	ATF_TP_ADD_TC(tp, who_is_claimed_by_two_units_has_none);
 	ATF_TP_ADD_TC(tp, more_units_and_scopes_than_fit_are_not_the_rest);
 	ATF_TP_ADD_TC(tp, a_reserved_region_that_cannot_be_still_holds_its_devices);
 	ATF_TP_ADD_TC(tp, bent_tables_are_read_within_their_bytes);

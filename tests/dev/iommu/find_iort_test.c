@@ -105,9 +105,11 @@ finish(void)
 {
 	uint8_t *t = ab_table(&b, "IORT", used);
 
-	memcpy(t + 48, body + 48, used - 48);
-	ab_put32(t + 36, nodes);
-	ab_put32(t + 40, 48);
+	if (used >= 48) {
+		memcpy(t + 48, body + 48, used - 48);
+		ab_put32(t + 36, nodes);
+		ab_put32(t + 40, 48);
+	}
 	ab_finish(&b, AB_XSDT);
 	find_iort(&m, ab_source(&b));
 }
@@ -126,6 +128,15 @@ find(uint16_t segment, uint16_t rid)
 	struct idmap_path p = { .segment = segment, .rid = rid, .secondary = no_bridge };
 
 	return machine_find_iommu(&m, &p, &unit, &id, &reserved, &why);
+}
+
+/* No unit's, and not behind none either. */
+static bool
+in_doubt(uint16_t segment, uint16_t rid)
+{
+	struct idmap_path p = { .segment = segment, .rid = rid, .secondary = no_bridge };
+
+	return !find(segment, rid) && !machine_without_iommu(&m, &p);
 }
 
 static bool
@@ -369,7 +380,7 @@ ATF_TC_BODY(absurd_nodes_end_the_walk, tc)
 		ab_put16(body + r + 1, lengths[i]);
 		finish();
 		ATF_CHECK(machine_noted(&m, "is cut off"));
-		ATF_CHECK(!find(0, 0) && reserved);
+		ATF_CHECK(in_doubt(0, 0) && reserved);
 	}
 	start();				/* more nodes promised than there are */
 	(void)smmu(0x9050000, 0);
@@ -383,6 +394,7 @@ ATF_TC_BODY(absurd_nodes_end_the_walk, tc)
 	ATF_CHECK_EQ(m.iommu_count, 0);
 	ATF_CHECK(machine_noted(&m, "too short for its type 4") &&
 	    machine_noted(&m, "too short for its type 2"));
+	ATF_CHECK(in_doubt(0, 0));
 	start();				/* mappings outside */
 	{
 		uint32_t s = smmu(0x9050000, 0), r = root(0, 1);
@@ -391,8 +403,53 @@ ATF_TC_BODY(absurd_nodes_end_the_walk, tc)
 		ab_put32(body + r + 12, 0x7ffffff0);
 		finish();
 		ATF_CHECK(machine_noted(&m, "its mappings are outside"));
-		ATF_CHECK(!find(0, 0));
+		ATF_CHECK(in_doubt(0, 0));
 	}
+	start();				/* more of them than the node has bytes */
+	{
+		uint32_t s = smmu(0x9050000, 0), r = root(0, 1);
+
+		map(r, 36, 0, 0, 0xffff, 0, s, 0);
+		ab_put32(body + r + 8, 0xffffffff);
+		finish();
+		ATF_CHECK(machine_noted(&m, "its mappings are outside"));
+		ATF_CHECK(in_doubt(0, 0));
+	}
+	start();
+	used = 47;
+	finish();
+	ATF_CHECK(machine_noted(&m, "47 bytes is too short"));
+	ATF_CHECK(in_doubt(0, 0));
+}
+
+/* D10: two root complexes of one segment, two units of one place. */
+ATF_TC_WITHOUT_HEAD(who_is_claimed_by_two_units_has_none);
+ATF_TC_BODY(who_is_claimed_by_two_units_has_none, tc)
+{
+	uint32_t s, z, r;
+
+	start();
+	s = smmu(0x9050000, 0);
+	z = smmu(0x9080000, 0);
+	r = root(0, 1);
+	map(r, 36, 0, 0, 0x1ff, 0, s, 0);
+	r = root(0, 1);
+	map(r, 36, 0, 0x100, 0x1ff, 0x100, z, 0);
+	finish();
+	ATF_CHECK(find(0, 0xff) && unit == 0);
+	ATF_CHECK(in_doubt(0, 0x100) && in_doubt(0, 0x1ff));
+	ATF_CHECK_STREQ(why, "two IOMMUs claim it");
+	ATF_CHECK(find(0, 0x200) && unit == 1 && id == 0x200);
+	start();
+	s = smmu(0x9050000, 0);
+	z = smmu(0x9060000, 0);		/* within the other's 128 KiB */
+	r = root(0, 2);
+	map(r, 36, 0, 0, 0xff, 0, s, 0);
+	map(r, 36, 1, 0x100, 0xff, 0x100, z, 0);
+	finish();
+	ATF_CHECK(machine_noted(&m, "has another unit's registers: refused"));
+	ATF_CHECK(find(0, 0) && unit == 0);
+	ATF_CHECK(in_doubt(0, 0x100));
 }
 
 ATF_TC_WITHOUT_HEAD(memory_properties_of_a_root_reach_its_host);
@@ -452,6 +509,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, what_leads_to_something_else_protects_nobody);
 	ATF_TP_ADD_TC(tp, a_unit_that_leads_back_to_itself_gives_no_interrupts_and_is_named);
 	ATF_TP_ADD_TC(tp, absurd_nodes_end_the_walk);
+	ATF_TP_ADD_TC(tp, who_is_claimed_by_two_units_has_none);
 	ATF_TP_ADD_TC(tp, memory_properties_of_a_root_reach_its_host);
 	ATF_TP_ADD_TC(tp, bent_tables_are_read_within_their_bytes);
 	return atf_no_error();

@@ -53,6 +53,15 @@ find(uint16_t segment, uint16_t rid)
 	return machine_find_iommu(&m, &p, &unit, &id, &reserved, &why);
 }
 
+/* No unit's, and not behind none either. */
+static bool
+in_doubt(uint16_t segment, uint16_t rid)
+{
+	struct idmap_path p = { .segment = segment, .rid = rid, .secondary = no_bridge };
+
+	return !find(segment, rid) && !machine_without_iommu(&m, &p);
+}
+
 ATF_TC_WITHOUT_HEAD(a_virtual_machines_unit_and_maps_are_found);
 ATF_TC_BODY(a_virtual_machines_unit_and_maps_are_found, tc)
 {
@@ -84,7 +93,7 @@ ATF_TC_BODY(a_boards_maps_lead_to_the_right_units_or_nowhere, tc)
 	ATF_CHECK(m.iommu[1].gerror.id == 93 && m.iommu[1].eventq.id == 94);
 	ATF_CHECK(find(0, 0x2009) && unit == 0 && id == 0x108);	/* mask 0xfff8 */
 	ATF_CHECK(find(0, 0x2100) && unit == 1 && id == 0);
-	/* The first entry counts, though a later one would lead to a unit that we know. */
+	/* Nobody's, though a later entry would lead to a unit that we know. */
 	ATF_CHECK(!find(0, 0x2200));
 	ATF_CHECK_STREQ(why, "behind an IOMMU of unknown kind");
 	ATF_CHECK(machine_noted(&m, "iommu-map leads to iommu@200c0000, which is not known"));
@@ -95,6 +104,8 @@ ATF_TC_BODY(a_boards_maps_lead_to_the_right_units_or_nowhere, tc)
 	ATF_CHECK(machine_find_its(&m, 1, 0x1234, &unit, &id) && unit == 0 &&
 	    id == 0x1234); /* msi-parent */
 }
+
+static uint64_t twin;	/* registers of a second unit (phandle 3); 0: there is none */
 
 /* A host bridge with these maps, a unit (phandle 1) and something else (phandle 2). */
 static void
@@ -117,6 +128,14 @@ small(const uint64_t *iommu_map, uint32_t unit_cells, uint64_t unit_base)
 	fb_cell(&b, "phandle", 1);
 	fb_cell(&b, "#iommu-cells", unit_cells);
 	fb_end(&b);
+	if (twin != 0) {
+		fb_begin(&b, "twin");
+		fb_string(&b, "compatible", "arm,smmu-v3");
+		FB_CELLS(&b, "reg", 0, twin, 0, 0x20000);
+		fb_cell(&b, "phandle", 3);
+		fb_cell(&b, "#iommu-cells", 1);
+		fb_end(&b);
+	}
 	fb_begin(&b, "other");
 	FB_CELLS(&b, "reg", 0, 0x1000, 0, 0x1000);
 	fb_cell(&b, "phandle", 2);
@@ -141,14 +160,14 @@ ATF_TC_BODY(entries_that_make_no_sense_are_dead_ends, tc)
 {
 	small(MAP(0, 9, 0, 0x100, 0, 1, 0, 0x10000), 1, 0x9000000);
 	ATF_CHECK(machine_noted(&m, "phandle 0x9 is nobody's"));
-	ATF_CHECK(!find(0, 0x80));
+	ATF_CHECK(in_doubt(0, 0x80));
 	ATF_CHECK(find(0, 0x100) && id == 0x100);
 	small(MAP(0, 2, 0, 0x100, 0, 1, 0, 0x10000), 1, 0x9000000);
-	ATF_CHECK(!find(0, 0x80));
+	ATF_CHECK(in_doubt(0, 0x80));
 	ATF_CHECK(find(0, 0x100));
 	small(MAP(0, 1, 0xffffff00, 0x101, 0, 1, 0, 0x10000), 1, 0x9000000); /* stream ids wrap */
 	ATF_CHECK(machine_noted(&m, "absurd run"));
-	ATF_CHECK(!find(0, 0x80));
+	ATF_CHECK(in_doubt(0, 0x80));
 	small(MAP(0x10000, 1, 0, 0x100), 1, 0x9000000);
 	ATF_CHECK(!find(0, 0));
 	small(MAP(0, 1, 0, 0), 1, 0x9000000);				/* an empty run */
@@ -156,12 +175,38 @@ ATF_TC_BODY(entries_that_make_no_sense_are_dead_ends, tc)
 	ATF_CHECK_EQ(m.note_count, 5);                 /* all of the machine's missing parts */
 	small(MAP(0, 1, 5, 6, 0x10000), 2, 0x9000000); /* two cells: we know no such unit */
 	ATF_CHECK(machine_noted(&m, "smmu takes 2 cells"));
-	ATF_CHECK(!find(0, 0));
+	ATF_CHECK(in_doubt(0, 0));
 	small(MAP(0, 1, 5, 6, 0x10000), 0xffffffff, 0x9000000);
 	ATF_CHECK(machine_noted(&m, "entry at 0 is cut off"));
-	ATF_CHECK(!find(0, 0));
+	ATF_CHECK(in_doubt(0, 0));
 	small(MAP(0, 1, 0), 1, 0x9000000);
-	ATF_CHECK(!find(0, 0));
+	ATF_CHECK(in_doubt(0, 0));
+	small(MAP(0, 1, 0, 0x100, 0x100), 1, 0x9000000);	/* a word too much */
+	ATF_CHECK(machine_noted(&m, "entry at 16 is cut off"));
+	ATF_CHECK(find(0, 0) && in_doubt(0, 0x100));
+}
+
+/* D10 */
+ATF_TC_WITHOUT_HEAD(who_is_claimed_by_two_units_has_none);
+ATF_TC_BODY(who_is_claimed_by_two_units_has_none, tc)
+{
+	twin = 0x9080000;
+	small(MAP(0, 1, 0, 0x200, 0x100, 3, 0x100, 0x200), 1, 0x9000000);
+	ATF_CHECK_EQ(m.iommu_count, 2);
+	ATF_CHECK(find(0, 0xff) && unit == 0);
+	ATF_CHECK(in_doubt(0, 0x100) && in_doubt(0, 0x1ff));
+	ATF_CHECK_STREQ(why, "two IOMMUs claim it");
+	ATF_CHECK(find(0, 0x200) && unit == 1);
+	small(MAP(0, 1, 0, 0x200, 0x100, 1, 0x1000, 0x10), 1, 0x9000000);
+	ATF_CHECK(in_doubt(0, 0x100) && find(0, 0x110));
+	twin = 0x9010000;		/* within the other's 128 KiB */
+	small(MAP(0, 1, 0, 0x100, 0x100, 3, 0x100, 0x100), 1, 0x9000000);
+	ATF_CHECK(machine_noted(&m, "twin has another unit's registers: refused"));
+	ATF_CHECK(find(0, 0) && in_doubt(0, 0x100));
+	twin = 0x9000000;
+	small(MAP(0, 1, 0, 0x100, 0x100, 3, 0x100, 0x100), 1, 0x9000000);
+	ATF_CHECK(find(0, 0) && in_doubt(0, 0x100));
+	twin = 0;
 }
 
 /* D10 */
@@ -207,6 +252,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, a_virtual_machines_unit_and_maps_are_found);
 	ATF_TP_ADD_TC(tp, a_boards_maps_lead_to_the_right_units_or_nowhere);
 	ATF_TP_ADD_TC(tp, entries_that_make_no_sense_are_dead_ends);
+	ATF_TP_ADD_TC(tp, who_is_claimed_by_two_units_has_none);
 	ATF_TP_ADD_TC(tp, a_unit_with_absurd_registers_is_kept_as_one_that_protects_nobody);
 	ATF_TP_ADD_TC(tp, bent_trees_are_read_within_their_bytes);
 	return atf_no_error();
