@@ -170,14 +170,17 @@ by_scope(const struct machine *m, const struct idmap_path *p, uint32_t *iommu, c
 	return claims != 0;
 }
 
-/* Is this function what firmware's tables call a unit?  The real one is the kernel's own. */
+/*
+ * Is this function what firmware's tables call a unit?  A real one is the kernel's own, and behind
+ * nothing; but AMD-Vi's function may be in its own list.
+ */
 static bool
-is_called_unit(const struct machine *m, const struct idmap_path *p)
+is_called_unit(const struct machine *m, const struct idmap_path *p, bool listed)
 {
 	for (uint32_t i = 0; i < m->iommu_count; i++) {
 		const struct machine_iommu *u = &m->iommu[i];
 
-		if ((u->kind == IOMMU_VIRTIO || u->kind == IOMMU_AMDVI) &&
+		if ((u->kind == IOMMU_VIRTIO || (u->kind == IOMMU_AMDVI && !listed)) &&
 		    u->segment == p->segment && u->requester == p->rid)
 			return true;
 	}
@@ -214,13 +217,13 @@ machine_find_iommu(const struct machine *m, const struct idmap_path *p, uint32_t
 
 	*reserved = is_reserved(m, p);
 	e = lookup(m->stream_map, m->stream_map + m->stream_map_count, p->segment, p->rid, &stream);
-	if (e != NULL) {
+	if (is_called_unit(m, p, e != NULL)) {
+		*why = "firmware's tables call it an IOMMU";
+	} else if (e != NULL) {
 		*why = claimed ? two_units : judge_map(m, p, e, stream);
 		unit = e->target;
 	} else if (!claimed) {
-		if (is_called_unit(m, p))
-			*why = "firmware's tables call it an IOMMU";
-		else if (m->scopes_lost)
+		if (m->scopes_lost)
 			*why = not_whole;
 		else if (m->iommu_count == 0 && m->stream_map_count == 0)
 			*why = no_iommu;

@@ -16,9 +16,11 @@
  *
  * What the shape says may be changed, to lie: spcr=TYPE (its interface type), spcr-at=ADDRESS,
  * clock=HZ baud=RATE (of it, in a table of revision 4), iort=loop|dangling|none, iort=rmr (firmware
- * goes on using 00:01.0), gicr=N (a region for each of N processors, the last first), apic=none,
- * ecam=low, mcfg=split (buses 0 to 127 and the others each with an entry), root=none (firmware gets
- * no tables at all), dbg2=pl011 (a debug port beside it).
+ * goes on using 00:01.0), iort=twice (a second unit claims 00:01.0), iort=self (00:01.0's map leads
+ * back to the root complex), iort=count (its map has more entries than bytes), gicr=N (a region for
+ * each of N processors, the last first), apic=none, ecam=low, mcfg=split (buses 0 to 127 and the
+ * others each with an entry), root=none (firmware gets no tables at all), dbg2=pl011 (a debug port
+ * beside it).
  *
  * Addresses and interrupts are those of the board [QEMU hw/arm/virt.c].  Formats: ACPI 6.5; SPCR
  * revisions 2 and 4; IORT E.f (DEN0049).
@@ -251,27 +253,58 @@ mapping(uint32_t in, uint32_t n, uint32_t out, uint32_t to)
 
 /* ITS group, perhaps an SMMUv3, root complex.  loop: the unit's map leads back to itself; dangling:
  * the root's to nowhere. */
+/* A unit whose streams go to "group" (0: back to itself); its offset in the table at "at". */
+static uint32_t
+smmuv3(uint32_t at, uint32_t group)
+{
+	uint32_t unit = len - at;
+
+	add(4, 1); add(68 + 20, 2); add(4, 1); add(1, 4); add(1, 4); add(68, 4);
+	add(SMMU, 8); add(1, 4); skip(4); skip(8); add(0, 4);	/* coherent */
+	add(SMMU_IRQ, 4); add(SMMU_IRQ + 1, 4); add(SMMU_IRQ + 3, 4); add(SMMU_IRQ + 2, 4);
+	skip(8);
+	mapping(0, 0xffff, 0, group == 0 ? unit : group);
+	return unit;
+}
+
+/* All of segment 0; n mappings follow. */
+static void
+root_complex(uint32_t id, uint32_t n)
+{
+	add(2, 1); add(36 + 20 * n, 2); add(3, 1); add(id, 4); add(n, 4); add(36, 4);
+	add(1, 4); add(0, 1); add(0, 2); add(3, 1);		/* coherent */
+	add(0, 4); add(0, 4); add(64, 1); skip(3);
+}
+
 static void
 iort(int smmu, const char *lie)
 {
 	uint32_t at = begin("IORT", 5), group, unit = 0;
-	int rmr = strcmp(lie, "rmr") == 0;
+	int rmr = strcmp(lie, "rmr") == 0, twice = strcmp(lie, "twice") == 0,
+	    self = strcmp(lie, "self") == 0;
+	uint32_t root;
 
-	add(smmu ? 3 + rmr : 2, 4); add(48, 4); skip(4);
+	add(smmu ? 3 + rmr + 2 * twice : 2, 4); add(48, 4); skip(4);
 	group = len - at;
 	add(0, 1); add(24, 2); add(1, 1); add(0, 4); add(0, 4); add(0, 4); add(1, 4); add(0, 4);
-	if (smmu) {
-		unit = len - at;
-		add(4, 1); add(68 + 20, 2); add(4, 1); add(1, 4); add(1, 4); add(68, 4);
-		add(SMMU, 8); add(1, 4); skip(4); skip(8); add(0, 4);	/* coherent */
-		add(SMMU_IRQ, 4); add(SMMU_IRQ + 1, 4); add(SMMU_IRQ + 3, 4); add(SMMU_IRQ + 2, 4);
-		skip(8);
-		mapping(0, 0xffff, 0, strcmp(lie, "loop") == 0 ? unit : group);
+	if (smmu)
+		unit = smmuv3(at, strcmp(lie, "loop") == 0 ? 0 : group);
+	root = len - at;
+	root_complex(2, 1 + 2 * self);
+	if (strcmp(lie, "count") == 0)
+		put(at + root + 8, 0xffffffff, 4);
+	if (self) {
+		mapping(0, 7, 0, unit);
+		mapping(8, 7, 8, root);
+		mapping(16, 0xffef, 16, unit);
+	} else {
+		mapping(0, 0xffff, 0, strcmp(lie, "dangling") == 0 ? 0x1000 : smmu ? unit : group);
 	}
-	add(2, 1); add(36 + 20, 2); add(3, 1); add(2, 4); add(1, 4); add(36, 4);
-	add(1, 4); add(0, 1); add(0, 2); add(3, 1);	/* coherent */
-	add(0, 4); add(0, 4); add(64, 1); skip(3);
-	mapping(0, 0xffff, 0, strcmp(lie, "dangling") == 0 ? 0x1000 : smmu ? unit : group);
+	if (twice) {
+		unit = smmuv3(at, group);
+		root_complex(4, 1);
+		mapping(8, 0, 8, unit);
+	}
 	if (rmr) {	/* a page of the flash, for stream 8 */
 		add(6, 1); add(48 + 20, 2); add(3, 1); add(3, 4); add(1, 4); add(48, 4);
 		add(0, 4); add(1, 4); add(28, 4);

@@ -273,6 +273,18 @@ ATF_TC_BODY(what_the_tables_call_a_unit_is_behind_nothing_that_is_known, tc)
 	run(0x100, 0x100, 0, 0);
 	ATF_CHECK(refused(0x10, "firmware's tables call it an IOMMU"));
 	ATF_CHECK(without((struct idmap_path){ .rid = 0x18 }));
+	run(0x10, 1, 0, 0x10);
+	ATF_CHECK(refused(0x10, "firmware's tables call it an IOMMU"));
+	m.iommu[0].kind = IOMMU_AMDVI;
+	ATF_CHECK(find((struct idmap_path){ .rid = 0x10 }));
+	m.stream_map_count = 1;
+	ATF_CHECK(refused(0x10, "firmware's tables call it an IOMMU"));
+	m.iommu_count = 2;
+	m.iommu[1].kind = IOMMU_VTD;
+	scope(SCOPE_ENDPOINT, 1, UINT32_MAX, "10");
+	scope(SCOPE_ENDPOINT, 1, UINT32_MAX, "18");
+	ATF_CHECK(refused(0x10, "firmware's tables call it an IOMMU"));
+	ATF_CHECK(find((struct idmap_path){ .rid = 0x18 }) && unit == 1);
 }
 
 static bool
