@@ -111,6 +111,7 @@ struct device_canary {
 	bool unsure;			/* something could not be confirmed */
 	bool mastering;
 	bool recorded, elsewhere;	/* faults: at the sentinel; others */
+	bool reached;			/* something of the device's was in memory */
 	uint32_t faults;
 	enum status error;		/* the test could not be made */
 	const char *why;		/* what was wrong */
@@ -163,6 +164,27 @@ wrong(struct device_canary *x, const char *why)
 {
 	if (x->why == NULL)
 		x->why = why;
+}
+
+static void
+say(const struct pci_function *f, enum lane_canary result, const char *what)
+{
+	log_write(result == CANARY_PASSED || result == CANARY_SILENT ? LOG_INFO : LOG_WARN,
+	    "device %02x:%02x.%x: live test: %s", f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, what);
+}
+
+/*
+ * What the class misses may be missing because nothing gets through: the unit's tables are good,
+ * but it looks this device up by another id than firmware's tables say, and finds it blocked.
+ */
+static void
+explain(struct device_canary *x)
+{
+	x->reached |= x->c.heard || x->recorded || x->faults != 0 || !is_whole(x, SPILL);
+	if (x->reached || x->why != x->c.why)
+		return;
+	say(x->fn, CANARY_FAILED, x->why);
+	x->why = "nothing of it arrives through its IOMMU: it makes no access, or the unit takes it for another device";
 }
 
 /* Nothing arrived where nothing may; after io_collect. */
@@ -400,13 +422,6 @@ judge_arrival(struct device_canary *x)
 		wrong(x, why);
 }
 
-static void
-say(const struct pci_function *f, enum lane_canary result, const char *what)
-{
-	log_write(result == CANARY_PASSED || result == CANARY_SILENT ? LOG_INFO : LOG_WARN,
-	    "device %02x:%02x.%x: live test: %s", f->rid >> 8, f->rid >> 3 & 31, f->rid & 7, what);
-}
-
 /* The function is as it was.  Its pages are looked at once more: a write may have come late. */
 static void
 finish(struct device_canary *x)
@@ -504,12 +519,15 @@ step(struct device *d, struct device_canary *x)
 			io_collect();
 			judge_pages(x);
 			set_step(x, x->why != NULL ? STOP : RECORD, RECORD_NS);
+		} else if (said == CANARY_NO) {
+			explain(x);
 		}
 		return said == CANARY_GOES_ON ? later(x) : 0;
 	case RECORD:
 		unit_drain(x->io.unit);
 		if (!x->recorded && x->io.unit->facts.fault_log && now < x->deadline)
 			return later(x);
+		x->reached = x->c.heard || x->faults != 0 || !is_whole(x, SPILL);
 		fill(x, SPILL);
 		x->c.target = address(x, DECOY);
 		x->c.must_succeed = true;
@@ -520,6 +538,8 @@ step(struct device *d, struct device_canary *x)
 		if (said == CANARY_DONE) {
 			judge_arrival(x);
 			set_step(x, STOP, 0);
+		} else if (said == CANARY_NO) {
+			explain(x);
 		}
 		return said == CANARY_GOES_ON ? later(x) : 0;
 	case STOP:

@@ -211,6 +211,7 @@ store(struct canary *c, uint64_t now)
 		return why != NULL ? no(c, why) : CANARY_GOES_ON;
 	}
 	io_collect();
+	c->heard = true;
 	why = judge_completion(c, (uint32_t)entry, (uint32_t)(entry >> 32));
 	if (why != NULL)
 		return no(c, why);

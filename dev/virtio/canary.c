@@ -312,6 +312,7 @@ store(struct canary *c, uint64_t now, const struct kind *k)
 	if (get16(used + VIRTQ_IDX) == 0)
 		return nothing_yet(c, now);
 	io_collect();
+	c->heard = true;
 	why = judge_used(c);
 	return why != NULL ? no(c, why) : done(c);
 }

@@ -55,6 +55,7 @@ struct canary {
 	uint32_t stores;
 	uint64_t deadline;
 	uint64_t fact[4];
+	bool heard;			/* an answer of the device was there, whatever it said */
 	const char *why;		/* one clear sentence, constant */
 };
 

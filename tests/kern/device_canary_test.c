@@ -33,6 +33,9 @@ static struct {
 	uint64_t record_ns;		/* how late a fault is recorded */
 	bool late;			/* the stray write comes when it is told to stop */
 	const char *no_stop, *no_start, *no_store;	/* what the class says */
+	const char *no_second;		/* the same, of the second store; the first says nothing */
+	bool heard;			/* it had an answer */
+	bool writes_first, strays;	/* and the device wrote before: where it may; where not */
 	bool sync_hangs, detach_hangs, unmap_hangs, busy, reset_fails, map_fails, domain_fails,
 	    attach_fails;
 	/* what happened */
@@ -139,8 +142,15 @@ class_store(struct canary *c, uint64_t now UNUSED)
 	/* As a device does that takes its time: asked twice. */
 	if (c->step++ == 0)
 		return CANARY_GOES_ON;
+	c->heard = hw.heard;
+	if (hw.writes_first)
+		device_writes(i, c->spill_address + CANARY_BYTES, 0x11);
+	if (hw.strays)
+		device_writes(i, c->target, 0x22);
 	if (hw.no_store != NULL)
 		return said(c, hw.no_store);
+	if (hw.no_second != NULL)
+		return said(c, hw.stores++ % 2 == 0 ? NULL : hw.no_second);
 	if (hw.stores++ % 2 == 0)
 		stray = c->target;
 	ATF_CHECK_EQ(c->must_succeed, hw.stores % 2 == 0);
@@ -496,10 +506,29 @@ ATF_TC_BODY(what_the_class_says_no_to_is_the_reason, tc)
 {
 	CASE(CANARY_FAILED, "it does not stop", false, hw.no_stop = "it does not stop");
 	CASE(CANARY_FAILED, "it does not start", false, hw.no_start = "it does not start");
-	CASE(CANARY_FAILED, "it lies", false, hw.no_store = "it lies");
+	CASE(CANARY_FAILED, "it lies", false, (hw.no_store = "it lies", hw.heard = true));
 	/* The first thing decides. */
 	CASE(CANARY_FAILED, "it lies", false,
-	    (hw.no_store = "it lies", hw.records_nothing = true, hw.late = true));
+	    (hw.no_store = "it lies", hw.heard = true, hw.records_nothing = true, hw.late = true));
+}
+
+/* Its accesses are looked up by another id, which is blocked: nothing gets through, and where the
+ * unit keeps no log nobody says why.  What the class missed stays in the log. */
+#define UNHEARD \
+	"nothing of it arrives through its IOMMU: it makes no access, or the unit takes it for another device"
+
+ATF_TC_WITHOUT_HEAD(a_device_that_its_unit_takes_for_another_is_named);
+ATF_TC_BODY(a_device_that_its_unit_takes_for_another_is_named, tc)
+{
+	CASE(CANARY_FAILED, UNHEARD, false, hw.no_store = "it hangs");
+	ATF_CHECK(fake_logged("live test: it hangs"));
+	CASE(CANARY_FAILED, UNHEARD, false, hw.no_second = "it hangs");
+	ATF_CHECK(fake_logged("live test: it hangs"));
+	/* It was heard, or seen in memory, or its faults are known: that is not it. */
+	CASE(CANARY_FAILED, "it hangs", false, (hw.no_second = "it hangs", hw.heard = true));
+	CASE(CANARY_FAILED, "it hangs", false, (hw.no_store = "it hangs", hw.writes_first = true));
+	CASE(CANARY_FAILED, "it hangs", false, (hw.no_second = "it hangs", hw.writes_first = true));
+	CASE(CANARY_FAILED, "it hangs", false, (hw.no_second = "it hangs", hw.strays = true));
 }
 
 ATF_TC_WITHOUT_HEAD(what_faults_say_ends_it_at_once);
@@ -625,6 +654,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, a_bypass_is_caught_and_harms_nothing);
 	ATF_TP_ADD_TC(tp, a_device_that_does_not_write_what_it_says_is_named);
 	ATF_TP_ADD_TC(tp, what_the_class_says_no_to_is_the_reason);
+	ATF_TP_ADD_TC(tp, a_device_that_its_unit_takes_for_another_is_named);
 	ATF_TP_ADD_TC(tp, what_faults_say_ends_it_at_once);
 	ATF_TP_ADD_TC(tp, the_end_of_the_claim_ends_it);
 	ATF_TP_ADD_TC(tp, what_cannot_be_confirmed_is_quarantined);

@@ -104,6 +104,25 @@ a_unit_that_does_not_translate_is_found_body() {
 	not_direct IOMMU=amd QEMU_EXTRA='-set device.iommu0.pt=on'
 }
 
+# The emulator's AMD-Vi learns a device's bus number when the device is made.  Below a bridge that is before the bus has its number, so it
+# looks up 00:00.0, which is blocked (AMD-84).  A card that is plugged in later is known by its own id: hotplug.sh.
+atf_test_case a_unit_that_takes_a_device_for_another_is_found
+a_unit_that_takes_a_device_for_another_is_found_head() { atf_set timeout 600; }
+a_unit_that_takes_a_device_for_another_is_found_body() {
+	[ "$ARCH" = x86_64 ] || atf_skip 'the unit is of PCs'
+	takes='unsupported: nothing of it arrives through its IOMMU: it makes no access, or the unit takes it for another device'
+	capos_disk disk.img 1M 33
+	capos_disk virtio.img 1M 38
+	capos_boot IOMMU=amd ROOT_PORT=1 DISK=disk.img CMD='sleep 500; devices; evidence; mem; blk'
+	capos_expect "device 01:00\.0: $takes" 'live test: the controller reports a fatal status' '^  validated +NO +nothing of it arrives' \
+	    'nvmed is not started: refused' '^nvme0, 0000:01:00\.0: its device is not granted: nothing of it arrives' 'quarantined 0$'
+	capos_refute 'bus master on' 'direct-remapping by' 'brokered:'
+	# The virtio disk is below a port, the other is not: only that one is refused.
+	capos_boot IOMMU=amd DISK=disk.img VDISK=virtio.img CMD='sleep 12000; sha256 nvme0n1; devices; mem; blk'
+	capos_expect "device 01:00\.0: $takes" 'live test: the device did not complete a request' 'blkd is not started: refused' \
+	    "^$(capos_sha256 disk.img)  nvme0n1" '^nvme1, 0000:01:00\.0: its device is not granted: nothing of it arrives' 'quarantined 0$'
+}
+
 # The test of one does not disturb the other, which works already.
 atf_test_case two_controllers_are_tested_one_after_the_other
 two_controllers_are_tested_one_after_the_other_head() { atf_set timeout 600; }
@@ -136,6 +155,7 @@ atf_init_test_cases() {
 	atf_add_test_case a_nic_without_a_control_queue_needs_consent
 	atf_add_test_case a_bypass_that_the_device_tree_does_not_tell_is_found
 	atf_add_test_case a_unit_that_does_not_translate_is_found
+	atf_add_test_case a_unit_that_takes_a_device_for_another_is_found
 	atf_add_test_case two_controllers_are_tested_one_after_the_other
 	atf_add_test_case its_addresses_are_not_told
 }
