@@ -564,12 +564,10 @@ pci_plug(const struct pci_function *port, unsigned number)
 	found.leaving = found.gone = found.plugged = true;
 	f = pci_find(found.segment, found.rid);
 	if (f == NULL) {
-		found.fresh = true;
 		f = enter(&found);
 	} else {
 		/* Its place stays what it was: where nothing was confirmed nothing is believed. */
 		found.never = f->never;
-		found.fresh = f->fresh;
 		found.generation = f->generation + 1;
 		found.msix = f->msix;
 		found.msix_table = f->msix_table;
@@ -588,20 +586,22 @@ pci_plug(const struct pci_function *port, unsigned number)
 static const char *
 plug_problem(const struct pci_function *f, const struct pci_function *port)
 {
-	const struct iommu_unit *u = f->unit >= 0 ? iommu_by_index((uint32_t)f->unit) : NULL;
+	struct iommu_unit *u = f->unit >= 0 ? iommu_by_index((uint32_t)f->unit) : NULL;
+	enum status s;
 
 	if (f->bridge)
 		return "a bridge that was plugged in";
 	/* Others may be claimed together, and could be reached from here. */
 	if (!acs_on(port))
 		return "it was plugged in behind a port that keeps nothing apart";
-	if (u != NULL && f->fresh && u->facts.asked_at_boot)
-		return "it was plugged in where its IOMMU was not asked what is reserved";
 	for (uint32_t i = 0; i < pci_count && f->unit >= 0; i++)
 		if (&pci_functions[i] != f && !pci_functions[i].gone &&
 		    pci_functions[i].unit == f->unit && pci_functions[i].endpoint == f->endpoint)
 			return "it was plugged in and has another's id at its IOMMU";
-	return NULL;
+	s = u != NULL && u->ops->ask != NULL ? u->ops->ask(u, f->endpoint) : OK;
+	return s == OK	       ? NULL :
+	    s == E_REFUSED ? "it was plugged in, and its IOMMU reserves more for it than was known at boot" :
+			     "it was plugged in, and its IOMMU does not tell what is reserved for it";
 }
 
 bool

@@ -102,7 +102,6 @@ struct pci_function {
 	bool gone;    /* (a) it is not there, and cannot reach memory: nothing of it is left to
 			 reset */
 	bool plugged; /* it came while the machine ran */
-	bool fresh;   /* and there was none at its place at boot */
 	bool master;			/* (a) bus mastering is on */
 };
 

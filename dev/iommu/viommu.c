@@ -20,7 +20,7 @@
  * Attach is the one request that the device may refuse, and the one that is waited for here: a
  * mapping must not be told to a domain that is not there yet (VIO-15).
  *
- * Ranges that the unit reserves (its answer to a probe of each endpoint at start) are never mapped.
+ * Ranges that the unit reserves are never mapped (viommu_ask.c).
  * Messages of devices may pass there untranslated (VIO-41): whether they are checked is the
  * interrupt controller's affair.  An ITS does, by device id; a PC's does not:
  * interrupt_isolation=none.
@@ -113,15 +113,6 @@ viommu_domain_fini(struct iommu_domain *d)
 	__atomic_fetch_sub(&v->unit.domains, 1, __ATOMIC_RELAXED);
 }
 
-static bool
-is_reserved(const struct viommu *v, uint64_t at, uint64_t last)
-{
-	for (uint32_t i = 0; i < v->reserved_count; i++)
-		if (at <= v->reserved[i].last && v->reserved[i].first <= last)
-			return true;
-	return false;
-}
-
 static enum status
 put_map(struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len, uint32_t flags)
 {
@@ -133,7 +124,7 @@ put_map(struct iommu_domain *d, struct iova at, struct paddr to, uint64_t len, u
 	if (len == 0 || ((at.v | to.v | len) & (v->granule - 1)) != 0)
 		return E_ALIGN;
 	if (last < at.v || at.v < v->input_first || last > v->input_last ||
-	    to.v > UINT64_MAX - len || is_reserved(v, at.v, last))
+	    to.v > UINT64_MAX - len || viommu_reserved(v, at.v, last))
 		return E_RANGE;
 	viommu_lock(v);
 	if (v->dead)
@@ -363,6 +354,7 @@ static const struct iommu_ops viommu_ops = {
 	.ticket_poll = viommu_ticket_poll,
 	.drain_faults = viommu_drain_faults,
 	.quiet = viommu_quiet,
+	.ask = viommu_ask,
 	.shut = viommu_shut,
 };
 
@@ -468,56 +460,6 @@ configure(struct viommu *v)
 	return NULL;
 }
 
-/* The reserved ranges of one endpoint, as the device lists them.  NULL: read. */
-static const char *
-read_properties(struct viommu *v, const uint8_t *p)
-{
-	for (uint32_t at = 0; v->probe_size - at >= 4; ) {
-		uint32_t type = (p[at] | (uint32_t)p[at + 1] << 8) & VPROP_TYPE_MASK;
-		uint32_t n = p[at + 2] | (uint32_t)p[at + 3] << 8;
-		uint64_t range[2] = { 0 };
-		bool known = false;
-
-		if (type == VPROP_NONE)
-			return NULL;
-		if (n > v->probe_size - at - 4 || (type == VPROP_RESV_MEM && n < VPROP_RESV_LEN))
-			return "its properties overrun";
-		if (type == VPROP_RESV_MEM) {
-			for (unsigned i = 0; i < 16; i++)
-				range[i / 8] |= (uint64_t)p[at + 8 + i] << (i % 8 * 8);
-			if (range[1] < range[0] || range[1] - range[0] == UINT64_MAX)
-				return "it reserves a range that cannot be";
-			for (uint32_t i = 0; i < v->reserved_count; i++)
-				known |= v->reserved[i].first == range[0] &&
-				    v->reserved[i].last == range[1];
-			if (!known && v->reserved_count == VIO_RESERVED_MAX)
-				return "it reserves too many ranges";
-			if (!known) {
-				v->reserved[v->reserved_count].first = range[0];
-				v->reserved[v->reserved_count++].last = range[1];
-			}
-		}
-		at += 4 + n;
-	}
-	return NULL;
-}
-
-static const char *
-read_reserved(struct viommu *v)
-{
-	uint8_t properties[VIO_PROBE_MAX];
-	const char *what = NULL;
-
-	for (uint32_t i = 0; i < pci_count && v->probe_size != 0 && what == NULL; i++) {
-		if (pci_functions[i].unit != (int)v->unit.index)
-			continue;
-		if (viommu_probe_endpoint(v, pci_functions[i].endpoint, properties) != OK)
-			return "it does not tell what it reserves";
-		what = read_properties(v, properties);
-	}
-	return what;
-}
-
 /*
  * Once round, before anybody relies on it: a page of nobody's is mapped for some endpoint, whose
  * bus mastering is off, and taken back.  NULL: all was answered.
@@ -578,7 +520,7 @@ start(struct viommu *v, const struct machine *m, enum status *s)
 	    VSTATUS_ACKNOWLEDGE | VSTATUS_DRIVER | VSTATUS_FEATURES_OK | VSTATUS_DRIVER_OK);
 	if (!status_is(v, VSTATUS_DRIVER_OK))
 		return "it does not start";
-	what = read_reserved(v);
+	what = viommu_read_reserved(v);
 	if (what != NULL)
 		return what;
 	viommu_lock(v);
@@ -595,7 +537,6 @@ describe(struct viommu *v, const struct machine *m)
 	struct iommu_facts *f = &v->unit.facts;
 
 	f->interrupt_isolation = m->irqc.its_count != 0;
-	f->asked_at_boot = v->probe_size != 0;
 	static_assert(VIO_RESERVED_MAX <= IOMMU_HOLES_MAX);
 	for (uint32_t i = 0; i < v->reserved_count; i++)
 		f->hole[i] = (struct iommu_hole){ v->reserved[i].first,

@@ -11,8 +11,9 @@
  *      +--- slot = number mod VIO_SLOTS ---+--- pair of descriptors ---+--- used ring
  *
  * Every request is one whose meaning we know and whose arguments we checked, so an answer that is
- * not "OK" means that the device's state is not what we think: the unit fails.  But for ATTACH,
- * which a device may refuse: who attaches asks for the answer.
+ * not "OK" means that the device's state is not what we think: the unit fails.  But for ATTACH and
+ * PROBE, which a device may refuse: who attaches or asks looks at the answer.  A PROBE is larger
+ * than a slot, and so is its answer: both are in a page of their own (viommu_ask.c).
  *
  * The device is told of new requests by whoever polls or syncs first.
  *
@@ -29,7 +30,6 @@
  */
 #include "dev/iommu/viommu_unit.h"
 #include "kern/base/bits.h"
-#include "kern/base/str.h"
 #include "kern/log.h"
 #include "kern/md/clock.h"
 
@@ -168,9 +168,12 @@ viommu_queues_init(struct viommu *v, enum status *s)
 	*s = frame_alloc(order, FRAME_IOMMU, FRAME_ZERO, &v->slots_at);
 	if (*s == OK)
 		*s = frame_alloc(0, FRAME_IOMMU, FRAME_ZERO, &v->events_at);
+	if (*s == OK)
+		*s = frame_alloc(0, FRAME_IOMMU, FRAME_ZERO, &v->ask_at);
 	if (*s != OK)
 		return "no memory for its requests";
 	v->slots = frame_ptr(v->slots_at);
+	v->ask = frame_ptr(v->ask_at);
 	v->events = frame_ptr(v->events_at);
 	*s = E_UNSUPPORTED;
 	what = queue_init(v, &v->request, VQ_REQUEST, 4, 2 * VIO_FLIGHT_MAX, s);
@@ -196,6 +199,13 @@ viommu_put(struct viommu *v, const uint64_t *words, uint32_t bytes)
 	viommu_count(&v->unit.counters.invalidations);
 }
 
+/* Of our own words: nobody but us writes that part of a slot. */
+static uint8_t
+type_of(const struct viommu *v, uint32_t slot)
+{
+	return (uint8_t)FIELD_GET(VREQ_TYPE, v->slots[slot * (VIO_SLOT_BYTES / 8)]);
+}
+
 /*
  * A device may do requests that it has at once in any order (VIO-15), and a domain goes with its
  * last endpoint: a DETACH is given to it when all before it are answered, or what they name might
@@ -204,10 +214,8 @@ viommu_put(struct viommu *v, const uint64_t *words, uint32_t bytes)
 static bool
 must_wait(const struct viommu *v) REQUIRES(v->lock)
 {
-	uint32_t slot = (uint32_t)((v->sent + 1) % VIO_SLOTS);
-
 	return v->flying != 0 &&
-	    FIELD_GET(VREQ_TYPE, v->slots[slot * (VIO_SLOT_BYTES / 8)]) == VREQ_DETACH;
+	    type_of(v, (uint32_t)((v->sent + 1) % VIO_SLOTS)) == VREQ_DETACH;
 }
 
 /* As many as the device takes. */
@@ -217,18 +225,21 @@ pump(struct viommu *v) REQUIRES(v->lock)
 	for (uint32_t i = 0; v->sent != v->queued && v->flying < v->flight_max; i++) {
 		uint32_t slot;
 		uint64_t at;
+		bool ask;
 
 		if (v->flight[i] != 0)
 			continue;
 		if (must_wait(v))
 			break;
 		slot = (uint32_t)(++v->sent % VIO_SLOTS);
-		at = v->slots_at.v + slot * VIO_SLOT_BYTES;
+		ask = type_of(v, slot) == VREQ_PROBE;
+		at = ask ? v->ask_at.v : v->slots_at.v + slot * VIO_SLOT_BYTES;
 		v->flight[i] = v->sent;
 		v->flying++;
 		set_descriptor(&v->request, 2 * i, at,
 		    v->status[slot] | VDESC_NEXT | FIELD_PREP(VDESC_LINK, 2 * i + 1));
-		set_descriptor(&v->request, 2 * i + 1, at + VIO_SLOT_TAIL, VREQ_TAIL | VDESC_WRITE);
+		set_descriptor(&v->request, 2 * i + 1, at + (ask ? VIO_ASK_ANSWER : VIO_SLOT_TAIL),
+		    (ask ? v->probe_size + VREQ_TAIL : VREQ_TAIL) | VDESC_WRITE);
 		give(&v->request, (uint16_t)(2 * i));
 		v->kick = true;
 	}
@@ -241,9 +252,9 @@ pump(struct viommu *v) REQUIRES(v->lock)
 }
 
 static const char *
-refusal_of(uint64_t head)
+refusal_of(uint8_t type)
 {
-	switch (FIELD_GET(VREQ_TYPE, head)) {
+	switch (type) {
 	case VREQ_DETACH: return "it refuses to detach";
 	case VREQ_MAP: return "it refuses a mapping";
 	case VREQ_UNMAP: return "it refuses to unmap";
@@ -255,8 +266,9 @@ refusal_of(uint64_t head)
 static void
 answer(struct viommu *v, uint32_t head, uint32_t bytes) REQUIRES(v->lock)
 {
-	uint64_t number, *words;
-	uint32_t slot;
+	uint64_t number;
+	uint32_t slot, least;
+	uint8_t type, *tail;
 
 	if (head % 2 != 0 || head / 2 >= v->flight_max || v->flight[head / 2] == 0) {
 		viommu_fail(v, "it answers what it was not asked");
@@ -266,13 +278,18 @@ answer(struct viommu *v, uint32_t head, uint32_t bytes) REQUIRES(v->lock)
 	v->flight[head / 2] = 0;
 	v->flying--;
 	slot = (uint32_t)(number % VIO_SLOTS);
-	words = v->slots + slot * (VIO_SLOT_BYTES / 8);
-	v->status[slot] =
-	    bytes < VREQ_TAIL ? (uint8_t)VS_NONE : (uint8_t)once_load(&words[VIO_SLOT_TAIL / 8]);
+	type = type_of(v, slot);
+	if (type == VREQ_PROBE) {
+		tail = v->ask + VIO_ASK_ANSWER + v->probe_size;
+		least = v->probe_size + VREQ_TAIL;
+	} else {
+		tail = (uint8_t *)v->slots + slot * VIO_SLOT_BYTES + VIO_SLOT_TAIL;
+		least = VREQ_TAIL;
+	}
+	v->status[slot] = bytes < least ? (uint8_t)VS_NONE : once_load(tail);
 	v->answered[slot] = true;
-	/* Our own words: nobody but us writes that part of a slot. */
-	if (v->status[slot] != VS_OK && FIELD_GET(VREQ_TYPE, words[0]) != VREQ_ATTACH)
-		viommu_fail(v, refusal_of(words[0]));
+	if (v->status[slot] != VS_OK && type != VREQ_ATTACH && type != VREQ_PROBE)
+		viommu_fail(v, refusal_of(type));
 }
 
 void
@@ -339,42 +356,6 @@ viommu_ticket_poll(struct iommu_unit *u, struct iommu_ticket t)
 	s = viommu_past(v, t) ? OK : v->dead ? E_QUARANTINED : E_WOULD_BLOCK;
 	viommu_unlock(v);
 	return s;
-}
-
-/*
- * Two descriptors of its own kind: the events' page, which is not used yet, holds the request, and
- * behind it the properties and the tail.
- */
-enum status
-viommu_probe_endpoint(struct viommu *v, uint32_t endpoint, uint8_t *out)
-{
-	enum : uint32_t { ANSWER = 128 };
-	uint64_t deadline = clock_now() + VIO_PROBE_WAIT_NS;
-	uint8_t *page = (uint8_t *)v->events;
-	uint32_t head, bytes;
-	bool late = false;
-
-	memset(page, 0, ANSWER);
-	memset(page + ANSWER, 0xff, v->probe_size + VREQ_TAIL);
-	unit_store64(&v->events[0], VREQ_PROBE | FIELD_PREP(VREQ_ID, endpoint));
-	unit_publish();
-	set_descriptor(&v->request, 0, v->events_at.v,
-	    VREQ_PROBE_LEN | VDESC_NEXT | FIELD_PREP(VDESC_LINK, 1));
-	set_descriptor(
-	    &v->request, 1, v->events_at.v + ANSWER, (v->probe_size + VREQ_TAIL) | VDESC_WRITE);
-	give(&v->request, 0);
-	unit_publish();
-	unit_write16(v->notify, v->request.notify, VQ_REQUEST);
-	while (!take_back(&v->request, &head, &bytes)) {
-		if (late)
-			return E_TIMED_OUT;
-		late = clock_now() > deadline;
-		clock_spin(1000);
-	}
-	if (head != 0 || bytes < v->probe_size + VREQ_TAIL || page[ANSWER + v->probe_size] != VS_OK)
-		return E_IO;
-	memcpy(out, page + ANSWER, v->probe_size);
-	return OK;
 }
 
 /* ---- Events ---- */

@@ -3,6 +3,7 @@
  *
  *   viommu.c         take-over, domains, attach and detach, the interface to the kernel
  *   viommu_queue.c   requests and their tickets, events
+ *   viommu_ask.c     what it reserves for whom
  *   viommu_pci.c     the PCI function: where its registers are
  */
 #pragma once
@@ -26,6 +27,7 @@ enum : uint32_t {
 	VIO_RESERVED_MAX = 16,
 	VIO_PROBE_MAX = 2048,		/* bytes of properties */
 	VIO_SLOT_TAIL = 56,		/* where in a slot the device writes its answer */
+	VIO_ASK_ANSWER = 128,		/* where in its page the answer to a probe begins */
 };
 enum : uint64_t {
 	VIO_PROBE_WAIT_NS = NS_PER_S,
@@ -72,9 +74,11 @@ struct viommu {
 
 	/* (l) */
 	struct viommu_queue request, event;
-	struct paddr slots_at, events_at;
+	struct paddr slots_at, events_at, ask_at;
 	uint64_t *slots;		/* VIO_SLOTS of 8 words */
 	uint64_t *events;		/* VIO_EVENTS of 4 words */
+	uint8_t *ask;			/* a page: a probe, and its answer */
+	bool asking;			/* it is in use */
 	uint64_t queued, sent;		/* requests put; requests given to the device */
 	uint64_t done;			/* (a) all up to this one are answered */
 	bool answered[VIO_SLOTS];
@@ -152,8 +156,13 @@ void viommu_collect(struct viommu *v) REQUIRES(v->lock);
 NODISCARD enum status viommu_ticket_poll(struct iommu_unit *u, struct iommu_ticket t);
 uint8_t viommu_answer(const struct viommu *v, struct iommu_ticket t);
 
-/* A probe of one endpoint, with properties at out.  Only while nothing else is under way. */
-NODISCARD enum status viommu_probe_endpoint(struct viommu *v, uint32_t endpoint, uint8_t *out);
-
 uint32_t viommu_drain_faults(struct iommu_unit *u, struct dma_fault *out, uint32_t max, bool *lost);
 bool viommu_quiet(struct iommu_unit *u, bool all, struct iommu_ticket *t);
+
+/* viommu_ask.c */
+
+/* Of everybody behind the unit; before any domain.  NULL: read. */
+const char *viommu_read_reserved(struct viommu *v);
+NODISCARD enum status viommu_ask(struct iommu_unit *u, uint32_t endpoint);
+/* Some of the range is reserved. */
+bool viommu_reserved(const struct viommu *v, uint64_t at, uint64_t last);

@@ -70,8 +70,6 @@ struct iommu_facts {
 	bool fault_log;
 	bool fault_interrupt; /* the unit says when there is something in it; else it is polled */
 	bool interrupt_isolation; /* message interrupts of a device are checked against its id */
-	bool asked_at_boot; /* it was asked what it reserves for whom was there at boot, and for no
-			       other */
 	uint32_t domains_max;
 	struct iommu_hole hole[IOMMU_HOLES_MAX];
 	uint32_t holes;
@@ -171,6 +169,14 @@ struct iommu_ops {
 	 * drain_faults.
 	 */
 	bool (*quiet)(struct iommu_unit *u, bool all, struct iommu_ticket *t);
+
+	/*
+	 * NULL, or: what is reserved for an endpoint is not in firmware's tables, the unit tells
+	 * it.  Of those that were there at probe it was asked then; this asks for one that came
+	 * later.  OK: nothing but facts.hole.  E_REFUSED: more than that.  Else: it does not tell.
+	 * Waits for its answer, as attach does.
+	 */
+	enum status (*ask)(struct iommu_unit *u, uint32_t endpoint);
 
 	/* Everything blocked, translation left on; for panic and power-off.  Takes no lock. */
 	void (*shut)(struct iommu_unit *u);

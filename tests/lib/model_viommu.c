@@ -246,7 +246,7 @@ execute(struct model_viommu *m, uint64_t at, uint32_t len)
 
 /* The answer to a probe goes in front of the tail. */
 static uint8_t
-properties(struct model_viommu *m, uint64_t at, uint32_t len)
+properties(struct model_viommu *m, uint32_t endpoint, uint64_t at, uint32_t len)
 {
 	if (len != m->s.probe_size + 4) {
 		violate(m, "VIO-18: a probe with room for %u bytes", len);
@@ -258,6 +258,11 @@ properties(struct model_viommu *m, uint64_t at, uint32_t len)
 	store(m, at + 4, 1, 4);
 	store(m, at + 8, RESV_FIRST, 8);
 	store(m, at + 16, RESV_LAST, 8);
+	if (endpoint != 0 && endpoint == m->s.odd_endpoint) {
+		store(m, at + 24, 1 | (uint64_t)20 << 16, 4);
+		store(m, at + 32, RESV_LAST - 0xfff, 8);
+		store(m, at + 40, RESV_LAST + 0x1000, 8);
+	}
 	return 0;
 }
 
@@ -286,7 +291,11 @@ finish(struct model_viommu *m, uint16_t head)
 		for (unsigned i = 8; i < 72; i++)
 			if (load(m, at + i, 1) != 0)
 				violate(m, "VIO-11: reserved bytes of a probe");
-		status = properties(m, tail, tail_len);
+		status = properties(m, (uint32_t)load(m, at + 4, 4), tail, tail_len);
+		if (m->refuse_type == 5 && m->refuse_status != 0) {
+			status = m->refuse_status;
+			m->refuse_status = 0;
+		}
 		tail += tail_len - 4;
 	} else {
 		status = execute(m, at, len);

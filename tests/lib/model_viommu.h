@@ -31,6 +31,7 @@ struct model_viommu_setup {
 	uint16_t queue_size;		/* 0: 256 */
 	bool bypass; /* who is attached to nothing passes, until that is switched off */
 	bool bypass_stuck, features_refused, no_notify, short_config, other_device, bad_properties;
+	uint32_t odd_endpoint; /* reserves a range of its own, too; 0: nobody does */
 	uint32_t lag; /* ticks until one more request is answered, in any order; 0: at once */
 };
 

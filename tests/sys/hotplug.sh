@@ -80,6 +80,15 @@ atf_test_case without_an_iommu_it_goes_on_too
 without_an_iommu_it_goes_on_too_head() { atf_set timeout 900; }
 without_an_iommu_it_goes_on_too_body() { under_load brokered IOMMU=none; }
 
+# What a virtio-iommu reserves for a card is asked when the card comes.
+atf_test_case behind_a_virtio_iommu_it_goes_on_too
+behind_a_virtio_iommu_it_goes_on_too_head() { atf_set timeout 900; }
+behind_a_virtio_iommu_it_goes_on_too_body() {
+	late=' '		# nobody was there at boot
+	under_load direct IOMMU=virtio
+	[ "$(grep -c 'device 01:00.0: direct-remapping by viommu0: validated' serial.txt)" -ge 2 ] || capos_fail 'not tested live again'
+}
+
 # The emulator's AMD-Vi knows a card by its own id when it comes after the buses have their numbers (canary.sh).
 atf_test_case behind_amd_vi_it_goes_on_too
 behind_amd_vi_it_goes_on_too_head() { atf_set timeout 900; }
@@ -123,6 +132,7 @@ another_disk_in_its_place_is_nobodys_successor_body() {
 atf_init_test_cases() {
 	atf_add_test_case a_disk_that_is_unplugged_under_load_and_comes_back_goes_on
 	atf_add_test_case without_an_iommu_it_goes_on_too
+	atf_add_test_case behind_a_virtio_iommu_it_goes_on_too
 	atf_add_test_case behind_amd_vi_it_goes_on_too
 	atf_add_test_case another_disk_in_its_place_is_nobodys_successor
 }

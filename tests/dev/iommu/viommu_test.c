@@ -2,8 +2,8 @@
  * The virtio-iommu driver against a strict software unit that answers late and in any order:
  * take-over, refusals, domains, tickets, events, and a unit that lies.
  */
-/* LINK: dev/iommu/viommu.c dev/iommu/viommu_queue.c dev/iommu/viommu_pci.c kern/base/fmt.c
- * LINK: kern/base/str.c
+/* LINK: dev/iommu/viommu.c dev/iommu/viommu_queue.c dev/iommu/viommu_ask.c
+ * LINK: dev/iommu/viommu_pci.c kern/base/fmt.c kern/base/str.c
  * LINK: tests/lib/fake_kernel.c tests/lib/fake_panic.c tests/lib/model_viommu.c */
 #include "tests/lib/viommu_stage.h"
 
@@ -36,7 +36,7 @@ ATF_TC_BODY(every_kind_of_unit_is_taken_over_and_nobody_passes, tc)
 			ATF_REQUIRE_MSG(blocked(e), "%s: endpoint 0x%x", v->name, e);
 		ATF_CHECK_EQ(unit->domains + unit->endpoints, 0);
 		ATF_CHECK(unit->counters.syncs != 0);		/* it went round once */
-		ATF_CHECK_EQ(fake_frames(FRAME_IOMMU), 8 + 1 + 6);
+		ATF_CHECK_EQ(fake_frames(FRAME_IOMMU), 8 + 1 + 1 + 6);
 	}
 }
 
@@ -101,11 +101,55 @@ ATF_TC_BODY(what_is_missing_is_said_by_name, tc)
 	ATF_CHECK_EQ(viommu_driver.probe(&machine, 0), E_UNSUPPORTED);
 	ATF_CHECK(fake_logged("does not tell what it reserves"));
 	ATF_CHECK(fake_now < 5 * NS_PER_S);
-	for (unsigned n = 0; n < 9; n++) {
+	for (unsigned n = 0; n < 10; n++) {
 		set(&variants[0]);
 		fake_fail_alloc(n);
 		ATF_CHECK_EQ(viommu_driver.probe(&machine, 0), E_NO_MEMORY);
 		ATF_CHECK(fake_logged("no memory"));
+	}
+}
+
+/* VIO-18.  With a card that is plugged in: what is reserved for it must be a hole already. */
+ATF_TC_WITHOUT_HEAD(an_endpoint_that_comes_later_is_asked_then);
+ATF_TC_BODY(an_endpoint_that_comes_later_is_asked_then, tc)
+{
+	FOR_EACH_VARIANT(v) {
+		struct variant odd = *v;
+		bool asks = v->unit.features == 0;
+		uint32_t holes;
+
+		odd.unit.odd_endpoint = 0x128;
+		start(&odd);
+		holes = unit->facts.holes;
+		(void)model_viommu_requests(model, VREQ_PROBE);
+		ATF_CHECK_EQ(unit->ops->ask(unit, 0x120), OK);
+		ATF_CHECK_EQ(unit->ops->ask(unit, 0x128), asks ? E_REFUSED : OK);
+		ATF_CHECK_EQ(unit->ops->ask(unit, 0x120), OK);
+		ATF_CHECK_EQ(model_viommu_requests(model, VREQ_PROBE), asks ? 3 : 0);
+		ATF_CHECK_EQ(unit->facts.holes, holes);
+		ATF_CHECK(blocked(0x120) && blocked(0x128));
+		if (asks) {			/* no answer is no leave */
+			model_viommu_refuse(model, VREQ_PROBE, VS_NOENT);
+			ATF_CHECK_EQ(unit->ops->ask(unit, 0x120), E_IO);
+			ATF_CHECK(!unit->broken);
+			model_viommu_short(model);
+			ATF_CHECK_EQ(unit->ops->ask(unit, 0x120), E_IO);
+			ATF_CHECK_EQ(unit->ops->ask(unit, 0x120), OK);
+			model_viommu_hang(model, true);
+			ATF_CHECK_EQ(unit->ops->ask(unit, 0x120), E_TIMED_OUT);
+			ATF_CHECK(unit->broken);
+			ATF_CHECK_EQ(unit->ops->ask(unit, 0x120), E_QUARANTINED);
+		}
+		NO_VIOLATION(&odd);
+	}
+	/* Known at boot, it is a hole of everybody's. */
+	{
+		struct variant odd = variants[0];
+
+		odd.unit.odd_endpoint = 0x118;
+		start(&odd);
+		ATF_CHECK_EQ(unit->facts.holes, 2);
+		ATF_CHECK_EQ(unit->ops->ask(unit, 0x118), OK);
 	}
 }
 
@@ -365,8 +409,8 @@ ATF_TC_BODY(an_answer_that_cannot_be_breaks_the_unit, tc)
 	}
 }
 
-ATF_TC_WITHOUT_HEAD(no_call_but_attach_waits_for_a_hanging_unit);
-ATF_TC_BODY(no_call_but_attach_waits_for_a_hanging_unit, tc)
+ATF_TC_WITHOUT_HEAD(only_who_attaches_or_asks_waits_for_a_hanging_unit);
+ATF_TC_BODY(only_who_attaches_or_asks_waits_for_a_hanging_unit, tc)
 {
 	struct iommu_domain a;
 	struct iommu_ticket t;
@@ -475,6 +519,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, every_kind_of_unit_is_taken_over_and_nobody_passes);
 	ATF_TP_ADD_TC(tp, facts_say_what_the_unit_can_do);
 	ATF_TP_ADD_TC(tp, what_is_missing_is_said_by_name);
+	ATF_TP_ADD_TC(tp, an_endpoint_that_comes_later_is_asked_then);
 	ATF_TP_ADD_TC(tp, a_domain_lives_from_its_first_endpoint_to_its_last);
 	ATF_TP_ADD_TC(tp, attach_and_detach_are_asked_for_once_and_answered_right);
 	ATF_TP_ADD_TC(tp, what_cannot_be_mapped_is_refused);
@@ -482,7 +527,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, more_requests_than_slots_are_all_answered);
 	ATF_TP_ADD_TC(tp, domain_ids_run_out_and_rest_until_their_domain_is_gone);
 	ATF_TP_ADD_TC(tp, an_answer_that_cannot_be_breaks_the_unit);
-	ATF_TP_ADD_TC(tp, no_call_but_attach_waits_for_a_hanging_unit);
+	ATF_TP_ADD_TC(tp, only_who_attaches_or_asks_waits_for_a_hanging_unit);
 	ATF_TP_ADD_TC(tp, faults_are_reported_and_what_was_dropped_is_said_to_be);
 	ATF_TP_ADD_TC(tp, shut_detaches_everybody_without_a_lock);
 	return atf_no_error();
