@@ -109,6 +109,24 @@ cmd_net(int argc UNUSED, char **argv UNUSED)
 	return 0;
 }
 
+/* Why there is no address of a name. */
+static const char *
+unresolved(enum status s)
+{
+	struct sock_interface n;
+
+	switch (s) {
+	case OK:
+	case E_NOT_FOUND:
+		return sock_interface(&socks, &n) == OK && sock_addr_is_any(&n.dns[0]) ?
+		    "no name server is known" :
+		    "the name server gives no address of it";
+	case E_TIMED_OUT: return "the name server gives no answer that can be used";
+	case E_INVALID: return "no name";
+	default: return status_text(s);
+	}
+}
+
 /* Says why not. */
 static bool
 resolve(const char *name, struct sock_addr *out, uint32_t count, uint32_t *n)
@@ -116,8 +134,7 @@ resolve(const char *name, struct sock_addr *out, uint32_t count, uint32_t *n)
 	enum status s = sock_resolve(&socks, name, out, count, n, now_ns() + DNS_NS);
 
 	if (s != OK || *n == 0) {
-		print("%s: %s\n", name,
-		    s == E_NOT_FOUND || s == OK ? "no such name" : status_text(s));
+		print("%s: %s\n", name, unresolved(s));
 		return false;
 	}
 	return true;

@@ -27,6 +27,9 @@ static struct ask {
 } asks[ASKS];
 static struct raw_pcb *echo4, *echo6;
 static uint16_t next_sequence;
+static bool timers;			/* lwIP's are at work */
+
+void ask_timers(bool on) { timers = on; }
 
 static struct ask *
 ask_new(struct session *c, const struct msg *m)
@@ -56,7 +59,10 @@ answer(struct ask *a, enum status s, uint64_t word)
 	a->session = NULL;
 }
 
-/* lwIP calls this once for each question, also when nobody waits any more. */
+/*
+ * lwIP calls this once for each question, also when nobody waits any more.  It does not say why
+ * there is no address; but what an answer ends, and what a timer, are not the same.
+ */
 static void
 found(const char *name UNUSED, const ip_addr_t *addr, void *arg)
 {
@@ -64,8 +70,22 @@ found(const char *name UNUSED, const ip_addr_t *addr, void *arg)
 
 	if (a->session != NULL && addr != NULL)
 		a->session->page->answer.address[0] = addr_of_lwip(addr);
-	answer(a, addr != NULL ? OK : E_NOT_FOUND, addr != NULL);
+	answer(a, addr != NULL ? OK : timers ? E_TIMED_OUT : E_NOT_FOUND, addr != NULL);
 	a->busy = false;
+}
+
+/* Labels of 1 to 63 bytes [RFC 1035, 2.3.4]: lwIP would write any length into its question. */
+static bool
+is_name(const char *name)
+{
+	uint32_t label = 0;
+
+	for (; *name != 0; name++) {
+		label = *name == '.' ? 0 : label + 1;
+		if (label > 63 || (*name == '.' && name[1] == '.'))
+			return false;
+	}
+	return true;
 }
 
 enum status
@@ -84,7 +104,7 @@ ask_resolve(struct session *c, struct msg *m)
 		    (const uint8_t *)&c->page->name[i], __ATOMIC_RELAXED);
 	name[sizeof(name) - 1] = 0;
 	a->until = turn_ns + RESOLVE_NS;
-	e = name[0] != 0 ?
+	e = name[0] != 0 && name[0] != '.' && is_name(name) ?
 	    dns_gethostbyname_addrtype(name, &addr, found, a, LWIP_DNS_ADDRTYPE_IPV4_IPV6) :
 	    ERR_ARG;
 	if (e == ERR_INPROGRESS)

@@ -181,6 +181,8 @@ void ask_interface(struct sock_interface *out);
 /* Questions of a session that ends; those whose time is up. */
 void ask_drop(struct session *c);
 void ask_expire(void);
+/* lwIP's timers work: a question that ends now was not answered. */
+void ask_timers(bool on);
 uint64_t ask_next_ns(void);
 
 /* gone.c */

@@ -72,8 +72,11 @@ tcpip_turn(void)
 	any = nif_turn();
 	any |= session_kicks();
 	netif_poll_all();
-	if (sys_timeouts_sleeptime() == 0)
+	if (sys_timeouts_sleeptime() == 0) {
+		ask_timers(true);
 		sys_check_timeouts();
+		ask_timers(false);
+	}
 	ask_expire();
 	gone_turn();
 	lost_turn();
