@@ -23,12 +23,16 @@
 #include "netif/ethernet.h"
 #include "usr/lib/devmgr.h"
 #include "usr/tcpip/addr.h"
+#include "usr/tcpip/frame.h"
 #include "usr/tcpip/nif.h"
 
 enum {
 	PIECES = 40,			/* buffers of one received packet */
 	A_TURN = 64,			/* packets, so that clients get their turn */
 	LOOKS = 5,			/* for a NIC at boot; later ones come seldom */
+	MTU_LEAST = 68,			/* [RFC 791] */
+	MTU_V6_LEAST = 1280,		/* [RFC 8200, 5] */
+	MTU_MOST = 1500,
 };
 enum : uint64_t { LOOK_NS = NS_PER_S, LOOK_LONG_NS = 10 * NS_PER_S };
 enum : uint32_t {
@@ -186,7 +190,8 @@ static void
 learn(void)
 {
 	memcpy(nif.netif.hwaddr, nif.net.mac, sizeof(nif.net.mac));
-	nif.netif.mtu = (uint16_t)min_u64(max_u64(nif.net.mtu, 1280), 1500);
+	nif.netif.mtu = nif.netif.mtu6 =
+	    (uint16_t)min_u64(max_u64(nif.net.mtu, MTU_LEAST), MTU_MOST);
 	NETIF_SET_CHECKSUM_CTRL(&nif.netif,
 	    (uint16_t)(NETIF_CHECKSUM_ENABLE_ALL & ~(CHECKS_ALL | NETIF_CHECKSUM_GEN_TCP)));
 }
@@ -219,20 +224,26 @@ static void
 begin(void)
 {
 	ip4_addr_t none = { 0 };
+	bool v6;
 
 	if (netif_add(&nif.netif, &none, &none, &none, NULL, setup, ethernet_input) == NULL)
 		die("no memory for the interface");
 	learn();
 	netif_set_status_callback(&nif.netif, addresses);
 	netif_set_default(&nif.netif);
-	netif_create_ip6_linklocal_address(&nif.netif, 1);
-	netif_set_ip6_autoconfig_enabled(&nif.netif, 1);
+	v6 = nif.netif.mtu >= MTU_V6_LEAST;
+	if (v6)
+		netif_create_ip6_linklocal_address(&nif.netif, 1);
+	else
+		log_line(1, "no IPv6: its packets may not be limited to %u bytes", nif.netif.mtu);
+	netif_set_ip6_autoconfig_enabled(&nif.netif, v6);
 	netif_set_up(&nif.netif);
 	if (nif.is_static)
 		netif_set_addr(&nif.netif, &nif.address, &nif.mask, &nif.gateway);
 	else if (dhcp_start(&nif.netif) != ERR_OK)
 		complain("DHCP cannot be started");
-	(void)dhcp6_enable_stateless(&nif.netif);
+	if (v6)
+		(void)dhcp6_enable_stateless(&nif.netif);
 	nif.configured = true;
 }
 
