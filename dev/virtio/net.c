@@ -239,7 +239,7 @@ start_queues(struct virtio_net *n, const char **why)
 		}
 	}
 	if (s == OK && vnet_has(n, VIRTIO_NET_F_CTRL_RX)) {
-		s = vnet_promiscuous(n, false);
+		s = vnet_promiscuous(n, n->promiscuous);
 		if (s == OK)
 			s = vnet_all_multicast(n, true);
 	}
@@ -360,10 +360,14 @@ enum status
 vnet_promiscuous(struct virtio_net *n, bool on)
 {
 	uint8_t v = on;
+	enum status s;
 
 	if (!vnet_has(n, VIRTIO_NET_F_CTRL_RX))
 		return E_UNSUPPORTED;
-	return command(n, NET_CTRL_RX, NET_CTRL_RX_PROMISC, &v, 1);
+	s = command(n, NET_CTRL_RX, NET_CTRL_RX_PROMISC, &v, 1);
+	if (s == OK)
+		n->promiscuous = on;
+	return s;
 }
 
 enum status

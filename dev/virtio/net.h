@@ -30,6 +30,7 @@ struct virtio_net {
 	uint8_t mac[NET_MAC_BYTES];
 	uint16_t mtu;
 	bool link, polled;		/* polled: somebody has to look from time to time */
+	bool promiscuous;
 	uint32_t announces;		/* times that the device asked to make itself known */
 	uint32_t pair_count, pairs_max;
 	uint32_t config_vector;
@@ -47,7 +48,8 @@ struct virtio_net {
  */
 NODISCARD enum status vnet_start(
     struct virtio_net *n, struct drv_device *d, uint32_t want_pairs, const char **why);
-/* A reset and the same queues again, empty: nothing that was put is with the device any more. */
+/* A reset and the same queues again, empty: nothing that was put is with the device any more.  Its
+ * address and whether it is promiscuous stay. */
 NODISCARD enum status vnet_restart(struct virtio_net *n, const char **why);
 
 static inline bool

@@ -23,6 +23,7 @@
 #include "usr/devmgr/driver.h"
 #include "kern/base/bits.h"
 #include "usr/devmgr/ranges.h"
+#include "usr/lib/net.h"
 #include "usr/lib/sha256.h"
 
 enum {
@@ -575,7 +576,7 @@ call(struct msg *m)
 {
 	const struct manifest_service *who = caller(m);
 	uint32_t caps = who != NULL ? who->task.caps : 0;
-	uint32_t came = m->handles;
+	uint32_t came = m->handles, range;
 	enum status s = E_NOT_FOUND;
 	struct driver *d;
 	uint64_t h = HANDLE_NONE;
@@ -599,11 +600,12 @@ call(struct msg *m)
 		d = provider(m->label == DEVMGR_NET ? PROVIDES_NET : PROVIDES_BLOCK, m->w[0]);
 		if (d == NULL)
 			break;
-		s = m->label == DEVMGR_NET && (caps & CAP_PACKETS) == 0 ? E_RIGHTS :
-		    mint(d, m,
-			m->label == DEVMGR_NET || (caps & CAP_ALL_DISKS) != 0 ? BLK_RANGE_ALL :
-										BLK_RANGE_ASK,
-			&h);
+		if (m->label == DEVMGR_NET)
+			range = ((caps & CAP_PACKETS) != 0 ? NET_MAY_OPEN : 0) |
+			    ((caps & CAP_INTERFACES) != 0 ? NET_MAY_CHANGE : 0);
+		else
+			range = (caps & CAP_ALL_DISKS) != 0 ? BLK_RANGE_ALL : BLK_RANGE_ASK;
+		s = m->label == DEVMGR_NET && range == 0 ? E_RIGHTS : mint(d, m, range, &h);
 		m->w[1] = m->w[0];
 		m->w[0] = h;
 		m->w[2] = d->pid;

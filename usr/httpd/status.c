@@ -355,6 +355,14 @@ network_metrics(struct text *t)
 	text_put(t,
 	    "capos_net_dropped_total{way=\"in\"} %llu\ncapos_net_dropped_total{way=\"out\"} %llu\n",
 	    U(n.rx_dropped), U(n.tx_dropped));
+	about(t, "net_others_total", "counter", "Packets that were for other stations.");
+	text_put(t, "capos_net_others_total %llu\n", U(n.rx_others));
+	about(t, "net_link_up", "gauge", "Whether the network interface has a link.");
+	text_put(t, "capos_net_link_up %u\n", n.link);
+	about(t, "net_link_lost_total", "counter", "Times that the link went.");
+	text_put(t, "capos_net_link_lost_total %llu\n", U(n.link_losses));
+	about(t, "net_mtu_bytes", "gauge", "The longest packet without its Ethernet header.");
+	text_put(t, "capos_net_mtu_bytes %u\n", n.mtu);
 	about(t, "tcp_resent_total", "counter", "TCP segments that were sent again.");
 	text_put(t, "capos_tcp_resent_total %llu\n", U(n.tcp_resent));
 }

@@ -21,8 +21,8 @@ enum devmgr_call : uint32_t {
 	DEVMGR_LIST,    /* w0 n -> a struct supervised in w0..w7; E_NOT_FOUND past the last */
 	DEVMGR_PROGRAM, /* w0 n -> SHA-256 of the n-th driver's program file in w0..w3, as bytes;
 			    w4 its length */
-	DEVMGR_NET,     /* w0 n: as DEVMGR_BLOCK, of the n-th network driver; E_RIGHTS without the
-			   capability "packets" */
+	DEVMGR_NET,     /* w0 n: as DEVMGR_BLOCK, of the n-th network driver; E_RIGHTS with neither
+			   of the capabilities "packets" and "interfaces": good for what they say */
 	DEVMGR_ARCHIVE, /* -> SHA-256 of the boot archive in w0..w3, as bytes; w4 its length */
 	DEVMGR_DISK, /* w0 n: the n-th of the caller's "disks" -> w0 handle (call) good for it
 			alone, w1 BLK_RIGHT_*, w2 controller << 32 | namespace, w3 state, w4..w7 its

@@ -42,7 +42,7 @@ struct field {
 static const char *const restart_words[] = { "always", "never", "limit", NULL };
 static const char *const cap_words[] = { "console", "devices", "info", "log", "power", "archive",
 	"control", "keep", "trace", "connect", "sockets", "all-disks",
-	"packets", NULL };
+	"packets", "interfaces", NULL };
 static const char *const allow_words[] = { "allowed", "forbidden", NULL };
 static const char *const doorbell_words[] = { "mediated", "mapped", NULL };
 static const char *const domain_words[] = { "none", NULL };

@@ -38,6 +38,7 @@ enum manifest_cap : uint32_t {
 	CAP_SOCKETS = 1u << 10,		/* init: ask what others may do with sockets */
 	CAP_ALL_DISKS = 1u << 11,	/* device manager: sessions with whole disks */
 	CAP_PACKETS = 1u << 12,		/* device manager: sessions with network drivers */
+	CAP_INTERFACES = 1u << 13,	/* and changing how they behave */
 };
 
 /* What every program has. */

@@ -32,7 +32,8 @@ net_info(handle_t endpoint, struct net_info *out, uint64_t deadline)
 	if (m.label != OK)
 		return (enum status)m.label;
 	*out = (struct net_info){ .mtu = (uint16_t)(m.w[0] >> 48),
-		.features = (uint32_t)m.w[1],
+		.features = (uint16_t)m.w[1],
+		.promiscuous = (m.w[1] >> 16 & 1) != 0,
 		.link = (uint32_t)(m.w[1] >> 32),
 		.rx_packets = m.w[2],
 		.tx_packets = m.w[3],
@@ -44,6 +45,30 @@ net_info(handle_t endpoint, struct net_info *out, uint64_t deadline)
 		.refused = (uint32_t)(m.w[7] >> 32) };
 	memcpy(out->mac, &m.w[0], sizeof(out->mac));
 	return OK;
+}
+
+static enum status
+change(handle_t endpoint, uint32_t label, uint64_t word, uint64_t deadline)
+{
+	struct msg m = { .label = label, .words = 1, .w = { word } };
+	enum status s = msg_call(endpoint, &m, deadline);
+
+	return s != OK ? s : (enum status)m.label;
+}
+
+enum status
+net_set_promiscuous(handle_t endpoint, bool on, uint64_t deadline)
+{
+	return change(endpoint, NET_CALL_PROMISCUOUS, on, deadline);
+}
+
+enum status
+net_set_mac(handle_t endpoint, const uint8_t mac[6], uint64_t deadline)
+{
+	uint64_t word = 0;
+
+	memcpy(&word, mac, 6);
+	return change(endpoint, NET_CALL_MAC, word, deadline);
 }
 
 static void
@@ -411,6 +436,14 @@ net_next_rx(struct net *n, struct net_rx *out)
 		return true;
 	}
 	return false;
+}
+
+void
+net_look(struct net *n)
+{
+	uint64_t mac = load_relaxed(&n->ring->mac);
+
+	memcpy(n->mac, &mac, sizeof(n->mac));
 }
 
 /* Shows the server what was put and posted; true when it sleeps. */

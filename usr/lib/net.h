@@ -98,6 +98,7 @@ struct net_ring {
 	uint32_t server_sleeps;
 	uint32_t link;		/* server: bit 0 it is up; the others count its changes */
 	uint32_t refused; /* server: not OK, the session is over and why (enum status) */
+	uint64_t mac;		/* server: as in NET_CALL_OPEN; when it changes, link does too */
 	struct net_tx tx[NET_SLOTS] ALIGNED(64);
 	struct net_post post[NET_SLOTS];
 	struct net_tx_done tx_done[NET_SLOTS];
@@ -107,7 +108,8 @@ static_assert(sizeof(struct net_ring) <= NET_RING_PAGES * PAGE_SIZE);
 
 /* Calls to a packet server: labels. */
 enum net_call : uint32_t {
-	NET_CALL_INFO = 1, /* -> w0 MAC | MTU << 48, w1 features | link << 32, w2 packets received,
+	NET_CALL_INFO = 1, /* -> w0 MAC | MTU << 48, w1 features | promiscuous << 16 |
+			      link << 32, w2 packets received,
 			      w3 sent, w4 bytes received, w5 sent, w6 received packets dropped | not
 			      sent << 32, w7 device resets | sessions refused << 32 */
 	NET_CALL_OPEN,  /* handles: w0 area, w1 notification; w3 area bytes, w4 bits -> w0 handle to
@@ -116,9 +118,19 @@ enum net_call : uint32_t {
 	NET_CALL_CLOSE, /* w0 session */
 	NET_CALL_STAY, /* w0 session: answered when the session ends, OK; E_WOULD_BLOCK: call again,
 			  at once; E_STALE: there is none; E_PEER: the server died */
+	NET_CALL_PROMISCUOUS, /* w0 1 or 0: packets for others come, too.  This and MAC: E_RIGHTS
+				 without NET_MAY_CHANGE; E_UNSUPPORTED: the device cannot; E_IO: it
+				 says no.  Both last until the server ends. */
+	NET_CALL_MAC,         /* w0 MAC; E_INVALID: it is nobody's, or a group's */
 	NET_CALL_ROGUE, /* test servers only: w0 IOVA, w1: 0 the device writes there, 1 it reads ->
 			   w0 faults that it made */
 };
+
+/*
+ * What the holder of a handle may do stands in its badge, where that of a disk has its range
+ * (blk.h): a session, and changing how the interface behaves.
+ */
+enum : uint32_t { NET_MAY_OPEN = 1, NET_MAY_CHANGE = 2 };
 
 /* MAC: the first byte on the wire is the lowest of the word. */
 struct net_info {
@@ -126,11 +138,14 @@ struct net_info {
 	uint16_t mtu;
 	uint32_t features;		/* enum net_flag */
 	uint32_t link;			/* as in the ring */
+	bool promiscuous;
 	uint64_t rx_packets, tx_packets, rx_bytes, tx_bytes;
 	uint32_t rx_dropped, tx_failed, resets, refused;
 };
 /* E_PEER: no server, or it died; try again. */
 NODISCARD enum status net_info(handle_t endpoint, struct net_info *out, uint64_t deadline);
+NODISCARD enum status net_set_promiscuous(handle_t endpoint, bool on, uint64_t deadline);
+NODISCARD enum status net_set_mac(handle_t endpoint, const uint8_t mac[6], uint64_t deadline);
 
 /* --- client ---------------------------------------------------------------- */
 
@@ -216,12 +231,15 @@ net_post_room(const struct net *n)
 bool net_next_sent(struct net *n, uint32_t *cookie, enum status *status);
 /* One buffer: first and bytes lie within it, lead is where it belongs.  False: there is none. */
 bool net_next_rx(struct net *n, struct net_rx *out);
-/* Bit 0: the link is up; another number: it changed. */
+/* Bit 0: the link is up; another number: it changed, or the address did (net_look). */
 static inline uint32_t
 net_link(const struct net *n)
 {
-	return n->ring != NULL ? load_relaxed(&n->ring->link) : 0;
+	return n->ring != NULL ? load_acquire(&n->ring->link) : 0;
 }
+
+/* Takes the interface's address as it is now: mac. */
+void net_look(struct net *n);
 
 /* Shows the server what was put and posted, and signals it if it sleeps. */
 void net_kick(struct net *n);

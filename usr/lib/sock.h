@@ -84,6 +84,8 @@ struct sock_interface {
 	struct sock_addr v6[SOCK_ADDRESSES];
 	struct sock_addr dns[2];
 	uint64_t rx_packets, tx_packets, rx_bytes, tx_bytes;
+	uint64_t rx_others;			/* packets for other stations, not looked at */
+	uint64_t link_losses;			/* times that the link went */
 	uint64_t rx_dropped, tx_dropped;	/* by this end, for want of memory or of sense */
 	uint64_t checksum_errors;
 	uint64_t tcp_resent;			/* segments */

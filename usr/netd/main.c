@@ -13,6 +13,7 @@
  */
 #include "kern/base/bits.h"
 #include "kern/base/mmio.h"
+#include "usr/lib/blk.h"
 #include "usr/netd/netd.h"
 
 enum { STUCK_S = 5, RESETS_MAX = 16 };
@@ -130,19 +131,30 @@ may_sleep(void)
 	return server.device.seen == 0 && !any();
 }
 
+static uint64_t
+mac_word(void)
+{
+	uint64_t word = 0;
+
+	memcpy(&word, server.net.mac, sizeof(server.net.mac));
+	return word;
+}
+
 static void
 set_link(void)
 {
 	uint32_t up = server.net.link, changes = server.link >> 1;
 
-	if ((server.link & 1) == up && server.announces == server.net.announces)
+	if ((server.link & 1) == up && server.announces == server.net.announces && !server.renamed)
 		return;
 	if ((server.link & 1) != up)
 		log_line(2, "the link is %s", up != 0 ? "up" : "down");
 	server.announces = server.net.announces;
+	server.renamed = false;
 	server.link = (changes + 1) << 1 | up;
 	if (server.session.id != 0) {
-		store_relaxed(&server.session.ring->link, server.link);
+		store_relaxed(&server.session.ring->mac, mac_word());
+		store_release(&server.session.ring->link, server.link);
 		server.session.answered = true;
 	}
 }
@@ -163,9 +175,9 @@ changed(void)
 static void
 info(struct msg *m)
 {
-	m->w[0] = (uint64_t)server.net.mtu << 48;
-	memcpy(&m->w[0], server.net.mac, sizeof(server.net.mac));
-	m->w[1] = (uint64_t)server.link << 32 | server.features;
+	m->w[0] = (uint64_t)server.net.mtu << 48 | mac_word();
+	m->w[1] = (uint64_t)server.link << 32 | (uint64_t)server.net.promiscuous << 16 |
+	    server.features;
 	m->w[2] = server.rx_packets;
 	m->w[3] = server.tx_packets;
 	m->w[4] = server.rx_bytes;
@@ -192,6 +204,55 @@ rogue(struct msg *m)
 	return s;
 }
 
+/* Badges are the device manager's: it has looked at what the manifest says. */
+static bool
+may(const struct msg *m, uint32_t what)
+{
+	return (blk_range_of(m->badge) & what) != 0;
+}
+
+/* A device that does not answer is reset, and is then as it was before. */
+static enum status
+changed_to(enum status s, const char *what)
+{
+	if (s == OK)
+		log_line(2, "the interface %s", what);
+	else if (s == E_TIMED_OUT || s == E_CORRUPT)
+		recover("a command of the control queue is not answered");
+	return s;
+}
+
+static enum status
+change(const struct msg *m)
+{
+	const uint8_t *mac = (const uint8_t *)&m->w[0];
+	char text[48];
+	enum status s;
+
+	if (!may(m, NET_MAY_CHANGE)) {
+		complain("client %u may not change the interface: its manifest node lacks the "
+			 "capability \"interfaces\"",
+		    blk_client(m->badge));
+		return E_RIGHTS;
+	}
+	if (m->label == NET_CALL_PROMISCUOUS) {
+		bool on = m->w[0] != 0;
+
+		return changed_to(vnet_promiscuous(&server.net, on),
+		    on ? "is promiscuous" : "is not promiscuous");
+	}
+	if (m->w[0] == 0 || m->w[0] >> 48 != 0 || (mac[0] & 1) != 0)
+		return E_INVALID;
+	fmt_buf(text, sizeof(text), "has the address %02x:%02x:%02x:%02x:%02x:%02x", mac[0],
+	    mac[1], mac[2], mac[3], mac[4], mac[5]);
+	s = changed_to(vnet_set_mac(&server.net, mac), text);
+	if (s == OK) {
+		server.renamed = true;
+		set_link();
+	}
+	return s;
+}
+
 /* The session, if it is the caller's. */
 static bool
 owns(const struct msg *m)
@@ -215,7 +276,7 @@ call(struct msg *m)
 	case NET_CALL_INFO: info(m); break;
 	case NET_CALL_OPEN:
 		session_probe();
-		s = session_open(m);
+		s = may(m, NET_MAY_OPEN) ? session_open(m) : E_RIGHTS;
 		if (s == OK) {
 			given &= ~3u;
 			lent = (handle_t)m->w[1];
@@ -241,6 +302,8 @@ call(struct msg *m)
 			answer = false;
 		}
 		break;
+	case NET_CALL_PROMISCUOUS:
+	case NET_CALL_MAC: s = change(m); break;
 	case NET_CALL_ROGUE: s = rogue(m); break;
 	default: s = E_INVALID;
 	}

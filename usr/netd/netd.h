@@ -56,6 +56,7 @@ struct server {
 	uint32_t features;		/* enum net_flag */
 	uint32_t link;			/* as in the ring */
 	uint32_t announces;		/* answered up to here */
+	bool renamed;			/* has another address; not told yet */
 	uint64_t next_id, faults;
 	uint64_t rx_packets, tx_packets, rx_bytes, tx_bytes;
 	uint32_t rx_dropped, tx_failed, resets, sessions_refused;

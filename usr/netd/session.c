@@ -483,6 +483,7 @@ session_open(struct msg *m)
 		    (uint16_t)(i + 1 < NET_SLOTS ? i + 1 : NOBODY);
 	s->id = ++server.next_id;
 	ring->link = server.link;
+	memcpy(&ring->mac, server.net.mac, sizeof(server.net.mac));
 	m->w[0] = server.signal;
 	m->w[1] = shared;
 	m->handles = 3;

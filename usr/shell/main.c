@@ -25,7 +25,7 @@ const struct command commands[] = {
 	{ "flush", "DEV", "makes earlier writes durable", cmd_flush },
 	{ "zero", "DEV OFFSET LENGTH", "makes a range read as zeroes", cmd_zero },
 	{ "discard", "DEV OFFSET LENGTH", "says that a range is not needed any more", cmd_discard },
-	{ "net", "", "network: addresses, counters, sockets", cmd_net },
+	{ "net", "[WHAT VALUE]", "network: addresses, counters, sockets; changes the interface", cmd_net },
 	{ "ping", "HOST", "asks a host for echoes", cmd_ping },
 	{ "dns", "NAME", "addresses of a host", cmd_dns },
 	{ "wget", "URL [DEV OFFSET]", "fetches a file over HTTP, to the console or to a disk",
@@ -77,6 +77,10 @@ const struct note notes[] = {
 	{ "write",
 	    "The blocks around the text are read, changed and written; \"flush\" makes them durable.\n"
 	    "As: write nvme0n1 4096 \"some text\"" },
+	{ "net",
+	    "\"promisc on\": packets for other stations come in, too, and are counted; \"promisc off\".  \"mac ADDRESS\": it has\n"
+	    "another address.  Both until its server ends, and only with the capability \"interfaces\".\n"
+	    "As: net mac 02:00:00:00:00:01" },
 	{ "wget",
 	    "On a disk the file begins at OFFSET, a multiple of the block size, and what is behind its end stays.\n"
 	    "As: wget http://10.0.2.2:8000/disk.img nvme0n1 0" },

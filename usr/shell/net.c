@@ -59,7 +59,7 @@ print_address(const char *name, const struct sock_addr *a)
 }
 
 int
-cmd_net(int argc UNUSED, char **argv UNUSED)
+cmd_net(int argc, char **argv)
 {
 	static const char *const states[] = { "free", "listens", "connects", "open", "peer closed",
 		"ended" };
@@ -67,6 +67,8 @@ cmd_net(int argc UNUSED, char **argv UNUSED)
 	struct sock_entry e;
 	enum status s;
 
+	if (argc == 3)
+		return interface_change(argv[1], argv[2]);
 	if (!network_open())
 		return 1;
 	s = sock_interface(&socks, &n);
@@ -75,8 +77,9 @@ cmd_net(int argc UNUSED, char **argv UNUSED)
 		network_close();
 		return 1;
 	}
-	print("%02x:%02x:%02x:%02x:%02x:%02x, MTU %u, link %s%s\n", n.mac[0], n.mac[1], n.mac[2],
+	print("%02x:%02x:%02x:%02x:%02x:%02x, MTU %u, link %s%s%s\n", n.mac[0], n.mac[1], n.mac[2],
 	    n.mac[3], n.mac[4], n.mac[5], n.mtu, n.link != 0 ? "up" : "down",
+	    interface_is_promiscuous() ? ", promiscuous" : "",
 	    n.configured != 0 ? "" : ", no address yet");
 	print_address("address", &n.v4);
 	print_address("mask", &n.v4_mask);
@@ -85,9 +88,11 @@ cmd_net(int argc UNUSED, char **argv UNUSED)
 		print_address("address", &n.v6[i]);
 	for (unsigned i = 0; i < ARRAY_SIZE(n.dns); i++)
 		print_address("name server", &n.dns[i]);
-	print("  in %llu packets, %llu bytes, %llu dropped, %llu with a wrong checksum\n",
+	print("  in %llu packets, %llu bytes, %llu dropped, %llu with a wrong checksum, "
+	      "%llu for others\n",
 	    (unsigned long long)n.rx_packets, (unsigned long long)n.rx_bytes,
-	    (unsigned long long)n.rx_dropped, (unsigned long long)n.checksum_errors);
+	    (unsigned long long)n.rx_dropped, (unsigned long long)n.checksum_errors,
+	    (unsigned long long)n.rx_others);
 	print("  out %llu packets, %llu bytes, %llu dropped, %llu segments again\n",
 	    (unsigned long long)n.tx_packets, (unsigned long long)n.tx_bytes,
 	    (unsigned long long)n.tx_dropped, (unsigned long long)n.tcp_resent);

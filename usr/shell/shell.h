@@ -39,6 +39,10 @@ void disk_close(struct blk *b);
 int cmd_liar(int argc, char **argv);
 int cmd_outside(int argc, char **argv);
 int cmd_outlive(int argc, char **argv);
+
+/* interface.c: promiscuous mode ("promisc", "on" or "off") or another address ("mac"). */
+int interface_change(const char *what, const char *value);
+bool interface_is_promiscuous(void);
 int bench_net(uint16_t port);
 
 /* A command: its arguments, split, as many as its synopsis allows; the exit status. */

@@ -53,7 +53,9 @@ static struct {
 	uint32_t pieces;
 	bool too_long;
 	uint32_t packets;		/* that lwIP's next segment is of */
-	uint64_t rx_packets, rx_bytes;
+	uint64_t rx_packets, rx_bytes, rx_others;
+	uint64_t link_losses;
+	bool up;
 	ip4_addr_t address, mask, gateway;
 } nif;
 
@@ -118,18 +120,31 @@ take_pieces(uint32_t len, bool sound)
 	    piece != 0 ? (len + piece - 1) / piece : 1);
 }
 
+/* For another station: an interface that is promiscuous, or a device without a filter, gives us
+ * those too.  It is about honest devices: one that lies says that they are for us. */
+static ALWAYS_INLINE bool
+for_others(const uint8_t *frame)
+{
+	return (frame[0] & 1) == 0 &&
+	    (*(const frame_word *)frame != *(const frame_word *)nif.netif.hwaddr ||
+		*(const frame_half *)(frame + 4) != *(const frame_half *)(nif.netif.hwaddr + 4));
+}
+
 /* A whole packet. */
 static void
 take_packet(void)
 {
 	const struct net_rx *first = &nif.piece[0];
+	const uint8_t *frame = nif.area + (uint64_t)first->cookie * BUFFER + first->first;
 	bool sound = (first->flags & (NET_CSUM_OK | NET_CSUM)) != 0;
 	uint32_t len = 0;
 
 	for (uint32_t i = 0; i < nif.pieces; i++)
 		len += nif.piece[i].bytes;
-	if (nif.pieces == 1)
-		join_take(nif.area + (uint64_t)first->cookie * BUFFER + first->first, len, sound);
+	if (first->bytes >= sizeof(nif.net.mac) && unlikely(for_others(frame)))
+		nif.rx_others++;
+	else if (nif.pieces == 1)
+		join_take(frame, len, sound);
 	else
 		take_pieces(len, sound);
 	for (uint32_t i = 0; i < nif.pieces; i++)
@@ -254,7 +269,11 @@ follow_link(void)
 
 	if (link == nif.link)
 		return;
+	nif.link_losses += nif.up && (link & 1) == 0;
+	nif.up = (link & 1) != 0;
 	nif.link = link;
+	net_look(&nif.net);
+	learn();
 	/* A change in between counts as well: addresses are asked for anew. */
 	netif_set_link_down(&nif.netif);
 	if ((link & 1) != 0) {
@@ -401,6 +420,8 @@ nif_info(struct sock_interface *out)
 	}
 	out->rx_packets = nif.rx_packets;
 	out->rx_bytes = nif.rx_bytes;
+	out->rx_others = nif.rx_others;
+	out->link_losses = nif.link_losses;
 	out_counts(&out->tx_packets, &out->tx_bytes);
 	out->nic_restarts = nif.net.restarts;
 }

@@ -471,8 +471,15 @@ ATF_TC_BODY(link_address_and_announcements_are_told, tc)
 	ATF_CHECK_EQ(memcmp(model.config, mac, 6), 0);
 	ATF_REQUIRE_EQ(vnet_promiscuous(&net, true), OK);
 	ATF_CHECK(model.promiscuous);
+	/* Both are as they were after a reset, which makes the device forget. */
 	model.status |= 64;
 	ATF_CHECK(vnet_trouble(&net) != NULL);
+	model.promiscuous = false;
+	model.config[5] = 0;
+	ATF_REQUIRE_EQ(vnet_restart(&net, &why), OK);
+	ATF_CHECK(model.promiscuous);
+	ATF_CHECK_EQ(memcmp(model.config, mac, 6), 0);
+	ATF_CHECK_EQ(vnet_trouble(&net), NULL);
 	model.status = 0xff;
 	ATF_CHECK(vnet_trouble(&net) != NULL);
 	end();
