@@ -14,6 +14,7 @@
  *     pci RID          here = configuration space of bus 0's function RID (0x08: 00:01.0), by MCFG
  *     put OFFSET HEX   bytes at here + OFFSET
  *     is OFFSET HEX    goes no further when these bytes are not there
+ *     show OFFSET N    prints N bytes in hex
  *     sum              the ACPI table here gets a right checksum
  *
  * Protocol: GDB manual, appendix "Remote Serial Protocol".
@@ -177,6 +178,19 @@ compare(uint64_t at, const char *hex)
 }
 
 static void
+show(uint64_t at, unsigned long len)
+{
+	uint8_t bytes[CHUNK];
+
+	if (len > sizeof(bytes))
+		die("show: %lu bytes are too many", len);
+	peek(at, bytes, len);
+	for (unsigned long i = 0; i < len; i++)
+		printf("%02x", bytes[i]);
+	putchar('\n');
+}
+
+static void
 run_until(uint64_t at)
 {
 	char reply[PACKET];
@@ -308,6 +322,9 @@ main(int argc, char **argv)
 			i += 2;
 		} else if (strcmp(step, "is") == 0) {
 			compare(here + strtoull(a, NULL, 0), b);
+			i += 2;
+		} else if (strcmp(step, "show") == 0) {
+			show(here + strtoull(a, NULL, 0), strtoul(b, NULL, 0));
 			i += 2;
 		} else if (strcmp(step, "sum") == 0) {
 			make_sum_right();
