@@ -324,14 +324,20 @@ call(struct msg *m)
 static uint64_t
 deadline(void)
 {
-	uint64_t now, step = server.net.polled ? POLL_NS : TICK_NS;
+	bool polled = server.net.polled;
 	const char *trouble;
+	uint64_t now;
 
-	if (server.session.tx_slots == 0) {
+	if (server.session.tx_slots == 0)
 		server.stuck_ns = 0;
-		return server.net.polled ? now_ns() + step : DEADLINE_NEVER;
-	}
+	if (server.session.tx_slots == 0 && !polled)
+		return DEADLINE_NEVER;
 	now = now_ns();
+	if (polled && now >= server.look_ns) {
+		server.look_ns = now + TICK_NS;
+		changed();
+		return now;		/* there may be something to show */
+	}
 	if (server.stuck_ns == 0 || server.tx_packets != server.stuck_packets) {
 		server.stuck_packets = server.tx_packets;
 		server.stuck_ns = now;
@@ -339,9 +345,9 @@ deadline(void)
 		server.stuck_ns = 0;
 		trouble = vnet_trouble(&server.net);
 		recover(trouble != NULL ? trouble : "packets do not go out");
-		return now;		/* there are answers to show */
+		return now;
 	}
-	return now + step;
+	return now + (polled ? POLL_NS : TICK_NS);
 }
 
 static NORETURN void

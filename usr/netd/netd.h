@@ -62,6 +62,7 @@ struct server {
 	uint32_t rx_dropped, tx_failed, resets, sessions_refused;
 	uint64_t resets_ns;		/* when the first of resets_lately was */
 	uint32_t resets_lately;
+	uint64_t look_ns;		/* without interrupts: at its configuration, next */
 	uint64_t stuck_packets, stuck_ns; /* sent, and no more since then; 0: not known */
 	handle_t signal;		/* what clients signal */
 };

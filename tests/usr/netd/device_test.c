@@ -338,6 +338,14 @@ ATF_TC_BODY(without_vectors_the_server_looks_by_itself, tc)
 	world_run(7 * NS_PER_S);
 	ATF_CHECK_EQ(resets(), 1);
 	check_all_answered(1, 1);
+	/* At the configuration, too. */
+	ATF_CHECK_EQ(net_link(&n) & 1, 1);
+	world_nic.config[6] = 0;
+	world_run(2 * NS_PER_S);
+	ATF_CHECK_EQ(net_link(&n) & 1, 0);
+	world_nic.status |= 64;
+	world_run(2 * NS_PER_S);
+	ATF_CHECK_EQ(resets(), 2);
 	finish();
 	end();
 }

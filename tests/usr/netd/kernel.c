@@ -29,7 +29,10 @@ static struct object {
 } object[OBJECTS];
 static struct { uint8_t *p; uint32_t of; uint8_t owner; } map[MAPS];
 static uint32_t granted[FAKE_BUFFERS];	/* objects, by the device's buffers */
-static struct { uint8_t *driver, *device; uint64_t driver_bytes, device_bytes, avail_at;
+static struct {
+	uint8_t *driver, *device;
+	uint64_t driver_bytes, device_bytes, avail_at;
+	uint16_t shown;			/* available entries that the device knows */
 } queue[VMODEL_QUEUES];
 static struct { uint64_t bits; handle_t ntfn; } vector[32];
 static uint64_t interrupts[VMODEL_QUEUES];
@@ -280,6 +283,29 @@ make_queue(uint64_t id, uint64_t n, struct queue_info *info)
 	return OK;
 }
 
+/* What the device is told must be granted: the kernel looks before the device does. */
+static void
+judge(uint32_t id, uint16_t head)
+{
+	uint16_t at = head, flags = 1;
+
+	for (uint64_t k = 0; (flags & 1) != 0; k++) {
+		const uint8_t *p = queue[id].driver + 16ull * at;
+		uint64_t to;
+		uint32_t len;
+
+		if (16ull * at >= queue[id].avail_at || k == queue[id].avail_at / 16)
+			kernel_fail("a chain leaves its table, or has no end");
+		memcpy(&to, p, 8);
+		memcpy(&len, p + 8, 4);
+		memcpy(&flags, p + 12, 2);
+		memcpy(&at, p + 14, 2);
+		if (reach(&world_device, to, len,
+			(flags & 2) != 0 ? DMA_FROM_DEVICE : DMA_TO_DEVICE) == NULL)
+			kernel_fail("the device is told of memory that is not granted");
+	}
+}
+
 static enum status
 commit(uint32_t id, uint64_t avail, uint64_t used, uint64_t flags)
 {
@@ -288,10 +314,19 @@ commit(uint32_t id, uint64_t avail, uint64_t used, uint64_t flags)
 	if ((flags & QUEUE_RENEW) != 0) {
 		memset(queue[id].driver, 0, queue[id].driver_bytes);
 		memset(queue[id].device, 0, queue[id].device_bytes);
+		queue[id].shown = 0;
 		return OK;
 	}
 	if (world_device.commit_status != OK)
 		return world_device.commit_status;
+	for (; avail != UINT32_MAX && queue[id].shown != idx; queue[id].shown++) {
+		uint64_t n = queue[id].avail_at / 16;
+		uint16_t head;
+
+		memcpy(&head, queue[id].driver + queue[id].avail_at + 4 +
+			2 * (queue[id].shown % n), 2);
+		judge(id, head);
+	}
 	if (avail != UINT32_MAX)
 		memcpy(queue[id].driver + queue[id].avail_at + 2, &idx, sizeof(idx));
 	world_device.vring(&world_nic, id, (uint32_t)avail, (uint32_t)used);
