@@ -15,7 +15,7 @@
  * LINK: dev/virtio/net.c dev/virtio/pci.c dev/virtio/queue.c kern/base/fmt.c
  * LINK: tests/lib/model_virtio.c tests/lib/fiber.c tests/usr/netd/world.c tests/usr/netd/kernel.c
  * LINK: tests/usr/netd/anew.c
- * FUZZ: -max_len=512 -runs=5000
+ * FUZZ: -max_len=512 -runs=3000
  */
 #include <stdlib.h>
 #include <string.h>

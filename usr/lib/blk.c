@@ -117,7 +117,7 @@ identify(struct blk *b, uint64_t len, uint64_t block_bytes)
 	enum status s = msg_call(b->endpoint, &m, now_ns() + CALL_NS);
 
 	if (s == OK)
-		s = (enum status)m.label;
+		s = msg_answer(&m, 0);
 	if (s != OK)
 		return s;
 	if (!b->named) {
@@ -158,10 +158,10 @@ attach(struct blk *b, bool again)
 	m.w[6] = b->area_bytes;
 	m.w[7] = b->bits;
 	s = msg_call(b->endpoint, &m, now_ns() + CALL_NS);
+	if (s == OK)
+		s = msg_answer(&m, 3);
 	if (s != OK)
 		return s;
-	if (m.label != OK)
-		return (enum status)m.label;
 	s = identify(b, m.w[3], m.w[4]);
 	if (s == OK)
 		s = sys_mem_map(HANDLE_NONE, m.w[1], 0, BLK_RING_PAGES * PAGE_SIZE, 0, 3, &va);

@@ -27,10 +27,10 @@ net_info(handle_t endpoint, struct net_info *out, uint64_t deadline)
 	struct msg m = { .label = NET_CALL_INFO };
 	enum status s = msg_call(endpoint, &m, deadline);
 
+	if (s == OK)
+		s = msg_answer(&m, 0);
 	if (s != OK)
 		return s;
-	if (m.label != OK)
-		return (enum status)m.label;
 	*out = (struct net_info){ .mtu = (uint16_t)(m.w[0] >> 48),
 		.features = (uint16_t)m.w[1],
 		.promiscuous = (m.w[1] >> 16 & 1) != 0,
@@ -53,7 +53,7 @@ change(handle_t endpoint, uint32_t label, uint64_t word, uint64_t deadline)
 	struct msg m = { .label = label, .words = 1, .w = { word } };
 	enum status s = msg_call(endpoint, &m, deadline);
 
-	return s != OK ? s : (enum status)m.label;
+	return s != OK ? s : msg_answer(&m, 0);
 }
 
 enum status
@@ -177,10 +177,10 @@ attach(struct net *n)
 	uint64_t va;
 	enum status s = msg_call(n->endpoint, &m, now_ns() + ATTACH_NS);
 
+	if (s == OK)
+		s = msg_answer(&m, 3);
 	if (s != OK)
 		return s;
-	if (m.label != OK)
-		return (enum status)m.label;
 	n->session = m.w[2];
 	s = sys_mem_map(HANDLE_NONE, m.w[1], 0, NET_RING_PAGES * PAGE_SIZE, 0, 3, &va);
 	if (s != OK) {
@@ -198,6 +198,7 @@ attach(struct net *n)
 	n->features = (uint32_t)m.w[4];
 	n->server_bits = m.w[5];
 	n->tx_done_tail = n->rx_tail = 0;
+	n->broken = false;
 	s = start_keeper(n);
 	if (s != OK)
 		close_session(n);
@@ -313,7 +314,7 @@ net_turn(struct net *n)
 {
 	if (unlikely(load_acquire(&n->lost) != SERVED))
 		return find_successor(n);
-	return likely(load_relaxed(&n->ring->refused) == OK) ? OK : E_CORRUPT;
+	return likely(load_relaxed(&n->ring->refused) == OK && !n->broken) ? OK : E_CORRUPT;
 }
 
 enum status
@@ -374,10 +375,26 @@ is_posted(const struct net *n, uint32_t cookie)
 	return cookie < NET_SLOTS && (n->busy[cookie / 64] >> cookie % 64 & 1) != 0;
 }
 
+/* There is an answer to be read.  A head that cannot be ends the session; so do lies without end,
+ * each of which cost a look. */
+static ALWAYS_INLINE bool
+more(struct net *n, const uint32_t *head, uint32_t tail, uint32_t lies)
+{
+	uint32_t there = load_acquire(head) - tail;
+
+	if (there == 0)
+		return false;
+	if (unlikely(there > NET_SLOTS || n->lies - lies >= NET_SLOTS))
+		n->broken = true;
+	return !n->broken;
+}
+
 bool
 net_next_sent(struct net *n, uint32_t *cookie, enum status *status)
 {
-	while (load_acquire(&n->ring->tx_done_head) != n->tx_done_tail) {
+	uint32_t lies = n->lies;
+
+	while (more(n, &n->ring->tx_done_head, n->tx_done_tail, lies)) {
 		const struct net_tx_done *from = &n->ring->tx_done[n->tx_done_tail % NET_SLOTS];
 		uint32_t c = once_load(&from->cookie), s = once_load(&from->status), at = 0, slots;
 		struct net_sent *e;
@@ -405,7 +422,9 @@ net_next_sent(struct net *n, uint32_t *cookie, enum status *status)
 bool
 net_next_rx(struct net *n, struct net_rx *out)
 {
-	while (load_acquire(&n->ring->rx_head) != n->rx_tail) {
+	uint32_t lies = n->lies;
+
+	while (more(n, &n->ring->rx_head, n->rx_tail, lies)) {
 		const struct net_rx *from = &n->ring->rx[n->rx_tail % NET_SLOTS];
 		const struct net_post *post;
 		uint32_t c;

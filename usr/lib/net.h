@@ -180,6 +180,7 @@ struct net {
 	struct net_post posted[NET_SLOTS];
 	uint64_t restarts;
 	uint32_t lies;				/* answers that nobody had asked for */
+	bool broken;			/* a ring whose indices cannot be; or too many lies */
 	uint32_t keeper;			/* its thread runs */
 	uint32_t lost; /* 1: the server is gone; 2: and somebody serves in its place, or nobody ever
 			  will */

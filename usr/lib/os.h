@@ -90,6 +90,25 @@ NODISCARD enum status msg_recv(handle_t endpoint, handle_t ntfn, struct msg *m, 
  * up. */
 NODISCARD enum status msg_reply(struct msg *m);
 
+/*
+ * What an answer says, once msg_call was OK.  OK: the handles of this mask came with it, and no
+ * others are kept.  Else none are; E_CORRUPT: its label is no status, or one of them is missing.
+ * So what a server that lies says is never taken for a handle: it could name one of the caller's
+ * own.
+ */
+NODISCARD static inline enum status
+msg_answer(const struct msg *m, uint32_t handles)
+{
+	enum status s = m->label < STATUS_COUNT ? (enum status)m->label : E_CORRUPT;
+
+	if (s == OK && (m->handles & handles) != handles)
+		s = E_CORRUPT;
+	for (unsigned i = 0; i < 4; i++)
+		if ((m->handles >> i & 1) != 0 && (s != OK || (handles >> i & 1) == 0))
+			(void)sys_handle_close(m->w[i]);
+	return s;
+}
+
 /* Archive access for programs that hold it. */
 const uint8_t *
 archive_file(const uint8_t *archive, uint64_t len, const char *name, uint64_t *file_len);

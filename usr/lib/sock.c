@@ -103,10 +103,10 @@ attach(struct socks *k)
 	enum status s = msg_call(k->endpoint, &m, now_ns() + CALL_NS);
 	uint64_t va;
 
+	if (s == OK)
+		s = msg_answer(&m, 3);
 	if (s != OK)
 		return s;
-	if (m.label != OK)
-		return m.label < STATUS_COUNT ? (enum status)m.label : E_CORRUPT;
 	k->service = (handle_t)m.w[0];
 	k->page_memory = (handle_t)m.w[1];
 	k->session = m.w[2];
@@ -239,6 +239,8 @@ take(struct socks *k, const struct msg *m, uint32_t rx, uint32_t tx, struct sock
 	uint64_t va;
 	enum status s;
 
+	if ((m->handles & 1) == 0)
+		return E_CORRUPT;
 	s = m->w[1] < SOCKS ?
 	    sys_mem_map(HANDLE_NONE, m->w[0], 0, PAGE_SIZE + (uint64_t)rx + tx, 0, 3, &va) :
 	    E_CORRUPT;

@@ -12,6 +12,9 @@
 #include "kern/base/bits.h"
 #include "tests/lib/fiber.h"
 #include "tests/usr/netd/kernel.h"
+#define main program_main
+#include "usr/lib/blk.h"
+#undef main
 
 enum { CALLS = 8, LOG = 1 << 16, TURNS = 10000 };
 enum : uint64_t { TICK = 100 };
@@ -203,18 +206,25 @@ wait_for(struct call *c, struct msg *m, uint64_t deadline)
 	return s;
 }
 
+/* As the device manager makes them: the library's client may open a session. */
+static uint64_t
+badge(uint32_t client)
+{
+	return blk_badge(client, NET_MAY_OPEN | (client != 1 ? NET_MAY_CHANGE : 0), 0);
+}
+
 enum status
 msg_call(handle_t endpoint, struct msg *m, uint64_t deadline)
 {
 	if (endpoint != WORLD_NETD || kernel_self() == SERVERS)
 		kernel_fail("a call to nobody");
-	return netd_lives ? wait_for(send(m, 1), m, deadline) : E_PEER;
+	return netd_lives ? wait_for(send(m, badge(1)), m, deadline) : E_PEER;
 }
 
 enum status
-world_call(struct msg *m, uint64_t badge)
+world_call(struct msg *m, uint32_t client)
 {
-	return netd_lives ? wait_for(send(m, badge), m, kernel_now + NS_PER_S) : E_PEER;
+	return netd_lives ? wait_for(send(m, badge(client)), m, kernel_now + NS_PER_S) : E_PEER;
 }
 
 void

@@ -39,8 +39,9 @@ void world_settle(void);
 void world_run(uint64_t ns);
 /* The device sends what it has to send: interrupts; config: that of its configuration, too. */
 void world_interrupt(bool config);
-/* A call of the test's own, with a badge.  E_TIMED_OUT: not answered in a second. */
-enum status world_call(struct msg *m, uint64_t badge);
+/* A call of the test's own, as a client: 1 is the library's; others may change the interface, too.
+ * E_TIMED_OUT: not answered in a second. */
+enum status world_call(struct msg *m, uint32_t client);
 /* The library's keeper dies with its client. */
 void world_kill_client(void);
 /* A notification or memory of the test's. */
