@@ -34,6 +34,7 @@
 #include "kern/abi/object.h"
 #include "kern/abi/dma.h"
 #include "kern/base/list.h"
+#include "kern/cpu.h"
 #include "kern/dma/domain.h"
 #include "kern/dma/lane.h"
 #include "kern/md/irqc.h"
@@ -50,6 +51,12 @@ struct uregs;
 
 enum { DEVICE_IRQS_MAX = 128 };
 
+/* What a claim's interrupts cost one CPU: device_irq.c.  Only that CPU writes it. */
+struct irq_budget {
+	uint64_t began;			/* (a) when the count began */
+	uint32_t count;			/* (a) since then */
+};
+
 struct irq {
 	struct object obj;
 	struct device *device;		/* (c) counted */
@@ -59,8 +66,9 @@ struct irq {
 	uint64_t bits;
 	uint32_t slot;
 	uint64_t count;
-	uint32_t untaken;		/* interrupts in a row whose bits stood there already */
 	bool masked, held;		/* (device) by its driver; by the kernel, for a while */
+	uint32_t defied;		/* (device) how often it came while it was held */
+	uint32_t held_on;		/* (device) the CPU whose budget must be paid first */
 	bool live;			/* (c) it has a slot, and its payer paid a vector */
 	struct list link;		/* (device) */
 };
@@ -123,9 +131,11 @@ struct device {
 	struct thread *reset_waiter;	/* (l) who waits for it */
 	struct device_canary *canary;	/* (l) the live test under way: device_canary.c */
 	struct thread *canary_waiter;	/* (l) who waits for it */
+	struct irq_budget irq_budget[CPUS_MAX];
 	struct work irq_work;		/* while a vector is held back */
-	uint64_t irq_hold_until, irq_holds;	/* (l) */
+	uint64_t irq_holds;		/* (l) */
 	bool irq_holding;		/* (l) */
+	bool irq_defied;		/* (l) it does not obey masks */
 	/* the worker's: a live test, a reset, the end */
 	struct work work;
 	uint8_t step;

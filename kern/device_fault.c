@@ -70,9 +70,8 @@ device_faults_lost_count(uint32_t unit)
 	spin_unlock(&device_claim_lock);
 }
 
-/* Whatever the device does, it reaches nothing any more.  The device's lock is held. */
-static void
-shut_off(struct device *d)
+void
+device_shut_off(struct device *d)
 {
 	struct iommu_unit *u = d->domain.io.unit;
 
@@ -108,7 +107,7 @@ device_fault_tell(struct pci_function *f, uint32_t n)
 	storm = d->state == DEVICE_CLAIMED && d->domain_live && !load_relaxed(&d->opening) &&
 	    !d->shut_off && n >= STORM;
 	if (storm)
-		shut_off(d);
+		device_shut_off(d);
 	spin_unlock(&d->obj.lock);
 	if (storm)
 		log_error("device %02x:%02x.%x: %llu faults: shut off", f->rid >> 8,

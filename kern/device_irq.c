@@ -1,16 +1,26 @@
 /*
  * Vectors of a claim: from a message of the device to bits of a notification.
  *
- * A driver that does not take what it is told, and a device that does not cease to tell it, cost
- * whoever runs on the CPU where the messages go.  So a vector whose bits stood there already, so
- * many times in a row, is masked for a while: UNTAKEN_MAX interrupts in HOLD_NS are at most a tenth
- * of a CPU.  Nothing is lost: what comes meanwhile is one pending bit in the device, and the driver
- * has its notification.  One that takes each of them pays with its own time.
+ * An interrupt costs whoever runs on the CPU where it goes, which the driver chooses, and neither
+ * that process nor the driver's budget is asked.  So a claim has a budget of them on each CPU,
+ * whoever takes them or does not: IRQ_BURST at once, and one each IRQ_COST_NS in the long run.
+ * What is above that is held back, not lost: the vector is masked, what comes meanwhile is one
+ * pending bit in the device, and it comes when the vector is unmasked.  An interrupt, and its
+ * driver's turn when that does nothing but wait again, take about a microsecond: less than a tenth
+ * of a CPU.
  *
- *     untaken = UNTAKEN_MAX -> masked, held -> HOLD_NS later: the worker unmasks what the driver
- *     has not masked itself
+ *     count reaches IRQ_BURST: were they slower than one each IRQ_COST_NS?
+ *         yes -> count begins anew
+ *         no  -> masked, held until they are paid for -> the worker unmasks what the driver has not
+ *                masked itself
  *
- * Locks    the claim's over routes and masks.  "untaken" is the CPU's that takes the interrupt.
+ * The clock is read once in IRQ_BURST interrupts.  Vectors that share a CPU share its budget: each
+ * of the others that still comes adds to what is owed, and all are held until that is paid.
+ *
+ * A device that sends a masked vector's message all the same, more often than messages can have
+ * been on their way, is shut off: no mastering, its endpoints blocked, its routes torn down.
+ *
+ * Locks    the claim's over routes and masks.  A budget is the CPU's on which it is.
  */
 #include "kern/device_parts.h"
 #include "kern/abi/syscall.h"
@@ -23,80 +33,136 @@
 #include "kern/sched.h"
 #include "kern/thread.h"
 
-enum : uint32_t { UNTAKEN_MAX = 16 };
-enum : uint64_t { HOLD_NS = 200 * NS_PER_US };
+enum : uint32_t { IRQ_BURST = 16, DEFIED_MAX = 64, ROUTES_AT_ONCE = 16 };
+enum : uint64_t { IRQ_COST_NS = 12'500 };	/* 80 in a millisecond */
 
-/* Masks it for a while; on the CPU that took the interrupt, with no lock held. */
+/* When all that came is paid for. */
+static uint64_t
+paid_at(const struct irq_budget *b)
+{
+	return load_relaxed(&b->began) + load_relaxed(&b->count) * IRQ_COST_NS;
+}
+
+/* Masks it until then; on the CPU that took the interrupt, with no lock held. */
 static COLD void
 hold(struct irq *i)
 {
 	struct device *d = i->device;
-	uint64_t holds;
 	bool first = false;
 
-	i->untaken = 0;
 	spin_lock(&d->obj.lock);
 	/* Else it is masked, or about to be. */
-	if (d->state == DEVICE_CLAIMED && !d->resetting && !list_empty(&i->link) && !i->held) {
-		i->held = true;
-		pci_msix_mask(d->function[i->function].fn, i->vector, true);
-		holds = ++d->irq_holds;
-		first = holds == 1;
+	if (d->state == DEVICE_CLAIMED && !d->resetting && !list_empty(&i->link)) {
+		i->held_on = this_cpu()->id;
+		if (!i->held) {
+			i->held = true;
+			i->defied = 0;
+			pci_msix_mask(d->function[i->function].fn, i->vector, true);
+			first = ++d->irq_holds == 1;
+		} else if (++i->defied == DEFIED_MAX) {
+			d->irq_defied = true;
+			worker_add(&d->irq_work);
+		}
 		if (!d->irq_holding) {
 			d->irq_holding = true;
-			d->irq_hold_until = clock_now() + HOLD_NS;
 			object_get(&d->obj);	/* the job's */
 			worker_add(&d->irq_work);
 		}
 	}
 	spin_unlock(&d->obj.lock);
 	if (first)
-		log_warn("device %02x:%02x.%x: more interrupts than its driver takes: held back",
+		log_info("device %02x:%02x.%x: more than %u interrupts in a millisecond: held back",
 		    d->function[0].fn->rid >> 8, d->function[0].fn->rid >> 3 & 31,
-		    d->function[0].fn->rid & 7);
+		    d->function[0].fn->rid & 7, (unsigned)(NS_PER_MS / IRQ_COST_NS));
 }
 
-/* The worker's: what was held comes through again.  What came meanwhile is pending in the device.
- */
-static uint64_t
-release(struct work *w)
+/* As many came as may at once: were they slow enough? */
+static COLD void
+judge_rate(struct irq *i, struct irq_budget *b)
 {
-	struct device *d = container_of(w, struct device, irq_work);
-	uint64_t now = clock_now(), next = 0;
+	uint64_t now = clock_now();
 
-	spin_lock(&d->obj.lock);
-	if (now < d->irq_hold_until)
-		next = d->irq_hold_until;
-	else if (d->resetting)		/* nobody touches it */
-		next = now + NS_PER_MS;
-	if (next != 0) {
-		spin_unlock(&d->obj.lock);
-		return next;
+	/* Those before this one are paid for: it begins anew. */
+	if (now - b->began >= (b->count - 1) * IRQ_COST_NS) {
+		store_relaxed(&b->began, now);
+		store_relaxed(&b->count, 1);
+	} else {
+		hold(i);
 	}
-	d->irq_holding = false;
+}
+
+/* A mask does not stop it.  False: not all of its routes are down yet. */
+static bool
+end_defiance(struct device *d) REQUIRES(d->obj.lock)
+{
+	if (!d->shut_off) {
+		const struct pci_function *f = d->function[0].fn;
+
+		device_shut_off(d);
+		log_error("device %02x:%02x.%x: it sends interrupts that are masked: shut off",
+		    f->rid >> 8, f->rid >> 3 & 31, f->rid & 7);
+	}
+	for (unsigned n = 0; n < ROUTES_AT_ONCE && !list_empty(&d->irqs); n++)
+		device_irq_unroute(d, list_first(&d->irqs, struct irq, link));
+	return list_empty(&d->irqs);
+}
+
+/* Unmasks what is paid for; what came meanwhile is pending in the device.  Returns when more will
+ * be. */
+static uint64_t
+release(struct device *d, uint64_t now) REQUIRES(d->obj.lock)
+{
+	uint64_t next = WORK_DONE;
+
 	list_for_each(it, &d->irqs) {
 		struct irq *i = list_entry(it, struct irq, link);
 
-		if (i->held && !i->masked && d->state == DEVICE_CLAIMED)
-			pci_msix_mask(d->function[i->function].fn, i->vector, false);
-		i->held = false;
+		if (!i->held)
+			continue;
+		if (d->resetting) {		/* nobody touches it */
+			next = min_u64(next, now + NS_PER_MS);
+		} else if (now < paid_at(&d->irq_budget[i->held_on])) {
+			next = min_u64(next, paid_at(&d->irq_budget[i->held_on]));
+		} else {
+			i->held = false;
+			if (!i->masked && d->state == DEVICE_CLAIMED)
+				pci_msix_mask(d->function[i->function].fn, i->vector, false);
+		}
 	}
+	return next;
+}
+
+static uint64_t
+irq_work(struct work *w)
+{
+	struct device *d = container_of(w, struct device, irq_work);
+	uint64_t now = clock_now(), next;
+
+	spin_lock(&d->obj.lock);
+	if (d->irq_defied && d->state == DEVICE_CLAIMED)
+		next = end_defiance(d) ? WORK_DONE : now + 1;
+	else
+		next = release(d, now);
+	if (next == WORK_DONE)
+		d->irq_holding = false;
 	spin_unlock(&d->obj.lock);
-	object_put(&d->obj);
-	return WORK_DONE;
+	if (next == WORK_DONE)
+		object_put(&d->obj);
+	return next;
 }
 
 void
 device_irq_init(struct device *d)
 {
 	list_init(&d->irqs);
-	d->irq_work.step = release;
+	d->irq_work.step = irq_work;
 }
 
 static void
 irq_fire(void *arg)
 {
 	struct irq *i = arg;
+	struct irq_budget *b;
 
 	/* A message of the slot's user before, taken while the slot changed hands, can come before
 	 * there is a device. */
@@ -110,10 +176,11 @@ irq_fire(void *arg)
 	}
 	i->count++;
 	trace(INTERRUPT, function_tag(i->device->function[i->function].fn), i->vector);
-	if (likely(notification_signal(i->ntfn, i->bits)))
-		i->untaken = 0;
-	else if (unlikely(++i->untaken == UNTAKEN_MAX))
-		hold(i);
+	(void)notification_signal(i->ntfn, i->bits);
+	b = &i->device->irq_budget[this_cpu()->id];
+	store_relaxed(&b->count, b->count + 1);
+	if (unlikely(b->count >= IRQ_BURST))
+		judge_rate(i, b);
 }
 
 /*

@@ -62,6 +62,10 @@ device_tag(const struct device *d)
 NODISCARD enum status device_master_on(struct device *d);
 void device_master_off(struct device *d);
 
+/* Whatever the device does, it reaches nothing any more, until its claim ends.  The device's lock
+ * is held. */
+void device_shut_off(struct device *d);
+
 /* Finds a live claim by handle; locked on OK. */
 NODISCARD enum status
 device_lock(struct thread *t, uint64_t handle, uint32_t rights, struct device **out);

@@ -192,7 +192,7 @@ struct device_info {
 	uint64_t fault_seq, faults_lost; /* as struct dma_status; lost is not less than what
 					    fault_seq holds of them */
 	uint64_t interrupts, interrupts_held; /* that came; times that a vector was held back,
-						 because nobody took them */
+						 because they were too many */
 	uint64_t registers_refused; /* accesses that the class's policy does not allow */
 	char domain[24];
 };

@@ -193,23 +193,32 @@ half_an_isolation_group_is_refused_by_name_body() {
 	done
 }
 
-# A driver that takes none of its interrupts, and makes them as fast as it can store, on a CPU that is not its own: the vector is held
-# back for 200 us after each 16, so that they cost whoever runs there less than a tenth.
-atf_test_case interrupts_that_nobody_takes_are_held_back
-interrupts_that_nobody_takes_are_held_back_head() { atf_set timeout 600; }
-interrupts_that_nobody_takes_are_held_back_body() {
+# A device interrupts as fast as its driver can store: 80 in a millisecond come through, and a burst, whoever takes them or does not, and
+# who runs on the CPU where they go keeps nine tenths of it.  Instructions are counted, one a nanosecond: in its own time the emulator
+# comes to no such rate.  Its counted x86_64 has no x2APIC.
+atf_test_case an_interrupt_storm_leaves_others_nine_tenths
+an_interrupt_storm_leaves_others_nine_tenths_head() { atf_set timeout 600; }
+an_interrupt_storm_leaves_others_nine_tenths_body() {
 	capos_disk disk.img 1M 70
 	capos_disk other.img 1M 71
-	capos_start DISK=disk.img MANIFEST=rogue-storm \
-	    QEMU_EXTRA='-drive if=none,id=other,file=other.img,format=raw -device nvme,serial=other,drive=other,use-intel-id=on'
-	capos_wait 'rogue: that is all'
-	capos_type 'sha256 nvme0n1; kill rogue; mem; poweroff'
-	capos_end
-	capos_expect "^$(capos_sha256 disk.img)  nvme0n1" 'more interrupts than its driver takes: held back' ' quarantined 0$'
-	set -- $(sed -n -E 's/.*interrupt storm: ([0-9]+) us, ([0-9]+) stores, ([0-9]+) interrupts, held back ([0-9]+) times.*/\1 \2 \3 \4/p' serial.txt)
-	[ "${4:-0}" -ge 3 ] || capos_fail 'that was no storm'
-	[ "$3" -le $((17 * ($4 + 1) + 17)) ] || capos_fail "$3 interrupts came through in $4 rounds"
-	[ "$4" -le $(($1 / 200 + 1)) ] || capos_fail "held back $4 times in $1 us"
+	[ "$ARCH" = arm64 ] || CPU=max,-x2apic
+	capos_boot DISK=disk.img MANIFEST=rogue-storm SMP=1 ${CPU:+CPU=$CPU} CMD='sleep 300; sha256 nvme0n1; kill rogue; mem' \
+	    QEMU_EXTRA='-icount shift=0 -rtc clock=vm -drive if=none,id=other,file=other.img,format=raw -device nvme,serial=other,drive=other,use-intel-id=on'
+	capos_expect "^$(capos_sha256 disk.img)  nvme0n1" 'more than 80 interrupts in a millisecond: held back' ' quarantined 0$' 'rogue: that is all'
+	capos_refute 'shut off'
+	sed -n -E 's/.*interrupt storm, ([a-z ]+): ([0-9]+) us, ([0-9]+) stores, ([0-9]+) interrupts, held back ([0-9]+) times, taken ([0-9]+), others keep ([0-9]+) of 1000.*/\2 \3 \4 \5 \6 \7 \1/p' serial.txt >rounds
+	[ "$(wc -l <rounds)" -eq 3 ] || capos_fail 'not three rounds'
+	while read -r us stores came held took keep what; do
+		case $what in
+		masked)
+			[ "$came" -eq 0 ] && [ "$stores" -gt $((us * 50)) ] || capos_fail "that is no storm: $stores stores, $came interrupts"
+			continue ;;
+		*taken)	[ "$took" -ge $((came * 9 / 10)) ] || capos_fail "of $came the driver took $took" ;;
+		esac
+		[ "$came" -le $((us * 2 / 25 + 33)) ] || capos_fail "$what: $came came through in $us us"
+		[ "$came" -ge $((us / 20)) ] && [ "$held" -ge $((us / 400)) ] || capos_fail "$what: only $came came through, held back $held times"
+		[ "$keep" -ge 900 ] || capos_fail "$what: the others keep $keep of 1000"
+	done <rounds
 }
 
 atf_init_test_cases() {
@@ -218,6 +227,6 @@ atf_init_test_cases() {
 	atf_add_test_case mapped_leaves_addresses_to_the_iommu
 	atf_add_test_case mapped_leaves_addresses_to_the_other_iommus
 	atf_add_test_case brokered_refuses_each_by_name
-	atf_add_test_case interrupts_that_nobody_takes_are_held_back
+	atf_add_test_case an_interrupt_storm_leaves_others_nine_tenths
 	atf_add_test_case half_an_isolation_group_is_refused_by_name
 }
