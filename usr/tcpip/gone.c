@@ -8,8 +8,10 @@
  * nobody here knows the connection, so the answer to that is a reset that the peer believes
  * [RFC 9293, 3.5.1, "Half-Open Connections"; 3.10.7.1].
  *
- * It is asked a few times, since packets get lost, once there is an address to ask from.  Who may
- * listen on the port may say so, and only what a client would have had as sockets is kept.
+ * It is asked a few times, since packets get lost: of several to a neighbour whose address is still
+ * asked for only the last go out.  The service is young then, so until there is an address to ask
+ * from it looks again soon.  Who may listen on the port may say so, and only what a client would
+ * have had as sockets is kept.
  */
 #include "kern/base/bits.h"
 #include "lwip/inet_chksum.h"
@@ -17,8 +19,12 @@
 #include "usr/tcpip/addr.h"
 #include "usr/tcpip/tcpip.h"
 
-enum { GONE = 128, ASKS = 3 };
-enum : uint64_t { EVERY_NS = NS_PER_S / 2, LONGEST_NS = 60 * NS_PER_S };
+enum { GONE = 128, ASKS = 5 };
+enum : uint64_t {
+	SOON_NS = 10 * NS_PER_MS,
+	FIRST_NS = 30 * NS_PER_MS, /* to the second; each takes twice as long as that before */
+	LONGEST_NS = 60 * NS_PER_S
+};
 
 static struct gone {
 	struct sock_addr peer;
@@ -81,11 +87,13 @@ gone_turn(void)
 
 		if (g->asks == 0 || g->next > turn_ns)
 			continue;
-		g->next = turn_ns + EVERY_NS;
-		if (ask(g))
+		g->next = turn_ns + SOON_NS;
+		if (ask(g)) {
+			g->next = turn_ns + (FIRST_NS << (ASKS - g->asks));
 			g->asks--;
-		else if (turn_ns >= g->until)
+		} else if (turn_ns >= g->until) {
 			g->asks = 0;
+		}
 		gones -= g->asks == 0;
 	}
 }
