@@ -456,7 +456,7 @@ run-ddf-provider-consumer: $(GATE)
 	$(call gate,net_test trace_test hotplug_test)
 .PHONY: run-net
 run-net: $(GATE)
-	$(call gate,net_test tcpip_test services_test)
+	$(call gate,net_test tcpip_test services_test deaths_test)
 .PHONY: run-virtio-blk
 run-virtio-blk: $(ARCHES:%=image-%) $(HOST_TOOLS) $(KYUAFILES) $(foreach a,$(ARCHES),$(call SYS_TESTS,$(a)))
 	$(call kyua,$(foreach a,$(ARCHES),$(a)/vblk_test))

@@ -1,31 +1,7 @@
 #! /usr/bin/env atf-sh
 # The services over the network, used by stock clients on the host.
 . "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
-
-# serve NAME=value...    starts the machine and waits until both services listen; $URL and $URI are theirs.  Ports are
-# looked for from a random one on, so that machines side by side do not meet.
-serve() {
-	base=$((20000 + $(od -An -N2 -tu2 /dev/urandom) % 20000))
-	capos_start NET=user HTTP_PORT=$base NBD_PORT=$((base + 1)) FLOW_PORT=$((base + 2)) "$@"
-	# In no order.
-	for line in 'nbdd: [0-9]* exports? on port' 'tcpip: address 10\.0\.2\.15' 'httpd: the status page is on port'; do
-		CAPOS_SEEN=0
-		capos_wait "$line"
-	done
-	URL=$(sed -n 's,.*status page \(http://[0-9.:]*/\).*,\1,p' qemu.err)
-	URI=$(sed -n 's,.*disks \(nbd://[0-9.:]*\).*,\1,p' qemu.err)
-	[ -n "$URL" ] && [ -n "$URI" ] || capos_fail 'no forwards were printed'
-}
-
-need() {
-	for c; do
-		command -v "$c" >/dev/null || atf_skip "$c is missing: tools/bootstrap test"
-	done
-}
-
-check() {
-	"$@" >check.out 2>&1 || capos_fail "$*: $(cat check.out)"
-}
+. "$ROOT/tests/lib/services.subr"
 
 atf_test_case a_disk_goes_out_and_in_over_nbd
 a_disk_goes_out_and_in_over_nbd_head() { atf_set timeout 900; }
@@ -312,104 +288,6 @@ a_hostile_neighbour_takes_nothing_and_stops_nobody_body() {
 	capos_expect '[1-9][0-9]* with a wrong checksum'
 }
 
-# marks NAME...         one kill of each, spread over a copy: at a random place of its part (awk keeps the seed's promise)
-marks() {
-	echo go >&5
-	echo "$@" | awk -v seed=$((SEED + TURN)) -v all=$BYTES '{
-		srand(seed)
-		for (i = 1; i <= NF; i++)
-			printf "at %d %s\n", all * 0.9 * (i - 1 + 0.2 + 0.7 * rand()) / NF, $i
-	}' >&5
-	TURN=$((TURN + 1))
-}
-
-# Waits until what was ended is told, and takes it.
-pauses() {
-	ends=$(grep -c '^end' said)
-	echo end >&5
-	i=0
-	until [ "$(grep -c '^end' said)" -gt $ends ]; do
-		i=$((i + 1))
-		[ $i -lt 100 ] || capos_fail 'nbdpause does not answer'
-		sleep 0.1
-	done
-}
-
-# copied WAY NAME...    one copy while each of these is ended in turn; false: it has to be begun again, since the stack was among them
-copied() {
-	way=$1
-	shift
-	marks "$@"
-	case $way in
-	out) timeout 300 nbdcopy "$SLOW/disk" out.img ;;
-	in) timeout 300 nbdcopy --flush new.img "$SLOW/disk" ;;
-	esac >copy.out 2>&1 && return 0
-	case "$*" in *tcpip*) return 1 ;; esac
-	capos_fail "nbdcopy $way: $(cat copy.out)"
-}
-
-# Median and worst of what each one's end cost the client.
-tell_pauses() {
-	for name in nvmed netd tcpip; do
-		sed -n "s/^pause $name \([0-9]*\) .*/\1/p" said | sort -n | awk -v name=$name '
-			{ ms[NR] = $1 }
-			END { if (NR == 0) exit 1
-			      printf "%s was ended %d times; the client paused for %d ms (median), %d ms (worst)\n",
-				  name, NR, ms[int((NR + 1) / 2)], ms[NR] }' || capos_fail "$name was never ended"
-		echo "  ms until it served again:" $(sed -n "s/.*$name serves again after \([0-9]*\) ms.*/\1/p" serial.txt | sort -n)
-	done
-}
-
-# Whose end is what: a disk's server and a NIC's are a pause; the stack's ends connections, and the copy is begun again.
-copies_survive() {
-	need nbdcopy
-	size=$(capos_scale 64M 1G)
-	BYTES=$(numfmt --from=iec $size)
-	SEED=${CAPOS_SEED:-$(od -An -N2 -tu2 /dev/urandom | tr -d ' ')} TURN=0
-	echo "seed $SEED: CAPOS_SEED=$SEED does the same"
-	capos_disk disk.img $size 1
-	capos_disk new.img $size 2
-	before=$(capos_sha256 disk.img)
-	serve DISK=disk.img "$@"
-	mkfifo marks
-	"$ROOT/build/host/nbdpause" "${URI##*:}" keys <marks >said 2>pause.err &
-	pause=$!
-	exec 5>marks
-	trap 'kill $CAPOS_PID $CAPOS_HELPER $pause 2>/dev/null' EXIT
-	until [ -s said ]; do
-		kill -0 $pause || capos_fail "$(cat pause.err)"
-		sleep 0.1
-	done
-	SLOW=nbd://127.0.0.1:$(head -n 1 said)
-	for way in out in; do
-		for round in 1 2 3; do
-			# The last round is the one that comes to an end.
-			case $round in
-			1) set -- nvmed netd tcpip ;;
-			2) set -- netd nvmed tcpip ;;
-			3) set -- nvmed netd nvmed netd ;;
-			esac
-			copied $way "$@" || continue
-			[ $round = 3 ] || echo "round $round of $way was over before the stack had ended"
-		done
-		pauses
-	done
-	atf_check_equal "$before" "$(capos_sha256 out.img)"
-	atf_check cmp new.img disk.img
-	capos_refute 'panic|given up'
-	capos_stop
-	kill $pause
-	tell_pauses
-}
-
-atf_test_case servers_die_and_copies_go_on
-servers_die_and_copies_go_on_head() { atf_set timeout 1800; }
-servers_die_and_copies_go_on_body() { copies_survive; }
-
-atf_test_case servers_die_and_copies_go_on_without_an_iommu
-servers_die_and_copies_go_on_without_an_iommu_head() { atf_set timeout 1800; }
-servers_die_and_copies_go_on_without_an_iommu_body() { copies_survive IOMMU=none; }
-
 atf_test_case services_come_back_after_the_stack
 services_come_back_after_the_stack_head() { atf_set timeout 600; }
 services_come_back_after_the_stack_body() {
@@ -480,7 +358,5 @@ atf_init_test_cases() {
 	atf_add_test_case a_lying_nic_driver_gets_at_neither_stack_nor_disk
 	atf_add_test_case the_status_page_is_live
 	atf_add_test_case a_browser_sees_the_machine_work
-	atf_add_test_case servers_die_and_copies_go_on
-	atf_add_test_case servers_die_and_copies_go_on_without_an_iommu
 	atf_add_test_case services_come_back_after_the_stack
 }

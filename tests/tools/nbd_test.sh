@@ -100,6 +100,23 @@ a_read_that_fails_is_told_and_the_next_one_is_served_body() {
 	finish
 }
 
+# What loads the machine's disks in tests/sys/deaths.sh: it takes right answers for right, in any order, and finds a wrong one.
+atf_test_case a_load_knows_what_must_be_on_the_disk
+a_load_knows_what_must_be_on_the_disk_body() {
+	need cmp
+	"$ROOT/build/host/randfile" 2M 1 >disk.img
+	cp disk.img other.img
+	serve $(words scrambled) disk=disk.img other=other.img
+	atf_check -o match:'[1-9][0-9]* flushes, [1-9][0-9]* durable writes and [1-9][0-9]* reads were as' \
+	    "$ROOT/build/host/nbdload" $(cat port) disk disk.img model.img 7 6000000
+	atf_check cmp disk.img model.img
+	# Its writes do not reach the image that it looks at.
+	cp other.img image.img
+	atf_check -s exit:1 -e match:'the image after a (flush|durable write): byte' \
+	    "$ROOT/build/host/nbdload" $(cat port) other image.img model.img 7 6000000
+	finish
+}
+
 atf_init_test_cases() {
 	for f in $FORMS; do
 		atf_add_test_case copies_$f
@@ -107,4 +124,5 @@ atf_init_test_cases() {
 	done
 	atf_add_test_case the_list_says_what_each_export_can_do
 	atf_add_test_case a_read_that_fails_is_told_and_the_next_one_is_served
+	atf_add_test_case a_load_knows_what_must_be_on_the_disk
 }

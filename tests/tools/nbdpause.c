@@ -12,8 +12,9 @@
  *     end              prints "pause NAME MILLISECONDS BYTES" for each that was ended since the
  *                      last "end"
  *
- * A pause is the longest time without a byte from the service, from the kill to the next one or to
- * "end"; time after the last byte does not count, since a client that is done asks for nothing.
+ * A pause is the longest time without a byte from the service that begins within BEGINS_NS of the
+ * kill, and before the next one; time after the last byte does not count, since a client that is
+ * done asks for nothing.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -28,6 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
+enum : uint64_t { BEGINS_NS = 300'000'000 };
 enum { PAIRS = 32, SPAN = 256 * 1024, MARKS = 64, LINE = 128, POLLS = 2 + 2 * PAIRS };
 
 /* One way of a connection. */
@@ -45,7 +47,7 @@ static struct pair {
 static struct mark {
 	uint64_t at;
 	char name[32];
-	uint64_t gap_ns, reached;	/* reached 0: not yet */
+	uint64_t gap_ns, reached_ns, reached;	/* reached 0: not yet */
 } mark[MARKS];
 
 static uint32_t marks, current;		/* current: one more than the mark that was reached last */
@@ -68,12 +70,15 @@ count(size_t n, bool from_service)
 
 	passed += n;
 	if (from_service) {
-		if (current != 0 && now - last_ns > mark[current - 1].gap_ns)
-			mark[current - 1].gap_ns = now - last_ns;
+		struct mark *m = current != 0 ? &mark[current - 1] : NULL;
+
+		if (m != NULL && last_ns - m->reached_ns < BEGINS_NS && now - last_ns > m->gap_ns)
+			m->gap_ns = now - last_ns;
 		last_ns = now;
 	}
 	if (current < marks && passed >= mark[current].at) {
 		mark[current].reached = passed;
+		mark[current].reached_ns = now;
 		last_ns = now;
 		dprintf(keys, "kill %s\r", mark[current].name);
 		current++;
