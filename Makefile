@@ -440,7 +440,7 @@ coverage: $(COVER_TESTS)
 mutation:
 	$(Q)tools/mutate
 lint:
-	$(Q)s=0; for f in layers words sizes style requirements made; do tests/lint/$$f.sh || s=1; done; exit $$s
+	$(Q)s=0; for f in layers words sizes style requirements documents made; do tests/lint/$$f.sh || s=1; done; exit $$s
 bench: all $(HOST_TOOLS)
 	$(Q)tests/bench/run $(if $(CHECK),check,$(if $(PEERS),peers,$(if $(WALL),wall,$(if $(DOC),doc))))
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # docs/requirements.md: each id has a test that exists and cites it, or a line under "Open"; and no test cites what the table does
-# not say.  A test file cites in one line, "Requirements: E1 A3".  And docs/boot.md: each test that it names exists.
+# not say.  A test file cites in one line, "Requirements: E1 A3".
 cd "$(dirname "$0")/../.." || exit 2
 doc=docs/requirements.md
 status=0
@@ -24,14 +24,6 @@ done
 printf '%s\n' "$open" | grep -q '`' && wrong 'an open id names a test, or code: it is not open'
 
 has_case() { grep -q -E "(atf_add_test_case|ATF_TP_ADD_TC\\(tp,) $2(\\);)?( |\$)" "$1"; }
-for test in $(grep -oE '`tests/[^` ]+[.][^` ]+`' docs/boot.md | tr -d '`' | sort -u); do
-	if [ ! -f "${test%%:*}" ]; then
-		echo "docs/boot.md: there is no ${test%%:*}"; status=1
-	elif [ "${test#*:}" != "$test" ] && ! has_case "${test%%:*}" "${test#*:}"; then
-		echo "docs/boot.md: ${test%%:*} has no test ${test#*:}"; status=1
-	fi
-done
-
 cited=$(mktemp) said=$(mktemp)
 printf '%s\n' "$closed" | while read -r id tests; do
 	[ -n "$tests" ] || echo "$doc: $id has no test" >&2
