@@ -131,6 +131,7 @@ mapped() {
 	    'use of a buffer without memory' 'write through a grant that was for writing before' \
 	    'list that goes on in another list' 'address in a list' 'list that leads to a grant for reading' \
 	    'list in memory that was not granted' 'doorbell buffers' 'queue base replaced'
+	ended '20000 rings by hand, and then a command: success' 'doorbell storm'
 }
 
 atf_test_case mediated_refuses_each_by_name

@@ -328,6 +328,20 @@ storm(void)
 	log_line(2, "doorbell storm: %u of %u rings without an entry taken", good, MANY);
 }
 
+/* Where doorbells are mapped nothing but the device counts them. */
+static void
+storm_by_hand(void)
+{
+	struct nvme_sqe e = identify(ctrl.page.iova.v, 0);
+	const char *why = "";
+	uint16_t code = 0;
+
+	for (unsigned n = 0; n < MANY; n++)
+		drv_write32(&ctrl.regs, NVME_DOORBELLS, ctrl.admin.tail);
+	log_line(2, "doorbell storm: %u rings by hand, and then a command: %s", MANY,
+	    status_text(nvme_admin(&ctrl, &e, "after the storm", NULL, &code, &why)));
+}
+
 /* Where doorbells are mapped the driver may set its queues up as it likes.  The device is not
  * usable after. */
 static void
@@ -456,6 +470,7 @@ attack_nvme(void)
 		forge();
 		storm();
 	} else {
+		storm_by_hand();
 		queues_of_its_own();
 	}
 	log_line(2, "memory that was not granted for it: %llu bytes changed",
