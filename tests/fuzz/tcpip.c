@@ -9,7 +9,8 @@
  * LINK: usr/tcpip/nif.c usr/tcpip/join.c usr/tcpip/out.c usr/tcpip/port/heap.c
  * LINK: usr/tcpip/port/port.c usr/lib/sock.c
  * LINK: usr/lib/sock_addr.c usr/lib/sha256.c kern/base/fmt.c kern/base/str.c
- * LINK: tests/usr/tcpip/world.c */
+ * LINK: tests/usr/tcpip/world.c tests/usr/tcpip/world_nic.c
+ * LINK: tests/usr/tcpip/world_sys.c tests/usr/tcpip/world_far.c */
 #include <stdlib.h>
 #include <string.h>
 
