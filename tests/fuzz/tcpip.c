@@ -1,13 +1,14 @@
 /*
  * The TCP/IP stack against packets of any kind.  The input is a list of steps: a byte that says
  * which, and what it takes.  Most packets get right lengths and sums, or they would end at the
- * first look; some follow a connection that was really made.
+ * first look; some follow a connection that was really made.  And the NIC's server may lie, in the
+ * ring between them.
  */
 /* FUZZ: -max_len=4096 -runs=8000 */
 /* LINK: usr/tcpip/turn.c usr/tcpip/session.c usr/lib/complain.c usr/tcpip/stream.c
  * LINK: usr/tcpip/dgram.c usr/tcpip/ask.c usr/tcpip/gone.c usr/tcpip/lost.c
  * LINK: usr/tcpip/nif.c usr/tcpip/join.c usr/tcpip/out.c usr/tcpip/port/heap.c
- * LINK: usr/tcpip/port/port.c usr/lib/sock.c
+ * LINK: usr/tcpip/port/port.c usr/lib/sock.c usr/lib/net.c
  * LINK: usr/lib/sock_addr.c usr/lib/sha256.c kern/base/fmt.c kern/base/str.c
  * LINK: tests/usr/tcpip/world.c tests/usr/tcpip/world_nic.c
  * LINK: tests/usr/tcpip/world_sys.c tests/usr/tcpip/world_far.c */
@@ -17,6 +18,7 @@
 #include "kern/base/bits.h"
 #define main program_main	/* os.h declares that of a program */
 #include "lwip/opt.h"
+#include "usr/lib/net.h"
 #include "usr/tcpip/tcpip.h"
 #undef main
 #include "tests/usr/tcpip/world.h"
@@ -217,6 +219,38 @@ serve(uint32_t how)
 	sock_kick(&k);
 }
 
+/* The NIC's server lies: of what it received, and in its words of the ring. */
+static void
+lie(void)
+{
+	struct net_ring *r = world_nic_ring();
+	uint32_t how = take(1);
+	struct net_rx rx = { .cookie = take(1), .first = NET_HEAD, .bytes = take(2) % 2048 };
+
+	if (r == NULL)
+		return;
+	switch (how % 4) {
+	case 0:
+	case 1:
+		rx.flags = (uint16_t)(how >> 2);
+		if ((how & 0x80) != 0) {
+			rx.cookie = take(4);
+			rx.first = take(4);
+			rx.bytes = take(4);
+		}
+		world_nic_gives(&rx);
+		break;
+	case 2:
+		store_relaxed((how & 4) != 0 ? &r->rx_head : &r->tx_done_head, take(4));
+		break;
+	case 3:
+		r->tx_done[rx.cookie % NET_SLOTS] = (struct net_tx_done){ take(4), take(1) };
+		store_relaxed(&r->tx_done_head, load_relaxed(&r->tx_done_head) + (how >> 2) % 8);
+		break;
+	}
+	world_settle();
+}
+
 static void
 step(void)
 {
@@ -242,6 +276,10 @@ step(void)
 		send6(f, n, (uint8_t)take(1), (what & 0x80) != 0);
 		break;
 	case 4:
+		if (what == 247) {
+			lie();
+			break;
+		}
 		world_run((uint64_t)take(2) * NS_PER_MS);
 		break;
 	case 5:

@@ -4,7 +4,7 @@
 /* LINK: usr/tcpip/turn.c usr/tcpip/session.c usr/lib/complain.c usr/tcpip/stream.c
  * LINK: usr/tcpip/dgram.c usr/tcpip/ask.c usr/tcpip/gone.c usr/tcpip/lost.c
  * LINK: usr/tcpip/nif.c usr/tcpip/join.c usr/tcpip/out.c usr/tcpip/port/heap.c
- * LINK: usr/tcpip/port/port.c usr/lib/sock.c
+ * LINK: usr/tcpip/port/port.c usr/lib/sock.c usr/lib/net.c
  * LINK: usr/lib/sock_addr.c usr/lib/sha256.c kern/base/fmt.c kern/base/str.c
  * LINK: tests/usr/tcpip/world.c tests/usr/tcpip/world_nic.c
  * LINK: tests/usr/tcpip/world_sys.c tests/usr/tcpip/world_far.c */

@@ -81,9 +81,13 @@ world_settle(void)
 {
 	uint64_t until;
 
-	while (tcpip_turn() || !tcpip_may_sleep(&until))
+	bool any;
+
+	do {
+		any = tcpip_turn() || !tcpip_may_sleep(&until);
 		tcpip_woke();
-	tcpip_woke();
+		any |= world_nic_serve();
+	} while (any);
 }
 
 uint64_t
@@ -100,6 +104,7 @@ void
 world_take_step(uint64_t until)
 {
 	uint64_t next;
+	uint32_t came;
 
 	world_keeper_calls();
 	world_settle();
@@ -119,9 +124,11 @@ world_take_step(uint64_t until)
 			wire_push(&wire_in, f->bytes, f->len, 0);
 		free(f);
 	}
-	if (wire_in.n != 0) {
+	came = wire_in.n;
+	if (came != 0) {
 		world_settle();
-		return;
+		if (wire_in.n != came)
+			return;
 	}
 	next = min_u64(world_next(), until);
 	if (!world_alone) {

@@ -17,6 +17,9 @@ NAMES is a name server: what it
 
 #include "usr/lib/sock.h"
 
+struct net_ring;
+struct net_rx;
+
 enum {
 	WORLD_TCPIP = 100,		/* handles: to call the service by; a notification */
 	WORLD_NTFN = 101,
@@ -65,6 +68,13 @@ uint32_t world_sent(uint8_t *packet, uint32_t size);
 void world_receive(const uint8_t *packet, uint32_t len);
 /* Until this end has nothing to do. */
 void world_settle(void);
+/* Of the connections that this end had: how many go by each of so many pairs of queues. */
+void world_flows(uint32_t pairs, uint32_t *of);
+/* The NIC's server lies: its ring, NULL when there is no session; it does nothing by itself; it
+ * says that it has received this. */
+struct net_ring *world_nic_ring(void);
+void world_nic_silent(bool silent);
+void world_nic_gives(const struct net_rx *r);
 /* Large packets that this end's NIC has cut. */
 uint32_t world_cut(void);
 /* Bytes that DISCARD has got right, over there; a wrong one ends the far end. */

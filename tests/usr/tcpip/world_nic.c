@@ -1,53 +1,155 @@
 /*
- * The world of a TCP/IP service: the NIC's server.
+ * The world of a TCP/IP service: the NIC's server, at its end of the ring.
+ *
+ * It is strict: what a device would not take ends the program.  Packets are answered in another
+ * order than they were put.  When it dies the kernel ends the call of its client's keeper, which
+ * then waits for a successor; there is no thread here, so this file does what it would.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "tests/usr/tcpip/world_parts.h"
 
+enum { FLOWS = 256 };
+
 static struct {
-	bool dead;
+	bool dead, silent, opening;
 	uint64_t back_ns;
-	struct net_post post[NET_SLOTS];
-	uint32_t posts, posted;
-	uint32_t done[NET_SLOTS], dones;
-	uint32_t cut;			/* large packets */
+	struct net *client;		/* whose keeper stays in a call */
+	struct net_ring *ring;		/* of its session; NULL: there is none */
 	uint8_t *area;
-} nic;
+	uint64_t area_bytes, sessions;
+	uint32_t features, link;
+	uint32_t tx_tail, tx_done_head, post_tail, rx_head;
+	uint32_t cut;			/* large packets */
+	struct { uint32_t ports; uint16_t flow; } flow[FLOWS];	/* of connections */
+	uint32_t flows;
+} nic = { .link = 1 };
 
 uint32_t world_cut(void) { return nic.cut; }
+struct net_ring *world_nic_ring(void) { return nic.ring; }
+void world_nic_silent(bool silent) { nic.silent = silent; }
+bool world_nic_dead(void) { return nic.dead; }
+uint64_t world_nic_next(void) { return nic.dead ? nic.back_ns : DEADLINE_NEVER; }
+
+/* --- sessions ---------------------------------------------------------------------- */
+
+static void
+end_session(void)
+{
+	if (nic.ring != NULL)
+		world_unmap((uint64_t)(uintptr_t)nic.ring);
+	nic.ring = NULL;
+}
+
+static void
+open_session(struct msg *m)
+{
+	const uint8_t mac[6] = { 2, 0, 0, 0, 0, world_far_side ? 2 : 1 };
+	handle_t memory;
+
+	end_session();
+	nic.area = world_object(m->w[0], &nic.area_bytes);
+	if (m->handles != 3 || m->w[1] != WORLD_NTFN + 1000 || m->w[3] > nic.area_bytes)
+		world_fail("an open that is none");
+	nic.area_bytes = m->w[3];
+	nic.ring = pages_alloc(NET_RING_PAGES, &memory);
+	nic.features = wire.features;
+	nic.tx_tail = nic.tx_done_head = nic.post_tail = nic.rx_head = 0;
+	nic.ring->link = nic.link;
+	memcpy(&nic.ring->mac, mac, sizeof(mac));
+	nic.opening = true;
+	*m = (struct msg){ .label = OK,
+		.handles = 3,
+		.w = { WORLD_NIC, memory, ++nic.sessions, 1500ull << 48, nic.features, 1 } };
+	memcpy(&m->w[3], mac, sizeof(mac));
+}
 
 enum status
-net_open(struct net *n, handle_t endpoint, handle_t area MAYBE, void *base, uint64_t area_bytes,
-    handle_t ntfn MAYBE, uint64_t bits MAYBE)
+world_nic_call(struct msg *m)
 {
-	if (endpoint != WORLD_NIC)
-		world_fail("another NIC");
-	*n = (struct net){ .mtu = 1500, .mac = { 2, 0, 0, 0, 0, world_far_side ? 2 : 1 } };
-	n->features = wire.features;
-	n->base = base;
-	n->area_bytes = area_bytes;
-	nic.area = base;
-	n->ring = calloc(1, sizeof(*n->ring));
-	n->ring->link = 1;
+	if (nic.dead)
+		return E_PEER;
+	if (m->label == NET_CALL_OPEN) {
+		open_session(m);
+	} else if (m->label == NET_CALL_CLOSE) {
+		end_session();
+		if (nic.client != NULL)
+			store_release(&nic.client->keeper, 0);
+		nic.client = NULL;
+		m->label = OK;
+	} else {
+		world_fail("a call that the NIC's server does not know");
+	}
 	return OK;
 }
 
-void net_look(struct net *n MAYBE) {}
-void net_close(struct net *n) { free(n->ring); n->ring = NULL; }
-
-enum status
-net_turn(struct net *n)
+bool
+world_nic_keeper(void *of)
 {
-	if (!nic.dead)
-		return OK;
-	if (world_clock < nic.back_ns)
-		return E_PEER;
+	if (!nic.opening)
+		return false;
+	nic.opening = false;
+	nic.client = of;
+	return true;
+}
+
+void
+world_kill_nic(uint64_t for_ns)
+{
+	nic.dead = true;
+	nic.back_ns = world_clock + for_ns;
+	nic.link += 4;
+	while (wire_in.n != 0)
+		free(wire_pop(&wire_in));
+	end_session();
+	if (nic.client != NULL)
+		store_release(&nic.client->lost, 1);
+}
+
+static void
+come_back(void)
+{
 	nic.dead = false;
-	n->restarts++;
-	n->ring->link += 4;
-	return OK;
+	if (nic.client == NULL)
+		return;
+	store_release(&nic.client->lost, 2);
+	store_release(&nic.client->keeper, 0);
+	nic.client = NULL;
+}
+
+/* --- what is sent ------------------------------------------------------------------- */
+
+/* A connection's packets go by one queue: they have one flow. */
+static void
+note_flow(const uint8_t *f, uint32_t len, uint16_t flow)
+{
+	bool v4 = f[12] == 0x08 && f[13] == 0 && f[14] == 0x45 && f[23] == 6,
+	     v6 = f[12] == 0x86 && f[13] == 0xdd && f[20] == 6;
+	uint32_t at = v4 ? 34 : 54, ports, i;
+
+	if ((!v4 && !v6) || len < at + 4)
+		return;
+	memcpy(&ports, f + at, 4);
+	for (i = 0; i < nic.flows && nic.flow[i].ports != ports; i++)
+		;
+	if (i == FLOWS)
+		return;
+	if (i == nic.flows) {
+		nic.flows++;
+		nic.flow[i].ports = ports;
+		nic.flow[i].flow = flow;
+	} else if (nic.flow[i].flow != flow) {
+		world_fail("a connection changes its queue");
+	}
+}
+
+void
+world_flows(uint32_t pairs, uint32_t *of)
+{
+	memset(of, 0, pairs * sizeof(*of));
+	for (uint32_t i = 0; i < nic.flows; i++)
+		of[nic.flow[i].flow % pairs]++;
 }
 
 /* What a device does to a packet that has no sum yet: adds up from start on. */
@@ -114,94 +216,115 @@ cut(const uint8_t *f, uint32_t len, const struct net_tx *t)
 	nic.cut += pieces > 1;
 }
 
-enum status
-net_put(struct net *n, const struct net_tx *t, uint32_t count)
+/* One packet, checked as a device would: how many slots it took. */
+static uint32_t
+send(uint32_t n)
 {
 	static uint8_t f[NET_PACKET_MAX];
-	uint32_t len = 0, gso = t->flags & (NET_GSO_TCP4 | NET_GSO_TCP6);
+	struct net_tx t, first;
+	uint32_t len = 0, count = 0;
 
-	if (count == 0 || count > NET_FRAGMENTS || (t->flags & ~n->features) != 0)
-		world_fail("a packet that the NIC cannot send");
-	for (uint32_t i = 0; i < count; i++) {
-		if (t[i].bytes == 0 || (uint64_t)t[i].at + t[i].bytes > n->area_bytes ||
-		    len + t[i].bytes > sizeof(f))
+	do {
+		if (count == n || count == NET_FRAGMENTS)
+			world_fail("a packet without an end");
+		t = nic.ring->tx[(nic.tx_tail + count) % NET_SLOTS];
+		if (count++ == 0)
+			first = t;
+		if (t.bytes == 0 || (uint64_t)t.at + t.bytes > nic.area_bytes ||
+		    len + t.bytes > sizeof(f))
 			world_fail("a packet outside of the area");
-		memcpy(f + len, n->base + t[i].at, t[i].bytes);
-		len += t[i].bytes;
+		memcpy(f + len, nic.area + t.at, t.bytes);
+		len += t.bytes;
+	} while ((t.flags & NET_MORE) != 0);
+	t = first;
+	t.flags &= (uint16_t)~NET_MORE;
+	if ((t.flags & ~nic.features) != 0)
+		world_fail("a packet that the NIC cannot send");
+	note_flow(f, len, t.flow);
+	if ((t.flags & (NET_GSO_TCP4 | NET_GSO_TCP6)) != 0) {
+		if (!wire.cut)
+			cut(f, len, &t);
+		return count;
 	}
-	if (gso == 0 && len > 1514)
+	if (len > 1514)
 		world_fail("a packet that is too long");
-	if (NET_SLOTS - nic.dones < count)
-		return E_WOULD_BLOCK;
-	if (!nic.dead && !wire.cut && gso != 0) {
-		cut(f, len, t);
-	} else if (!nic.dead && !wire.cut) {
-		if ((t->flags & NET_CSUM) != 0)
-			add_up(f, len, t->csum_start, t->csum_offset);
-		wire_push(&wire_out, f, len, world_clock);
+	if (wire.cut)
+		return count;
+	if ((t.flags & NET_CSUM) != 0)
+		add_up(f, len, t.csum_start, t.csum_offset);
+	wire_push(&wire_out, f, len, world_clock);
+	return count;
+}
+
+static void
+answer(uint32_t cookie)
+{
+	nic.ring->tx_done[nic.tx_done_head++ % NET_SLOTS] =
+	    (struct net_tx_done){ .cookie = cookie, .status = OK };
+}
+
+static bool
+send_all(void)
+{
+	uint32_t n = load_acquire(&nic.ring->tx_head) - nic.tx_tail, cookies[NET_SLOTS], k = 0;
+
+	if (n > NET_SLOTS)
+		world_fail("more packets than the ring holds");
+	if (n == 0)
+		return false;
+	while (n != 0) {
+		uint32_t took;
+
+		cookies[k++] = nic.ring->tx[nic.tx_tail % NET_SLOTS].cookie;
+		took = send(n);
+		nic.tx_tail += took;
+		n -= took;
 	}
-	nic.done[nic.dones++] = t->cookie;
-	return OK;
-}
-
-enum status
-net_post(struct net *n, uint32_t at, uint32_t bytes, uint32_t cookie)
-{
-	if (nic.posts - nic.posted == NET_SLOTS)
-		return E_WOULD_BLOCK;
-	if ((uint64_t)at + bytes > n->area_bytes || bytes < NET_BUFFER_MIN)
-		world_fail("a buffer outside of the area");
-	nic.post[nic.posts++ % NET_SLOTS] =
-	    (struct net_post){ .cookie = cookie, .at = at, .bytes = bytes };
-	return OK;
-}
-
-bool
-net_next_sent(struct net *n MAYBE, uint32_t *cookie, enum status *s)
-{
-	if (nic.dones == 0)
-		return false;
-	*cookie = nic.done[--nic.dones];
-	*s = OK;
+	while (k != 0)
+		answer(cookies[--k]);
+	store_release(&nic.ring->tx_done_head, nic.tx_done_head);
 	return true;
 }
 
-bool
-net_next_rx(struct net *n, struct net_rx *r)
-{
-	const struct net_post *p = &nic.post[nic.posted % NET_SLOTS];
-	struct wire_frame *f;
-
-	if (wire_in.n == 0 || nic.posts == nic.posted)
-		return false;
-	f = wire_pop(&wire_in);
-	nic.posted++;
-	*r = (struct net_rx){ .cookie = p->cookie, .first = NET_HEAD, .bytes = f->len };
-	if (f->len > p->bytes - NET_HEAD)
-		world_fail("a frame that is too long for the buffer");
-	memcpy(n->base + p->at + NET_HEAD, f->bytes, f->len);
-	free(f);
-	return true;
-}
-
-void net_kick(struct net *n MAYBE) {}
-
-bool
-net_may_sleep(struct net *n MAYBE, handle_t *h MAYBE, uint64_t *b MAYBE)
-{
-	return wire_in.n == 0;
-}
-
-void net_woke(struct net *n MAYBE) {}
+/* --- what comes --------------------------------------------------------------------- */
 
 void
-world_kill_nic(uint64_t for_ns)
+world_nic_gives(const struct net_rx *r)
 {
-	nic.dead = true;
-	nic.back_ns = world_clock + for_ns;
-	while (wire_in.n != 0)
-		free(wire_pop(&wire_in));
+	nic.ring->rx[nic.rx_head++ % NET_SLOTS] = *r;
+	store_release(&nic.ring->rx_head, nic.rx_head);
 }
 
-bool world_nic_dead(void) { return nic.dead; }
-uint64_t world_nic_next(void) { return nic.dead ? nic.back_ns : DEADLINE_NEVER; }
+static bool
+receive_all(void)
+{
+	bool any = false;
+
+	for (; wire_in.n != 0 && load_acquire(&nic.ring->post_head) != nic.post_tail; any = true) {
+		const struct net_post *p = &nic.ring->post[nic.post_tail++ % NET_SLOTS];
+		struct wire_frame *f = wire_pop(&wire_in);
+
+		if ((uint64_t)p->at + p->bytes > nic.area_bytes || p->bytes < NET_BUFFER_MIN)
+			world_fail("a buffer outside of the area");
+		if (f->len > p->bytes - NET_HEAD)
+			world_fail("a frame that is too long for the buffer");
+		memcpy(nic.area + p->at + NET_HEAD, f->bytes, f->len);
+		world_nic_gives(&(struct net_rx){
+		    .cookie = p->cookie, .first = NET_HEAD, .bytes = f->len });
+		free(f);
+	}
+	return any;
+}
+
+bool
+world_nic_serve(void)
+{
+	bool any;
+
+	if (nic.dead && world_clock >= nic.back_ns)
+		come_back();
+	if (nic.dead || nic.silent || nic.ring == NULL)
+		return false;
+	any = send_all();
+	return receive_all() || any;
+}

@@ -37,12 +37,20 @@ extern bool world_alone, world_far_side;
 NORETURN void world_fail(const char *what);
 void world_take_step(uint64_t until);
 void world_seed(uint64_t seed);
+/* Memory by its handle, which is somebody's; a mapping of it that is not needed any more. */
+uint8_t *world_object(uint64_t h, uint64_t *bytes);
+void world_unmap(uint64_t va);
 /* When something happens at this end. */
 uint64_t world_next(void);
 /* The far end's turn, if it is due. */
 void world_far_turn(void);
 /* The client's keeper calls again, if it is to. */
 void world_keeper_calls(void);
+/* The NIC's server: its turn, true when it did something; calls to it; the thread that its client
+ * made, if it is its keeper. */
+bool world_nic_serve(void);
+enum status world_nic_call(struct msg *m);
+bool world_nic_keeper(void *of);
 bool world_nic_dead(void);
 /* When the NIC's server comes back; DEADLINE_NEVER: it is there. */
 uint64_t world_nic_next(void);

@@ -79,9 +79,18 @@ pages_alloc(uint64_t pages, handle_t *memory)
 	return p;
 }
 
+uint8_t *
+world_object(uint64_t h, uint64_t *bytes)
+{
+	if (h < 1000 || h - 1000 >= OBJECTS || object[h - 1000].p == NULL)
+		world_fail("no such memory");
+	*bytes = object[h - 1000].bytes;
+	return object[h - 1000].p;
+}
+
 /* A service's and a client's mapping of an object are the same pages here. */
-static void
-unmap(uint64_t va)
+void
+world_unmap(uint64_t va)
 {
 	for (uint32_t i = 0; i < OBJECTS; i++) {
 		if (object[i].p == NULL || (uint64_t)(uintptr_t)object[i].p != va)
@@ -155,9 +164,11 @@ sys6(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e MAY
 		*r0 = (uint64_t)(uintptr_t)object[b - 1000].p;
 		return OK;
 	case SYS_mem_unmap:
-		unmap(b);
+		world_unmap(b);
 		return OK;
 	case SYS_thread_create:
+		if (world_nic_keeper((void *)(uintptr_t)d))
+			return OK;
 		keeper = (struct socks *)(uintptr_t)d;
 		stay();
 		return OK;
@@ -213,6 +224,8 @@ msg_call(handle_t endpoint, struct msg *m, uint64_t deadline)
 		m->w[0] = WORLD_NIC;
 		return OK;
 	}
+	if (endpoint == WORLD_NIC)
+		return world_nic_call(m);
 	if (endpoint == WORLD_INIT) {
 		uint64_t w[4] = { 0 };
 
