@@ -12,7 +12,7 @@ enum {
 	NBD_PORT = 10809,
 	CONNECTIONS = 16,
 	EXPORTS = 8,
-	SHARES = 8,			/* connections to one export */
+	SHARES = 12,			/* connections to one export */
 	SHARE_PAGES = 64,		/* of the data area, for each of them */
 };
 enum : uint64_t { BIT_SOCKETS = 1, BIT_DISKS = 2 };
