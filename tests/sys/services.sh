@@ -2,6 +2,7 @@
 # The services over the network, used by stock clients on the host.
 . "$(atf_get_srcdir)/../../../tests/lib/qemu.subr"
 . "$ROOT/tests/lib/services.subr"
+. "$ROOT/tests/lib/libnbd.subr"
 
 atf_test_case a_disk_goes_out_and_in_over_nbd
 a_disk_goes_out_and_in_over_nbd_head() { atf_set timeout 900; }
@@ -37,6 +38,22 @@ goes_out_and_in() {
 	check timeout 600 fio --name=x --ioengine=nbd --uri="$URI/disk" --rw=randrw --bs=4k --iodepth=32 --size=8M \
 	    --verify=crc32c --verify_fatal=1
 	capos_refute 'panic|given up'
+	capos_stop
+}
+
+# libnbd's own test programs, as far as they ask for nothing that is only nbdkit's.
+atf_test_case programs_of_libnbd_find_no_fault
+programs_of_libnbd_find_no_fault_head() { atf_set timeout 600; }
+programs_of_libnbd_find_no_fault_body() {
+	need nbdcopy nbddump
+	libnbd_compile
+	capos_disk disk.img 64M 1
+	serve DISK=disk.img
+	libnbd_run_all "$URI" true
+	check nbddump --length=512 "$URI/disk"
+	check timeout 300 nbdcopy --connections=12 "$URI/disk" out.img
+	atf_check cmp disk.img out.img
+	capos_refute 'panic|given up|ended'
 	capos_stop
 }
 
@@ -351,6 +368,7 @@ atf_init_test_cases() {
 	atf_add_test_case the_shell_reaches_the_network
 	atf_add_test_case a_disk_goes_out_and_in_over_nbd
 	atf_add_test_case a_disk_goes_out_and_in_over_nbd_without_an_iommu
+	atf_add_test_case programs_of_libnbd_find_no_fault
 	atf_add_test_case what_is_trimmed_and_zeroed_is_no_write
 	atf_add_test_case nobody_has_more_than_the_manifest_says
 	atf_add_test_case a_disk_that_is_away_holds_up_only_its_own_clients

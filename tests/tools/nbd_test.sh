@@ -2,6 +2,7 @@
 # The NBD server's protocol against stock clients: the same source as in usr/nbdd, behind a socket of this machine.
 
 ROOT=$(cd "$(atf_get_srcdir)/../../.." && pwd)
+. "$ROOT/tests/lib/libnbd.subr"
 FORMS='plain scrambled punching small'
 
 # serve WORDS...    starts the host form; $URI is its address
@@ -117,7 +118,27 @@ a_load_knows_what_must_be_on_the_disk_body() {
 	finish
 }
 
+# What libnbd tests its own clients with; and its other tools.
+atf_test_case programs_of_libnbd_find_no_fault
+programs_of_libnbd_find_no_fault_head() { atf_set timeout 600; }
+programs_of_libnbd_find_no_fault_body() {
+	need nbddump nbdcopy
+	libnbd_compile
+	"$ROOT/build/host/randfile" 16M 1 >disk.img
+	serve disk=disk.img
+	libnbd_run_all "$URI" false
+	atf_check -o match:'^0000000000: ' nbddump --length=512 "$URI/disk"
+	atf_check nbdcopy --connections=12 "$URI/disk" out.img
+	atf_check cmp disk.img out.img
+	finish
+	rm hold port
+	serve -z fixed=disk.img,ro
+	libnbd_run "${URI##*:}" read-only-flag
+	finish
+}
+
 atf_init_test_cases() {
+	atf_add_test_case programs_of_libnbd_find_no_fault
 	for f in $FORMS; do
 		atf_add_test_case copies_$f
 		atf_add_test_case fio_verifies_$f
