@@ -26,6 +26,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { AREA_PAGES = 32, AREA = AREA_PAGES * 4096, BUFFER = 2048, STEPS = 96 };
+enum { VNET_HEADER = 12 };
 
 static struct net n;
 static uint8_t *area;
@@ -164,6 +165,35 @@ raw_call(void)
 	}
 }
 
+/* A used entry as nobody checks it, and the header of the packet that it would be. */
+static void
+raw_used(uint32_t n)
+{
+	struct vmodel_queue *q = &world_nic.q[n % VMODEL_QUEUES];
+	uint32_t how = take(1), id = how % 4 != 0 && q->count != 0 ? q->held[how % q->count] :
+								       take(2),
+		 len = take(2);
+	uint8_t *used, *p;
+	uint64_t at;
+
+	if (!q->enabled)
+		return;
+	used = fake_drv_at(&world_device, q->device, 4 + 8ull * q->size, DMA_FROM_DEVICE);
+	p = fake_drv_at(&world_device, q->desc + 16ull * (id % q->size), 16, DMA_TO_DEVICE);
+	if (used == NULL || p == NULL)
+		return;
+	memcpy(&at, p, 8);
+	p = (how & 0x40) != 0 ? fake_drv_at(&world_device, at, VNET_HEADER, DMA_FROM_DEVICE) : NULL;
+	for (unsigned i = 0; i < VNET_HEADER && p != NULL; i++)
+		p[i] = (uint8_t)take(1);
+	memcpy(used + 4 + 8 * (q->used % q->size), &id, 4);
+	memcpy(used + 8 + 8 * (q->used % q->size), &len, 4);
+	q->used++;
+	if ((how & 0x80) == 0)		/* else more of them come together */
+		memcpy(used + 2, &q->used, 2);
+	q->interrupts++;
+}
+
 static void
 bend_device(void)
 {
@@ -191,6 +221,10 @@ bend_device(void)
 		break;
 	case 6:
 		honest = false;
+		if (with >= 0x80) {
+			raw_used(with);
+			break;
+		}
 		world_nic.lie = with % (VLIE_UNENDED + 1);
 		world_nic.lie_after = with >> 4;
 		break;
