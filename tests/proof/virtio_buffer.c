@@ -2,7 +2,7 @@
  * The virtio translator, one descriptor: whatever was taken of its chain before, an accepted buffer
  * becomes pieces whose every byte lies in a live window of the owner and of the right direction,
  * which are as long together, and whose grants are noted (D2, D4, D5).  What was taken before stays
- * as it was.  So it holds of chains of any length.
+ * as it was.  That a chain is made of such buffers and nothing else is tests/proof/virtio_chain.c.
  *
  * For every descriptor, every state of the walk, every table of up to two windows, closed ones
  * among them.  Bounded: PIECES pieces, GRANTS grants: the translator's own bounds made smaller (the
@@ -56,11 +56,12 @@ harness(void)
 	struct xlate_split_queue q = { .windows = &windows, .recent = nondet_u32() };
 	struct xlate_chain c;
 	struct virtq_desc d = { .addr = nondet_u64(), .len = nondet_u32(),
-		.flags = nondet_u16() & VIRTQ_DESC_F_WRITE }, old;
+		.flags = nondet_u16(), .next = nondet_u16() }, old;
 	struct walk k = { .q = &q, .chain = &c, .descs = 1, .pieces = nondet_u32(),
 		.grants = nondet_u32(), .writable = nondet_u32(), .writes = nondet_bool() };
 	uint32_t before = k.pieces, j = nondet_u32(), noted_before = k.grants;
-	uint32_t dir = d.flags != 0 ? DMA_FROM_DEVICE : DMA_TO_DEVICE;
+	uint16_t write = d.flags & VIRTQ_DESC_F_WRITE;
+	uint32_t dir = write != 0 ? DMA_FROM_DEVICE : DMA_TO_DEVICE;
 	bool writes = k.writes, ok = false;
 	uint64_t sum = 0, byte = nondet_u64(), end = 0, writable = k.writable;
 
@@ -101,7 +102,7 @@ harness(void)
 		return;
 	}
 	__CPROVER_assume(j < k.pieces && byte < k.piece[j].len);
-	__CPROVER_assert(k.piece[j].flags == d.flags, "of its direction");
+	__CPROVER_assert(k.piece[j].flags == write, "of its direction");
 	for (uint32_t i = 0; i < WINDOWS; i++) {
 		uint64_t at = k.piece[j].addr + byte - window[i].delta;
 
