@@ -38,6 +38,11 @@ hotplug_look(void)
 
 		if (!there && d->process != HANDLE_NONE)
 			(void)sys_process_kill(d->process, 0);	/* it has nothing left to serve */
+		/* Nobody waits for one that was refused or given up: who comes to its place is new.
+		 */
+		if (!there && d->process == HANDLE_NONE && d->endpoint == HANDLE_NONE &&
+		    d->state != SUPERVISED_DISABLED)
+			d->function = UINT32_MAX;
 		if (!there || d->state != SUPERVISED_UNPLUGGED)
 			continue;
 		if (driver_rule_of(&f) == d->rule) {

@@ -264,10 +264,13 @@ try_start(struct driver *d)
 static struct driver *
 add_driver(const struct manifest_driver *r, uint32_t function)
 {
-	struct driver *d = &drivers[driver_count];
+	struct driver *d = drivers;
 	uint64_t h;
 
-	if (driver_count == DRIVERS_MAX || sys_endpoint_create(&h) != OK) {
+	/* Those whose card is gone for good have no function. */
+	while (d < &drivers[driver_count] && d->function != UINT32_MAX)
+		d++;
+	if (d == &drivers[DRIVERS_MAX] || sys_endpoint_create(&h) != OK) {
 		log_line(0, "device %s: no room for another driver", driver_place(function));
 		return NULL;
 	}
@@ -275,7 +278,7 @@ add_driver(const struct manifest_driver *r, uint32_t function)
 		.function = function,
 		.endpoint = (handle_t)h,
 		.state = SUPERVISED_WAITING };
-	driver_count++;
+	driver_count += d == &drivers[driver_count];
 	return d;
 }
 
