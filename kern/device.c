@@ -23,6 +23,7 @@
 #include "kern/log.h"
 #include "kern/md/clock.h"
 #include "kern/panic.h"
+#include "kern/pci_assign.h"
 #include "kern/process.h"
 #include "kern/sched.h"
 #include "kern/thread.h"
@@ -153,6 +154,30 @@ test_group(struct device *d, uint64_t deadline)
 	return s;
 }
 
+/*
+ * Addresses that bridges above the group send down (PCI-48): where a switch keeps nothing apart, a
+ * request to one of them would end at a neighbour and not in memory.
+ */
+static enum status
+exclude_windows(struct device *d)
+{
+	enum status s = OK;
+	uint64_t base, len;
+
+	for (unsigned i = 0; i < d->function_count; i++) {
+		const struct pci_function *b = d->function[i].fn;
+
+		if (b->parent < 0)
+			continue;
+		while (b->parent >= 0)		/* the outermost: its windows hold the others' */
+			b = &pci_functions[b->parent];
+		for (unsigned k = 0; k < 2 && s == OK; k++)
+			if (pci_forwards(b, k != 0, &base, &len))
+				s = domain_exclude(&d->domain, base, len);
+	}
+	return s;
+}
+
 /* The claim's domain, paid by p, with all its functions attached; then what checks its queues. */
 static enum status
 open_domain(struct device *d, const struct pci_function *f, struct process *p)
@@ -170,6 +195,8 @@ open_domain(struct device *d, const struct pci_function *f, struct process *p)
 		return E_UNSUPPORTED;
 	}
 	s = domain_narrow(&d->domain, d->address_bits);
+	if (s == OK && d->verdict.lane == LANE_DIRECT)
+		s = exclude_windows(d);
 	if (s != OK)
 		return s;
 	for (unsigned i = 0; i < d->function_count; i++) {

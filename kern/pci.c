@@ -584,16 +584,16 @@ pci_plug(const struct pci_function *port, unsigned number)
 
 /* Why a card that was plugged in later is nobody's to use; NULL: nothing against it. */
 static const char *
-plug_problem(const struct pci_function *f, const struct pci_function *port)
+plug_problem(const struct pci_function *f)
 {
 	struct iommu_unit *u = f->unit >= 0 ? iommu_by_index((uint32_t)f->unit) : NULL;
 	enum status s;
 
 	if (f->bridge)
 		return "a bridge that was plugged in";
-	/* Others may be claimed together, and could be reached from here. */
-	if (!acs_on(port))
-		return "it was plugged in behind a port that keeps nothing apart";
+	/* Others may be claimed, and could be reached from here. */
+	if (pci_group_meets(pci_functions, pci_count, (uint32_t)(f - pci_functions), acs_on))
+		return "it was plugged in where it is not kept apart from others";
 	for (uint32_t i = 0; i < pci_count && f->unit >= 0; i++)
 		if (&pci_functions[i] != f && !pci_functions[i].gone &&
 		    pci_functions[i].unit == f->unit && pci_functions[i].endpoint == f->endpoint)
@@ -620,7 +620,7 @@ pci_plugged(const struct pci_function *port)
 		f->group = (uint16_t)first;
 		find_ids(f);
 		if (f->problem == NULL)
-			f->problem = plug_problem(f, port);
+			f->problem = plug_problem(f);
 		if (f->problem != NULL) {
 			f->no_unit = f->problem;
 			f->unit = -1;

@@ -197,3 +197,10 @@ void pci_slots_watch(struct notification *n, uint64_t bits, struct notification 
  */
 void pci_make_groups(
     struct pci_function *table, uint32_t count, bool (*acs)(const struct pci_function *));
+
+/*
+ * card: the index of a function that is being plugged in, below a port.  By the same rules, would
+ * it be in a group with anybody who is not gone, and is not of its own card?
+ */
+bool pci_group_meets(const struct pci_function *table, uint32_t n, uint32_t card,
+    bool (*acs)(const struct pci_function *f));

@@ -473,6 +473,16 @@ port_window(const struct pci_function *port, enum heap heap, uint64_t *base, uin
 	return *base < last && last != UINT64_MAX;
 }
 
+bool
+pci_forwards(const struct pci_function *bridge, bool prefetch, uint64_t *base, uint64_t *len)
+{
+	uint64_t end = 0;
+	bool open = port_window(bridge, prefetch ? HEAP_64 : HEAP_32, base, &end);
+
+	*len = end - *base;
+	return open;
+}
+
 void
 pci_assign_plugged(const struct machine *m, const struct pci_function *port)
 {

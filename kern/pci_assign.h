@@ -31,5 +31,9 @@ void pci_assign_judge(const struct machine *m);
 /* The same for the card that was plugged in below a port, in the windows that the port has. */
 void pci_assign_plugged(const struct machine *m, const struct pci_function *port);
 
+/* The addresses that a bridge sends down, by one of its two windows of memory.  False: that is
+ * closed. */
+bool pci_forwards(const struct pci_function *bridge, bool prefetch, uint64_t *base, uint64_t *len);
+
 /* Writes all BARs as recorded (after a reset). */
 void pci_assign_restore(struct pci_function *f);

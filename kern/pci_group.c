@@ -14,6 +14,13 @@
  * Groups are numbered by their first function.  Functions on the root bus are otherwise on their
  * own: the root complex takes their requests to the IOMMU.
  *
+ * A PCIe port without registers of its own only passes on what others say, and there is nothing in
+ * it to reach: it is in no group but its own, so what is below a switch can be claimed.  A port
+ * with registers is one of those that can reach each other, and nobody can claim it.
+ *
+ * A card that is plugged in gets the group that it would have had at boot, if that is its own.  Who
+ * is there already may be claimed, so a card that would meet somebody is nobody's to use.
+ *
  * While this runs, "group" is a forest: the index of a lower member of the same group, or the
  * function's own.
  *
@@ -82,17 +89,56 @@ join_siblings(
 	}
 }
 
-/* Everything below "bridge" together; *first is one of them, or -1. */
-static void
-join_below(struct pci_function *t, uint32_t n, int bridge, int *first)
+static bool
+passes_only(const struct pci_function *f)
 {
-	for (uint32_t k = 0; k < n; k++) {
-		if (!is_below(t, n, k, bridge))
-			continue;
-		if (*first >= 0)
-			join(t, (uint32_t)*first, k);
-		*first = (int)k;
+	uint64_t registers = 0;
+
+	for (unsigned i = 0; i < DEVICE_BARS; i++)
+		registers |= f->bar[i].len;
+	return registers == 0 &&
+	    (is_port(f, PORT_ROOT) || is_port(f, PORT_UPSTREAM) || is_port(f, PORT_DOWNSTREAM));
+}
+
+/* A bridge below which requests meet.  At a switch that is its ports below. */
+static bool
+mingles(const struct pci_function *f, bool (*acs)(const struct pci_function *))
+{
+	bool port = is_port(f, PORT_ROOT) || is_port(f, PORT_DOWNSTREAM);
+
+	return f->bridge && !is_port(f, PORT_UPSTREAM) && !(port && acs(f));
+}
+
+/* k is where requests may get that meet at bridge i. */
+static bool
+in_reach(const struct pci_function *t, uint32_t n, uint32_t i, uint32_t k)
+{
+	if (is_port(&t[i], PORT_DOWNSTREAM))
+		return is_below(t, n, k, t[i].parent);
+	if (!is_port(&t[i], PORT_ROOT))
+		return k == i || is_below(t, n, k, (int)i);
+	/* The parents of a table that makes no sense may form a ring. */
+	for (uint32_t steps = 0, f = k; t[f].parent >= 0 && (uint32_t)t[f].parent < n && steps < n;
+	    steps++) {
+		f = (uint32_t)t[f].parent;
+		if (is_port(&t[f], PORT_ROOT) && t[f].segment == t[i].segment)
+			return true;
 	}
+	return false;
+}
+
+static void
+join_reach(struct pci_function *t, uint32_t n, uint32_t i)
+{
+	bool conventional = !is_port(&t[i], PORT_ROOT) && !is_port(&t[i], PORT_DOWNSTREAM);
+	int first = conventional ? (int)i : -1;
+
+	for (uint32_t k = 0; k < n && first < 0; k++)
+		if (is_below(t, n, k, (int)i) && !passes_only(&t[k]))
+			first = (int)k;
+	for (uint32_t k = 0; first >= 0 && k < n; k++)
+		if (in_reach(t, n, i, k) && !passes_only(&t[k]))
+			join(t, (uint32_t)first, k);
 }
 
 void
@@ -101,33 +147,36 @@ pci_make_groups(struct pci_function *t, uint32_t n, bool (*acs)(const struct pci
 	for (uint32_t i = 0; i < n; i++)
 		t[i].group = (uint16_t)i;
 	for (uint32_t i = 0; i < n; i++) {
-		int first = -1;
-
 		join_siblings(t, n, i, acs);
 		for (uint32_t k = i + 1; k < n; k++)
 			if (t[i].unit >= 0 && t[i].unit == t[k].unit &&
 			    t[i].endpoint == t[k].endpoint)
 				join(t, i, k);
-		if (!t[i].bridge || is_port(&t[i], PORT_UPSTREAM))
-			continue;
-		if (is_port(&t[i], PORT_ROOT)) {
-			if (acs(&t[i]))
-				continue;
-			join_below(t, n, (int)i, &first);
-			for (uint32_t k = 0; first >= 0 && k < n; k++)
-				if (is_port(&t[k], PORT_ROOT) && t[k].segment == t[i].segment)
-					join_below(t, n, (int)k, &first);
-		} else if (is_port(&t[i], PORT_DOWNSTREAM)) {
-			if (acs(&t[i]))
-				continue;
-			join_below(t, n, (int)i, &first);
-			if (first >= 0)
-				join_below(t, n, t[i].parent, &first);
-		} else {
-			first = (int)i;
-			join_below(t, n, (int)i, &first);
-		}
+		if (mingles(&t[i], acs))
+			join_reach(t, n, i);
 	}
 	for (uint32_t i = 0; i < n; i++)
 		t[i].group = root_of(t, i);
+}
+
+bool
+pci_group_meets(const struct pci_function *t, uint32_t n, uint32_t card,
+    bool (*acs)(const struct pci_function *))
+{
+	for (uint32_t i = 0; i < n; i++) {
+		bool something = is_below(t, n, card, (int)i), somebody = false;
+
+		if (t[i].gone || !mingles(&t[i], acs) || !in_reach(t, n, i, card))
+			continue;
+		for (uint32_t k = 0; k < n; k++) {
+			if (t[k].gone || t[k].parent == t[card].parent || passes_only(&t[k]) ||
+			    !in_reach(t, n, i, k))
+				continue;
+			somebody = true;
+			something |= is_below(t, n, k, (int)i);
+		}
+		if (something && somebody)
+			return true;
+	}
+	return false;
 }

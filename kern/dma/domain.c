@@ -115,6 +115,12 @@ domain_narrow(struct dma_domain *d, unsigned bits)
 }
 
 enum status
+domain_exclude(struct dma_domain *d, uint64_t base, uint64_t len)
+{
+	return iova_exclude(&d->space, base, len);
+}
+
+enum status
 domain_init(
     struct dma_domain *d, struct iommu_unit *unit, struct quota *holder, uint32_t generation)
 {

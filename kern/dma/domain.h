@@ -88,6 +88,9 @@ NODISCARD enum status domain_init(
  */
 NODISCARD enum status domain_narrow(struct dma_domain *d, unsigned bits);
 
+/* After that: addresses that are not to be given out.  As iova_exclude. */
+NODISCARD enum status domain_exclude(struct dma_domain *d, uint64_t base, uint64_t len);
+
 /* Nothing is granted and no endpoint attached: tables, tag and charges go. */
 void domain_fini(struct dma_domain *d);
 

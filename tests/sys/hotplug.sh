@@ -100,6 +100,44 @@ behind_amd_vi_it_goes_on_too_body() {
 	    capos_fail 'not tested live again'
 }
 
+# Below a switch.  The emulator's has no ACS: who is alone there is claimed, and comes back; a second beside it would not be kept apart.
+switch='-device x3130-upstream,id=up,bus=port1 -device xio3130-downstream,id=down0,bus=up,chassis=3,slot=3
+    -device xio3130-downstream,id=down1,bus=up,chassis=4,slot=4'
+atf_test_case below_a_switch_it_goes_on_too
+below_a_switch_it_goes_on_too_head() { atf_set timeout 900; }
+below_a_switch_it_goes_on_too_body() {
+	fabric=$switch port=down0
+	under_load direct
+	capos_expect '104c:8233 060400 PCI bridge'
+}
+
+atf_test_case below_a_switch_a_second_card_is_not_kept_apart
+below_a_switch_a_second_card_is_not_kept_apart_head() { atf_set timeout 900; }
+below_a_switch_a_second_card_is_not_kept_apart_body() {
+	fabric=$switch port=down0
+	capos_disk disk.img 1M 90
+	capos_disk other.img 1M 92
+	slots 0
+	plug card1 two down1 other.img
+	capos_wait 'nvmed is not started: refused'
+	capos_type 'sha256 nvme0n1'
+	capos_wait "^$(capos_sha256 disk.img)  nvme0n1"
+	# It leaves, and the first one too; then there is nobody whom it could reach.
+	unplug card1
+	unplug card0
+	plug card2 two down1 other.img
+	capos_wait 'nvmed: NVMe .*serial two'
+	capos_type 'devices; mem; poweroff'
+	capos_end
+	capos_expect 'unsupported: it was plugged in where it is not kept apart from others' 'quarantined 0$'
+	# At boot they are one group.
+	capos_boot QEMU_EXTRA="-device pcie-root-port,id=port1,chassis=2,slot=2 $(echo $switch)
+	    -drive if=none,id=one,format=raw,file=other.img -device nvme,serial=one,drive=one,bus=down0
+	    -drive if=none,id=two,format=raw,file=disk.img -device nvme,serial=two,drive=two,bus=down1" CMD='devices'
+	[ "$(sed -n -E 's/.*NVMe controller +group ([0-9]+).*/\1/p' serial.txt | sort | uniq -c | awk '$1 == 2' | wc -l)" -eq 1 ] ||
+	    capos_fail 'those below the switch are not a group'
+}
+
 # Another disk in the same slot is not what the client had: it is told, and nothing is written.  And a slot that was empty at
 # boot gets a card.
 atf_test_case another_disk_in_its_place_is_nobodys_successor
@@ -134,5 +172,7 @@ atf_init_test_cases() {
 	atf_add_test_case without_an_iommu_it_goes_on_too
 	atf_add_test_case behind_a_virtio_iommu_it_goes_on_too
 	atf_add_test_case behind_amd_vi_it_goes_on_too
+	atf_add_test_case below_a_switch_it_goes_on_too
+	atf_add_test_case below_a_switch_a_second_card_is_not_kept_apart
 	atf_add_test_case another_disk_in_its_place_is_nobodys_successor
 }
