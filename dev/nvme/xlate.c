@@ -25,6 +25,10 @@
  *   page size       CC is accepted with 4 KiB pages, the NVM command set and entries of 64 and 16
  *                   bytes only
  *
+ * Two ways through it.  Nearly all entries are reads and writes in one piece in one window: "look"
+ * and "judge_sparse" accept these and nothing else.  judge_io and judge_admin know everything, and
+ * name what is wrong.
+ *
  * Words.  An entry is eight words of 64 bits, which hold pairs of the manual's dwords.
  * Not here  whose windows these are, pins, rings and doorbells: kern/dma/ring.c and
  *           kern/device_queue.c.  The driver: ctrl.c, ioq.c.
@@ -33,6 +37,7 @@
 #include "dev/nvme/xlate.h"
 #include "dev/nvme/wire.h"
 #include "kern/base/mmio.h"
+#include "kern/dma/ring_run.h"
 
 /* An entry in words; the low dword comes first. */
 enum { W_CDW0_NSID, W_CDW2_3, W_METADATA, W_PRP1, W_PRP2, W_CDW10_11, W_CDW12_13, W_CDW14_15 };
@@ -55,6 +60,17 @@ enum : uint32_t { IDENTIFY_BYTES = 4096, LBADS_MIN = 9, LBADS_MAX = 16 };
 
 static inline uint32_t lo(uint64_t w) { return (uint32_t)w; }
 static inline uint32_t hi(uint64_t w) { return (uint32_t)(w >> 32); }
+
+/*
+ * What a plain read or write has not: flags, an opcode above 3, a namespace beyond the table,
+ * anything in the last words but a length, FUA, limited retry, and the hint for the data set.
+ */
+enum : uint64_t {
+	PLAIN_HEAD = 0xfffc | (uint64_t)~(XLATE_TARGETS_MAX - 1u) << 32,
+	PLAIN_CDW12_13 = (uint32_t)~(RW_NLB | RW_FUA | RW_LR) | (uint64_t)(uint32_t)~RW_DSM << 32,
+};
+static_assert(IO_WRITE == 1 && IO_READ == 2 && IO_WRITE == DMA_TO_DEVICE &&
+    IO_READ == DMA_FROM_DEVICE);
 
 /* ---- Addresses ------------------------------------------------------------------------------- */
 
@@ -96,38 +112,6 @@ go_on(const struct xlate_window *w, struct xlate_slot *slot, uint32_t grants, ui
 	return (struct walk){ .w = w, .grants = grants };
 }
 
-/* Another window than before, and than the last one of the queue, holds [at, at + len). */
-static NOINLINE struct walk
-find(struct xlate_queue *q, struct xlate_slot *slot, uint32_t grants, uint64_t at, uint64_t len,
-    uint32_t dir)
-{
-	const struct xlate_windows *t = q->windows;
-	const struct xlate_window *w;
-
-	if (unlikely(t->count == 0))
-		return refuse(RULE_WINDOW);
-	w = xlate_below(t, at);
-	if (unlikely(!xlate_holds(w, at, len)))
-		return why_not(q, at);
-	q->recent = (uint32_t)(w - t->v);
-	return go_on(w, slot, grants, dir);
-}
-
-/* The first window of a transfer: mostly that of the one before. */
-static ALWAYS_INLINE struct walk
-begin(struct xlate_queue *q, struct xlate_slot *slot, uint64_t at, uint64_t len, uint32_t dir)
-{
-	const struct xlate_windows *t = q->windows;
-
-	if (likely(q->recent < t->count)) {
-		const struct xlate_window *w = &t->v[q->recent];
-
-		if (likely(xlate_holds(w, at, len)))
-			return go_on(w, slot, 0, dir);
-	}
-	return find(q, slot, 0, at, len, dir);
-}
-
 /* Which page; of what is no multiple of one, more than any: its low bits come out on top. */
 static ALWAYS_INLINE uint64_t
 page_of(uint64_t offset)
@@ -135,34 +119,51 @@ page_of(uint64_t offset)
 	return offset >> PAGE_SHIFT | offset << (64 - PAGE_SHIFT);
 }
 
-/* A list of n page addresses: copied into the side page, judged and rewritten there. */
+/* The window that holds [at, at + len), by a hint or by a search; NULL: none. */
+static ALWAYS_INLINE const struct xlate_window *
+window_of(const struct xlate_windows *t, uint16_t *hint, uint64_t at, uint64_t len)
+{
+	const struct xlate_window *w;
+
+	if (likely(*hint < t->count) && likely(xlate_holds(&t->v[*hint], at, len)))
+		return &t->v[*hint];
+	if (unlikely(t->count == 0))
+		return NULL;
+	w = xlate_below(t, at);
+	if (unlikely(!xlate_holds(w, at, len)))
+		return NULL;
+	*hint = (uint16_t)(w - t->v);
+	return w;
+}
+
+/* Goes on at [at, at + len). */
 static NOINLINE struct walk
-copy_list(struct xlate_queue *q, struct xlate_slot *slot, struct walk k, uint64_t list, uint64_t n,
+find(struct xlate_queue *q, struct xlate_slot *slot, uint32_t grants, uint64_t at, uint64_t len,
     uint32_t dir)
 {
-	const struct xlate_window *w = k.w;
-	struct xlate_window from;
-	uint64_t *side = q->spare, first, last, delta;
+	const struct xlate_window *w = window_of(q->windows, xlate_near(q, at), at, len);
 
-	if (unlikely((list & 7) != 0))
-		return refuse(RULE_ALIGN);
-	if (unlikely(n > (PAGE_SIZE - (list & PAGE_MASK)) / 8))
-		return refuse(RULE_CHAIN);
-	if (!xlate_holds(w, list, 8 * n)) {
-		w = xlate_below(q->windows, list);
-		if (unlikely(!xlate_holds(w, list, 8 * n)))
-			return why_not(q, list);
-	}
-	if (unlikely((w->dir & DMA_TO_DEVICE) == 0))
-		return refuse(RULE_DIRECTION);
-	if (unlikely(side == NULL))
-		return refuse(RULE_LISTS);
-	from = *w;
-	first = k.w->first;
-	last = page_of((k.w->last - first) & ~PAGE_MASK);
-	delta = k.w->delta;
-	for (uint64_t i = 0; i < n; i++) {
-		uint64_t page = xlate_word(&from, list + 8 * i);
+	return unlikely(w == NULL) ? why_not(q, at) : go_on(w, slot, grants, dir);
+}
+
+/* A list: its window, where it begins there, its words; those from "done" on that were read. */
+struct list {
+	const struct xlate_window *w;
+	uint64_t at, n, done, read;
+	uint64_t word[4];
+};
+
+/* The rest of a list, wherever its pages are. */
+static NOINLINE struct walk
+copy_rest(struct xlate_queue *q, struct xlate_slot *slot, struct walk k, const struct list *l,
+    uint32_t dir)
+{
+	uint64_t first = k.w->first, delta = k.w->delta;
+	uint64_t last = page_of((k.w->last - first) & ~PAGE_MASK);
+
+	for (uint64_t i = l->done; i < l->n; i++) {
+		uint64_t page = i - l->done < l->read ? l->word[i - l->done] :
+							xlate_word(l->w, l->at + 8 * i);
 
 		/* Windows are whole pages: where a page begins, it lies. */
 		if (unlikely(page_of(page - first) > last)) {
@@ -175,7 +176,63 @@ copy_list(struct xlate_queue *q, struct xlate_slot *slot, struct walk k, uint64_
 			last = page_of((k.w->last - first) & ~PAGE_MASK);
 			delta = k.w->delta;
 		}
-		side[i] = page + delta;
+		q->spare[i] = page + delta;
+	}
+	return k;
+}
+
+/*
+ * A list of n page addresses, not none: copied into the side page, judged and rewritten there.
+ * Most go on behind "at", the page before them, in its window: four of these are compared at once.
+ */
+static ALWAYS_INLINE struct walk
+copy_list(struct xlate_queue *q, struct xlate_slot *slot, struct walk k, uint64_t at, uint64_t list,
+    uint64_t n, uint32_t dir)
+{
+	uint64_t *side = q->spare, to, i = 0, near;
+	const struct xlate_window *w;
+	struct xlate_window from;
+
+	if (unlikely((list & 7) != 0))
+		return refuse(RULE_ALIGN);
+	if (unlikely(n > (PAGE_SIZE - (list & PAGE_MASK)) / 8))
+		return refuse(RULE_CHAIN);
+	w = window_of(q->windows, &q->lists, list, 8 * n);
+	if (unlikely(w == NULL))
+		return why_not(q, list);
+	if (unlikely((w->dir & DMA_TO_DEVICE) == 0))
+		return refuse(RULE_DIRECTION);
+	if (unlikely(side == NULL))
+		return refuse(RULE_LISTS);
+	from = *w;
+	near = min_u64(n, (k.w->last - at) / PAGE_SIZE);	/* so many can be behind it */
+	at = (at | PAGE_MASK) + 1;
+	to = at + k.w->delta;
+	for (; i + 4 <= near; i += 4, at += 4 * PAGE_SIZE, to += 4 * PAGE_SIZE) {
+		uint64_t word[4];
+
+		for (unsigned j = 0; j < 4; j++)
+			word[j] = xlate_word(&from, list + 8 * (i + j));
+		if (unlikely(((word[0] ^ at) | (word[1] ^ (at + PAGE_SIZE)) |
+		    (word[2] ^ (at + 2 * PAGE_SIZE)) | (word[3] ^ (at + 3 * PAGE_SIZE))) != 0)) {
+			struct list l = { .w = w, .at = list, .n = n, .done = i, .read = 4,
+				.word = { word[0], word[1], word[2], word[3] } };
+
+			return copy_rest(q, slot, k, &l, dir);
+		}
+		for (unsigned j = 0; j < 4; j++)
+			side[i + j] = to + j * PAGE_SIZE;
+	}
+	for (; i < n; i++, at += PAGE_SIZE) {
+		uint64_t page = xlate_word(&from, list + 8 * i);
+
+		if (unlikely(page != at) || unlikely(i >= near)) {
+			struct list l = { .w = w, .at = list, .n = n, .done = i, .read = 1,
+				.word = { page } };
+
+			return copy_rest(q, slot, k, &l, dir);
+		}
+		side[i] = page + k.w->delta;
 	}
 	return k;
 }
@@ -192,7 +249,7 @@ data(struct xlate_queue *q, struct xlate_slot *slot, const uint64_t *e, uint64_t
 
 	if (unlikely((at & 3) != 0))
 		return refuse(RULE_ALIGN);
-	k = begin(q, slot, at, bytes < first ? bytes : first, dir);
+	k = find(q, slot, 0, at, bytes < first ? bytes : first, dir);
 	if (unlikely(k.rule != RULE_NONE))
 		return k;
 	prp[0] = at + k.w->delta;
@@ -213,7 +270,7 @@ data(struct xlate_queue *q, struct xlate_slot *slot, const uint64_t *e, uint64_t
 		return k;
 	}
 	bytes = bytes / PAGE_SIZE + ((bytes & PAGE_MASK) != 0);
-	k = copy_list(q, slot, k, at, bytes, dir);
+	k = copy_list(q, slot, k, e[W_PRP1], at, bytes, dir);
 	*work = (uint32_t)bytes;
 	prp[1] = q->spare_address;
 	return k;
@@ -246,6 +303,20 @@ judge_head(const struct xlate_queue *q, const uint64_t *e, struct judged *v)
 	return unlikely(v->slot->busy) ? RULE_ID_BUSY : RULE_NONE;
 }
 
+/* The entry as the controller gets it.  No command that is accepted has the words that are 0. */
+static ALWAYS_INLINE void
+put_out(uint64_t *out, const uint64_t *e, uint64_t prp1, uint64_t prp2)
+{
+	out[W_CDW0_NSID] = e[W_CDW0_NSID];
+	out[W_CDW2_3] = 0;
+	out[W_METADATA] = 0;
+	out[W_PRP1] = prp1;
+	out[W_PRP2] = prp2;
+	out[W_CDW10_11] = e[W_CDW10_11];
+	out[W_CDW12_13] = e[W_CDW12_13];
+	out[W_CDW14_15] = 0;
+}
+
 static ALWAYS_INLINE void
 publish(const struct xlate_queue *q, const struct judged *v, uint32_t grants, const uint64_t *e,
     const uint64_t *prp, uint64_t *out, bool side, uint8_t answer)
@@ -257,14 +328,7 @@ publish(const struct xlate_queue *q, const struct judged *v, uint32_t grants, co
 	}
 	v->slot->grants = (uint8_t)grants;
 	v->slot->answer = answer;
-	out[W_CDW0_NSID] = e[W_CDW0_NSID];
-	out[W_CDW2_3] = 0;
-	out[W_METADATA] = 0;
-	out[W_PRP1] = prp[0];
-	out[W_PRP2] = prp[1];
-	out[W_CDW10_11] = e[W_CDW10_11];
-	out[W_CDW12_13] = e[W_CDW12_13];
-	out[W_CDW14_15] = e[W_CDW14_15];
+	put_out(out, e, prp[0], prp[1]);
 }
 
 static ALWAYS_INLINE enum dma_rule
@@ -468,42 +532,107 @@ judge(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct xlate_verd
 	return r;
 }
 
-/* The same for a run of entries, with one judge for all: each entry stays in registers. */
-static ALWAYS_INLINE struct xlate_ran
-judge_each(struct xlate_queue *q, const uint64_t *from, uint64_t *to, uint16_t *id, uint32_t count,
-    enum dma_rule (*one)(struct xlate_queue *, const uint64_t *, uint64_t *, struct judged *))
+/* Nearly all entries, by their words: nothing is set but what a plain read or write has. */
+static ALWAYS_INLINE bool
+sparse(const uint64_t *e)
 {
-	for (uint32_t n = 0; n < count; n++, from += XLATE_ENTRY_WORDS, to += XLATE_ENTRY_WORDS) {
-		uint64_t e[XLATE_ENTRY_WORDS];
-		struct judged j;
-		enum dma_rule r;
+	return (e[W_CDW2_3] | e[W_METADATA] | e[W_CDW14_15] | (e[W_CDW0_NSID] & PLAIN_HEAD) |
+	    (e[W_CDW12_13] & PLAIN_CDW12_13)) == 0;
+}
+enum { SPARSE_ZERO = 1u << W_CDW2_3 | 1u << W_METADATA | 1u << W_CDW14_15 };
 
-		for (unsigned i = 0; i < XLATE_ENTRY_WORDS; i++)	/* the one look (D4) */
-			e[i] = once_load(&from[i]);
-		r = one(q, e, to, &j);
-		if (unlikely(r != RULE_NONE))
-			return (struct xlate_ran){ .accepted = n, .rule = r };
-		j.slot->busy = true;
-		id[n] = (uint16_t)j.id;
-		if (unlikely(j.slot->side != NULL))
-			return (struct xlate_ran){ .accepted = n + 1, .work = j.work };
+/* A read or write whose data lies in one piece in one window, where the hint says. */
+struct piece {
+	const struct xlate_window *w;
+	struct xlate_slot *slot;
+	uint64_t id, end;		/* end: its bytes, from the first page's begin on */
+};
+
+/* Of what is sparse.  False: it is not that, whatever it is. */
+static ALWAYS_INLINE bool
+in_one_piece(struct xlate_queue *q, const uint64_t *e, struct piece *p)
+{
+	const struct xlate_windows *t = q->windows;
+	uint64_t head = e[W_CDW0_NSID], at = e[W_PRP1], place = *xlate_near(q, at), bytes;
+	uint32_t op = (uint8_t)head, lg2;
+
+	p->id = (uint32_t)head >> 16;
+	if (unlikely(op == 3) || unlikely((uint32_t)p->id >= q->slots))
+		return false;
+	p->slot = &q->slot[p->id];
+	lg2 = q->device->lg2[head >> 32];
+	if (unlikely(p->slot->busy) || unlikely(lg2 == 0) || unlikely((at & 3) != 0) ||
+	    unlikely(place >= t->count))
+		return false;
+	bytes = ((uint64_t)(uint16_t)e[W_CDW12_13] + 1) << lg2;
+	p->w = &t->v[place];
+	p->end = (at & PAGE_MASK) + bytes;
+	return likely(xlate_holds(p->w, at, bytes)) && likely((p->w->dir & op) != 0);
+}
+
+/* ... of one page or two. */
+static ALWAYS_INLINE bool
+look(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct ring_plain *s)
+{
+	uint64_t at = e[W_PRP1], second = e[W_PRP2];
+	struct piece p;
+
+	if (!in_one_piece(q, e, &p))
+		return false;
+	if (p.end <= PAGE_SIZE) {
+		second = 0;
+	} else {
+		if (unlikely(p.end > 2 * PAGE_SIZE) || unlikely(second != (at | PAGE_MASK) + 1))
+			return false;
+		second += p.w->delta;
 	}
-	return (struct xlate_ran){ .accepted = count };
+	put_out(out, e, at + p.w->delta, second);
+	s->slot = p.slot;
+	s->grant = p.w->grant;
+	s->id = p.id;
+	return true;
 }
 
-static NOINLINE struct xlate_ran
-judge_admin_run(
-    struct xlate_queue *q, const uint64_t *from, uint64_t *to, uint16_t *id, uint32_t count)
+/* ... of more, with a list; or what is sparse and neither. */
+static NOINLINE enum dma_rule
+judge_sparse(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct xlate_verdict *v)
 {
-	return judge_each(q, from, to, id, count, judge_admin);
+	struct piece p;
+	struct walk k;
+
+	if (!in_one_piece(q, e, &p) || p.end <= 2 * PAGE_SIZE)
+		return judge(q, e, out, v);
+	v->id = (uint32_t)p.id;
+	v->work = (uint32_t)((p.end - 1) / PAGE_SIZE);
+	p.slot->grant[0] = p.w->grant;
+	k = copy_list(q, p.slot, (struct walk){ .w = p.w, .grants = 1 }, e[W_PRP1], e[W_PRP2],
+	    v->work, (uint8_t)e[W_CDW0_NSID]);
+	if (unlikely(k.rule != RULE_NONE))
+		return k.rule;
+	put_out(out, e, e[W_PRP1] + p.w->delta, q->spare_address);
+	p.slot->side = q->spare;
+	p.slot->side_address = q->spare_address;
+	p.slot->grants = (uint8_t)k.grants;
+	p.slot->answer = ANSWER_NONE;
+	return RULE_NONE;
 }
 
-static struct xlate_ran
-judge_run(struct xlate_queue *q, const uint64_t *from, uint64_t *to, uint16_t *id, uint32_t count)
+static NOINLINE enum dma_rule
+admin_run(struct dma_ring *r, uint32_t count, uint32_t *work)
 {
-	if (unlikely(q->id == 0))
-		return judge_admin_run(q, from, to, id, count);
-	return judge_each(q, from, to, id, count, judge_io);
+	static const struct ring_judge j = { .words = XLATE_ENTRY_WORDS, .judge = judge };
+
+	return ring_run(r, count, work, &j);
+}
+
+static enum dma_rule
+judge_run(struct dma_ring *r, uint32_t count, uint32_t *work)
+{
+	static const struct ring_judge j = { .words = XLATE_ENTRY_WORDS, .zero = SPARSE_ZERO,
+		.sparse = sparse, .look = look, .judge = judge,
+		.judge_sparse = judge_sparse };
+
+	return unlikely(r->q.id == 0) ? admin_run(r, count, work) : ring_run(r, count, work, &j);
 }
 
 /* ---- Completions ----------------------------------------------------------------------------- */
@@ -695,7 +824,6 @@ const struct xlate_class nvme_xlate = {
 	.entries_max = 1024,
 	.open = nvme_open,
 	.doorbell = doorbell,
-	.judge = judge,
 	.judge_run = judge_run,
 	.completed = completed,
 	.answered = answered,

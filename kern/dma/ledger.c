@@ -245,8 +245,6 @@ ledger_pin(struct ledger *l, struct ledger_entry *e)
 {
 	if (!usable(l, e))
 		return E_STALE;
-	if (e->pins == UINT32_MAX)
-		return E_OVERFLOW;
 	e->pins++;
 	return OK;
 }

@@ -75,7 +75,7 @@ struct ledger_entry {
 	struct iova_range range;	/* in the space while not free */
 	struct ledger_grant grant;	/* (c) while not free; idle: no memory, offset, dir */
 	enum ledger_state state;
-	uint32_t pins;			/* accepted queue entries that name the range */
+	uint64_t pins;			/* accepted queue entries that name the range */
 };
 
 /* Births and deaths: entries and bytes that ever came into a state, and those that left it again.
@@ -168,7 +168,7 @@ ledger_find(const struct ledger *l, struct iova at, uint64_t len, enum dma_dir d
 
 /*
  * An accepted queue entry names the range: it cannot be revoked meanwhile (E_BUSY).
- * E_STALE: not published any more, or of an older generation.  E_OVERFLOW.
+ * E_STALE: not published any more, or of an older generation.
  */
 NODISCARD enum status ledger_pin(struct ledger *l, struct ledger_entry *e);
 void ledger_unpin(struct ledger *l, struct ledger_entry *e);

@@ -11,11 +11,8 @@
 #include "kern/base/bits.h"
 #include "kern/base/mmio.h"
 #include "kern/base/str.h"
+#include "kern/dma/ring_run.h"
 #include "kern/panic.h"
-
-/* A piece of work with interrupts off: one word of a list counts 1, an entry 8; about 15
- * instructions each. */
-enum { WORK_MAX = 2048, WORK_ENTRY = 8 };
 
 static inline uint32_t
 distance(const struct dma_ring *r, uint32_t from, uint32_t to)
@@ -37,23 +34,13 @@ refuse(struct dma_ring *r, struct ring_refusal *why, enum dma_rule rule, uint32_
 	return E_REFUSED;
 }
 
-/* The last free page is the next to be taken. */
-static void
-set_spare(struct dma_ring *r)
-{
-	struct ring_page p = r->pages != 0 ? r->page[r->pages - 1] : (struct ring_page){ 0 };
-
-	r->q.spare = p.ptr;
-	r->q.spare_address = p.address;
-}
-
 static void
 let_go(struct dma_ring *r, struct xlate_slot *s)
 {
 	if (unlikely(s->side != NULL)) {
 		r->page[r->pages++] = (struct ring_page){ s->side, s->side_address };
 		s->side = NULL;
-		set_spare(r);
+		ring_set_spare(r);
 	}
 	for (uint32_t i = 0; i < s->grants; i++)
 		ledger_unpin(r->ledger, s->grant[i]);
@@ -61,15 +48,25 @@ let_go(struct dma_ring *r, struct xlate_slot *s)
 	s->busy = false;
 }
 
-static bool
-take_pins(struct dma_ring *r, struct xlate_slot *s)
+enum dma_rule
+ring_accept(struct dma_ring *r, uint64_t at, const struct xlate_verdict *v)
 {
+	struct xlate_slot *s = &r->q.slot[v->id];
+
 	for (uint8_t i = 0; i < s->grants; i++)
 		if (unlikely(ledger_pin(r->ledger, s->grant[i]) != OK)) {
-			s->grants = i;
-			return false;
+			while (i-- != 0)
+				ledger_unpin(r->ledger, s->grant[i]);
+			s->grants = 0;
+			return RULE_WINDOW;
 		}
-	return true;
+	if (s->side != NULL) {
+		r->pages--;
+		ring_set_spare(r);
+	}
+	s->busy = true;
+	r->id[at] = (uint16_t)v->id;
+	return RULE_NONE;
 }
 
 /* What the device answered goes where the owner wanted it; its windows are pinned. */
@@ -149,35 +146,10 @@ ring_withdraw(struct dma_ring *r)
 	r->next = r->tail;
 }
 
-/*
- * Entries [at, at + n) were accepted: their grants are pinned, in order.  Returns how many; where
- * one cannot be, it and all behind it are let go.
- */
-static ALWAYS_INLINE uint32_t
-pin_run(struct dma_ring *r, uint32_t at, uint32_t n)
-{
-	uint32_t done = 0;
-
-	if (n != 0 && unlikely(r->q.slot[r->id[at + n - 1]].side != NULL)) {
-		r->pages--;		/* only the last of a run can have one */
-		set_spare(r);
-	}
-	while (done < n && likely(take_pins(r, &r->q.slot[r->id[at + done]])))
-		done++;
-	for (uint32_t i = done; unlikely(i < n); i++) {
-		struct xlate_slot *s = &r->q.slot[r->id[at + i]];
-
-		if (i != done)
-			s->grants = 0;		/* none of them is pinned */
-		let_go(r, s);
-	}
-	return done;
-}
-
 enum status
 ring_publish(struct dma_ring *r, uint32_t tail, struct ring_refusal *why)
 {
-	uint32_t words = r->class->sq_words, work = 0;
+	uint32_t work = 0;
 
 	if (unlikely(r->fault != NULL)) {
 		ring_withdraw(r);
@@ -191,25 +163,20 @@ ring_publish(struct dma_ring *r, uint32_t tail, struct ring_refusal *why)
 		return refuse(r, why, RULE_TAIL, tail);
 	}
 	while (r->next != tail) {
-		uint32_t at = r->next, n = (tail > at ? tail : r->entries) - at, pinned;
-		struct xlate_ran ran;
+		enum dma_rule rule;
 
-		if (unlikely(work >= WORK_MAX))
+		if (unlikely(work >= RING_WORK_MAX))
 			return E_WOULD_BLOCK;
-		ran = r->class->judge_run(&r->q, r->owner + (uint64_t)at * words,
-		    r->shadow + (uint64_t)at * words, &r->id[at],
-		    (uint32_t)min_u64(n, (WORK_MAX - work) / WORK_ENTRY + 1));
-		pinned = pin_run(r, at, ran.accepted);
-		r->next = at + pinned == r->entries ? 0 : at + pinned;
-		if (unlikely(pinned != ran.accepted))
-			ran.rule = RULE_WINDOW;
-		if (unlikely(ran.rule != RULE_NONE)) {
+		rule = r->class->judge_run(
+		    r, (tail > r->next ? tail : r->entries) - r->next, &work);
+		if (unlikely(rule != RULE_NONE)) {
 			uint32_t entry = r->next;
 
 			ring_withdraw(r);
-			return refuse(r, why, ran.rule, entry);
+			return refuse(r, why, rule, entry);
 		}
-		work += WORK_ENTRY * ran.accepted + ran.work;
+		if (r->next == r->entries)
+			r->next = 0;
 	}
 	r->accepted += distance(r, r->tail, tail);
 	r->tail = tail;
@@ -235,6 +202,6 @@ void
 ring_init(struct dma_ring *r)
 {
 	KASSERT(r->entries >= 2 && r->q.slots < r->entries);
-	set_spare(r);
+	ring_set_spare(r);
 	ring_clear(r);
 }

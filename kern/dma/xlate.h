@@ -45,6 +45,11 @@ enum {
 	XLATE_FACTS = 12,
 	XLATE_BARS = 6,
 	XLATE_PIECES_MAX = 64,		/* of one chain, where its memory is contiguous */
+#ifdef __CPROVER__
+	XLATE_HINTS = 2,	/* what they say is nobody's word: two show it */
+#else
+	XLATE_HINTS = 256,		/* a power of two, at most so many */
+#endif
 };
 
 /* A register: the BAR of the device's first function, and the byte in it. */
@@ -114,7 +119,8 @@ struct xlate_queue {
 	const struct xlate_windows *windows;
 	uint32_t id;
 	uint32_t slots;			/* command ids are below this */
-	uint32_t recent;		/* a hint: the window that was found last */
+	uint16_t hint[XLATE_HINTS];	/* by page: where its window was found; xlate_near */
+	uint16_t lists;			/* the same, of the list of addresses that came last */
 	/* A side page for the next entry that needs one; NULL: all are in use */
 	uint64_t *spare;
 	uint64_t spare_address;		/* the same, as the device sees it */
@@ -158,13 +164,6 @@ struct xlate_split_queue {
 struct xlate_verdict {
 	uint32_t id;			/* command id, or head; RULE_NONE only */
 	uint32_t work;			/* words of side tables, or of chains, that were read */
-};
-
-/* What became of a run of entries. */
-struct xlate_ran {
-	uint32_t accepted;		/* entries, from the first on */
-	uint32_t work;			/* words of side tables that were read */
-	enum dma_rule rule;		/* against the next one; RULE_NONE: nothing, yet */
 };
 
 /* What one completion says.  By value: it fits into two registers. */
@@ -236,6 +235,7 @@ struct xlate_split {
 	    const struct xlate_split_queue *q, uint16_t idx, uint32_t *head, uint32_t *bytes);
 };
 
+struct dma_ring;
 struct xlate_class {
 	const char *name;
 	uint32_t class_code, class_mask;	/* of PCI functions */
@@ -273,22 +273,14 @@ struct xlate_class {
 	uint32_t (*doorbell)(const struct xlate_device *d, uint32_t id, bool completion);
 
 	/*
-	 * Judges one entry, a copy of the owner's.  out, a place of the shadow queue, is written
-	 * only when it is accepted.  The slot of its id (but busy) and the spare page may be
-	 * written either way: they are nobody's.  Accepted, slot.side is NULL, or the spare page,
-	 * which is taken.
+	 * Judges entries: ring_run (kern/dma/ring_run.h) with the class's judge inside.  Up to
+	 * count of the owner's ring from ring->next on, none beyond the ring's end; each is read
+	 * once, and judged with those before it accepted: their slots are busy.  A place of the
+	 * shadow is written only when its entry is found good.  The slot of its id (but busy) and
+	 * the spare page may be written either way: they are nobody's.  Accepted, slot.side is
+	 * NULL, or the spare page, which is taken.
 	 */
-	enum dma_rule (*judge)(struct xlate_queue *q, const uint64_t *entry, uint64_t *out,
-	    struct xlate_verdict *v);
-
-	/*
-	 * The same for a run of entries, of the owner's queue itself, to their places of the
-	 * shadow; id gets the command ids of those that are accepted.  Each is read once, and
-	 * judged with those before it accepted: their slots are busy.  Ends behind an entry that
-	 * took the spare page.
-	 */
-	struct xlate_ran (*judge_run)(struct xlate_queue *q, const uint64_t *from, uint64_t *to,
-	    uint16_t *id, uint32_t count);
+	enum dma_rule (*judge_run)(struct dma_ring *ring, uint32_t count, uint32_t *work);
 
 	/* What the completion at cqe says, which is read once. */
 	struct xlate_done (*completed)(const volatile uint64_t *cqe, bool odd_round);
@@ -356,4 +348,17 @@ static ALWAYS_INLINE bool
 xlate_holds(const struct xlate_window *w, uint64_t at, uint64_t len)
 {
 	return at >= w->first && at <= w->last && len - 1 <= w->last - at;
+}
+
+/*
+ * Where to look first for the window of "at": the place at which one of this page's was found.
+ * Only a hint: what it says may be old, another page's, or beyond the table.  Neighbours have
+ * places of their own, and so have up to 256 buffers of one size.
+ */
+static ALWAYS_INLINE uint16_t *
+xlate_near(struct xlate_queue *q, uint64_t at)
+{
+	uint32_t page = (uint32_t)(at >> PAGE_SHIFT);
+
+	return &q->hint[(uint8_t)(page + (page >> 8)) & (XLATE_HINTS - 1)];
 }

@@ -5,7 +5,7 @@
  * Input: one byte of mode, three windows of four bytes, an entry of 64 bytes, then the words that
  * the driver's lists hold.
  *
- * LINK: dev/nvme/xlate.c
+ * LINK: kern/dma/ring.c tests/lib/fake_panic.c dev/nvme/xlate.c
  * FUZZ: -max_len=256
  */
 #include <stdlib.h>
@@ -13,6 +13,7 @@
 
 #include "dev/nvme/xlate.h"
 #include "tests/lib/nvme_reach.h"
+#include "tests/lib/one_entry.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -118,7 +119,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	words = data + HEAD;
 	words_len = size - HEAD;
 	last_at = 0;
-	if (nvme_xlate.judge(&q, e, out, &v) != RULE_NONE)
+	for (unsigned i = 0; i < XLATE_HINTS; i++)	/* right, wrong, beyond the table */
+		q.hint[i] = (data[0] & 16) != 0 ? (uint16_t)i % 4 : (uint16_t)(data[0] >> 5);
+	if (one_entry(&nvme_xlate, &q, e, out, &v) != RULE_NONE)
 		return 0;
 	if (v.id >= SLOTS || v.id == 1 || slot[v.id].grants > XLATE_GRANTS_MAX)
 		abort();

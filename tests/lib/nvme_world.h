@@ -6,7 +6,8 @@
  *   world(0)       windows as a unit makes them: the device sees the driver's addresses
  *   world(delta)   windows as the kernel brokers them: neighbouring pages change places, so nothing
  *                  is contiguous
- *   judge(q, e)    the translator's verdict; what must hold for every verdict is checked here
+ *   judge(q, e)    the translator's verdict; what must hold for every verdict is checked here, and
+ *                  that it is the same by good hints and by none
  */
 #pragma once
 
@@ -18,6 +19,7 @@
 #include "dev/nvme/xlate.h"
 #include "kern/dma/window.h"
 #include "tests/lib/nvme_reach.h"
+#include "tests/lib/one_entry.h"
 
 enum { SLOTS = 16, BIG = 640, SMALL = 4, NSID = 1, NSID4K = 2 };
 
@@ -89,27 +91,56 @@ world(uint64_t how)
 	adm.id = 0;
 }
 
+/* Hints are right, as of windows that were used before; or lead nowhere. */
+static void
+hints(struct xlate_queue *q, bool right)
+{
+	memset(q->hint, 0xff, sizeof(q->hint));
+	q->lists = 0xffff;
+	for (uint32_t i = 0; right && i < table.live.count; i++)
+		for (uint64_t at = array[i].first; at < array[i].last; at += PAGE_SIZE)
+			*xlate_near(q, at) = (uint16_t)i;
+}
+
+/* Hints make no difference to what is judged. */
 static enum dma_rule
 judge(struct xlate_queue *q, const struct nvme_sqe *e)
 {
-	struct xlate_verdict v;
-	uint64_t w[8];
-	enum dma_rule r;
+	struct xlate_slot first = { 0 };
+	enum dma_rule rule = RULE_NONE;
 
-	memcpy(w, e, sizeof(w));
-	memset(out, 0xee, sizeof(out));
-	r = nvme_xlate.judge(q, w, out, &v);
-	for (unsigned i = 0; r != RULE_NONE && i < 8; i++)
-		ATF_CHECK_EQ_MSG(0xeeeeeeeeeeeeeeee, out[i], "a refused entry was written");
-	if (r == RULE_NONE) {
-		const struct xlate_slot *s = &slot[v.id];
+	for (unsigned turn = 0; turn < 2; turn++) {
+		struct xlate_verdict v;
+		uint64_t w[8], was[8];
+		struct xlate_slot *s;
+		enum dma_rule r;
 
+		memcpy(w, e, sizeof(w));
+		memcpy(was, out, sizeof(was));
+		memset(out, 0xee, sizeof(out));
+		hints(q, turn == 0);
+		r = one_entry(&nvme_xlate, q, w, out, &v);
+		for (unsigned i = 0; r != RULE_NONE && i < 8; i++)
+			ATF_CHECK_EQ_MSG(0xeeeeeeeeeeeeeeee, out[i], "a refused entry was written");
+		if (turn != 0) {
+			ATF_CHECK_EQ(rule, r);
+			ATF_CHECK(memcmp(was, out, sizeof(out)) == 0);
+		}
+		rule = r;
+		if (r != RULE_NONE)
+			continue;
+		s = &slot[v.id];
 		ATF_CHECK_EQ(v.id, e->cdw0 >> 16);
 		/* The spare page is taken exactly when the controller is told of it. */
 		ATF_CHECK_EQ(s->side != NULL, out[3] == AT_SIDE || out[4] == AT_SIDE);
 		ATF_CHECK(s->side == NULL || (s->side == q->spare && s->side_address == AT_SIDE));
+		if (turn != 0)
+			ATF_CHECK(first.side == s->side && first.answer == s->answer &&
+			    first.grants == s->grants &&
+			    memcmp(first.grant, s->grant, s->grants * sizeof(s->grant[0])) == 0);
+		first = *s;
 	}
-	return r;
+	return rule;
 }
 
 /* ---- The controller's view ---- */

@@ -19,7 +19,7 @@ BEGIN {
 	rule("dev/[a-z0-9]+/(wire|ring|prp|vring)\\.[ch]$", tier0 "|" tier1)
 	rule("kern/md/", tier0 "|" tier2, "^md_(inline|pte)\\.h$")
 	rule("kern/dma/(iommu|xlate|canary)\\.h$", tier0 "|" tier2)
-	rule("dev/[a-z0-9]+/(xlate(_[a-z]+)?|canary)\\.[ch]$", tier0 "|" tier1 "|" tier2 "|dev/[a-z0-9]+/(xlate(_[a-z]+)?|canary)\\.h$")
+	rule("dev/[a-z0-9]+/(xlate(_[a-z]+)?|canary)\\.[ch]$", tier0 "|" tier1 "|" tier2 "|kern/dma/ring_run\\.h$|dev/[a-z0-9]+/(xlate(_[a-z]+)?|canary)\\.h$")
 	rule("kern/", "kern/", "^md_(inline|pte)\\.h$")
 	rule("dev/iommu/", tier0 "|" tier2 "|kern/|dev/iommu/")
 	rule("dev/drv\\.h$", tier0)

@@ -4,7 +4,7 @@
  *
  * Requirements: A5 V1
  *
- * LINK: dev/nvme/xlate.c dev/nvme/prp.c kern/dma/window.c
+ * LINK: kern/dma/ring.c tests/lib/fake_panic.c dev/nvme/xlate.c dev/nvme/prp.c kern/dma/window.c
  */
 #include "tests/lib/nvme_world.h"
 

@@ -6,6 +6,7 @@
  *
  * Requirements: V1 V2 V8
  *
+ * LINK: kern/dma/ring.c tests/lib/fake_panic.c
  * LINK: dev/nvme/xlate.c dev/nvme/ioq.c dev/nvme/prp.c kern/dma/window.c
  */
 #include "tests/lib/nvme_world.h"
@@ -93,7 +94,7 @@ ATF_TC_BODY(one_flipped_address_bit_is_refused, tc)
 	EACH_WAY(way) {
 		world(ways[way]);
 		for (unsigned bit = 22; bit < 64; bit++) { /* the windows take less than 4 MiB */
-			for (unsigned where = 0; where < 5; where++) {
+			for (unsigned where = 0; where < 9; where++) {
 				struct nvme_sqe *e = &driver_ring[0];
 				uint64_t *list;
 
@@ -104,8 +105,7 @@ ATF_TC_BODY(one_flipped_address_bit_is_refused, tc)
 				ATF_REQUIRE_EQ(RULE_NONE, judge(&io, e));
 				*(where == 0                     ? &e->prp1 :
 					where == 1 || where == 2 ? &e->prp2 :
-					where == 3               ? &list[0] :
-								   &list[6]) ^= 1ull << bit;
+								   &list[where - 3]) ^= 1ull << bit;
 				ATF_CHECK_EQ_MSG(
 				    RULE_WINDOW, judge(&io, e), "bit %u of address %u", bit, where);
 			}
@@ -146,6 +146,22 @@ ATF_TC_BODY(edges_of_windows_are_exact, tc)
 		e = read_cmd(UINT64_MAX - 511, 0, 1);
 		ATF_CHECK_EQ(RULE_WINDOW, judge(&io, &e));
 		e = read_cmd(UINT64_MAX - 255, 0, 2);
+		ATF_CHECK_EQ(RULE_WINDOW, judge(&io, &e));
+		/* lists whose pages go on past the end */
+		for (uint32_t inside = 1; inside < 12; inside++) {
+			uint64_t *list = (uint64_t *)(void *)big;
+
+			for (unsigned i = 0; i < 12; i++)
+				list[i] = AT_BIG + (BIG - inside + 1 + i) * PAGE_SIZE;
+			e = read_cmd(AT_BIG + (BIG - inside) * PAGE_SIZE, AT_BIG, 8 * 13);
+			ATF_CHECK_EQ(RULE_WINDOW, judge(&io, &e));
+			e.cdw12 = 8 * inside - 1;
+			if (inside > 2)
+				ATF_CHECK_EQ(RULE_NONE, judge(&io, &e));
+		}
+		/* a list in the page behind the first */
+		memset(big, 0, sizeof(big));
+		e = read_cmd(AT_BIG + 8 * PAGE_SIZE, AT_BIG + 9 * PAGE_SIZE, 8 * 3);
 		ATF_CHECK_EQ(RULE_WINDOW, judge(&io, &e));
 		/* what the device sees is not what the driver may say: the kernel's pages, physical
 		 * addresses */

@@ -459,17 +459,6 @@ ATF_TC_BODY(random_lives_add_up, tc)
 	balanced();
 }
 
-ATF_TC_WITHOUT_HEAD(pins_do_not_wrap);
-ATF_TC_BODY(pins_do_not_wrap, tc)
-{
-	start();
-	bring(&entry[0], LEDGER_PUBLISHED);
-	entry[0].pins = UINT32_MAX - 1;
-	ATF_CHECK_EQ(ledger_pin(&ledger, &entry[0]), OK);
-	ATF_CHECK_EQ(ledger_pin(&ledger, &entry[0]), E_OVERFLOW);
-	ATF_CHECK_EQ(entry[0].pins, UINT32_MAX);
-}
-
 ATF_TC_WITHOUT_HEAD(every_state_has_a_name_of_its_own);
 ATF_TC_BODY(every_state_has_a_name_of_its_own, tc)
 {
@@ -482,7 +471,6 @@ ATF_TC_BODY(every_state_has_a_name_of_its_own, tc)
 
 ATF_TP_ADD_TCS(tp)
 {
-	ATF_TP_ADD_TC(tp, pins_do_not_wrap);
 	ATF_TP_ADD_TC(tp, an_idle_entry_has_its_address_and_nothing_else);
 	ATF_TP_ADD_TC(tp, every_state_has_a_name_of_its_own);
 	ATF_TP_ADD_TC(tp, a_grant_goes_round_and_leaves_nothing_behind);

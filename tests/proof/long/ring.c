@@ -1,6 +1,6 @@
 /*
  * Checked rings, with an owner and a device that say anything, and a class that accepts what it
- * likes.
+ * likes, at the first look or by its judge.
  *
  * No place of the shadow is written while the device may read it; the device is told of whole
  * batches only; what is pinned is what is outstanding, and each pin ends once; a side page is in
@@ -14,7 +14,7 @@
  * CBMC: --function harness --unwind 4 --slice-formula
  */
 #include "kern/base/str.h"
-#include "kern/dma/ring.h"
+#include "kern/dma/ring_run.h"
 
 enum { N = 3, SLOTS = N - 1, SIDES = 1, GRANTS = 1 };
 
@@ -78,31 +78,58 @@ is_devices(uint32_t at)
 	return (at >= ring.fetched ? at - ring.fetched : at + N - ring.fetched) < n;
 }
 
-static struct xlate_ran
-judge_run(struct xlate_queue *q, const uint64_t *from, uint64_t *to, uint16_t *ids, uint32_t count)
+static enum dma_rule
+judge(struct xlate_queue *q, const uint64_t *e, uint64_t *to, struct xlate_verdict *v)
 {
-	uint32_t at = (uint32_t)(to - shadow), n = 0;
+	struct xlate_slot *s;
+	uint32_t i = nondet_unsigned();
 
-	__CPROVER_assert(count != 0 && at + count <= N && from == owner + at && ids == id + at,
-	    "places of the rings");
-	for (; n < count; n++) {
-		uint32_t i = nondet_unsigned();
+	(void)e;
+	__CPROVER_assert(to >= shadow && to < shadow + N && !is_devices((uint32_t)(to - shadow)),
+	    "no place that the device may read");
+	if (nondet_bool() || i >= q->slots || q->slot[i].busy)
+		return RULE_WINDOW;
+	s = &q->slot[i];
+	s->grants = (uint8_t)(nondet_unsigned() % (GRANTS + 1));
+	s->grant[0] = &grant;
+	s->answer = 0;
+	s->side = nondet_bool() ? q->spare : NULL;
+	s->side_address = q->spare_address;
+	*v = (struct xlate_verdict){ .id = i,
+		.work = s->side == NULL ? 0 : nondet_bool() ? RING_WORK_MAX : 1 };
+	return RULE_NONE;
+}
 
-		__CPROVER_assert(!is_devices(at + n), "no place that the device may read");
-		if (nondet_bool() || i >= q->slots || q->slot[i].busy)
-			return (struct xlate_ran){ .accepted = n, .rule = RULE_WINDOW };
-		q->slot[i].busy = true;
-		q->slot[i].grants = (uint8_t)(nondet_unsigned() % (GRANTS + 1));
-		q->slot[i].grant[0] = &grant;
-		q->slot[i].answer = 0;
-		q->slot[i].side = nondet_bool() ? q->spare : NULL;
-		q->slot[i].side_address = q->spare_address;
-		ids[n] = (uint16_t)i;
-		if (q->slot[i].side != NULL)
-			return (struct xlate_ran){ .accepted = n + 1,
-				.work = nondet_bool() ? 2048 : 1 };
-	}
-	return (struct xlate_ran){ .accepted = count };
+static bool
+sparse(const uint64_t *e)
+{
+	(void)e;
+	return nondet_bool();
+}
+
+static bool
+look(struct xlate_queue *q, const uint64_t *e, uint64_t *to, struct ring_plain *p)
+{
+	uint32_t i = nondet_unsigned();
+
+	(void)e;
+	__CPROVER_assert(to >= shadow && to < shadow + N && !is_devices((uint32_t)(to - shadow)),
+	    "no place that the device may read");
+	if (nondet_bool() || i >= q->slots || q->slot[i].busy)
+		return false;
+	*p = (struct ring_plain){ .slot = &q->slot[i], .grant = &grant, .id = i };
+	return true;
+}
+
+static enum dma_rule
+judge_run(struct dma_ring *r, uint32_t count, uint32_t *work)
+{
+	static const struct ring_judge j = {
+		.words = 1, .sparse = sparse, .look = look, .judge = judge, .judge_sparse = judge
+	};
+
+	__CPROVER_assert(count != 0 && r->next + count <= N, "places of the rings");
+	return ring_run(r, count, work, &j);
 }
 
 static struct xlate_done
