@@ -5,7 +5,7 @@
  * Input: one byte of mode, three windows of four bytes, an entry of 64 bytes, then the words that
  * the driver's lists hold.
  *
- * LINK: kern/dma/ring.c tests/lib/fake_panic.c dev/nvme/xlate.c
+ * LINK: kern/dma/ring.c tests/lib/fake_panic.c dev/nvme/xlate.c dev/nvme/xlate_regs.c
  * FUZZ: -max_len=256
  */
 #include <stdlib.h>

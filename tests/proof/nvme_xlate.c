@@ -9,7 +9,7 @@
  * lists of at most LIST entries (a turn of four at once and the rest; a longer one runs the same
  * loops), deltas that leave the low 47 bits.
  *
- * LINK: dev/nvme/xlate.c kern/dma/ring.c
+ * LINK: dev/nvme/xlate.c dev/nvme/xlate_regs.c kern/dma/ring.c
  * CBMC: --function harness --unwind 4 --slice-formula --unwindset ring_run.0:9,ring_run.1:9
  * CBMC: --unwindset ring_run.2:9,ring_run.3:2,harness.3:9,copy_list.0:5,copy_list.1:5
  * CBMC: --unwindset copy_list.2:3,copy_list.3:5,copy_rest.0:5,ring_accept.0:7,ring_accept.1:7

@@ -4,7 +4,8 @@
  *
  * Requirements: A5 V1
  *
- * LINK: kern/dma/ring.c tests/lib/fake_panic.c dev/nvme/xlate.c dev/nvme/prp.c kern/dma/window.c
+ * LINK: dev/nvme/xlate.c dev/nvme/xlate_regs.c dev/nvme/prp.c
+ * LINK: kern/dma/ring.c kern/dma/window.c tests/lib/fake_panic.c
  */
 #include "tests/lib/nvme_world.h"
 

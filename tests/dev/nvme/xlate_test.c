@@ -7,7 +7,7 @@
  * Requirements: V1 V2 V8
  *
  * LINK: kern/dma/ring.c tests/lib/fake_panic.c
- * LINK: dev/nvme/xlate.c dev/nvme/ioq.c dev/nvme/prp.c kern/dma/window.c
+ * LINK: dev/nvme/xlate.c dev/nvme/xlate_regs.c dev/nvme/ioq.c dev/nvme/prp.c kern/dma/window.c
  */
 #include "tests/lib/nvme_world.h"
 

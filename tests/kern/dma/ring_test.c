@@ -5,7 +5,7 @@
  * Requirements: M1 V4 V5
  *
  * LINK: kern/dma/ring.c kern/dma/window.c kern/dma/ledger.c kern/dma/iova.c
- * LINK: kern/base/itree.c dev/nvme/xlate.c
+ * LINK: kern/base/itree.c dev/nvme/xlate.c dev/nvme/xlate_regs.c
  * LINK: tests/lib/fake_panic.c
  */
 #include <atf-c.h>
