@@ -65,7 +65,7 @@ ask_for(uint32_t number, struct msg *m)
 
 	*m = (struct msg){ .label = DEVMGR_DISK, .words = 1, .w = { number } };
 	s = msg_call(devmgr, m, now_ns() + ASK_NS);
-	return s != OK ? s : m->label < STATUS_COUNT ? (enum status)m->label : E_CORRUPT;
+	return s != OK ? s : msg_answer(m, 1);
 }
 
 static enum status
@@ -86,10 +86,14 @@ look(struct disk *d)
 	where = m.w[2];
 	m = (struct msg){ .label = BLK_CALL_INFO, .words = 1 };
 	s = msg_call(d->endpoint, &m, now_ns() + ASK_NS);
-	if (s == OK && m.label == OK)
+	if (s == OK)
+		s = msg_answer(&m, 0);
+	if (s == OK)
 		s = msg_call(d->endpoint, &name, now_ns() + ASK_NS);
-	if (s != OK || m.label != OK)
-		return s != OK ? s : (enum status)m.label;
+	if (s == OK)
+		s = msg_answer(&name, 0);
+	if (s != OK)
+		return s;
 	if (!export_fits(m.w[0], m.w[1], (uint32_t)m.w[3], e))
 		return E_RANGE;
 	e->read_only = d->read_only || (m.w[2] & BLK_INFO_READ_ONLY) != 0;

@@ -43,6 +43,7 @@ static struct {
 	uint32_t fail_writes;	/* so many writes fail */
 	uint32_t refuse_opens;	/* so many times no session is given, and why */
 	enum status refuse_why;
+	enum { HONEST, ODD_LABEL, NO_HANDLES } lie;	/* in the answer to an open */
 	bool guard;		/* blocks written with FUA may not change any more */
 	uint32_t touched;	/* while guarded: they were written with what they hold */
 	bool fua[BLOCKS];
@@ -190,7 +191,9 @@ msg_call(handle_t endpoint, struct msg *m, uint64_t deadline ATF_DEFS_ATTRIBUTE_
 		m->w[6] = 1;
 		m->w[7] = server.durable;
 	}
-	m->label = OK;
+	m->label = server.lie == ODD_LABEL ? 256 : OK;
+	if (server.lie == NO_HANDLES)
+		m->handles = 0;
 	return OK;
 }
 
@@ -281,6 +284,22 @@ ATF_TC_BODY(a_write_that_no_flush_covers_outlives_the_server, tc)
 	ATF_REQUIRE_EQ(flush(), OK);
 	ATF_CHECK_EQ(b.rewrites, 2);
 	ATF_CHECK(keep_empty(&b.keep));
+	blk_close(&b);
+}
+
+/* The number of a handle that did not come could be one of the client's own. */
+ATF_TC_WITHOUT_HEAD(an_answer_without_its_handles_opens_nothing);
+ATF_TC_BODY(an_answer_without_its_handles_opens_nothing, tc)
+{
+	for (server.lie = ODD_LABEL; server.lie <= NO_HANDLES; server.lie++) {
+		server.ring = NULL;
+		ATF_CHECK_EQ(
+		    blk_open(&b, ENDPOINT, 0, BLK_RIGHT_READ | BLK_RIGHT_WRITE, DATA), E_CORRUPT);
+		ATF_CHECK_EQ(server.ring, NULL);
+		__atomic_store_n(&b.keeper, 0, __ATOMIC_RELEASE);
+	}
+	server.lie = HONEST;
+	set_up();
 	blk_close(&b);
 }
 
@@ -647,6 +666,7 @@ ATF_TC_BODY(whatever_dies_when_nothing_is_lost, tc)
 ATF_TP_ADD_TCS(tp)
 {
 	ATF_TP_ADD_TC(tp, a_write_that_no_flush_covers_outlives_the_server);
+	ATF_TP_ADD_TC(tp, an_answer_without_its_handles_opens_nothing);
 	ATF_TP_ADD_TC(tp, a_successor_on_another_disk_gets_nothing);
 	ATF_TP_ADD_TC(tp, kept_writes_come_again_in_their_order);
 	ATF_TP_ADD_TC(tp, a_read_sees_the_kept_writes);
