@@ -56,6 +56,8 @@ refused_everywhere() {
 	ended '0 bytes are not zero' 'released pages'
 	ended '0 bytes changed' 'memory that was not granted for it'
 	ended '2 taken, 0 bytes differ' 'writes all over configuration space'
+	# As many grants as it pays for, and no more; the end of its claim takes them back.
+	capos_expect 'rogue: grants: [1-9][0-9]{2,}, then: quota used up$'
 	ended success reset 'end of the claim'
 	ended 'stale.*' 'grant after the end' 'configuration after the end'
 }
@@ -103,6 +105,7 @@ refused_by_the_kernels_checks() {
 	# Where its own buffers lie side by side the page before is one that the device may only read.
 	ended 'refused: (outside of every window|wrong direction)' 'page before the window'
 	ended 'refused: wrong direction' 'write through a grant for reading' 'write through a grant that was for writing before'
+	capos_expect 'rogue: queues: [1-9][0-9]*, then: (out of range|quota used up)$'
 	ended 'rights missing' 'forged completion' 'grant of the completions for writing'
 	ended '20000 of 20000 rings without an entry taken' 'doorbell storm'
 	ended 'stale.*' 'queue of before the reset' 'queue after the end'

@@ -18,7 +18,7 @@
 #include "kern/base/mmio.h"
 #include "usr/rogue/rogue.h"
 
-enum { EACH = 1000, PAGES = 4, STACK_BYTES = 8192, THREAD_PRIORITY = 4 };
+enum { EACH = 3000, PAGES = 4, STACK_BYTES = 8192, THREAD_PRIORITY = 4 };
 enum : uint64_t {
 	POLL_NS = 20 * NS_PER_US,
 	RACE_NS = 100 * NS_PER_S,

@@ -19,7 +19,7 @@
 #include "kern/base/bits.h"
 #include "kern/base/mmio.h"
 
-enum { MANY = 20'000, RELEASED_PAGES = 64 };
+enum { MANY = 20'000, RELEASED_PAGES = 64, ALL = 1'000'000, QUEUES_FROM = 16 };
 enum : uint32_t {
 	CFG_COMMAND = 0x04,
 	CFG_BAR0 = 0x10,
@@ -407,6 +407,28 @@ released(void)
 	log_line(2, "released pages: %llu bytes are not zero", (unsigned long long)dirty);
 }
 
+/* Grants and queues until no more are given (D13); the end of the claim takes all of them back. */
+void
+attack_quotas(const struct drv_memory *m)
+{
+	struct queue_info i;
+	uint64_t buffer, iova, q;
+	unsigned n = 0;
+	enum status s;
+
+	do
+		s = sys_queue_create(
+		    device.handle, QUEUES_FROM + n, 8, (uint64_t)(uintptr_t)&i, &q);
+	while (s == OK && ++n < ALL);
+	log_line(2, "queues: %u, then: %s", n, status_text(s));
+	n = 0;
+	do
+		s = sys_dma_map(
+		    device.handle, m->memory, 0, PAGE_SIZE, DMA_TO_DEVICE, &buffer, &iova);
+	while (s == OK && ++n < ALL);
+	log_line(2, "grants: %u, then: %s", n, status_text(s));
+}
+
 static void
 generations(const struct drv_memory *out, bool checked)
 {
@@ -475,6 +497,7 @@ attack_nvme(void)
 	}
 	log_line(2, "memory that was not granted for it: %llu bytes changed",
 	    (unsigned long long)(changed(&in) + changed(&out)));
+	attack_quotas(&out);
 	generations(&out, checked);
 }
 

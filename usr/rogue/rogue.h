@@ -39,6 +39,7 @@ void sweep(const struct drv_memory *const *own, unsigned n);
  * in: two pages for the device to write. */
 void attack_configuration(void);
 void attack_rights(const struct drv_memory *in);
+void attack_quotas(const struct drv_memory *m);
 
 /* virtio.c */
 void attack_virtio(void);

@@ -18,7 +18,7 @@
 #include "kern/base/mmio.h"
 #include "usr/rogue/rogue.h"
 
-enum { ENTRIES = 16, STORM = 20'000, EACH = 1000, STACK_BYTES = 8192, THREAD_PRIORITY = 4 };
+enum { ENTRIES = 16, STORM = 20'000, EACH = 3000, STACK_BYTES = 8192, THREAD_PRIORITY = 4 };
 enum : uint16_t { CONTROL = 2, W = VIRTQ_DESC_F_WRITE, N = VIRTQ_DESC_F_NEXT,
 	I = VIRTQ_DESC_F_INDIRECT };
 enum : uint32_t { TABLE_AT = 1024, CHAIN_PIECES = 64, UNTOUCHED = 0x77 };
@@ -419,5 +419,6 @@ attack_virtio(void)
 	memset(out.ptr, PATTERN, 3);
 	log_line(2, "memory that was not granted for it: %llu bytes changed",
 	    (unsigned long long)(changed(&in) + changed(&out) + changed(&still)));
+	attack_quotas(&out);
 	generations();
 }
