@@ -75,7 +75,8 @@ the_status_page_is_live_body() {
 	atf_check -o match:'"step": "validated", "answer": "yes"' -o match:'"hostile_hardware_isolation": "claimed"' cat evidence.json
 	check curl -sS --max-time 60 -o metrics "$URL"metrics
 	atf_check -o match:'^capos_uptime_seconds [0-9]+\.[0-9]+$' -o match:'^capos_disk_requests_total\{disk="nvme0n1",op="read"\} ' \
-	    -o match:'^capos_net_packets_total\{way="in"\} [1-9]' cat metrics
+	    -o match:'^capos_net_packets_total\{way="in"\} [1-9]' \
+	    -o match:'^capos_net_pair_packets_total\{pair="0",way="out"\} [1-9]' cat metrics
 	# Every line is a comment or a sample.
 	atf_check -s exit:1 grep -vE '^(# (HELP|TYPE) capos_[a-z_]+ .+|capos_[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? [0-9]+(\.[0-9]+)?)$' metrics
 	atf_check -o match:'HTTP/1.1 404' curl -siS --max-time 60 "$URL"nothing

@@ -347,6 +347,12 @@ network_metrics(struct text *t)
 	text_put(t,
 	    "capos_net_packets_total{way=\"in\"} %llu\ncapos_net_packets_total{way=\"out\"} %llu\n",
 	    U(n.rx_packets), U(n.tx_packets));
+	about(t, "net_pair_packets_total", "counter", "Packets of each pair of the NIC's queues.");
+	for (uint32_t i = 0; i < n.pairs && i < SOCK_PAIRS; i++)
+		text_put(t,
+		    "capos_net_pair_packets_total{pair=\"%u\",way=\"in\"} %llu\n"
+		    "capos_net_pair_packets_total{pair=\"%u\",way=\"out\"} %llu\n",
+		    i, U(n.pair[i].rx_packets), i, U(n.pair[i].tx_packets));
 	about(t, "net_bytes_total", "counter", "Bytes of the network interface.");
 	text_put(t,
 	    "capos_net_bytes_total{way=\"in\"} %llu\ncapos_net_bytes_total{way=\"out\"} %llu\n",

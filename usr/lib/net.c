@@ -486,6 +486,18 @@ net_kick(struct net *n)
 		(void)sys_ntfn_signal(n->server, n->server_bits);
 }
 
+uint32_t
+net_pairs(const struct net *n, struct net_pair out[NET_PAIRS])
+{
+	uint32_t count = n->ring != NULL ? once_load(&n->ring->pairs) : 0;
+
+	count = (uint32_t)min_u64(count, NET_PAIRS);
+	for (uint32_t i = 0; i < count; i++)
+		out[i] = (struct net_pair){ .rx_packets = once_load(&n->ring->pair[i].rx_packets),
+			.tx_packets = once_load(&n->ring->pair[i].tx_packets) };
+	return count;
+}
+
 bool
 net_may_sleep(struct net *n, handle_t *signal, uint64_t *bits)
 {

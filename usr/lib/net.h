@@ -40,6 +40,7 @@ enum {
 	NET_LEAD = 12,
 	NET_BUFFER_MIN = 2048,		/* bytes of a posted buffer; at most 64 KiB */
 	NET_PACKET_MAX = 65536 + 14,	/* with NET_GSO_*; otherwise MTU + 14, and 4 for a VLAN */
+	NET_PAIRS = 8,			/* of queues that are counted one by one */
 };
 
 /* What a server can do: features of a session.  And what a packet asks for, or was found to be. */
@@ -88,6 +89,9 @@ struct net_rx {
 };
 static_assert(sizeof(struct net_rx) == 32);
 
+/* What went through one pair of a device's queues since its server began. */
+struct net_pair { uint64_t rx_packets, tx_packets; };
+
 struct net_ring {
 	uint32_t tx_head ALIGNED(64);		/* client: slots written */
 	uint32_t post_head;
@@ -99,6 +103,8 @@ struct net_ring {
 	uint32_t link;		/* server: bit 0 it is up; the others count its changes */
 	uint32_t refused; /* server: not OK, the session is over and why (enum status) */
 	uint64_t mac;		/* server: as in NET_CALL_OPEN; when it changes, link does too */
+	uint32_t pairs;		/* server: that the device is driven with; what they carried */
+	struct net_pair pair[NET_PAIRS];
 	struct net_tx tx[NET_SLOTS] ALIGNED(64);
 	struct net_post post[NET_SLOTS];
 	struct net_tx_done tx_done[NET_SLOTS];
@@ -238,6 +244,9 @@ net_link(const struct net *n)
 {
 	return n->ring != NULL ? load_acquire(&n->ring->link) : 0;
 }
+
+/* What each pair of queues carried, as the server says: how many there are. */
+uint32_t net_pairs(const struct net *n, struct net_pair out[NET_PAIRS]);
 
 /* Takes the interface's address as it is now: mac. */
 void net_look(struct net *n);

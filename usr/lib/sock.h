@@ -36,6 +36,7 @@ enum {
 	SOCK_STACK = 2048,
 	SOCK_DATAGRAM_MAX = 1472,	/* bytes that go into one without being cut */
 	SOCK_ADDRESSES = 4,
+	SOCK_PAIRS = 4,			/* of queues, at most, that are told one by one */
 };
 
 /* An address: IPv6, or IPv4 as ::ffff:a.b.c.d [RFC 4291, 2.5.5.2].  All zero is none, or any. */
@@ -90,6 +91,8 @@ struct sock_interface {
 	uint64_t checksum_errors;
 	uint64_t tcp_resent;			/* segments */
 	uint64_t nic_restarts;			/* packet servers that came after another */
+	uint32_t pairs;				/* of queues that the NIC is driven with */
+	struct { uint64_t rx_packets, tx_packets; } pair[SOCK_PAIRS];	/* by its present server */
 	uint32_t sockets, sessions, refused;	/* now, now, ever */
 };
 

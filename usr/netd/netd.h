@@ -49,6 +49,8 @@ struct session {
 	struct receiving receiving[NET_SLOTS];
 };
 
+static_assert((int)VNET_PAIRS <= (int)NET_PAIRS);
+
 struct server {
 	struct virtio_net net;
 	struct drv_device device;
@@ -59,6 +61,7 @@ struct server {
 	bool renamed;			/* has another address; not told yet */
 	uint64_t next_id, faults;
 	uint64_t rx_packets, tx_packets, rx_bytes, tx_bytes;
+	struct net_pair pair[VNET_PAIRS];	/* of these packets */
 	uint32_t rx_dropped, tx_failed, resets, sessions_refused;
 	uint64_t resets_ns;		/* when the first of resets_lately was */
 	uint32_t resets_lately;

@@ -172,6 +172,7 @@ session_sent(struct vnet_pair *p)
 
 		answer_tx(e->cookie, OK);
 		server.tx_packets++;
+		server.pair[p - server.net.pair].tx_packets++;
 		server.tx_bytes += e->bytes;
 		s->tx_slots -= e->slots;
 		e->slots = 0;
@@ -268,7 +269,7 @@ describe(const struct vnet_ask *says, uint32_t bytes, struct net_rx *r)
 
 /* All buffers of the packet are there. */
 static ALWAYS_INLINE void
-whole(void)
+whole(const struct vnet_pair *p)
 {
 	struct session *s = &server.session;
 
@@ -281,6 +282,7 @@ whole(void)
 		s->posts--;
 	}
 	server.rx_packets++;
+	server.pair[p - server.net.pair].rx_packets++;
 	server.rx_bytes += s->packet_bytes;
 	s->packet_bytes = 0;
 	s->answered = true;
@@ -310,7 +312,7 @@ session_received(struct vnet_pair *p)
 		s->packet_bytes += r.bytes;
 		s->rx_head++;
 		if (g.last)
-			whole();
+			whole(p);
 	}
 }
 
@@ -334,6 +336,8 @@ session_publish(void)
 	if (!s->answered)
 		return;
 	s->answered = false;
+	for (uint32_t i = 0; i < server.net.pair_count; i++)
+		s->ring->pair[i] = server.pair[i];
 	store_release(&s->ring->tx_done_head, s->tx_done_head);
 	store_release(&s->ring->rx_head, s->rx_whole);
 	smp_full();
@@ -483,6 +487,7 @@ session_open(struct msg *m)
 		    (uint16_t)(i + 1 < NET_SLOTS ? i + 1 : NOBODY);
 	s->id = ++server.next_id;
 	ring->link = server.link;
+	ring->pairs = server.net.pair_count;
 	memcpy(&ring->mac, server.net.mac, sizeof(server.net.mac));
 	m->w[0] = server.signal;
 	m->w[1] = shared;

@@ -96,6 +96,10 @@ cmd_net(int argc, char **argv)
 	print("  out %llu packets, %llu bytes, %llu dropped, %llu segments again\n",
 	    (unsigned long long)n.tx_packets, (unsigned long long)n.tx_bytes,
 	    (unsigned long long)n.tx_dropped, (unsigned long long)n.tcp_resent);
+	for (uint32_t i = 0; n.pairs > 1 && i < n.pairs && i < SOCK_PAIRS; i++)
+		print("  pair %u of queues: in %llu packets, out %llu\n", i,
+		    (unsigned long long)n.pair[i].rx_packets,
+		    (unsigned long long)n.pair[i].tx_packets);
 	print(
 	    "  %u sockets of %u sessions; %u refused; the packet server was restarted %llu times\n",
 	    n.sockets, n.sessions, n.refused, (unsigned long long)n.nic_restarts);

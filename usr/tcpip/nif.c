@@ -402,6 +402,7 @@ void
 nif_info(struct sock_interface *out)
 {
 	const struct netif *n = &nif.netif;
+	struct net_pair pair[NET_PAIRS];
 
 	if (!nif.configured)
 		return;
@@ -424,6 +425,11 @@ nif_info(struct sock_interface *out)
 	out->link_losses = nif.link_losses;
 	out_counts(&out->tx_packets, &out->tx_bytes);
 	out->nic_restarts = nif.net.restarts;
+	out->pairs = (uint32_t)min_u64(net_pairs(&nif.net, pair), SOCK_PAIRS);
+	for (uint32_t i = 0; i < out->pairs; i++) {
+		out->pair[i].rx_packets = pair[i].rx_packets;
+		out->pair[i].tx_packets = pair[i].tx_packets;
+	}
 }
 
 /* --- arguments ------------------------------------------------------------------------ */
