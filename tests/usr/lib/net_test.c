@@ -224,6 +224,21 @@ ATF_TC_BODY(a_session_that_the_server_refuses_is_over, tc)
 	end();
 }
 
+ATF_TC_WITHOUT_HEAD(more_pairs_than_there_can_be_are_not_read);
+ATF_TC_BODY(more_pairs_than_there_can_be_are_not_read, tc)
+{
+	struct net_pair pairs[NET_PAIRS + 1] = { [NET_PAIRS] = { 7, 7 } };
+
+	begin();
+	server_ring()->pairs = UINT32_MAX;
+	server_ring()->pair[NET_PAIRS - 1] = (struct net_pair){ 1, 2 };
+	ATF_CHECK_EQ(net_pairs(&n, pairs), NET_PAIRS);
+	ATF_CHECK_EQ(pairs[NET_PAIRS - 1].tx_packets, 2);
+	ATF_CHECK_EQ(pairs[NET_PAIRS].rx_packets, 7);
+	end();
+	ATF_CHECK_EQ(net_pairs(&n, pairs), 0);
+}
+
 ATF_TC_WITHOUT_HEAD(what_an_open_brings_back_is_judged_and_let_go_of);
 ATF_TC_BODY(what_an_open_brings_back_is_judged_and_let_go_of, tc)
 {
@@ -302,6 +317,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, only_what_is_posted_comes_back_and_once);
 	ATF_TP_ADD_TC(tp, a_head_that_runs_away_is_not_followed_for_ever);
 	ATF_TP_ADD_TC(tp, a_session_that_the_server_refuses_is_over);
+	ATF_TP_ADD_TC(tp, more_pairs_than_there_can_be_are_not_read);
 	ATF_TP_ADD_TC(tp, what_an_open_brings_back_is_judged_and_let_go_of);
 	ATF_TP_ADD_TC(tp, a_successor_gets_what_is_outstanding_in_order);
 	return atf_no_error();

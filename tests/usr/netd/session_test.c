@@ -6,7 +6,8 @@
  */
 /* LINK: usr/netd/main.c usr/netd/session.c usr/lib/net.c usr/lib/drv.c usr/lib/complain.c
  * LINK: dev/virtio/net.c dev/virtio/pci.c dev/virtio/queue.c kern/base/fmt.c
- * LINK: tests/lib/model_virtio.c tests/lib/fiber.c tests/usr/netd/world.c tests/usr/netd/kernel.c
+ * LINK: tests/lib/model_virtio.c tests/lib/fiber.c tests/usr/netd/world.c
+ * LINK: tests/usr/netd/kernel.c
  * LINK: tests/usr/netd/anew.c */
 #include <atf-c.h>
 
@@ -70,10 +71,13 @@ ATF_TC_BODY(packets_go_and_come_through_the_ring, tc)
 	end();
 }
 
-/* Four queues: packets of one flow go by one of them, and buffers are in all. */
+/* Four queues: packets of one flow go by one of them, and buffers are in all.  What each carried is
+ * told. */
 ATF_TC_WITHOUT_HEAD(a_flow_keeps_its_pair_and_flows_spread);
 ATF_TC_BODY(a_flow_keeps_its_pair_and_flows_spread, tc)
 {
+	struct net_pair pairs[NET_PAIRS];
+
 	power_up(4, "");
 	begin();
 	post(100);
@@ -94,6 +98,12 @@ ATF_TC_BODY(a_flow_keeps_its_pair_and_flows_spread, tc)
 	model_virtio_release(&world_nic);
 	world_nic.hold = false;
 	ATF_CHECK_EQ(world_nic.sent_count, 64);
+	world_settle();
+	ATF_CHECK_EQ(net_pairs(&n, pairs), 4);
+	for (unsigned i = 0; i < 4; i++) {
+		ATF_CHECK_EQ(pairs[i].tx_packets, 16);
+		ATF_CHECK_EQ(pairs[i].rx_packets, 1);
+	}
 	finish();
 	end();
 }
