@@ -357,6 +357,21 @@ vnet_stray(struct virtio_net *n, struct iova at, bool write)
 }
 
 enum status
+vnet_nonsense(struct virtio_net *n)
+{
+	struct virtq *q = &n->control;
+	uint64_t from = n->control_memory.iova.v;
+	struct virtq_part parts[2] = { { { from }, 1 }, { { from + CONTROL_ACK }, 1 } };
+	uint16_t head;
+	enum status s;
+
+	if (q->entries == 0)
+		return E_UNSUPPORTED;
+	s = virtq_put(q, parts, 1, 1, CONTROL_COOKIE, &head);
+	return s == OK ? virtq_commit(q) : s;
+}
+
+enum status
 vnet_promiscuous(struct virtio_net *n, bool on)
 {
 	uint8_t v = on;

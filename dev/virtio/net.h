@@ -78,6 +78,9 @@ NODISCARD enum status vnet_set_mac(struct virtio_net *n, const uint8_t mac[NET_M
  * E_TIMED_OUT: it says nothing.  It needs a reset then.
  */
 NODISCARD enum status vnet_stray(struct virtio_net *n, struct iova at, bool write);
+/* For tests: a command without what a command consists of.  A device that looks asks for a reset
+ * then, by its status and the configuration's vector. */
+NODISCARD enum status vnet_nonsense(struct virtio_net *n);
 
 /* A buffer to receive into; the device does not see it yet.  bytes: at least MTU + 18 where buffers
  * do not merge.  E_WOULD_BLOCK: no room. */

@@ -95,6 +95,31 @@ a_guest_makes_itself_known_when_its_device_asks_body() {
 	leave
 }
 
+# The device finds a command that is none, and asks for a reset: it gets one, and what was under way goes on.
+atf_test_case a_device_that_asks_for_a_reset_gets_one
+a_device_that_asks_for_a_reset_gets_one_head() { atf_set timeout 300; }
+a_device_that_asks_for_a_reset_gets_one_body() {
+	for lane in IOMMU=$([ $ARCH = arm64 ] && echo smmuv3 || echo intel) IOMMU=none; do
+		rm -f asked near guest
+		meet $lane
+		ask 'open 9' '^ok open'
+		ask 'data 10000' '^ok 10000'
+		says 'netrogue n 0' '^netrogue: call success, driver success'
+		tries=100
+		until grep -q 'netd: the device asks to be reset: the device is reset' serial.raw; do
+			tries=$((tries - 1))
+			[ $tries -gt 0 ] || capos_fail 'the device was not reset'
+			sleep 0.1
+		done
+		ask 'data 10000' '^ok 10000'
+		ask "ping $MAC" "^ok answer from $MAC"
+		says net 'link up'
+		capos_refute 'panic|given up'
+		capos_stop
+		kill $NEIGHBOUR
+	done
+}
+
 # Lengths of frames have 14 bytes before the MTU.  1,000 is less than IPv6 may have.
 atf_test_case no_packet_is_longer_than_the_device_says
 no_packet_is_longer_than_the_device_says_head() { atf_set timeout 600; }
@@ -238,6 +263,7 @@ names_are_looked_up_and_lies_are_not_believed_body() {
 atf_init_test_cases() {
 	atf_add_test_case a_link_that_goes_and_comes_back
 	atf_add_test_case a_guest_makes_itself_known_when_its_device_asks
+	atf_add_test_case a_device_that_asks_for_a_reset_gets_one
 	atf_add_test_case no_packet_is_longer_than_the_device_says
 	atf_add_test_case what_is_for_others_comes_only_when_promiscuous
 	atf_add_test_case an_interface_gets_another_address

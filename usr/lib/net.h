@@ -128,8 +128,8 @@ enum net_call : uint32_t {
 				 without NET_MAY_CHANGE; E_UNSUPPORTED: the device cannot; E_IO: it
 				 says no.  Both last until the server ends. */
 	NET_CALL_MAC,         /* w0 MAC; E_INVALID: it is nobody's, or a group's */
-	NET_CALL_ROGUE, /* test servers only: w0 IOVA, w1: 0 the device writes there, 1 it reads ->
-			   w0 faults that it made */
+	NET_CALL_ROGUE, /* test servers only: w0 IOVA, w1: 0 the device writes there, 1 it reads,
+			   2 it gets nonsense -> w0 faults that it made */
 };
 
 /*

@@ -196,6 +196,10 @@ rogue(struct msg *m)
 
 	if (strcmp(start_info->args, "rogue") != 0)
 		return E_REFUSED;
+	if (m->w[1] == 2) {
+		m->w[0] = 0;
+		return vnet_nonsense(&server.net);
+	}
 	if (server.session.tx_slots != 0)
 		return E_BUSY;
 	s = vnet_stray(&server.net, (struct iova){ m->w[0] }, m->w[1] == 0);

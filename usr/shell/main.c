@@ -49,7 +49,7 @@ const struct command commands[] = {
 	    cmd_arp },
 	{ "flood", "COUNT", "packets that a peer sends back, every one checked (test)", cmd_flood },
 	{ "netliar", "", "a client that lies to a NIC's server (test)", cmd_netliar },
-	{ "netrogue", "r|w IOVA", "lets a NIC's driver lie (test)", cmd_netrogue },
+	{ "netrogue", "r|w|n IOVA", "lets a NIC's driver lie (test)", cmd_netrogue },
 	{ "sleep", "MILLISECONDS", "waits", cmd_sleep },
 	{ "poweroff", "", "ends the system", cmd_poweroff },
 	{ "reboot", "", "starts it anew", cmd_reboot },

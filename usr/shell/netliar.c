@@ -157,8 +157,8 @@ cmd_netrogue(int argc UNUSED, char **argv)
 	handle_t e = HANDLE_NONE;
 	enum status s;
 
-	if (what != 'r' && what != 'w')
-		return usage("the device reads or writes: r or w");
+	if (what != 'r' && what != 'w' && what != 'n')
+		return usage("the device reads or writes, or gets nonsense: r, w or n");
 	if (!want_number("IOVA", argv[2], &iova))
 		return 1;
 	(void)msg_call(devmgr, &m, now_ns() + NS_PER_S);	/* a driver that does not obey
@@ -177,7 +177,9 @@ cmd_netrogue(int argc UNUSED, char **argv)
 		print("net0: no server\n");
 		return 1;
 	}
-	m = (struct msg){ .label = NET_CALL_ROGUE, .words = 2, .w = { iova, what == 'r' } };
+	m = (struct msg){ .label = NET_CALL_ROGUE, .words = 2, .w = { iova, 2 } };
+	if (what != 'n')
+		m.w[1] = what == 'r';
 	s = msg_call(e, &m, now_ns() + 20 * NS_PER_S);
 	print("netrogue: call %s, driver %s, faults %llu\n", status_text(s),
 	    status_text((enum status)m.label), (unsigned long long)m.w[0]);
