@@ -10,9 +10,10 @@
  *
  *     in N 0 0               sends N bytes
  *     out N 0 0              takes N bytes, and sends one
- *     nbd COUNT BYTES DEPTH  reads so often, so much, with so many requests in flight, from the
- *                            first export, by structured replies where they are to be had; sends
- *                            one byte.  The connection to the server stays for the next time.
+ *     nbd COUNT BYTES DEPTH  reads so often, so much, with so many requests in flight, at places
+ *                            that were not read before, from the first export, by structured
+ *                            replies where they are to be had; sends one byte.  The connection to
+ *                            the server stays for the next time.
  *     off 0 0 0              sends one byte
  *
  * Writes to TIMES, a line each, what it was told and the nanoseconds that it took.  What of it is
@@ -208,13 +209,29 @@ connect_nbd(void)
 		give_up("the export");
 }
 
-static void
-ask(uint64_t n, uint32_t len)
+/*
+ * Where the n-th request is: small ones here and there in the first half, each block once before
+ * any comes again; large ones one behind the other in the second.  So a server's cache and its
+ * reading ahead are of as little use to it as they are to who keeps none.
+ */
+static uint64_t
+place(uint64_t n, uint32_t len)
 {
-	struct request r = { .magic = htobe32(REQUEST), .cookie = htobe64(n),
-		.at = htobe64(n * len % (export_bytes - export_bytes % len)),
-		.bytes = htobe32(len) };
+	uint64_t blocks = export_bytes / 2 / len;
 
+	if (blocks == 0)
+		return 0;
+	return (len <= 4096 ? n * 2654435761 % blocks : blocks + n % blocks) * len;
+}
+
+static void
+ask(uint32_t len)
+{
+	static uint64_t asked;
+	struct request r = { .magic = htobe32(REQUEST), .cookie = htobe64(asked),
+		.at = htobe64(place(asked, len)), .bytes = htobe32(len) };
+
+	asked++;
 	send_all(nbd, &r, sizeof(r));
 }
 
@@ -259,11 +276,11 @@ reads(uint64_t count, uint32_t len, uint64_t depth)
 	if (export_bytes < len)
 		give_up("the export's size");
 	for (; asked < depth && asked < count; asked++)
-		ask(asked, len);
+		ask(len);
 	for (uint64_t heard = 0; heard < count; heard++) {
 		hear(len);
-		if (asked < count)
-			ask(asked++, len);
+		if (asked++ < count)
+			ask(len);
 	}
 }
 
