@@ -393,6 +393,20 @@ serve_disk(void)
 	return 1;
 }
 
+/*
+ * Without an interface any more: the far end lets go of nbdkit when this connection ends, and what
+ * comes while Linux puts its devices away it may look for without end.
+ */
+static void
+end(void)
+{
+	struct request r = { .name = "eth0" };
+	long s = call(NR_socket, AF_INET, SOCK_DGRAM, 0, 0, 0, 0);
+
+	(void)call(NR_ioctl, s, SET_FLAGS, (long)&r, 0, 0, 0);
+	off("peer: done\n");
+}
+
 static void
 network(uint32_t port)
 {
@@ -416,7 +430,7 @@ network(uint32_t port)
 			MARK(21);
 	}
 	if (!serve_disk())
-		off("peer: done\n");
+		end();
 	for (unsigned i = 0; i < 1 + NET_PASSES; i++) {
 		if (i != 0)
 			MARK(22);
@@ -433,7 +447,7 @@ network(uint32_t port)
 		if (i != 0)
 			MARK(25);
 	}
-	off("peer: done\n");
+	end();
 }
 
 /* The port that the environment names; 0: none.  at: argc, arguments, NULL, environment, NULL. */
