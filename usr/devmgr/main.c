@@ -544,12 +544,15 @@ static enum status
 mint(const struct driver *d, const struct msg *m, uint32_t range, uint64_t *h)
 {
 	static uint64_t serial;
+	uint64_t badge;
+	enum status s;
 
 	if (d->endpoint == HANDLE_NONE || d->state == SUPERVISED_UNPLUGGED)
 		return E_NO_DEVICE;
 	/* Microseconds: unique over restarts of this one. */
 	serial = max_u64(serial + 1, now_ns() / 1000);
-	return sys_endpoint_mint(d->endpoint, blk_badge(m->badge, range, serial), h);
+	s = blk_badge(m->badge, range, serial, &badge);
+	return s == OK ? sys_endpoint_mint(d->endpoint, badge, h) : s;
 }
 
 static enum status

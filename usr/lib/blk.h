@@ -112,11 +112,15 @@ struct blk_range {
 	uint32_t index, rights;		/* BLK_RIGHT_* */
 };
 
-static inline uint64_t
-blk_badge(uint64_t client, uint32_t range, uint64_t serial)
+/* E_RANGE: a part of it has no room.  Cut off it would be another's badge. */
+NODISCARD static inline enum status
+blk_badge(uint64_t client, uint32_t range, uint64_t serial, uint64_t *badge)
 {
-	return client << BLK_CLIENT_SHIFT | (uint64_t)range << BLK_RANGE_SHIFT |
-	    (serial & BITS(BLK_RANGE_SHIFT - 1, 0));
+	if (client >> (64 - BLK_CLIENT_SHIFT) != 0 ||
+	    range >> (BLK_CLIENT_SHIFT - BLK_RANGE_SHIFT) != 0 || serial >> BLK_RANGE_SHIFT != 0)
+		return E_RANGE;
+	*badge = client << BLK_CLIENT_SHIFT | (uint64_t)range << BLK_RANGE_SHIFT | serial;
+	return OK;
 }
 static inline uint32_t blk_range_of(uint64_t badge) { return badge >> BLK_RANGE_SHIFT & 0xff; }
 static inline uint32_t blk_client(uint64_t badge) { return (uint32_t)(badge >> BLK_CLIENT_SHIFT); }

@@ -77,11 +77,14 @@ bad_tags_are_refused(uint64_t endpoint, uint64_t *r)
 	return true;
 }
 
+/* A badge of 64 bits for each number: none of them is lost on the way. */
+static uint64_t wide(uint64_t n) { return n * 0x0101'0001'8001'0001; }
+
 static void
 client(uint64_t endpoint, uint64_t arg)
 {
-	uint64_t badge = arg >> 32, rounds = arg & UINT32_MAX, r = arg * 0x9e3779b97f4a7c15 + 1,
-		 answered = 0;
+	uint64_t badge = wide(arg >> 32), rounds = arg & UINT32_MAX, answered = 0,
+		 r = arg * 0x9e3779b97f4a7c15 + 1;
 
 	for (uint64_t n = 0; n < rounds; n++) {
 		uint64_t words = next(&r) % 9, label = next(&r) >> 32, sent[8],
@@ -342,7 +345,7 @@ messages(uint64_t rounds, handle_t ntfn, uint64_t *answered)
 	good = good &&
 	    copy_start(&guess, forger, (handle_t)e, RIGHT_CALL, seed, PRIORITY_LOW, CPU_ANY) == OK;
 	for (unsigned i = 0; i < CLIENTS && good; i++) {
-		good = sys_endpoint_mint(e, i + 1, &minted) == OK &&
+		good = sys_endpoint_mint(e, wide(i + 1), &minted) == OK &&
 		    copy_start(&clients[i], client, (handle_t)minted, RIGHT_CALL,
 			(uint64_t)(i + 1) << 32 | rounds, PRIORITY, CPU_ANY) == OK &&
 		    sys_watch(clients[i], ntfn, BIT(i)) == OK;

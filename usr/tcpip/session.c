@@ -91,7 +91,7 @@ ring_size(uint64_t asked)
 static bool
 judge_count(const struct session *c, uint64_t bytes)
 {
-	uint32_t n = (uint32_t)(c->badge % SERVICES);
+	uint32_t n = (uint32_t)(c->badge);
 
 	if (use[n].sockets < SOCKETS_A_SERVICE && use[n].bytes + bytes <= RING_BYTES_A_SERVICE)
 		return true;
@@ -109,7 +109,7 @@ socket_new(uint64_t badge, enum socket_kind kind)
 		return NULL;
 	*s = (struct socket){ .kind = kind, .number = SOCKS, .service = (uint32_t)badge };
 	s->last = &s->first;
-	use[s->service % SERVICES].sockets++;
+	use[s->service].sockets++;
 	tcpip.sockets++;
 	return s;
 }
@@ -136,14 +136,14 @@ socket_free(struct socket *s)
 	if (s->ring != NULL) {
 		(void)sys_mem_unmap(HANDLE_NONE, (uint64_t)(uintptr_t)s->ring, bytes);
 		(void)sys_handle_close(s->memory);
-		use[s->service % SERVICES].bytes -= bytes;
+		use[s->service].bytes -= bytes;
 	}
 	if (s->session != NULL && s->number < SOCKS) {
 		s->session->socket[s->number] = NULL;
 		s->session->used &= ~BIT(s->number);
 		s->session->ready &= ~BIT(s->number);
 	}
-	use[s->service % SERVICES].sockets--;
+	use[s->service].sockets--;
 	tcpip.sockets--;
 	mem_free(s);
 }
@@ -171,7 +171,7 @@ socket_rings(struct socket *s, uint64_t rx, uint64_t tx, uint64_t *give)
 	s->tx_bytes = (uint32_t)tx;
 	s->rx = (uint8_t *)s->ring + PAGE_SIZE;
 	s->tx = s->rx + rx;
-	use[s->service % SERVICES].bytes += bytes;
+	use[s->service].bytes += bytes;
 	*give = memory;
 	return OK;
 }
@@ -317,6 +317,8 @@ session_open(struct msg *m)
 	struct session *c, new = { .badge = m->badge };
 	uint32_t n = 0, slot;
 
+	if (m->badge >= SERVICES)	/* none of init's: it would be counted as another's */
+		return E_RIGHTS;
 	for (uint32_t i = 0; i < SESSIONS; i++)
 		n += tcpip.session[i].id != 0 && tcpip.session[i].badge == m->badge;
 	if (n >= SESSIONS_A_SERVICE)

@@ -663,8 +663,31 @@ ATF_TC_BODY(whatever_dies_when_nothing_is_lost, tc)
 		one_life(s);
 }
 
+/* A part that is too wide is refused, not cut off: it would be another's badge. */
+ATF_TC_WITHOUT_HEAD(a_badge_holds_all_of_its_parts_or_is_none);
+ATF_TC_BODY(a_badge_holds_all_of_its_parts_or_is_none, tc)
+{
+	const uint64_t last = BITS(BLK_RANGE_SHIFT - 1, 0);
+	uint64_t badge = 1;
+
+	ATF_CHECK_EQ(blk_badge(255, 255, last, &badge), OK);
+	ATF_CHECK_EQ(badge, UINT64_MAX);
+	ATF_CHECK_EQ(blk_badge(0x12, 0x34, 0x5678, &badge), OK);
+	ATF_CHECK_EQ(blk_client(badge), 0x12);
+	ATF_CHECK_EQ(blk_range_of(badge), 0x34);
+	ATF_CHECK_EQ(badge & last, 0x5678);
+	for (unsigned bit = 8; bit < 64; bit++)
+		ATF_CHECK_EQ(blk_badge(BIT(bit) | 1, 0, 0, &badge), E_RANGE);
+	for (unsigned bit = 8; bit < 32; bit++)
+		ATF_CHECK_EQ(blk_badge(1, (uint32_t)BIT(bit) | 1, 0, &badge), E_RANGE);
+	for (unsigned bit = BLK_RANGE_SHIFT; bit < 64; bit++)
+		ATF_CHECK_EQ(blk_badge(1, 1, BIT(bit) | 1, &badge), E_RANGE);
+	ATF_CHECK_EQ(blk_client(badge), 0x12);		/* untouched */
+}
+
 ATF_TP_ADD_TCS(tp)
 {
+	ATF_TP_ADD_TC(tp, a_badge_holds_all_of_its_parts_or_is_none);
 	ATF_TP_ADD_TC(tp, a_write_that_no_flush_covers_outlives_the_server);
 	ATF_TP_ADD_TC(tp, an_answer_without_its_handles_opens_nothing);
 	ATF_TP_ADD_TC(tp, a_successor_on_another_disk_gets_nothing);

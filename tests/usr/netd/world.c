@@ -210,7 +210,11 @@ wait_for(struct call *c, struct msg *m, uint64_t deadline)
 static uint64_t
 badge(uint32_t client)
 {
-	return blk_badge(client, NET_MAY_OPEN | (client != 1 ? NET_MAY_CHANGE : 0), 0);
+	uint64_t b = 0;
+
+	if (blk_badge(client, NET_MAY_OPEN | (client != 1 ? NET_MAY_CHANGE : 0), 0, &b) != OK)
+		abort();
+	return b;
 }
 
 enum status
