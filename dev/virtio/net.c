@@ -156,6 +156,11 @@ start_control(struct virtio_net *n, const char **why)
 
 	if (!vnet_has(n, VIRTIO_NET_F_CTRL_VQ))
 		return OK;
+	/* It comes after all pairs, used or not; where queues are checked only so many are shown.
+	 */
+	*why = "its control queue comes after more queues than can be had";
+	if (2 * n->pairs_max >= n->pci.queues)
+		return E_UNSUPPORTED;
 	s = virtio_queue(&n->pci, &n->control, (uint16_t)(2 * n->pairs_max), CONTROL_ENTRIES,
 	    n->config_vector, why);
 	if (s != OK || n->control_memory.ptr != NULL)

@@ -36,7 +36,7 @@
 #include "kern/base/types.h"
 
 enum {
-	XLATE_QUEUES_MAX = 33,		/* ids 0 .. 32 */
+	XLATE_QUEUES_MAX = 65, /* ids 0 .. 64: a pair for each CPU that there may be, and one */
 	XLATE_TARGETS_MAX = 256,	/* namespaces, or what a class has */
 	XLATE_GRANTS_MAX = 8,		/* runs of one grant that one entry may name */
 	XLATE_ENTRY_WORDS = 8,		/* of 64 bits: the longest submission entry */

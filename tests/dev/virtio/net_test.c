@@ -178,6 +178,24 @@ ATF_TC_BODY(a_device_that_cannot_be_driven_is_refused_by_name, tc)
 	end();
 }
 
+/* The control queue comes after all pairs that the device could have.  Where queues are checked,
+ * only XLATE_QUEUES_MAX of them are shown. */
+ATF_TC_WITHOUT_HEAD(a_control_queue_that_cannot_be_had_is_named);
+ATF_TC_BODY(a_control_queue_that_cannot_be_had_is_named, tc)
+{
+	power_up();
+	model.queues = 9;
+	model.config[8] = 4;
+	start(1);
+	ATF_CHECK_EQ(net.pair_count, 1);
+	end();
+	power_up();
+	model.queues = 9;
+	model.config[8] = 5;
+	ATF_CHECK_EQ(vnet_start(&net, &dev, 1, &why), E_UNSUPPORTED);
+	ATF_CHECK_STREQ(why, "its control queue comes after more queues than can be had");
+}
+
 /* Pairs are a wish: a device that offers them and then refuses works with the first. */
 ATF_TC_WITHOUT_HEAD(a_device_that_refuses_its_pairs_is_used_with_one);
 ATF_TC_BODY(a_device_that_refuses_its_pairs_is_used_with_one, tc)
@@ -502,6 +520,7 @@ ATF_TP_ADD_TCS(tp)
 	ATF_TP_ADD_TC(tp, bring_up_breaks_no_rule);
 	ATF_TP_ADD_TC(tp, each_pair_of_queues_has_its_vectors);
 	ATF_TP_ADD_TC(tp, a_device_that_cannot_be_driven_is_refused_by_name);
+	ATF_TP_ADD_TC(tp, a_control_queue_that_cannot_be_had_is_named);
 	ATF_TP_ADD_TC(tp, a_device_that_refuses_its_pairs_is_used_with_one);
 	ATF_TP_ADD_TC(tp, capabilities_are_not_believed);
 	ATF_TP_ADD_TC(tp, configuration_is_read_until_it_stands_still);
