@@ -15,6 +15,8 @@
  *   4  CR1, CR2, stream table of aborts, reserved regions               9  ATSCHK: no request
  *      passes as "translated"
  *   5  command queue on                                                10  SMMUEN
+ * In time, 3 and the tables of 4 come first: between 2 and 10 reserved regions abort too, and that
+ * is to be short.
  * Each write to CR0 is waited for in CR0ACK.  QEMU 7.2 has no GBPA: there requests pass until step
  * 10.
  *
@@ -284,22 +286,6 @@ abort_and_off(void *regs, bool *aborts)
 	return NULL;
 }
 
-static bool
-on_cmdline(const struct machine *m, const char *word)
-{
-	size_t n = strlen(word);
-
-	for (const char *p = m->cmdline; *p != '\0';) {
-		const char *end = strchr(p, ' ');
-		size_t len = end != NULL ? (size_t)(end - p) : strlen(p);
-
-		if (len == n && memcmp(p, word, n) == 0)
-			return true;
-		p += len + (end != NULL);
-	}
-	return false;
-}
-
 static uint64_t
 highest_ram(const struct machine *m)
 {
@@ -322,7 +308,7 @@ judge(struct smmu *s, const struct machine *m)
 	uint64_t endian = FIELD_GET(IDR0_TTENDIAN, idr0), stall = FIELD_GET(IDR0_STALL_MODEL, idr0),
 		 top = 0;
 	uint64_t sid_end = 1u << 16;
-	bool forced1 = on_cmdline(m, "smmu.stage=1"), forced2 = on_cmdline(m, "smmu.stage=2");
+	bool forced1 = machine_word(m, "smmu.stage=1"), forced2 = machine_word(m, "smmu.stage=2");
 
 	if (idr0 == UINT32_MAX && idr1 == UINT32_MAX)
 		return "its registers read as ones";
@@ -566,9 +552,9 @@ probe(const struct machine *m, uint32_t index)
 	bool one_page = mi->model == MODEL_CN99XX, aborts = false;
 	char name[sizeof(((struct iommu_unit *)0)->name)];
 	struct paddr page;
-	struct smmu *s;
+	struct smmu *s = NULL;
 	void *regs;
-	const char *why;
+	const char *why, *off;
 	enum status r;
 
 	fmt_buf(name, sizeof(name), "smmu%u", index);
@@ -578,31 +564,38 @@ probe(const struct machine *m, uint32_t index)
 	regs = mmu_map_device((struct paddr){ mi->base }, one_page ? SMMU_PAGE1 : SMMU_PAGES_BYTES);
 	if (regs == NULL)
 		return refuse(name, aborts, E_NO_MEMORY, "no room to map its registers");
-	why = abort_and_off(regs, &aborts);
-	if (why != NULL)
-		return refuse(name, aborts, E_TIMED_OUT, why);
+	/*
+	 * Zeroed, and never given back: an interrupt line may name it.  Everything that takes time
+	 * comes before the switch: what firmware's devices go on doing (reserved regions) aborts
+	 * from there on, until translation is on.
+	 */
+	r = frame_alloc(SMMU_UNIT_ORDER, FRAME_KERNEL, FRAME_ZERO, &page);
+	why = "no memory";
+	if (r == OK) {
+		s = frame_ptr(page);
+		lock_init(&s->lock, RANK_UNIT);
+		str_copy(s->unit.name, name, sizeof(s->unit.name));
+		s->unit.ops = &smmu_ops;
+		s->unit.index = index;
+		s->unit.priv = s;
+		s->regs = regs;
+		s->page1 = one_page ? 0 : SMMU_PAGE1;
+		s->attaching = SMMU_SID_NONE;
+		why = judge(s, m);
+		r = E_UNSUPPORTED;
+	}
+	if (why == NULL) {
+		why = make_tables(s, m);
+		r = E_NO_MEMORY;
+	}
+	off = abort_and_off(regs, &aborts);
+	if (off != NULL)
+		return refuse(name, aborts, E_TIMED_OUT, off);
 	if (!aborts)
 		log_warn("%s: no GBPA.ABORT: requests pass until translation is on", name);
-
-	/* Zeroed, and never given back: an interrupt line may name it. */
-	if (frame_alloc(SMMU_UNIT_ORDER, FRAME_KERNEL, FRAME_ZERO, &page) != OK)
-		return refuse(name, aborts, E_NO_MEMORY, "no memory");
-	s = frame_ptr(page);
-	lock_init(&s->lock, RANK_UNIT);
-	str_copy(s->unit.name, name, sizeof(s->unit.name));
-	s->unit.ops = &smmu_ops;
-	s->unit.index = index;
-	s->unit.priv = s;
-	s->regs = regs;
-	s->page1 = one_page ? 0 : SMMU_PAGE1;
+	if (why != NULL)
+		return refuse(name, aborts, r, why);
 	s->gbpa = aborts;
-	s->attaching = SMMU_SID_NONE;
-	why = judge(s, m);
-	if (why != NULL)
-		return refuse(name, aborts, E_UNSUPPORTED, why);
-	why = make_tables(s, m);
-	if (why != NULL)
-		return refuse(name, aborts, E_NO_MEMORY, why);
 	why = enable(s, mi);
 	if (why != NULL) {
 		(void)set_cr0(regs, 0);

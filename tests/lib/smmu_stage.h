@@ -124,13 +124,6 @@ describe(const struct variant *v)
 		snprintf(machine.cmdline, sizeof(machine.cmdline), "%s", v->cmdline);
 }
 
-/* The front ends' function, without them. */
-void
-machine_add_memory(struct machine *m, uint64_t base, uint64_t len, enum machine_memory_kind kind)
-{
-	m->memory[m->memory_count++] = (struct machine_memory){ base, len, kind };
-}
-
 static UNUSED void
 create(const struct variant *v)
 {

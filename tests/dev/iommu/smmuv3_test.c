@@ -2,7 +2,8 @@
  * The SMMUv3 driver against the strict software unit: take-over, domains, faults, reserved regions.
  */
 /* LINK: dev/iommu/smmuv3.c dev/iommu/smmuv3_tables.c dev/iommu/smmuv3_cmd.c dev/iommu/iopt.c
- * LINK: dev/iommu/fmt_vmsa.c dev/iommu/cmdring.c kern/quota.c kern/base/fmt.c kern/base/str.c
+ * LINK: dev/iommu/fmt_vmsa.c dev/iommu/cmdring.c kern/machine/machine.c kern/quota.c
+ * LINK: kern/base/fmt.c kern/base/str.c
  * LINK: tests/lib/fake_kernel.c tests/lib/fake_panic.c tests/lib/walk.c
  * LINK: tests/lib/model_smmu.c tests/lib/model_smmu_regs.c */
 #include "tests/lib/smmu_stage.h"
