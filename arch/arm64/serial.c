@@ -17,7 +17,7 @@
 #include "kern/irq.h"
 #include "kern/log.h"
 #include "kern/machine/machine.h"
-#include "kern/machine/uart_rate.h"
+#include "kern/machine/uart_mmio.h"
 #include "kern/md/cpu.h"
 #include "kern/md/mmu.h"
 #include "arch/arm64/sysreg.h"
@@ -38,9 +38,6 @@ enum : uint32_t {
 	LCR_H_8_FIFO = 0x70,
 	CR_ON = 0x301,			/* both ways */
 };
-
-/* 16550 [PC16550D, 8] */
-enum : uint8_t { IER_RX = 1, MCR_READY = 0x0b, LSR_READY = 1, LSR_EMPTY = 0x20 };
 
 void *mmu_boot_device(uint64_t base);
 
@@ -63,24 +60,8 @@ enum : uint64_t { VIRT_PL011 = 0x0900'0000 };
 
 static bool ns(void) { return port.kind == CONSOLE_16550_MMIO; }
 
-static uint8_t
-ns_get(unsigned r)
-{
-	volatile uint8_t *at = regs + (r << port.reg_shift);
-
-	return port.access_bytes == 4 ? (uint8_t)mmio_read32(at) : mmio_read8(at);
-}
-
-static void
-ns_put(unsigned r, uint8_t v)
-{
-	volatile uint8_t *at = regs + (r << port.reg_shift);
-
-	if (port.access_bytes == 4)
-		mmio_write32(at, v);
-	else
-		mmio_write8(at, v);
-}
+static uint8_t ns_get(unsigned r) { return uart_mmio_get(&port, regs, r); }
+static void ns_put(unsigned r, uint8_t v) { uart_mmio_put(&port, regs, r, v); }
 
 static bool
 is_ours(const struct machine_console *c)
@@ -119,9 +100,7 @@ turn_on_ns(void)
 		wait_sent();
 		(void)uart_set_divisor(&ns_access, (uint16_t)d);
 	}
-	ns_put(UART_IER, 0);
-	ns_put(UART_FCR, UART_FCR_ON);
-	ns_put(UART_MCR, MCR_READY);
+	uart_start(&ns_access);
 }
 
 static void
@@ -192,7 +171,7 @@ console_init(const struct machine *m)
 static bool
 full(void)
 {
-	return ns() ? (ns_get(UART_LSR) & LSR_EMPTY) == 0 :
+	return ns() ? (ns_get(UART_LSR) & UART_LSR_EMPTY) == 0 :
 		      (mmio_read32(regs + UARTFR) & FR_TXFF) != 0;
 }
 
@@ -246,8 +225,9 @@ console_get(void)
 		return -1;
 	if (ns()) {
 		status = ns_get(UART_LSR);
-		return status != UART_LSR_NONE && (status & LSR_READY) != 0 ? ns_get(UART_DATA) :
-									      -1;
+		return status != UART_LSR_NONE && (status & UART_LSR_READY) != 0 ?
+		    ns_get(UART_DATA) :
+		    -1;
 	}
 	return (mmio_read32(regs + UARTFR) & FR_RXFE) != 0 ?
 	    -1 :
@@ -273,7 +253,7 @@ console_enable_input(void)
 		mmio_write32(regs + UARTIMSC, IMSC_RX);
 		return;
 	}
-	ns_put(UART_IER, IER_RX);
+	ns_put(UART_IER, UART_IER_RX);
 	console_input();	/* what came before */
 }
 

@@ -10,11 +10,9 @@
 #include "kern/irq.h"
 #include "kern/log.h"
 #include "kern/machine/machine.h"
-#include "kern/machine/uart_rate.h"
+#include "kern/machine/uart_mmio.h"
 #include "kern/md/mmu.h"
 #include "arch/x86_64/x86.h"
-
-enum : uint8_t { LSR_READY = 1, LSR_EMPTY = 0x20, IER_RX = 1, MCR_READY = 0x0b };
 
 static struct machine_console port = { .kind = CONSOLE_16550_IO, .base = 0x3f8,
     .line = { .id = 4, .present = true } };
@@ -26,10 +24,7 @@ get(unsigned r)
 {
 	if (port.kind == CONSOLE_16550_IO)
 		return inb((uint16_t)(port.base + r));
-	if (regs == NULL)
-		return 0xff;
-	return port.access_bytes == 4 ? (uint8_t)mmio_read32(regs + (r << port.reg_shift)) :
-	    mmio_read8(regs + (r << port.reg_shift));
+	return regs != NULL ? uart_mmio_get(&port, regs, r) : UART_LSR_NONE;
 }
 
 static void
@@ -37,11 +32,11 @@ put(unsigned r, uint8_t v)
 {
 	if (port.kind == CONSOLE_16550_IO)
 		outb((uint16_t)(port.base + r), v);
-	else if (regs != NULL && port.access_bytes == 4)
-		mmio_write32(regs + (r << port.reg_shift), v);
 	else if (regs != NULL)
-		mmio_write8(regs + (r << port.reg_shift), v);
+		uart_mmio_put(&port, regs, r, v);
 }
+
+static const struct uart_access access = { get, put };
 
 /* The clock is not set up yet: a read takes about a microsecond, and the bytes of a FIFO 20 ms. */
 enum { READS_WHILE_IT_SENDS = 100'000 };
@@ -49,7 +44,6 @@ enum { READS_WHILE_IT_SENDS = 100'000 };
 static void
 set_rate(void)
 {
-	static const struct uart_access access = { get, put };
 	uint32_t divisor = (machine_console_divisor(&port) + 32) / 64;
 
 	if (divisor == 0)
@@ -63,9 +57,7 @@ void
 console_early(void)
 {
 	set_rate();
-	put(UART_IER, 0);
-	put(UART_FCR, UART_FCR_ON);
-	put(UART_MCR, MCR_READY);
+	uart_start(&access);
 }
 
 void
@@ -98,7 +90,7 @@ console_put(const char *text, size_t len)
 	for (size_t i = 0; i < len; i++) {
 		if (text[i] == '\n')
 			console_put("\r", 1);
-		for (unsigned n = 0; n < 20000 && (get(UART_LSR) & LSR_EMPTY) == 0; n++)
+		for (unsigned n = 0; n < 20000 && (get(UART_LSR) & UART_LSR_EMPTY) == 0; n++)
 			CPU_RELAX();
 		put(UART_DATA, (uint8_t)text[i]);
 	}
@@ -109,7 +101,7 @@ console_get(void)
 {
 	uint8_t lsr = get(UART_LSR);
 
-	return (lsr & LSR_READY) != 0 && lsr != UART_LSR_NONE ? get(UART_DATA) : -1;
+	return (lsr & UART_LSR_READY) != 0 && lsr != UART_LSR_NONE ? get(UART_DATA) : -1;
 }
 
 static void
@@ -125,7 +117,7 @@ console_enable_input(void)
 		log_warn("console: no interrupt for input");
 		return;
 	}
-	put(UART_IER, IER_RX);
+	put(UART_IER, UART_IER_RX);
 	console_input();	/* what came before */
 }
 

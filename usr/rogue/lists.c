@@ -6,9 +6,7 @@
  * and two that are not: a page that the device may only read, and one that is nobody's.  The first
  * thread changes it, too, as soon as it has rung, and before the device looks.  If any byte of what
  * was checked were fetched again, by the kernel or by the device, the page would change, or the
- * IOMMU would refuse something, or data would not be where the accepted list said.  Every other
- * round begins with what the threads left there.  It goes on until both ways of being judged have
- * occurred thousands of times, and the second thread has run.
+ * IOMMU would refuse something, or data would not be where the accepted list said (race.c).
  *
  * A sweep asks of each page whether the kernel would let the device write it.  Behind the entry in
  * question stands one that is always refused, so the batch never gets to the device, and the entry
@@ -21,16 +19,15 @@
 enum { EACH = 3000, PAGES = 4, STACK_BYTES = 8192, THREAD_PRIORITY = 4 };
 enum : uint64_t {
 	POLL_NS = 20 * NS_PER_US,
-	RACE_NS = 100 * NS_PER_S,
 	IOVA_FIRST = 4 * GIB, IOVA_STEP = PAGE_SIZE, IOVA_PAGES = 64 * MIB / PAGE_SIZE,
 	PHYSICAL_STEP = 64 * KIB, PHYSICAL_PAGES = 3 * GIB / PHYSICAL_STEP,
 };
 
 static struct drv_memory list, in;
-static uint8_t stack[STACK_BYTES] ALIGNED(16);
-static uint64_t bad[2];			/* what the list must not lead to */
-static uint64_t *spoil;			/* an entry to be changed when it was rung, or NULL */
-static uint32_t stop, stopped, changes;
+static uint64_t expected;		/* where the right list leads to */
+/* Its word is an entry of the list, and the wrong ones what that must not lead to. */
+static struct race running;
+static bool spoil;			/* it is changed when it was rung, too */
 
 /* One entry into the first I/O queue, and its completion; nobody else uses that queue. */
 static enum status
@@ -48,8 +45,8 @@ one(struct nvme_sqe e, uint64_t *rule, uint16_t *code)
 		s = drv_queue_commit(&q->q, tail, UINT32_MAX);
 	if (s != OK)
 		return s;
-	if (spoil != NULL)
-		once_store(spoil, bad[q->tail % 2]);
+	if (spoil)
+		once_store(running.word, running.wrong[q->tail % 2]);
 	q->tail = tail;
 	while (!nvme_ioq_ready(q)) {
 		if (now_ns() > until)
@@ -95,66 +92,42 @@ write_list(uint64_t second)
 	once_store(&l[1], second);
 }
 
-static NORETURN void
-change(void)
+static volatile uint64_t *
+second_page(void)
 {
-	uint64_t *l = list.ptr;
+	return (uint64_t *)((uint8_t *)in.ptr + 2 * PAGE_SIZE);
+}
 
-	while (load_acquire(&stop) == 0)
-		for (unsigned n = 0; n < 2; n++) {
-			once_store(&l[1], in.iova.v + 2 * PAGE_SIZE);
-			once_store(&l[1], bad[n]);
-			store_relaxed(&changes, changes + 1);
-		}
-	store_release(&stopped, 1);
-	sys_thread_exit();
-	for (;;)
-		continue;
+static enum status
+one_round(uint32_t n UNUSED, bool *astray)
+{
+	uint64_t rule;
+	uint16_t code = 0;
+	enum status s;
+
+	*second_page() = ~expected;
+	s = one(read_by(list.iova.v, PAGES), &rule, &code);
+	*astray = code != 0 || *second_page() != expected;
+	return s;
 }
 
 static void
-race(const struct drv_memory *victim)
+race_over_a_list(const struct drv_memory *victim)
 {
-	uint64_t rule, faults = own_faults(), until = now_ns() + RACE_NS, thread;
-	volatile uint64_t *word = (uint64_t *)((uint8_t *)in.ptr + 2 * PAGE_SIZE);
-	uint32_t good = 0, refused = 0, astray = 0, n = 0;
-	uint64_t expected;
+	uint64_t rule, faults = own_faults();
 	uint16_t code;
 
 	write_list(in.iova.v + 2 * PAGE_SIZE);
 	if (one(read_by(list.iova.v, PAGES), &rule, &code) != OK || code != 0)
 		die("no list is accepted");
-	expected = *word;
-	spoil = (uint64_t *)list.ptr + 1;
-	bad[0] = victim->iova.v;
-	bad[1] = GUESS;
-	if (sys_thread_create(HANDLE_NONE, (uint64_t)(uintptr_t)change,
-		(uint64_t)(uintptr_t)(stack + STACK_BYTES) - STACK_ENTRY, 0, 0,
-		THREAD_PRIORITY | CPU_ANY << 8, &thread) != OK)
-		die("no thread");
-	for (; (good < EACH || refused < EACH || load_relaxed(&changes) < EACH) &&
-	    now_ns() < until;
-	    n++) {
-		enum status s;
-
-		*word = ~expected;
-		if (n % 2 == 0)
-			write_list(in.iova.v + 2 * PAGE_SIZE);
-		s = one(read_by(list.iova.v, PAGES), &rule, &code);
-		if (s != OK && s != E_REFUSED)
-			die("round %u of the race: %s", n, status_text(s));
-		good += s == OK;
-		astray += s == OK && (code != 0 || *word != expected);
-		refused += s == E_REFUSED;
-	}
-	spoil = NULL;
-	store_release(&stop, 1);
-	while (load_acquire(&stopped) == 0)
-		sleep_until(now_ns() + NS_PER_MS);
-	log_line(2,
-	    "PRP list changed after the doorbell: %u rounds, %u changes, %u accepted, %u refused, %u astray, %llu bytes changed, %llu faults",
-	    n, changes, good, refused, astray, (unsigned long long)changed(victim),
-	    (unsigned long long)(max_u64(own_faults(), faults) - faults));
+	expected = *second_page();
+	running = (struct race){ .word = (uint64_t *)list.ptr + 1,
+		.right = in.iova.v + 2 * PAGE_SIZE,
+		.wrong = { victim->iova.v, GUESS } };
+	spoil = true;
+	race(&running, one_round);
+	spoil = false;
+	race_say(&running, "PRP list", changed(victim), faults);
 }
 
 void
@@ -178,7 +151,7 @@ lists(const struct drv_memory *victim)
 		attempt("address in a list not aligned", read_by(list.iova.v, PAGES));
 		attempt("list not aligned", read_by(list.iova.v + 4, PAGES));
 		attempt("list that the device could write", read_by(in.iova.v, PAGES));
-		race(victim);
+		race_over_a_list(victim);
 	}
 }
 

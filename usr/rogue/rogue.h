@@ -4,6 +4,7 @@
  *   main.c      the order of attacks; calls, configuration space, registers, admin commands
  *   lists.c     addresses in lists, and all addresses there are: needs an I/O queue
  *   storm.c     interrupts, as many as there can be
+ *   race.c      a word that changes while the kernel looks at it
  *   virtio.c    the same of a virtio device: chains, tables, registers, indices
  */
 #pragma once
@@ -46,3 +47,15 @@ void attack_virtio(void);
 
 /* storm.c */
 void attack_by_interrupts(void);
+
+/* race.c */
+struct race {
+	uint64_t *word, right, wrong[2];
+	uint32_t rounds, good, refused, astray;
+	uint32_t stop, stopped, changes;	/* (a) */
+};
+/* Rounds until it is over.  One is accepted (OK), and then astray or not, or E_REFUSED; else it
+ * ends here. */
+void race(struct race *r, enum status (*round)(uint32_t n, bool *astray));
+/* faults: own_faults() before it. */
+void race_say(const struct race *r, const char *what, uint64_t bytes_changed, uint64_t faults);

@@ -6,9 +6,9 @@
  * ring.  One that was accepted all the same is waited for and given back.  Between the attacks a
  * command that is as it should be shows that the device still works.
  *
- * In the race a second thread changes one descriptor as fast as it can, between an address that is
- * granted and two that are not, and the first changes it, too, as soon as it has published the
- * chain.  If anything of what was checked were fetched again, the page that the device may only
+ * In the race (race.c) a second thread changes one descriptor as fast as it can, between an address
+ * that is granted and two that are not, and the first changes it, too, as soon as it has published
+ * the chain.  If anything of what was checked were fetched again, the page that the device may only
  * read would change, the IOMMU would refuse something, or the answer would not be where the
  * accepted chain said.
  */
@@ -18,13 +18,12 @@
 #include "kern/base/mmio.h"
 #include "usr/rogue/rogue.h"
 
-enum { ENTRIES = 16, STORM = 20'000, EACH = 3000, STACK_BYTES = 8192, THREAD_PRIORITY = 4 };
+enum { ENTRIES = 16, STORM = 20'000 };
 enum : uint16_t { CONTROL = 2, W = VIRTQ_DESC_F_WRITE, N = VIRTQ_DESC_F_NEXT,
 	I = VIRTQ_DESC_F_INDIRECT };
 enum : uint32_t { TABLE_AT = 1024, CHAIN_PIECES = 64, UNTOUCHED = 0x77 };
 enum : uint64_t {
 	POLL_NS = 20 * NS_PER_US,
-	RACE_NS = 100 * NS_PER_S,
 	WANTED = VIRTIO_NET_F_CTRL_VQ | VIRTIO_NET_F_CTRL_RX | VIRTIO_F_INDIRECT_DESC,
 };
 
@@ -34,8 +33,6 @@ static struct virtq q;
  * a write through what it has cached for reading the emulator's VT-d tells nothing. */
 static struct drv_memory in, out, still;
 static uint16_t next, taken;		/* indices of the available and the used ring */
-static uint8_t stack[STACK_BYTES] ALIGNED(16);
-static uint32_t stop, stopped, changes;
 
 static void
 put(uint32_t place, uint64_t at, uint32_t len, uint16_t flags, uint16_t then)
@@ -282,63 +279,36 @@ storm(void)
 
 /* ---- The race ---- */
 
-static NORETURN void
-change(void)
+static enum status
+one_round(uint32_t n, bool *astray)
 {
-	while (load_acquire(&stop) == 0)
-		for (unsigned n = 0; n < 2; n++) {
-			once_store(&q.desc[1].addr, in.iova.v);
-			once_store(&q.desc[1].addr, n == 0 ? still.iova.v : GUESS);
-			store_relaxed(&changes, changes + 1);
-		}
-	store_release(&stopped, 1);
-	sys_thread_exit();
-	for (;;)
-		continue;
+	uint8_t *answer = in.ptr;
+	uint64_t rule;
+	enum status s;
+
+	once_store(answer, UNTOUCHED);
+	s = publish(0, &rule);
+	if (s != OK)
+		return s;
+	once_store(&q.desc[1].addr, n % 4 < 2 ? still.iova.v : GUESS);
+	s = settle();
+	*astray = once_load(answer) != NET_ACK_OK;
+	return s;
 }
 
 static void
-race(void)
+race_over_a_descriptor(void)
 {
-	uint64_t faults = own_faults(), until = now_ns() + RACE_NS, thread, rule, dirty = 0;
-	uint32_t good = 0, refused = 0, astray = 0, n = 0;
-	uint8_t *answer = in.ptr;
+	struct race r = { .word = &q.desc[1].addr,
+		.right = in.iova.v,
+		.wrong = { still.iova.v, GUESS } };
+	uint64_t faults = own_faults(), dirty = 0;
 
 	put_command(in.iova.v);
-	if (sys_thread_create(HANDLE_NONE, (uint64_t)(uintptr_t)change,
-		(uint64_t)(uintptr_t)(stack + STACK_BYTES) - STACK_ENTRY, 0, 0,
-		THREAD_PRIORITY | CPU_ANY << 8, &thread) != OK)
-		die("no thread");
-	for (; (good < EACH || refused < EACH || load_relaxed(&changes) < EACH) &&
-	    now_ns() < until;
-	    n++) {
-		enum status s;
-
-		once_store(answer, UNTOUCHED);
-		if (n % 2 == 0)
-			once_store(&q.desc[1].addr, in.iova.v);
-		s = publish(0, &rule);
-		if (s == OK) {
-			once_store(&q.desc[1].addr, n % 4 < 2 ? still.iova.v : GUESS);
-			if (settle() != OK)
-				die("round %u of the race: it does not come back", n);
-			good++;
-			astray += once_load(answer) != NET_ACK_OK;
-		} else if (s == E_REFUSED) {
-			refused++;
-		} else {
-			die("round %u of the race: %s", n, status_text(s));
-		}
-	}
-	store_release(&stop, 1);
-	while (load_acquire(&stopped) == 0)
-		sleep_until(now_ns() + NS_PER_MS);
+	race(&r, one_round);
 	for (uint32_t i = 0; i < PAGE_SIZE; i++)
 		dirty += ((const uint8_t *)still.ptr)[i] != PATTERN;
-	log_line(2,
-	    "descriptor changed after the doorbell: %u rounds, %u changes, %u accepted, %u refused, %u astray, %llu bytes changed, %llu faults",
-	    n, changes, good, refused, astray, (unsigned long long)dirty,
-	    (unsigned long long)(max_u64(own_faults(), faults) - faults));
+	race_say(&r, "descriptor", dirty, faults);
 }
 
 /* ---- Order ---- */
@@ -410,7 +380,7 @@ attack_virtio(void)
 		forge();
 		storm();
 		works("after refusals");
-		race();
+		race_over_a_descriptor();
 	} else {
 		storm();
 		works("after the storm");
@@ -419,6 +389,5 @@ attack_virtio(void)
 	memset(out.ptr, PATTERN, 3);
 	log_line(2, "memory that was not granted for it: %llu bytes changed",
 	    (unsigned long long)(changed(&in) + changed(&out) + changed(&still)));
-	attack_quotas(&out);
 	generations();
 }
