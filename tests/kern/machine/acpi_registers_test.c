@@ -9,28 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/lib/acpi_build.h"
-#include "tests/lib/machine_noted.h"
-
-static struct machine m;
-static struct acpi_build b;
-
-static void
-start(void)
-{
-	memset(&m, 0, sizeof(m));
-	ab_free(&b);
-	machine_add_memory(&m, 0x4000'0000, 0x1000'0000, MEM_RAM);
-}
-
-static void
-gas(uint8_t *at, uint8_t space, uint8_t width, uint8_t access, uint64_t address)
-{
-	at[0] = space;
-	at[1] = width;
-	at[3] = access;
-	ab_put64(at + 4, address);
-}
+#include "tests/lib/acpi_stage.h"
 
 static void
 spcr(uint8_t type, uint8_t space, uint8_t width, uint8_t access, uint64_t address)
@@ -38,6 +17,7 @@ spcr(uint8_t type, uint8_t space, uint8_t width, uint8_t access, uint64_t addres
 	uint8_t *t;
 
 	start();
+	machine_add_memory(&m, 0x4000'0000, 0x1000'0000, MEM_RAM);
 	t = ab_table(&b, "SPCR", 80);
 	t[8] = 2;
 	t[36] = type;
@@ -136,6 +116,7 @@ gic(uint8_t version, uint64_t gicd, uint64_t gicr, uint64_t its)
 	uint8_t *t;
 
 	start();
+	machine_add_memory(&m, 0x4000'0000, 0x1000'0000, MEM_RAM);
 	t = ab_table(&b, "APIC", 44 + 24 + 16 + 20) + 44;
 	t[0] = 0xc;
 	t[1] = 24;

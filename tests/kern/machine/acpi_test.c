@@ -9,33 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/lib/acpi_build.h"
-#include "tests/lib/machine_noted.h"
-
-static struct machine m;
-static struct acpi_build b;
-
-static void
-start(void)
-{
-	memset(&m, 0, sizeof(m));
-	ab_free(&b);
-}
+#include "tests/lib/acpi_stage.h"
 
 static enum status
 finish(enum ab_root root)
 {
 	ab_finish(&b, root);
 	return acpi_machine(&m, ab_source(&b));
-}
-
-static void
-gas(uint8_t *at, uint8_t space, uint8_t width, uint8_t access, uint64_t address)
-{
-	at[0] = space;
-	at[1] = width;
-	at[3] = access;
-	ab_put64(at + 4, address);
 }
 
 /* Entries of a MADT, one after the other. */
