@@ -179,9 +179,10 @@ static ALWAYS_INLINE struct walk
 copy_list(struct xlate_queue *q, struct xlate_slot *slot, struct walk k, uint64_t at, uint64_t list,
     uint64_t n, uint32_t dir)
 {
-	uint64_t *side = q->spare, to, i = 0, near;
+	uint64_t *side = q->spare, to, i = 0, near, word[4];
 	const struct xlate_window *w;
 	struct xlate_window from;
+	uint64_t read = 0;
 
 	if (unlikely((list & 7) != 0))
 		return refuse(RULE_ALIGN);
@@ -199,30 +200,30 @@ copy_list(struct xlate_queue *q, struct xlate_slot *slot, struct walk k, uint64_
 	at = (at | PAGE_MASK) + 1;
 	to = at + k.w->delta;
 	for (; i + 4 <= near; i += 4, at += 4 * PAGE_SIZE, to += 4 * PAGE_SIZE) {
-		uint64_t word[4];
-
 		for (unsigned j = 0; j < 4; j++)
 			word[j] = xlate_word(&from, list + 8 * (i + j));
 		if (unlikely(((word[0] ^ at) | (word[1] ^ (at + PAGE_SIZE)) |
 		    (word[2] ^ (at + 2 * PAGE_SIZE)) | (word[3] ^ (at + 3 * PAGE_SIZE))) != 0)) {
-			struct list l = { .w = w, .at = list, .n = n, .done = i, .read = 4,
-				.word = { word[0], word[1], word[2], word[3] } };
-
-			return copy_rest(q, slot, k, &l, dir);
+			read = 4;
+			break;
 		}
 		for (unsigned j = 0; j < 4; j++)
 			side[i + j] = to + j * PAGE_SIZE;
 	}
-	for (; i < n; i++, at += PAGE_SIZE) {
-		uint64_t page = xlate_word(&from, list + 8 * i);
-
-		if (unlikely(page != at) || unlikely(i >= near)) {
-			struct list l = { .w = w, .at = list, .n = n, .done = i, .read = 1,
-				.word = { page } };
-
-			return copy_rest(q, slot, k, &l, dir);
+	for (; read == 0 && i < n; i++, at += PAGE_SIZE) {
+		word[0] = xlate_word(&from, list + 8 * i);
+		if (unlikely(word[0] != at) || unlikely(i >= near)) {
+			read = 1;
+			break;
 		}
-		side[i] = page + k.w->delta;
+		side[i] = word[0] + k.w->delta;
+	}
+	if (unlikely(read != 0)) {
+		struct list l = { .w = w, .at = list, .n = n, .done = i, .read = read };
+
+		for (unsigned j = 0; j < read; j++)
+			l.word[j] = word[j];
+		k = copy_rest(q, slot, k, &l, dir);
 	}
 	return k;
 }
@@ -583,28 +584,35 @@ look(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct ring_plain 
 	return true;
 }
 
-/* ... of more, with a list; or what is sparse and neither. */
+/* ... of more, with a list. */
+static ALWAYS_INLINE enum dma_rule
+with_list(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct xlate_verdict *v,
+    const struct piece *p)
+{
+	struct walk k = { .w = p->w, .grants = 1 };
+
+	v->id = (uint32_t)p->id;
+	v->work = (uint32_t)((p->end - 1) / PAGE_SIZE);
+	p->slot->grant[0] = p->w->grant;
+	k = copy_list(q, p->slot, k, e[W_PRP1], e[W_PRP2], v->work, (uint8_t)e[W_CDW0_NSID]);
+	if (unlikely(k.rule != RULE_NONE))
+		return k.rule;
+	put_out(out, e, e[W_PRP1] + p->w->delta, q->spare_address);
+	p->slot->side = q->spare;
+	p->slot->side_address = q->spare_address;
+	p->slot->grants = (uint8_t)k.grants;
+	p->slot->answer = ANSWER_NONE;
+	return RULE_NONE;
+}
+
 static NOINLINE enum dma_rule
 judge_sparse(struct xlate_queue *q, const uint64_t *e, uint64_t *out, struct xlate_verdict *v)
 {
 	struct piece p;
-	struct walk k;
 
-	if (!in_one_piece(q, e, &p) || p.end <= 2 * PAGE_SIZE)
-		return judge(q, e, out, v);
-	v->id = (uint32_t)p.id;
-	v->work = (uint32_t)((p.end - 1) / PAGE_SIZE);
-	p.slot->grant[0] = p.w->grant;
-	k = copy_list(q, p.slot, (struct walk){ .w = p.w, .grants = 1 }, e[W_PRP1], e[W_PRP2],
-	    v->work, (uint8_t)e[W_CDW0_NSID]);
-	if (unlikely(k.rule != RULE_NONE))
-		return k.rule;
-	put_out(out, e, e[W_PRP1] + p.w->delta, q->spare_address);
-	p.slot->side = q->spare;
-	p.slot->side_address = q->spare_address;
-	p.slot->grants = (uint8_t)k.grants;
-	p.slot->answer = ANSWER_NONE;
-	return RULE_NONE;
+	if (in_one_piece(q, e, &p) && p.end > 2 * PAGE_SIZE)
+		return with_list(q, e, out, v, &p);
+	return judge(q, e, out, v);
 }
 
 static NOINLINE enum dma_rule
