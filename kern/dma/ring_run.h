@@ -8,7 +8,8 @@
  *
  * A class may look at the kinds of entries that are nearly all before the judge does.  Its look
  * accepts nothing that judge would not accept, and writes what judge would write; whatever else it
- * finds, it leaves to judge.  tests/proof/nvme_xlate.c proves the same of both.
+ * finds, it leaves to judge.  tests/proof/nvme_xlate.c proves the judge of NVMe,
+ * tests/proof/long/nvme_look.c its look.
  */
 #pragma once
 

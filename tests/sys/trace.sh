@@ -37,7 +37,7 @@ however_it_ends_the_order_is_the_same_body() {
 	capos_disk other.img 1M 44
 	for lane in direct brokered; do
 		case $lane in direct) iommu= ;; brokered) iommu=IOMMU=none ;; esac
-		capos_start DISK=disk.img $iommu MANIFEST=rogue \
+		capos_start DISK=disk.img $iommu MANIFEST=rogue-brief \
 		    QEMU_EXTRA='-drive if=none,id=other,file=other.img,format=raw -device nvme,serial=other,drive=other,use-intel-id=on'
 		capos_wait 'rogue: that is all'
 		capos_type 'trace 2000'

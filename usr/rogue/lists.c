@@ -16,7 +16,7 @@
 #include "kern/base/mmio.h"
 #include "usr/rogue/rogue.h"
 
-enum { EACH = 3000, PAGES = 4, STACK_BYTES = 8192, THREAD_PRIORITY = 4 };
+enum { PAGES = 4 };
 enum : uint64_t {
 	POLL_NS = 20 * NS_PER_US,
 	IOVA_FIRST = 4 * GIB, IOVA_STEP = PAGE_SIZE, IOVA_PAGES = 64 * MIB / PAGE_SIZE,

@@ -9,7 +9,7 @@
 #include "kern/base/mmio.h"
 #include "usr/rogue/rogue.h"
 
-enum { EACH = 1000, STACK_BYTES = 8192, THREAD_PRIORITY = 4 };
+enum { EACH = 3000, STACK_BYTES = 8192, THREAD_PRIORITY = 4 };
 enum : uint64_t { RACE_NS = 100 * NS_PER_S };
 
 static uint8_t stack[STACK_BYTES] ALIGNED(16);

@@ -389,5 +389,6 @@ attack_virtio(void)
 	memset(out.ptr, PATTERN, 3);
 	log_line(2, "memory that was not granted for it: %llu bytes changed",
 	    (unsigned long long)(changed(&in) + changed(&out) + changed(&still)));
+	attack_quotas(&out);
 	generations();
 }
