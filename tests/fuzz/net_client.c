@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "kern/base/bits.h"
+#include "tests/lib/fuzz_input.h"
 #include "tests/usr/lib/net_server.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -23,22 +24,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { BUFFER = 2048, BUFFERS = SERVER_AREA / BUFFER, PACKETS = 1024, STEPS = 128 };
 
 static struct net n;
-static const uint8_t *in;
-static size_t left;
 static struct { uint8_t slots; bool shown; } packet[PACKETS];	/* slots 0: not outstanding */
 static uint32_t packets, slots;
 static bool posted[BUFFERS];
 static uint32_t posts;
-
-static uint32_t
-take(unsigned bytes)
-{
-	uint32_t v = 0;
-
-	for (; bytes != 0; bytes--, left -= left != 0)
-		v = v << 8 | (left != 0 ? *in++ : 0);
-	return v;
-}
 
 static uint32_t
 number(uint32_t near)

@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "kern/base/bits.h"
+#include "tests/lib/fuzz_input.h"
 #include "tests/usr/netd/world.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -33,18 +34,6 @@ static uint8_t *area;
 static handle_t area_handle, ntfn;
 static struct world_held at_rest;
 static bool open, honest;	/* honest: the device has told the truth so far */
-static const uint8_t *in;
-static size_t left;
-
-static uint32_t
-take(unsigned bytes)
-{
-	uint32_t v = 0;
-
-	for (; bytes != 0; bytes--, left -= left != 0)
-		v = v << 8 | (left != 0 ? *in++ : 0);
-	return v;
-}
 
 /* A number near one that means something. */
 static uint32_t

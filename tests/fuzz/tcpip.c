@@ -21,26 +21,15 @@
 #include "usr/lib/net.h"
 #include "usr/tcpip/tcpip.h"
 #undef main
+#include "tests/lib/fuzz_input.h"
 #include "tests/usr/tcpip/world.h"
 
 enum { ETH = 14, IP4 = 20, IP6 = 40, TCP = 20, MOST = 1514, CLIENTS = 4, PEER_PORT = 1000 };
 
 static struct socks k;
 static struct sock listener, dgram, client[CLIENTS];
-static const uint8_t *in;
-static size_t left;
 static uint32_t mine, theirs;		/* sequence numbers of the connection that was made */
 static uint16_t port = PEER_PORT;
-
-static uint32_t
-take(unsigned bytes)
-{
-	uint32_t v = 0;
-
-	for (; bytes != 0; bytes--, left -= left != 0)
-		v = v << 8 | (left != 0 ? *in++ : 0);
-	return v;
-}
 
 static uint32_t
 take_bytes(uint8_t *to, uint32_t most)

@@ -19,6 +19,7 @@
 #include "dev/virtio/net.h"
 #include "dev/virtio/vring.h"
 #include "kern/base/bits.h"
+#include "tests/lib/fuzz_input.h"
 #include "tests/lib/model_virtio.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -34,18 +35,6 @@ static uint64_t (*true_access)(void *, unsigned, uint32_t, unsigned, bool, uint6
 static void (*true_vring)(void *, uint32_t, uint32_t, uint32_t);
 static bool with_device[BUFFERS], sending[256];
 static struct { uint32_t after, what; } lie[LIES];	/* of registers that are read */
-static const uint8_t *in;
-static size_t left;
-
-static uint32_t
-take(unsigned bytes)
-{
-	uint32_t v = 0;
-
-	for (; bytes != 0; bytes--, left -= left != 0)
-		v = v << 8 | (left != 0 ? *in++ : 0);
-	return v;
-}
 
 static uint64_t
 access(void *m, unsigned bar, uint32_t at, unsigned width, bool write, uint64_t value)
