@@ -25,9 +25,9 @@
  *   page size       CC is accepted with 4 KiB pages, the NVM command set and entries of 64 and 16
  *                   bytes only
  *
- * Two ways through it.  Nearly all entries are reads and writes in one piece in one window: "look"
- * and "judge_sparse" accept these and nothing else.  judge_io and judge_admin know everything, and
- * name what is wrong.
+ * Two ways through it.  Nearly all entries are reads and writes whose memory goes on in one piece
+ * in one window: "look" and "with_list" accept these.  judge_io and judge_admin know everything,
+ * and name what is wrong.
  *
  * Words.  An entry is eight words of 64 bits, which hold pairs of the manual's dwords.
  * Not here  completions, answers and registers: xlate_regs.c.  Whose windows these are, pins, rings

@@ -174,8 +174,8 @@ NODISCARD enum status ledger_pin(struct ledger *l, struct ledger_entry *e);
 void ledger_unpin(struct ledger *l, struct ledger_entry *e);
 
 /*
- * The claim ends or the device was reset: entries of the old generation are found and pinned no
- * more, and their pins, which nobody will undo, are gone.
+ * The claim ends: entries of the old generation are found and pinned no more, and their pins,
+ * which nobody will undo, are gone.  (A reset ends pins one by one: ring_clear.)
  */
 void ledger_bump(struct ledger *l, uint32_t generation);
 

@@ -17,8 +17,10 @@
 #include "kern/base/mmio.h"
 #include "kern/dma/ring.h"
 
-/* A piece of work with interrupts off: one word of a list counts 1, an entry 8; about 15
- * instructions each. */
+/*
+ * A piece of work with interrupts off: one word of a list counts 1, an entry 8.  About 15
+ * instructions each; where each word, or each entry, has its window searched for, some 100.
+ */
 enum { RING_WORK_MAX = 2048, RING_WORK_ENTRY = 8 };
 
 /* What a look at an entry found: it names one grant. */
@@ -106,7 +108,7 @@ ring_run(struct dma_ring *r, uint32_t count, uint32_t *work, const struct ring_j
 		if (unlikely(rule != RULE_NONE))
 			break;
 		*work += v.work;
-		v.work /= RING_WORK_ENTRY;
+		v.work = (v.work + RING_WORK_ENTRY - 1) / RING_WORK_ENTRY;
 		end = end - at > v.work ? end - v.work : at + 1;
 	} while (++at < end);
 	r->next = (uint32_t)at;

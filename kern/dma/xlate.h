@@ -349,7 +349,7 @@ xlate_holds(const struct xlate_window *w, uint64_t at, uint64_t len)
 /*
  * Where to look first for the window of "at": the place at which one of this page's was found.
  * Only a hint: what it says may be old, another page's, or beyond the table.  Neighbours have
- * places of their own, and so have up to 256 buffers of one size.
+ * places of their own, and so have up to 256 buffers of one size, up to 1 MiB each.
  */
 static ALWAYS_INLINE uint16_t *
 xlate_near(struct xlate_queue *q, uint64_t at)
